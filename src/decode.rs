@@ -1,0 +1,1 @@
+//! Decodes JSON records into events.

@@ -1,0 +1,284 @@
+//! What the logs hold: impressions and plays, and the ids in them.
+
+use bytemuck::{Pod, Zeroable};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The two logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A video appeared in a viewport.
+    Impression,
+    /// A member played a video.
+    Play,
+}
+
+impl Kind {
+    /// Both kinds, in the order of their numbers.
+    pub const ALL: [Kind; 2] = [Kind::Impression, Kind::Play];
+
+    /// The kind in a ledger: `impression` or `play`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Impression => "impression",
+            Kind::Play => "play",
+        }
+    }
+
+    /// The topic that a file of this kind belongs to: `impressions` or `plays`.
+    pub fn topic(self) -> &'static str {
+        match self {
+            Kind::Impression => "impressions",
+            Kind::Play => "plays",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// The id of the page or row that an impression or a play came from: 128 bits.
+///
+/// A UUID in its 36-character form is kept as its own bits, whatever the case of its letters.
+/// Any other text is kept as the first 128 bits of its BLAKE3 hash: among n such ids the odds that
+/// any two share a value are about n² / 2¹²⁹ (for a thousand million ids, 1.5 in 10²¹), and no
+/// cheaper way is known to make two that do.
+///
+/// The bits are held scrambled, by a bijection, so that equal parts of the key space hold equal
+/// shares of the ids even when the ids are counters or begin with the time (UUID version 7).
+/// The order of `RequestId` is that of the scrambled bits, and means nothing outside.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+pub struct RequestId(pub [u64; 2]);
+
+/// The longest request id, in bytes of UTF-8.
+pub const REQUEST_ID_BYTES_MAX: usize = 256;
+
+impl RequestId {
+    /// The id for 128 bits of a UUID.
+    #[inline]
+    pub fn from_u128(bits: u128) -> RequestId {
+        let (high, low) = ((bits >> 64) as u64, bits as u64);
+        let high = high ^ mix(low);
+        let low = low ^ mix(high);
+        RequestId([high, low])
+    }
+
+    /// The 128 bits that [`RequestId::from_u128`] was given.
+    pub fn to_u128(self) -> u128 {
+        let [high, low] = self.0;
+        let low = low ^ mix(high);
+        let high = high ^ mix(low);
+        (u128::from(high) << 64) | u128::from(low)
+    }
+
+    /// The id for a text, or `None` if it is empty or longer than [`REQUEST_ID_BYTES_MAX`].
+    #[inline]
+    pub fn parse(text: &str) -> Option<RequestId> {
+        if let Some(bits) = uuid_bits(text.as_bytes()) {
+            return Some(RequestId::from_u128(bits));
+        }
+        if text.is_empty() || text.len() > REQUEST_ID_BYTES_MAX {
+            return None;
+        }
+        let hash = blake3::hash(text.as_bytes());
+        let mut bits = [0; 16];
+        bits.copy_from_slice(&hash.as_bytes()[..16]);
+        Some(RequestId::from_u128(u128::from_be_bytes(bits)))
+    }
+}
+
+impl fmt::Display for RequestId {
+    /// The 36-character form of a UUID, in lower case.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = self.to_u128();
+        let part = |shift: u32, digits: u32| (bits >> shift) & ((1 << (4 * digits)) - 1);
+        write!(
+            formatter,
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            part(96, 8),
+            part(80, 4),
+            part(64, 4),
+            part(48, 4),
+            part(0, 12)
+        )
+    }
+}
+
+/// A finalizer of 64 bits in which every input bit moves every output bit (SplitMix64's).
+#[inline]
+fn mix(bits: u64) -> u64 {
+    let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+/// The value of each byte as a hexadecimal digit, or 0xff.
+const HEX: [u8; 256] = {
+    let mut table = [0xff; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        table[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        table[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    table
+};
+
+/// The bits of a UUID written as 8-4-4-4-12 hexadecimal digits, if `text` is one.
+#[inline]
+pub fn uuid_bits(text: &[u8]) -> Option<u128> {
+    let text: &[u8; 36] = text.try_into().ok()?;
+    let dashes = [text[8], text[13], text[18], text[23]];
+    if dashes != [b'-'; 4] {
+        return None;
+    }
+    // Where the 16 bytes start; a byte that is no digit sets the high bits of `seen`.
+    const STARTS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+    let mut bytes = [0; 16];
+    let mut seen = 0;
+    for (byte, start) in bytes.iter_mut().zip(STARTS) {
+        let (high, low) = (HEX[text[start] as usize], HEX[text[start + 1] as usize]);
+        seen |= high | low;
+        *byte = (high << 4) | (low & 0x0f);
+    }
+    (seen < 16).then(|| u128::from_be_bytes(bytes))
+}
+
+/// The id of a video: any 64 bits.
+#[repr(transparent)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Pod,
+    Zeroable,
+    Serialize,
+    Deserialize,
+)]
+pub struct VideoId(pub u64);
+
+/// One impression or play, as a source read it. Which of the two is told by its partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Where it stands in its partition: a line, a row or a Kafka offset, from 0.
+    pub offset: u64,
+    /// The page or row that it came from.
+    pub request: RequestId,
+    /// The video that was shown or played.
+    pub video: VideoId,
+    /// When it happened, in milliseconds.
+    pub event_time_ms: i64,
+    /// The record's own timestamp in milliseconds, where the source has one.
+    pub record_time_ms: Option<i64>,
+}
+
+/// What is known of a showing (a request id and a video) in one epoch, as a set of bits.
+/// Addition is *or*, so that an event that arrives twice changes nothing.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+pub struct Touch(pub u8);
+
+impl Touch {
+    /// Nothing is known.
+    pub const NONE: Touch = Touch(0);
+    /// An impression of the epoch.
+    pub const SHOWN: Touch = Touch(1);
+    /// A play whose event time lies in the epoch's join window.
+    pub const PLAYED: Touch = Touch(2);
+    /// A play whose event time lies in the epoch itself; it is also `PLAYED`.
+    pub const PLAYED_HERE: Touch = Touch(2 | 4);
+
+    /// Both together.
+    #[inline]
+    pub fn or(self, other: Touch) -> Touch {
+        Touch(self.0 | other.0)
+    }
+
+    /// Whether the showing is in `impressions(v, e)`.
+    #[inline]
+    pub fn is_shown(self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    /// Whether the showing is in `plays(v, e)`: shown, and played within the join window.
+    #[inline]
+    pub fn is_converted(self) -> bool {
+        self.0 & 3 == 3
+    }
+
+    /// Whether a play of the epoch itself was seen, shown or not.
+    #[inline]
+    pub fn is_played_here(self) -> bool {
+        self.0 & 4 != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_uuid_keeps_its_bits_whatever_the_case_of_its_letters() {
+        let lower = RequestId::parse("0123abcd-4567-89ab-cdef-0123456789ab").unwrap();
+        let upper = RequestId::parse("0123ABCD-4567-89AB-CDEF-0123456789AB").unwrap();
+        assert_eq!(lower, upper);
+        assert_eq!(lower.to_u128(), 0x0123_abcd_4567_89ab_cdef_0123_4567_89ab);
+        assert_eq!(lower.to_string(), "0123abcd-4567-89ab-cdef-0123456789ab");
+    }
+
+    #[test]
+    fn text_that_is_almost_a_uuid_is_hashed() {
+        for text in [
+            "0123abcd-4567-89ab-cdef-0123456789ag",
+            "0123abcd-4567-89ab-cdef_0123456789ab",
+            "0123abcd456789abcdef0123456789ab",
+            "{0123abcd-4567-89ab-cdef-0123456789a",
+        ] {
+            let hash = blake3::hash(text.as_bytes());
+            let bits = u128::from_be_bytes(hash.as_bytes()[..16].try_into().unwrap());
+            assert_eq!(RequestId::parse(text).unwrap().to_u128(), bits, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_empty_or_long_id_is_refused() {
+        assert_eq!(RequestId::parse(""), None);
+        assert!(RequestId::parse(&"x".repeat(256)).is_some());
+        assert_eq!(RequestId::parse(&"x".repeat(257)), None);
+    }
+
+    #[test]
+    fn ids_that_count_up_fill_the_key_space_evenly() {
+        let mut bins = [0; 16];
+        for count in 0..16_000u128 {
+            let id = RequestId::from_u128((0x0190_0000_0000 + count) << 80);
+            bins[(id.0[0] >> 60) as usize] += 1;
+        }
+        assert!(bins.iter().all(|bin| (800..1200).contains(bin)), "{bins:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn scrambling_is_undone(bits: u128) {
+            prop_assert_eq!(RequestId::from_u128(bits).to_u128(), bits);
+        }
+
+        #[test]
+        fn what_is_printed_is_read_back(bits: u128) {
+            let id = RequestId::from_u128(bits);
+            prop_assert_eq!(RequestId::parse(&id.to_string()), Some(id));
+        }
+    }
+}

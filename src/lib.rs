@@ -1,0 +1,19 @@
+//! trendmark: exact real-time trends from two logs, impressions and plays.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+#[path = "../dataflows/mod.rs"]
+pub mod dataflows;
+pub mod decode;
+pub mod engine;
+pub mod event;
+pub mod generate;
+pub mod ledger;
+pub mod query;
+pub mod show;
+pub mod showings;
+pub mod sources;
+pub mod stores;
+pub mod time;
+pub mod watermark;

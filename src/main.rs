@@ -1,0 +1,3 @@
+//! The `trendmark` program.
+
+fn main() {}

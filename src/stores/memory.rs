@@ -1,0 +1,72 @@
+//! A store in memory: for benchmarks of the engine alone, and tests.
+
+use super::{PartitionProgress, Publication, Store, StoreError};
+use crate::ledger::Ledger;
+use crate::query::{KEY_CELLS, Row};
+use crate::sources::PartitionName;
+use crate::time::Epoch;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+/// What names a row: its epoch and its key.
+type RowName = (i64, [u64; KEY_CELLS]);
+
+/// Everything that was committed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tables {
+    /// The rows by query, epoch and key.
+    pub rows: BTreeMap<usize, BTreeMap<RowName, Row>>,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The last progress of each partition; `malformed` is the sum.
+    pub partitions: BTreeMap<PartitionName, PartitionProgress>,
+    /// The epochs that had events and are final.
+    pub finalized: BTreeSet<Epoch>,
+    /// All epochs up to this one are final.
+    pub final_through: Option<Epoch>,
+    /// How many publications were committed.
+    pub publications: u64,
+}
+
+/// A store whose tables can be looked at from outside, after every commit.
+#[derive(Clone, Default)]
+pub struct MemoryStore {
+    tables: Arc<Mutex<Tables>>,
+}
+
+impl MemoryStore {
+    /// The tables as of the last commit.
+    pub fn tables(&self) -> Tables {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Store for MemoryStore {
+    fn commit(&mut self, publication: &Publication) -> Result<(), StoreError> {
+        let tables = &mut *self.lock();
+        for change in &publication.rows {
+            let rows = tables.rows.entry(change.query).or_default();
+            let name = (change.row.epoch, change.row.key);
+            if change.deleted {
+                rows.remove(&name);
+            } else {
+                rows.insert(name, change.row);
+            }
+        }
+        tables.ledger.merge(publication.ledger.clone());
+        for progress in &publication.partitions {
+            let before = tables.partitions.get(&progress.partition);
+            let malformed = before.map_or(0, |before| before.malformed) + progress.malformed;
+            let progress = PartitionProgress { malformed, ..progress.clone() };
+            tables.partitions.insert(progress.partition.clone(), progress);
+        }
+        tables.finalized.extend(&publication.finalized);
+        tables.final_through = tables.final_through.max(publication.final_through);
+        tables.publications += 1;
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! Where results go: the contract of a store, and the stores.
+//!
+//! A store is the truth. It receives *publications*: everything that changed up to a common point
+//! of all workers (rows, ledger, positions of every partition), to be committed together or not at
+//! all. It knows rows and their columns, never a query's meaning.
+//!
+//! - [`sqlite`]: one file, readable by any program while the job runs. The default.
+//! - [`memory`]: for benchmarks of the engine alone, and tests.
+
+pub mod memory;
+pub mod sqlite;
+
+use crate::ledger::Ledger;
+use crate::query::Row;
+use crate::sources::PartitionName;
+use crate::time::Epoch;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// A change of a query's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowChange {
+    /// The query, by its index in the list that the store was opened with.
+    pub query: usize,
+    /// The row; if it is deleted, only its epoch and key count.
+    pub row: Row,
+    /// Whether the row with this epoch and key is gone, rather than new or changed.
+    pub deleted: bool,
+}
+
+/// How far a partition was read, as of a publication.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionProgress {
+    /// Which partition.
+    pub partition: PartitionName,
+    /// The offset after the last record that the publication accounts for.
+    pub next_offset: u64,
+    /// Its watermark, in milliseconds; none before its first honest event.
+    pub watermark_ms: Option<i64>,
+    /// The first offset that contributed to an epoch still open, or `next_offset`.
+    pub replay_offset: u64,
+    /// The watermark just before the replay offset.
+    pub replay_watermark_ms: Option<i64>,
+    /// Malformed records since the last publication that named this partition.
+    pub malformed: u64,
+    /// Whether it holds no epoch open: it is exhausted, or idle.
+    pub idle: bool,
+}
+
+/// Everything that changed since the last publication, up to a point that all workers have passed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Publication {
+    /// The changed rows, at most one for each query, epoch and key, in no particular order.
+    pub rows: Vec<RowChange>,
+    /// Events counted since the last publication.
+    pub ledger: Ledger,
+    /// The partitions that moved.
+    pub partitions: Vec<PartitionProgress>,
+    /// Epochs that became final with this publication: their rows are complete in it.
+    pub finalized: Vec<Epoch>,
+    /// All epochs up to this one take no further events. Grows, and includes epochs without rows.
+    pub final_through: Option<Epoch>,
+}
+
+/// A place for results that commits publications atomically.
+pub trait Store: Send {
+    /// Commits a publication: all of it, durably, or nothing.
+    ///
+    /// # Errors
+    /// When it cannot; the job then ends, and the store holds what was committed before.
+    fn commit(&mut self, publication: &Publication) -> Result<(), StoreError>;
+}
+
+/// Why a store cannot be used. Every one names what, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file holds results of another definition.
+    #[error(
+        "`{path}` was written with {key} = {stored}, but this run has {key} = {given}; give the \
+         same value, or another --store"
+    )]
+    OtherDefinition {
+        /// The store.
+        path: PathBuf,
+        /// What differs.
+        key: String,
+        /// Its value in the store.
+        stored: String,
+        /// Its value in this run.
+        given: String,
+    },
+    /// The file is there and is not one of ours.
+    #[error("`{path}` is not a trendmark store: {reason}; give another --store")]
+    NotAStore {
+        /// The file.
+        path: PathBuf,
+        /// How that is known.
+        reason: String,
+    },
+    /// There is no store to read.
+    #[error("no store at `{0}`; `trendmark run --store` makes one")]
+    NotFound(PathBuf),
+    /// Another program has it.
+    #[error("`{path}` is in use: {reason}; end the other program, or give another --store")]
+    Locked {
+        /// The store.
+        path: PathBuf,
+        /// Who has it, as far as known.
+        reason: String,
+    },
+    /// The store already holds a run.
+    #[error("`{0}` already holds results; give a new --store")]
+    Occupied(PathBuf),
+    /// The database refused.
+    #[error("cannot {action} `{path}`: {error}")]
+    Database {
+        /// What was tried.
+        action: &'static str,
+        /// The store.
+        path: PathBuf,
+        /// What the database said.
+        error: rusqlite::Error,
+    },
+    /// The file system refused.
+    #[error("cannot {action} `{path}`: {error}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+}
