@@ -46,13 +46,13 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Counts one event.
-    pub fn record(&mut self, epoch: Epoch, kind: Kind, verdict: Verdict) {
+    /// Counts events of an epoch and kind that fared alike.
+    pub fn record(&mut self, epoch: Epoch, kind: Kind, verdict: Verdict, events: u64) {
         let counts = self.counts.entry((epoch, kind)).or_default();
         match verdict {
-            Verdict::Accepted => counts.accepted += 1,
-            Verdict::Late => counts.late += 1,
-            Verdict::Future => counts.future += 1,
+            Verdict::Accepted => counts.accepted += events,
+            Verdict::Late => counts.late += events,
+            Verdict::Future => counts.future += events,
         }
     }
 

@@ -1,6 +1,6 @@
 //! trendmark: exact real-time trends from two logs, impressions and plays.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![warn(missing_docs)]
 
 #[path = "../dataflows/mod.rs"]

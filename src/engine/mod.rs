@@ -1,1 +1,251 @@
-//! The engine.
+//! The engine: a multi-process timely job that turns partitions into committed rows.
+//!
+//! ```text
+//! partition ─ poll ─ judge ─┬─► epoch e   : arrange by request ─► queries ──┐
+//!            (intake)       └─► epoch e+1 : …              (epochs)         ├─► table ─► committer
+//!                 └ positions, ledger ───────────────────────── (worker) ───┘           (store)
+//! ```
+//!
+//! Every worker runs the same loop ([`worker`]): obey orders, read, step, report. Worker 0 decides
+//! ([`coordinator`]) and owns the store ([`committer`]). This module alone knows timely's worker.
+
+mod committer;
+mod control;
+mod coordinator;
+mod dead_letters;
+mod epochs;
+mod intake;
+mod rounds;
+mod table;
+mod worker;
+
+pub use dead_letters::DeadLetters;
+
+use crate::query::Query;
+use crate::sources::{Source, SourceError};
+use crate::stores::{Store, StoreError};
+use crate::time::Definition;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use timely::CommunicationConfig;
+
+/// How many threads and processes share the work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Workers, each a thread, in every process.
+    pub workers: usize,
+    /// The number of this process.
+    pub process: usize,
+    /// The `host:port` of every process, in the order of their numbers; one process needs none.
+    pub addresses: Vec<String>,
+}
+
+impl Cluster {
+    /// One process with so many workers.
+    pub fn threads(workers: usize) -> Cluster {
+        Cluster { workers, process: 0, addresses: Vec::new() }
+    }
+
+    /// How many processes there are.
+    pub fn processes(&self) -> usize {
+        self.addresses.len().max(1)
+    }
+
+    fn communication(&self) -> CommunicationConfig {
+        match (self.processes(), self.workers) {
+            (1, 1) => CommunicationConfig::Thread,
+            (1, workers) => CommunicationConfig::Process(workers),
+            (_, threads) => CommunicationConfig::Cluster {
+                threads,
+                process: self.process,
+                addresses: self.addresses.clone(),
+                report: false,
+                zerocopy: false,
+            },
+        }
+    }
+}
+
+/// What to compute and how to go about it. The same in every process.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What is computed.
+    pub definition: Definition,
+    /// The queries, in the order in which the store knows them.
+    pub queries: Vec<&'static Query>,
+    /// How often to publish.
+    pub publish_interval: Duration,
+    /// The longest that events wait for their round to fill.
+    pub tick: Duration,
+    /// The most events of a topic in a round of one worker.
+    pub round_events: usize,
+    /// The most bytes of a topic in a round of one worker.
+    pub round_bytes: u64,
+    /// The most rounds of a worker that may be under way.
+    pub rounds_in_flight: usize,
+    /// The most changed rows that may wait on a worker for the next publication.
+    pub rows_waiting_max: usize,
+    /// How far the watermark of a partition may run ahead of the slowest, in milliseconds.
+    pub alignment_ms: i64,
+    /// Whether to go on when everything is read.
+    pub follow: bool,
+    /// How long nothing must come, after the end of a partition was seen, for it to be idle.
+    pub idle_timeout: Duration,
+    /// How often to look for more at the end of a partition, and for new partitions.
+    pub poll_interval: Duration,
+}
+
+impl Settings {
+    /// The defaults, for these queries.
+    pub fn new(definition: Definition, queries: Vec<&'static Query>) -> Settings {
+        Settings {
+            definition,
+            queries,
+            publish_interval: Duration::from_secs(1),
+            tick: Duration::from_millis(100),
+            round_events: 100_000,
+            round_bytes: 64 << 20,
+            rounds_in_flight: 4,
+            rows_waiting_max: 1 << 20,
+            alignment_ms: definition.epoch_length_ms,
+            follow: false,
+            idle_timeout: Duration::from_secs(10),
+            poll_interval: Duration::from_millis(50),
+        }
+    }
+}
+
+/// What a process has done so far, to be watched from outside.
+#[derive(Debug, Default)]
+pub struct Counters {
+    events: AtomicU64,
+    bytes: AtomicU64,
+    bytes_total: AtomicU64,
+}
+
+impl Counters {
+    fn add_events(&self, events: usize) {
+        self.events.fetch_add(events as u64, Ordering::Relaxed);
+    }
+
+    fn add_bytes(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn add_bytes_total(&self, bytes: u64) {
+        self.bytes_total.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Events read by this process.
+    pub fn events(&self) -> u64 {
+        self.events.load(Ordering::Relaxed)
+    }
+
+    /// Bytes read by this process.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of all partitions that this process has been assigned.
+    pub fn bytes_total(&self) -> u64 {
+        self.bytes_total.load(Ordering::Relaxed)
+    }
+}
+
+/// What this process brings to a job.
+pub struct Job {
+    /// What to compute.
+    pub settings: Settings,
+    /// Makes a source for each worker.
+    pub source: Box<dyn Fn() -> Box<dyn Source> + Send + Sync>,
+    /// The store, in the first process only.
+    pub store: Mutex<Option<Box<dyn Store>>>,
+    /// Where malformed records go.
+    pub dead_letters: Arc<DeadLetters>,
+    /// What has been done so far.
+    pub counters: Arc<Counters>,
+    /// Set to end the job early; what was read is committed.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// How a job went, in this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// The most dataflows of epochs that lived at once on a worker.
+    pub live_epochs_max: usize,
+    /// How many epochs were opened.
+    pub epochs: u64,
+    /// Publications that were committed, in the first process.
+    pub publications: u64,
+    /// Whether the job was ended early.
+    pub stopped: bool,
+}
+
+impl Summary {
+    fn and(self, other: Summary) -> Summary {
+        Summary {
+            live_epochs_max: self.live_epochs_max.max(other.live_epochs_max),
+            epochs: self.epochs.max(other.epochs),
+            publications: self.publications.max(other.publications),
+            stopped: self.stopped || other.stopped,
+        }
+    }
+}
+
+/// Why a job has failed.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A source cannot be used.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The processes cannot find each other.
+    #[error(
+        "cannot start the workers: {0}; check --hostfile, and that no other job uses its ports"
+    )]
+    Launch(String),
+    /// A worker of this or another process has failed.
+    #[error("a worker has failed: {0}")]
+    Worker(String),
+}
+
+/// Runs a job to its end.
+///
+/// # Errors
+/// When a source or the store fails, here or in another process. What was committed stays.
+///
+/// # Panics
+/// When another process of the job dies. A program must end when that happens, as must one whose
+/// worker panics: the workers that are left would wait for ever.
+pub fn run(cluster: &Cluster, job: Job) -> Result<Summary, EngineError> {
+    let mut config = timely::WorkerConfig::default();
+    let compaction = differential_dataflow::Config::default().idle_merge_effort(Some(1000));
+    differential_dataflow::configure(&mut config, &compaction);
+    // A process that was once busy would keep its largest buffers for ever.
+    let mut hooks = timely::communication::Hooks::default();
+    hooks.refill.limit = Some(1);
+    let (builders, others) =
+        cluster.communication().try_build_with(hooks).map_err(EngineError::Launch)?;
+    let job = Arc::new(job);
+    let guards = timely::execute::execute_from(builders, others, config, move |worker| {
+        worker::run(worker, &job)
+    });
+    let guards = guards.map_err(EngineError::Launch)?;
+    let mut summary = Summary::default();
+    let mut failure = None;
+    for result in guards.join() {
+        match result {
+            Ok(Ok(part)) => summary = summary.and(part),
+            // The error of the worker that failed says more than that of those who heard of it.
+            Ok(Err(error)) => match (&failure, &error) {
+                (None | Some(EngineError::Worker(_)), _) => failure = Some(error),
+                (Some(_), _) => {}
+            },
+            Err(panic) => failure = failure.or(Some(EngineError::Worker(panic))),
+        }
+    }
+    failure.map_or(Ok(summary), Err)
+}

@@ -1,8 +1,75 @@
 //! The shared arrangement of an epoch: what is known of every showing, by request.
+//!
+//! Impressions and plays of an epoch are one collection, request → video, whose difference is a
+//! [`Touch`]: a set of bits that adds by *or*. Events that arrive twice vanish in it, and the join
+//! of plays with impressions is what accumulates at a showing. It is arranged once, and all queries
+//! of the epoch read it:
+//!
+//! - [`Showings::changes`] tells, round by round, which showings became known better.
+//! - [`Showings::by_request`] tells the same for all showings of a request together.
+//!
+//! Timestamps are rounds, which are totally ordered. Nobody asks for the past: a reader wants what
+//! was known before a round and what is known after it, so the arrangement keeps no times at all
+//! once a round is past. [`run`] is the layout that this allows.
 
-use std::marker::PhantomData;
+pub mod batch;
+pub mod changes;
+pub mod records;
+pub mod run;
 
-/// The showings of one epoch.
+pub use changes::{Change, Changes, Known};
+
+use batch::{ShowingsBatcher, ShowingsSpine};
+use changes::Arrangement;
+use differential_dataflow::VecCollection;
+use differential_dataflow::difference::Semigroup;
+use differential_dataflow::operators::arrange::arrangement::arrange_core;
+use records::{Record, Records};
+use std::hash::Hash;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::ExchangeCore;
+
+/// The showings of one epoch, as they become known.
 pub struct Showings<'scope> {
-    _scope: PhantomData<&'scope ()>,
+    arrangement: Arrangement<'scope>,
+    changes: Changes<'scope>,
+}
+
+impl<'scope> Showings<'scope> {
+    /// Arranges touches by request; all touches of a request meet on one worker.
+    pub fn arrange(touches: Stream<'scope, u64, Records>) -> Showings<'scope> {
+        // Runs are ordered by the first word of a request, so workers are chosen by the second.
+        let exchange =
+            ExchangeCore::<CapacityContainerBuilder<Records>, _>::new_core(|record: &Record| {
+                record.request.0[1]
+            });
+        let arrangement = arrange_core::<_, _, _, ShowingsSpine>(
+            touches,
+            exchange,
+            "Showings",
+            |_logger, _operator| ShowingsBatcher::default(),
+        );
+        let changes = Changes::of(&arrangement);
+        Showings { arrangement, changes }
+    }
+
+    /// The showings that each round told something new of.
+    pub fn changes(&self) -> &Changes<'scope> {
+        &self.changes
+    }
+
+    /// For every request that a round told something new of, updates from what was known of all
+    /// its showings before and after the round, in the order of videos. Updates of a round with
+    /// the same data on the same worker are added up.
+    pub fn by_request<D, R>(
+        &self,
+        logic: impl FnMut(&Known, &Known, &mut dyn FnMut(D, R)) + 'static,
+    ) -> VecCollection<'scope, u64, D, R>
+    where
+        D: Clone + Eq + Hash + 'static,
+        R: Semigroup + 'static,
+    {
+        changes::by_request(&self.arrangement, logic)
+    }
 }

@@ -1,0 +1,88 @@
+//! When two videos were shown together and one of them was played, which one was it?
+//!
+//! Definition: a request chose `winner` over `loser` in epoch e if it is in `plays(winner, e)` and
+//! in `impressions(loser, e)` but not in `plays(loser, e)`.
+//! Row: `(winner, loser, epoch) → requests`, the number of requests that chose so, if any did.
+//! State: a row per pair of each open epoch. Cost: a request with s videos of which p were played
+//! has p (s - p) pairs, which are worked out anew whenever the request changes.
+//! Reader: whoever trains a ranking by comparison (Bradley-Terry), free of a video's exposure.
+
+use crate::event::VideoId;
+use crate::query::{Column, ColumnType, EpochLog, Query, Row, Rows};
+use crate::showings::{Known, Showings};
+use differential_dataflow::operators::CountTotal;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The query.
+pub static QUERY: Query = Query {
+    name: "choices",
+    about: "how often a video was played rather than another one beside it",
+    version: 1,
+    key: &[
+        Column::new("winner_id", ColumnType::Video, "id of the played video"),
+        Column::new("loser_id", ColumnType::Video, "id of the video that was not"),
+    ],
+    values: &[Column::new("requests", ColumnType::Count, "request ids")],
+    build,
+    oracle,
+    batch_sql: "
+        WITH shown AS (SELECT DISTINCT video_id, epoch, request_id FROM impressions),
+             played AS (SELECT DISTINCT video_id, epoch, request_id FROM plays),
+             known AS (
+                 SELECT *, EXISTS (
+                     SELECT 1 FROM played
+                     WHERE played.request_id = shown.request_id
+                       AND played.video_id = shown.video_id
+                       AND played.epoch BETWEEN shown.epoch AND shown.epoch + $H) AS played
+                 FROM shown)
+        SELECT winner.video_id AS winner_id, loser.video_id AS loser_id, winner.epoch AS epoch,
+               count(*) AS requests
+        FROM known winner JOIN known loser USING (request_id, epoch)
+        WHERE winner.played AND NOT loser.played
+        GROUP BY ALL",
+};
+
+fn build<'scope>(showings: &Showings<'scope>) -> Rows<'scope> {
+    showings
+        .by_request(|before, after, update| {
+            for_each_pair(before, |pair| update(pair, -1));
+            for_each_pair(after, |pair| update(pair, 1isize));
+        })
+        .count_total()
+        .map(|((VideoId(winner), VideoId(loser)), requests)| Row {
+            key: [winner, loser, 0],
+            values: [requests.unsigned_abs() as u64, 0],
+            ..Row::default()
+        })
+}
+
+fn for_each_pair(known: &Known, mut logic: impl FnMut((VideoId, VideoId))) {
+    for (winner, _) in known.iter().filter(|(_, touch)| touch.is_converted()) {
+        for (loser, touch) in known {
+            if touch.is_shown() && !touch.is_converted() {
+                logic((*winner, *loser));
+            }
+        }
+    }
+}
+
+fn oracle(log: &EpochLog) -> BTreeSet<Row> {
+    let played: BTreeSet<_> =
+        log.plays.iter().map(|(request, video, _)| (request, video)).collect();
+    let shown: BTreeSet<_> =
+        log.impressions.iter().map(|(request, video)| (request, video)).collect();
+    let mut requests: BTreeMap<_, u64> = BTreeMap::new();
+    for (request, winner) in shown.intersection(&played) {
+        for (_, loser) in shown.iter().filter(|(other, _)| other == request) {
+            if !played.contains(&(request, loser)) {
+                *requests.entry((winner, loser)).or_default() += 1;
+            }
+        }
+    }
+    let rows = requests.into_iter().map(|((winner, loser), requests)| Row {
+        epoch: log.epoch.0,
+        key: [winner.0, loser.0, 0],
+        values: [requests, 0],
+    });
+    rows.collect()
+}

@@ -1,0 +1,62 @@
+//! How many distinct events of each kind does an epoch have? The dataflow's half of the ledger.
+//!
+//! Definition: the number of (request, video) with an accepted event of the kind whose own time
+//! lies in the epoch, shown or not: a play without impression is an event too.
+//! Row: `(kind, epoch) → distinct_events`, one per kind that has any.
+//! State: two rows an open epoch. Cost: two bit tests a change.
+//! Reader: the ledger of every run, which is why this query is always on.
+
+use crate::event::{Kind, Touch};
+use crate::query::{Column, ColumnType, EpochLog, Query, Row, Rows};
+use crate::showings::Showings;
+use differential_dataflow::operators::CountTotal;
+use std::collections::BTreeSet;
+
+/// The query.
+pub static QUERY: Query = Query {
+    name: "distinct",
+    about: "distinct events of each kind in each epoch, for the ledger",
+    version: 1,
+    key: &[Column::new("kind", ColumnType::Kind, "impression or play")],
+    values: &[Column::new("distinct_events", ColumnType::Count, "events")],
+    build,
+    oracle,
+    batch_sql: "
+        SELECT 'impression' AS kind, epoch, count(*) AS distinct_events
+        FROM (SELECT DISTINCT video_id, epoch, request_id FROM impressions) GROUP BY epoch
+        UNION ALL
+        SELECT 'play' AS kind, epoch, count(*) AS distinct_events
+        FROM (SELECT DISTINCT video_id, epoch, request_id FROM plays) GROUP BY epoch",
+};
+
+fn build<'scope>(showings: &Showings<'scope>) -> Rows<'scope> {
+    showings
+        .changes()
+        .accumulate(|change| ((), gain(change.before, change.after)))
+        .count_total()
+        .flat_map(|((), (impressions, plays))| {
+            let counts = [(Kind::Impression, impressions), (Kind::Play, plays)];
+            let counted = counts.into_iter().filter(|(_, events)| *events > 0);
+            counted.map(|(kind, events)| row(kind, events.unsigned_abs() as u64))
+        })
+}
+
+/// What a change adds to the distinct (impressions, plays) of the epoch.
+fn gain(before: Touch, after: Touch) -> (isize, isize) {
+    let gain = |seen: fn(Touch) -> bool| isize::from(seen(after)) - isize::from(seen(before));
+    (gain(Touch::is_shown), gain(Touch::is_played_here))
+}
+
+fn row(kind: Kind, events: u64) -> Row {
+    Row { key: [kind as u64, 0, 0], values: [events, 0], ..Row::default() }
+}
+
+fn oracle(log: &EpochLog) -> BTreeSet<Row> {
+    let shown: BTreeSet<_> = log.impressions.iter().collect();
+    let played: BTreeSet<_> =
+        log.plays.iter().filter(|(_, _, epoch)| *epoch == log.epoch).collect();
+    let counts = [(Kind::Impression, shown.len()), (Kind::Play, played.len())];
+    let counted = counts.into_iter().filter(|(_, events)| *events > 0);
+    let rows = counted.map(|(kind, events)| Row { epoch: log.epoch.0, ..row(kind, events as u64) });
+    rows.collect()
+}

@@ -1,0 +1,75 @@
+//! How often was each video shown in each epoch, and how often did that lead to a play?
+//!
+//! Definition: `impressions` = the number of request ids with an accepted impression of the video
+//! in the epoch; `plays` = the number of those with an accepted play of it in `e ..= e + H`.
+//! Row: `(video, epoch) → (plays, impressions)`, one per video and epoch with an impression.
+//! State: a row per video of each open epoch. Cost: a hash lookup a change, and a few per row.
+//! Reader: the analyst, and the row "Trending Now".
+
+use crate::event::{Touch, VideoId};
+use crate::query::{Column, ColumnType, EpochLog, Query, Row, Rows};
+use crate::showings::Showings;
+use differential_dataflow::operators::CountTotal;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The query.
+pub static QUERY: Query = Query {
+    name: "trends",
+    about: "plays and impressions of each video in each epoch",
+    version: 1,
+    key: &[Column::new("video_id", ColumnType::Video, "id of a video")],
+    values: &[
+        Column::new("plays", ColumnType::Count, "request ids"),
+        Column::new("impressions", ColumnType::Count, "request ids"),
+    ],
+    build,
+    oracle,
+    batch_sql: "
+        WITH shown AS (SELECT DISTINCT video_id, epoch, request_id FROM impressions),
+             played AS (SELECT DISTINCT video_id, epoch, request_id FROM plays)
+        SELECT video_id, epoch,
+               count(*) FILTER (EXISTS (
+                   SELECT 1 FROM played
+                   WHERE played.request_id = shown.request_id AND played.video_id = shown.video_id
+                     AND played.epoch BETWEEN shown.epoch AND shown.epoch + $H)) AS plays,
+               count(*) AS impressions
+        FROM shown GROUP BY video_id, epoch",
+};
+
+fn build<'scope>(showings: &Showings<'scope>) -> Rows<'scope> {
+    showings
+        .changes()
+        .accumulate(|change| (change.video, gain(change.before, change.after)))
+        .count_total()
+        .map(|(video, counts)| row(video, counts))
+}
+
+/// What a change adds to (plays, impressions).
+fn gain(before: Touch, after: Touch) -> (isize, isize) {
+    let gain =
+        |counted: fn(Touch) -> bool| isize::from(counted(after)) - isize::from(counted(before));
+    (gain(Touch::is_converted), gain(Touch::is_shown))
+}
+
+fn row(VideoId(video): VideoId, (plays, impressions): (isize, isize)) -> Row {
+    let values = [plays.unsigned_abs() as u64, impressions.unsigned_abs() as u64];
+    Row { key: [video, 0, 0], values, ..Row::default() }
+}
+
+fn oracle(log: &EpochLog) -> BTreeSet<Row> {
+    let played: BTreeSet<_> =
+        log.plays.iter().map(|(request, video, _)| (request, video)).collect();
+    let mut shown: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for (request, video) in &log.impressions {
+        shown.entry(video).or_default().insert(request);
+    }
+    let rows = shown.into_iter().map(|(video, requests)| {
+        let plays = requests.iter().filter(|request| played.contains(&(**request, video))).count();
+        Row {
+            epoch: log.epoch.0,
+            key: [video.0, 0, 0],
+            values: [plays as u64, requests.len() as u64],
+        }
+    });
+    rows.collect()
+}

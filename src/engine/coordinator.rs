@@ -1,0 +1,264 @@
+//! What worker 0 decides: which epochs open and close, when a publication begins, when to end.
+//!
+//! A state machine without input, output or clock: reports go in, orders come out.
+
+use super::control::{Order, Report, Watermarks};
+use super::rounds;
+use crate::sources::Discovered;
+use crate::time::{Definition, Epoch};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// What the coordinator needs to know of a job.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// What is computed.
+    pub definition: Definition,
+    /// How many workers there are.
+    pub workers: usize,
+    /// How many dataflows of epochs may live on a worker at a time.
+    pub open_epochs_max: usize,
+    /// How often to publish.
+    pub publish_interval: Duration,
+    /// Whether more may follow once everything is read.
+    pub follow: bool,
+}
+
+/// What the store has reached, as far as the coordinator must know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// The last publication that was committed.
+    pub publication: u64,
+    /// All epochs up to this one are final in it.
+    pub final_through: Option<Epoch>,
+}
+
+/// The state machine of worker 0.
+pub struct Coordinator {
+    rules: Rules,
+    reports: Vec<Option<Report>>,
+    /// Bytes assigned to each worker.
+    loads: Vec<u64>,
+    assigned: u64,
+    /// Epochs that were ordered to open and not to close.
+    open: BTreeSet<Epoch>,
+    /// How many epochs were ever ordered to open.
+    opened: u64,
+    closed_through: Option<Epoch>,
+    aligned_ms: Option<Option<i64>>,
+    round: u64,
+    begun_at: Instant,
+    committed: Committed,
+    /// What the last publication took in, to tell whether another would hold anything new.
+    published: Option<Activity>,
+    draining: bool,
+    ended: bool,
+}
+
+/// What a publication would hold something new of, if it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Activity {
+    round: u64,
+    completed: u64,
+    closed_through: Option<Epoch>,
+}
+
+impl Coordinator {
+    /// At the start of a job, in publication 1.
+    pub fn new(rules: Rules, now: Instant) -> Coordinator {
+        Coordinator {
+            rules,
+            reports: vec![None; rules.workers],
+            loads: vec![0; rules.workers],
+            assigned: 0,
+            open: BTreeSet::new(),
+            opened: 0,
+            closed_through: None,
+            aligned_ms: None,
+            round: rounds::first(1),
+            begun_at: now,
+            committed: Committed::default(),
+            published: None,
+            draining: false,
+            ended: false,
+        }
+    }
+
+    /// Takes a report in.
+    pub fn hear(&mut self, report: Report) {
+        let worker = report.worker;
+        self.reports[worker] = Some(report);
+    }
+
+    /// Learns what the store has reached.
+    pub fn committed(&mut self, committed: Committed) -> Vec<Order> {
+        let news = committed
+            .final_through
+            .filter(|_| committed.final_through != self.committed.final_through);
+        self.committed = committed;
+        news.map(Order::Final).into_iter().collect()
+    }
+
+    /// Shares new partitions out, the largest first, each to the worker with the least so far.
+    pub fn assign(&mut self, mut discovered: Vec<Discovered>) -> Vec<Order> {
+        discovered.sort_by(|one, other| {
+            other.size_bytes.cmp(&one.size_bytes).then_with(|| one.name.cmp(&other.name))
+        });
+        let orders = discovered.into_iter().map(|partition| {
+            let lightest = (0..self.loads.len()).min_by_key(|worker| self.loads[*worker]);
+            let worker = lightest.unwrap_or(0);
+            self.loads[worker] += partition.size_bytes.max(1);
+            Order::Assign { worker, partition: partition.name }
+        });
+        let orders: Vec<_> = orders.collect();
+        self.assigned += orders.len() as u64;
+        orders
+    }
+
+    /// Everything that is to be done now.
+    pub fn decide(&mut self, now: Instant) -> Vec<Order> {
+        let mut orders = Vec::new();
+        if self.ended {
+            return orders;
+        }
+        let failure = self.reported().find_map(|report| report.failure.clone());
+        if let Some(failure) = failure {
+            self.ended = true;
+            return vec![Order::Abort(failure)];
+        }
+        if self.reported().any(|report| report.stop) && !self.draining {
+            self.draining = true;
+            orders.push(Order::Drain);
+        }
+        if let Some(watermarks) = self.watermarks() {
+            self.align(watermarks, &mut orders);
+            self.close(watermarks, &mut orders);
+        }
+        self.open_wanted(&mut orders);
+        self.advance(now, &mut orders);
+        if self.is_finished() {
+            self.ended = true;
+            orders.push(Order::End);
+        }
+        orders
+    }
+
+    fn reported(&self) -> impl Iterator<Item = &Report> {
+        self.reports.iter().flatten()
+    }
+
+    /// The watermarks of all partitions, once every worker has reported on all it was assigned.
+    fn watermarks(&self) -> Option<Watermarks> {
+        let mut all = Watermarks::NONE;
+        for report in &self.reports {
+            let report = report.as_ref().filter(|report| report.assigned == self.assigned)?;
+            all = all.and(report.watermarks);
+        }
+        Some(all)
+    }
+
+    fn align(&mut self, watermarks: Watermarks, orders: &mut Vec<Order>) {
+        let slowest_ms = watermarks.active_min_ms;
+        if slowest_ms != Some(i64::MIN) && self.aligned_ms != Some(slowest_ms) {
+            self.aligned_ms = Some(slowest_ms);
+            orders.push(Order::Align(slowest_ms));
+        }
+    }
+
+    /// Closes what no partition holds open.
+    ///
+    /// When no partition is active, only exhaustion of all says that nothing will follow. While
+    /// all are idle, event time has passed as far as the largest watermark tells, and no further:
+    /// a quiet night must not make the next morning's first event late.
+    fn close(&mut self, watermarks: Watermarks, orders: &mut Vec<Order>) {
+        let closed_through = match watermarks {
+            Watermarks { active_min_ms: Some(i64::MIN), .. } => None,
+            Watermarks { active_min_ms: Some(slowest_ms), .. } => Some(slowest_ms),
+            Watermarks { exhausted: true, .. } if !self.rules.follow => Some(i64::MAX),
+            Watermarks { max_ms, .. } => max_ms,
+        };
+        let closed_through = closed_through.map(|watermark_ms| match watermark_ms {
+            i64::MAX => Epoch(i64::MAX),
+            _ => self.rules.definition.closed_through(watermark_ms),
+        });
+        if closed_through > self.closed_through {
+            self.closed_through = closed_through;
+            self.open.retain(|epoch| Some(*epoch) > closed_through);
+            orders.extend(closed_through.map(Order::Close));
+        }
+    }
+
+    /// Opens wanted epochs, the earliest first, as far as the bound on live dataflows allows.
+    fn open_wanted(&mut self, orders: &mut Vec<Order>) {
+        let wanted: BTreeSet<Epoch> =
+            self.reported().flat_map(|report| report.wanted.iter().copied()).collect();
+        for epoch in wanted {
+            if Some(epoch) <= self.closed_through || self.open.contains(&epoch) {
+                continue;
+            }
+            let live = self.opened - self.completed_min();
+            if live >= self.rules.open_epochs_max as u64 {
+                break;
+            }
+            self.open.insert(epoch);
+            self.opened += 1;
+            orders.push(Order::Open(epoch));
+        }
+    }
+
+    fn completed_min(&self) -> u64 {
+        let completed =
+            self.reports.iter().map(|report| report.as_ref().map_or(0, |r| r.completed));
+        completed.min().unwrap_or(0)
+    }
+
+    /// Keeps the rounds of all workers together, and begins publications.
+    fn advance(&mut self, now: Instant, orders: &mut Vec<Order>) {
+        let latest = self.reported().map(|report| report.round).max().unwrap_or(0);
+        let mut round = self.round.max(latest);
+        if let Some(activity) = self.to_publish(round, now) {
+            round = rounds::first(rounds::publication(round) + 1);
+            self.published = Some(Activity { round, ..activity });
+            self.begun_at = now;
+        }
+        if round > self.round {
+            self.round = round;
+            orders.push(Order::Advance(round));
+        }
+    }
+
+    /// Whether the current publication is to end now, and what it then takes in.
+    fn to_publish(&self, round: u64, now: Instant) -> Option<Activity> {
+        let publication = rounds::publication(round);
+        let busy = self.committed.publication + 1 < publication;
+        if busy || self.reports.iter().any(Option::is_none) {
+            return None;
+        }
+        let activity = Activity {
+            round,
+            completed: self.completed_min(),
+            closed_through: self.closed_through,
+        };
+        let changed = self.published != Some(activity);
+        let due = now.duration_since(self.begun_at) >= self.rules.publish_interval;
+        let pressed = self.reported().any(|report| report.pressed);
+        let last = self.closed_through == Some(Epoch(i64::MAX)) || self.is_drained();
+        let all_completed = self.completed_min() == self.opened;
+        (changed && (due || pressed || last && (all_completed || self.draining)))
+            .then_some(activity)
+    }
+
+    fn is_drained(&self) -> bool {
+        self.draining && self.reports.iter().flatten().all(|report| report.drained)
+    }
+
+    /// Whether the store holds everything.
+    fn is_finished(&self) -> bool {
+        let current = rounds::publication(self.round);
+        let all_final = self.committed.final_through == Some(Epoch(i64::MAX));
+        let all_drained = self.is_drained()
+            && self.published.is_some_and(|published| published.round == self.round)
+            && self.committed.publication + 1 == current;
+        all_final || all_drained
+    }
+}

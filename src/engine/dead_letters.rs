@@ -1,0 +1,88 @@
+//! Where records that are no events go: counted, the first few shown, all of them written down.
+
+use crate::sources::{Malformed, PartitionName};
+use serde::Serialize;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How many malformed records are shown in the log before it falls silent.
+const SHOWN_MAX: u64 = 5;
+
+/// The dead letters of a process.
+#[derive(Default)]
+pub struct DeadLetters {
+    file: Option<Mutex<BufWriter<File>>>,
+    malformed: AtomicU64,
+}
+
+/// A line of the file of dead letters.
+#[derive(Serialize)]
+struct Letter<'a> {
+    topic: &'a str,
+    partition: &'a str,
+    offset: u64,
+    place: &'a str,
+    reason: &'a str,
+    sample: &'a str,
+}
+
+impl DeadLetters {
+    /// Dead letters that are appended to a file, one JSON object a line.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn to_file(path: &Path) -> io::Result<DeadLetters> {
+        let file = File::options().create(true).append(true).open(path)?;
+        let file = Some(Mutex::new(BufWriter::new(file)));
+        Ok(DeadLetters { file, malformed: AtomicU64::new(0) })
+    }
+
+    /// Writes a record down. A file that cannot be written to is reported once, and is no reason
+    /// to stop: the record is counted all the same.
+    pub fn write(&self, partition: &PartitionName, record: &Malformed) {
+        let before = self.malformed.fetch_add(1, Ordering::Relaxed);
+        if before < SHOWN_MAX {
+            let silence = if before + 1 == SHOWN_MAX { "; no more will be shown" } else { "" };
+            tracing::warn!(
+                "malformed: {} {}: {}{silence}",
+                partition.name,
+                record.place,
+                record.reason
+            );
+        }
+        let Some(file) = &self.file else { return };
+        let letter = Letter {
+            topic: partition.kind.topic(),
+            partition: &partition.name,
+            offset: record.offset,
+            place: &record.place,
+            reason: &record.reason,
+            sample: &record.sample,
+        };
+        let mut line = serde_json::to_vec(&letter).unwrap_or_default();
+        line.push(b'\n');
+        let mut file = file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Err(error) = file.write_all(&line)
+            && before < SHOWN_MAX
+        {
+            tracing::error!("cannot write a dead letter: {error}");
+        }
+    }
+
+    /// Makes sure that what was written is in the file.
+    pub fn flush(&self) {
+        let Some(file) = &self.file else { return };
+        let mut file = file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Err(error) = file.flush() {
+            tracing::error!("cannot write dead letters: {error}");
+        }
+    }
+
+    /// How many malformed records this process has seen.
+    pub fn malformed(&self) -> u64 {
+        self.malformed.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,244 @@
+//! The dataflows of the open epochs on a worker: one each, and the clock that they share.
+//!
+//! A dataflow takes touches in rounds and yields the rows of every query. When its epoch closes,
+//! every worker drops its input; once all have, the frontier of the dataflow becomes empty, which
+//! is event time having passed, and timely frees its operators and all their state.
+
+use super::rounds;
+use crate::event::{RequestId, Touch, VideoId};
+use crate::query::{KEY_CELLS, Query, Row, Rows, VALUE_CELLS};
+use crate::showings::Showings;
+use crate::showings::records::{Record, Records};
+use crate::stores::RowChange;
+use crate::time::Epoch;
+use foldhash::fast::RandomState;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::{Input, Probe};
+use timely::dataflow::{InputHandle, ProbeHandle};
+use timely::worker::Worker;
+
+type TouchInput = InputHandle<u64, CapacityContainerBuilder<Records>>;
+type ClockInput = InputHandle<u64, CapacityContainerBuilder<Vec<()>>>;
+
+/// The open epochs of a worker.
+pub struct Epochs {
+    queries: Vec<&'static Query>,
+    open: BTreeMap<Epoch, OpenEpoch>,
+    /// Epochs whose input is dropped and whose dataflow is not complete.
+    closing: BTreeMap<Epoch, ProbeHandle<u64>>,
+    /// Orders to close that were obeyed: up to which epoch, and in which publication.
+    closed: Vec<(Epoch, u64)>,
+    completed: u64,
+    live_max: usize,
+    /// A dataflow without data, whose frontier is the earliest round that any worker is in.
+    clock: (ClockInput, ProbeHandle<u64>),
+    rows: Rc<RefCell<ChangedRows>>,
+}
+
+/// An epoch that takes touches.
+pub struct OpenEpoch {
+    input: TouchInput,
+    probe: ProbeHandle<u64>,
+    /// Whether every worker has built the dataflow.
+    ready: bool,
+}
+
+impl OpenEpoch {
+    /// Sends a touch in the current round.
+    #[inline]
+    pub fn send(&mut self, request: RequestId, video: VideoId, touch: Touch) {
+        let round = *self.input.time();
+        self.input.send(Record::new(request, video, round, touch));
+    }
+}
+
+impl Epochs {
+    /// Builds the clock, on every worker.
+    pub fn build(worker: &mut Worker, queries: Vec<&'static Query>, round: u64) -> Epochs {
+        let probe = ProbeHandle::new();
+        let mut clock = worker.dataflow_named::<u64, _, _>("clock", |scope| {
+            let (input, stream) = scope.new_input::<Vec<()>>();
+            stream.probe_with(&probe);
+            input
+        });
+        clock.advance_to(round);
+        Epochs {
+            queries,
+            open: BTreeMap::new(),
+            closing: BTreeMap::new(),
+            closed: Vec::new(),
+            completed: 0,
+            live_max: 0,
+            clock: (clock, probe),
+            rows: Rc::default(),
+        }
+    }
+
+    /// Builds the dataflow of an epoch. Every worker must do so in the same order.
+    pub fn open(&mut self, worker: &mut Worker, epoch: Epoch, round: u64) {
+        let mut input = TouchInput::new();
+        let probe = ProbeHandle::new();
+        worker.dataflow_named::<u64, _, _>(&format!("epoch {}", epoch.0), |scope| {
+            let showings = Showings::arrange(input.to_stream(scope));
+            for (query, definition) in self.queries.iter().enumerate() {
+                let rows = (definition.build)(&showings);
+                collect(rows, query, epoch, Rc::clone(&self.rows), &probe);
+            }
+        });
+        input.advance_to(round);
+        self.open.insert(epoch, OpenEpoch { input, probe, ready: false });
+        self.live_max = self.live_max.max(self.live());
+    }
+
+    /// The epoch, if touches can be sent to it: it is open, and on every worker, so that no worker
+    /// can hand on a publication without the rows that the touches will change.
+    #[inline]
+    pub fn ready(&mut self, epoch: Epoch) -> Option<&mut OpenEpoch> {
+        let open = self.open.get_mut(&epoch)?;
+        // A worker that has not built it holds its frontier at 0; afterwards it is in some round.
+        open.ready = open.ready || !open.probe.less_than(&1);
+        open.ready.then_some(open)
+    }
+
+    /// Whether an epoch was opened and not closed.
+    pub fn is_open(&self, epoch: Epoch) -> bool {
+        self.open.contains_key(&epoch)
+    }
+
+    /// Drops the inputs of all epochs up to one.
+    pub fn close_through(&mut self, epoch: Epoch, publication: u64) {
+        let still_open = self.open.split_off(&epoch.plus(1));
+        let closed = std::mem::replace(&mut self.open, still_open);
+        self.closing.extend(closed.into_iter().map(|(epoch, open)| (epoch, open.probe)));
+        self.closed.push((epoch, publication));
+    }
+
+    /// Enters a round.
+    pub fn advance_to(&mut self, round: u64) {
+        for open in self.open.values_mut() {
+            open.input.advance_to(round);
+        }
+        self.clock.0.advance_to(round);
+    }
+
+    /// The earliest round that anything may still happen in, on any worker.
+    pub fn frontier(&self) -> u64 {
+        let open = self.open.values().map(|open| &open.probe);
+        let probes = open.chain(self.closing.values()).chain([&self.clock.1]);
+        let rounds = probes.map(|probe| {
+            probe.with_frontier(|frontier| frontier.first().copied().unwrap_or(u64::MAX))
+        });
+        rounds.min().unwrap_or(u64::MAX)
+    }
+
+    /// Forgets epochs whose dataflows are complete.
+    pub fn retire(&mut self) {
+        let before = self.closing.len();
+        self.closing.retain(|_, probe| !probe.done());
+        self.completed += (before - self.closing.len()) as u64;
+    }
+
+    /// The last epoch through which all were closed in or before a publication and are complete.
+    pub fn done_through(&self, publication: u64) -> Option<Epoch> {
+        let first_alive = self.closing.keys().next();
+        let done = self.closed.iter().filter(|(through, closed_in)| {
+            *closed_in <= publication && first_alive.is_none_or(|alive| alive > through)
+        });
+        done.map(|(through, _)| *through).max()
+    }
+
+    /// How many dataflows of epochs were completed.
+    pub fn completed(&self) -> u64 {
+        self.completed
+    }
+
+    /// How many dataflows of epochs live.
+    fn live(&self) -> usize {
+        self.open.len() + self.closing.len()
+    }
+
+    /// The most that ever lived at once.
+    pub fn live_max(&self) -> usize {
+        self.live_max
+    }
+
+    /// How many rows have changed and were not handed on.
+    pub fn rows_waiting(&self) -> usize {
+        self.rows.borrow().publications.values().map(HashMap::len).sum()
+    }
+
+    /// The rows that changed in a publication, which must be complete.
+    pub fn take_rows(&mut self, publication: u64) -> impl Iterator<Item = RowChange> + use<> {
+        let rows = self.rows.borrow_mut().publications.remove(&publication).unwrap_or_default();
+        rows.into_iter().map(|((query, epoch, key), latest)| RowChange {
+            query,
+            row: Row { epoch, key, values: latest.values },
+            deleted: !latest.exists(),
+        })
+    }
+}
+
+/// Collects the rows of a query as they change, and lets the probe pass behind them.
+fn collect(
+    rows: Rows<'_>,
+    query: usize,
+    epoch: Epoch,
+    changed: Rc<RefCell<ChangedRows>>,
+    probe: &ProbeHandle<u64>,
+) {
+    let collected = rows.inner.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(
+        Pipeline,
+        "Collect",
+        move |_, _| {
+            move |input, _output| {
+                input.for_each(|_capability, chunk| {
+                    let changed = &mut *changed.borrow_mut();
+                    for (row, round, diff) in chunk.drain(..) {
+                        changed.add((query, epoch.0, row.key), row.values, round, diff);
+                    }
+                });
+            }
+        },
+    );
+    collected.probe_with(probe);
+}
+
+/// The query, the epoch and the key of a row.
+type RowName = (usize, i64, [u64; KEY_CELLS]);
+
+/// Rows that changed, by publication, each as it was last.
+#[derive(Default)]
+struct ChangedRows {
+    publications: BTreeMap<u64, HashMap<RowName, Latest, RandomState>>,
+}
+
+/// The last change of a row.
+struct Latest {
+    /// The round, doubled, plus one if the row exists after it. Within a round the old row goes
+    /// and the new one comes, in any order; so the greatest rank tells how things stand.
+    rank: u64,
+    values: [u64; VALUE_CELLS],
+}
+
+impl Latest {
+    fn exists(&self) -> bool {
+        self.rank % 2 == 1
+    }
+}
+
+impl ChangedRows {
+    fn add(&mut self, name: RowName, values: [u64; VALUE_CELLS], round: u64, diff: isize) {
+        assert!(diff.abs() == 1, "a row comes or goes once a round, not {diff} times");
+        let rank = 2 * round + u64::from(diff > 0);
+        let rows = self.publications.entry(rounds::publication(round)).or_default();
+        let latest = rows.entry(name).or_insert(Latest { rank, values });
+        if rank > latest.rank {
+            *latest = Latest { rank, values };
+        }
+    }
+}

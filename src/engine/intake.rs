@@ -1,0 +1,471 @@
+//! The partitions of a worker: which is read next, which of its events are accepted, where they go.
+//!
+//! Three things hold a partition back, one event at a time, and lose nothing:
+//! - *alignment*: its watermark would run too far ahead of the slowest partition of the job;
+//! - an epoch that its next event needs is not open yet on every worker;
+//! - the round is full: each topic has its own budget of events and bytes in a round, and the
+//!   number of rounds in flight is bounded, so that no topic can starve the other.
+
+use super::control::Watermarks;
+use super::dead_letters::DeadLetters;
+use super::epochs::Epochs;
+use super::{Counters, Settings};
+use crate::event::{Event, Kind, Touch};
+use crate::ledger::{Ledger, Verdict};
+use crate::sources::{Batch, PartitionName, PartitionReader, Polled, Source, SourceError};
+use crate::stores::PartitionProgress;
+use crate::time::{Definition, Epoch};
+use crate::watermark::{Judgement, Watermark};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How many records are decoded at a time. It bounds what a partition holds in memory.
+const BATCH_RECORDS_MAX: usize = 2048;
+
+/// The partitions of a worker.
+pub struct Intake {
+    definition: Definition,
+    alignment_ms: i64,
+    idle_timeout: Duration,
+    poll_interval: Duration,
+    dead_letters: Arc<DeadLetters>,
+    counters: Arc<Counters>,
+    partitions: Vec<Partition>,
+    /// The watermark up to which partitions may run: the slowest, plus the alignment bound.
+    watermark_limit_ms: i64,
+    /// Epochs up to this one take no more events.
+    closed_through: Epoch,
+    ledger: Ledger,
+    wanted: BTreeSet<Epoch>,
+    /// What may be read of a topic in a round, and what is left of that for each.
+    budget: Budget,
+    budgets: [Budget; 2],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Budget {
+    events: usize,
+    bytes: u64,
+}
+
+impl Budget {
+    fn is_spent(&self) -> bool {
+        self.events == 0 || self.bytes == 0
+    }
+
+    fn spend(&mut self, events: usize, bytes: u64) {
+        self.events = self.events.saturating_sub(events);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+/// What a call of [`Intake::poll`] came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Records that were dealt with, events or not.
+    pub records: usize,
+    /// Whether the budget of a topic with more to read is spent.
+    pub full: bool,
+}
+
+impl Intake {
+    /// No partitions yet.
+    pub fn new(
+        settings: &Settings,
+        dead_letters: Arc<DeadLetters>,
+        counters: Arc<Counters>,
+    ) -> Intake {
+        let budget = Budget { events: settings.round_events, bytes: settings.round_bytes };
+        Intake {
+            definition: settings.definition,
+            alignment_ms: settings.alignment_ms,
+            idle_timeout: settings.idle_timeout,
+            poll_interval: settings.poll_interval,
+            dead_letters,
+            counters,
+            partitions: Vec::new(),
+            watermark_limit_ms: i64::MIN,
+            closed_through: Epoch(i64::MIN),
+            ledger: Ledger::default(),
+            wanted: BTreeSet::new(),
+            budget,
+            budgets: [budget; 2],
+        }
+    }
+
+    /// Starts to read a partition from its beginning.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open(&mut self, source: &dyn Source, name: PartitionName) -> Result<(), SourceError> {
+        let reader = source.open(&name, 0)?;
+        let watermark = Watermark::new(self.definition, name.kind, None);
+        self.partitions.push(Partition::new(name, reader, watermark));
+        Ok(())
+    }
+
+    /// Lets partitions run as far as the alignment bound ahead of a watermark.
+    pub fn align(&mut self, slowest_ms: Option<i64>) {
+        let limit_ms = slowest_ms.map(|slowest_ms| slowest_ms.saturating_add(self.alignment_ms));
+        self.watermark_limit_ms = limit_ms.unwrap_or(i64::MAX);
+    }
+
+    /// Rejects, from now on, events of epochs up to this one.
+    pub fn close_through(&mut self, epoch: Epoch) {
+        self.closed_through = self.closed_through.max(epoch);
+        self.wanted.retain(|wanted| *wanted > epoch);
+    }
+
+    /// Forgets where epochs started that the store holds as final.
+    pub fn finalize_through(&mut self, epoch: Epoch) {
+        for partition in &mut self.partitions {
+            partition.starts = partition.starts.split_off(&epoch.plus(1));
+        }
+    }
+
+    /// Starts a round with a full budget.
+    pub fn begin_round(&mut self) {
+        self.budgets = [self.budget; 2];
+    }
+
+    /// Epochs that events wait for.
+    pub fn wanted(&self) -> Vec<Epoch> {
+        self.wanted.iter().copied().collect()
+    }
+
+    /// The watermarks of all partitions.
+    pub fn watermarks(&self) -> Watermarks {
+        let each = self.partitions.iter().map(Partition::watermarks);
+        each.fold(Watermarks::NONE, Watermarks::and)
+    }
+
+    /// Reads on, always where the watermark is least, until the round is full, nothing more is
+    /// there or everything is held back.
+    ///
+    /// # Errors
+    /// When a partition cannot be read on.
+    pub fn poll(&mut self, epochs: &mut Epochs, now: Instant) -> Result<Progress, SourceError> {
+        let mut progress = Progress::default();
+        for partition in &mut self.partitions {
+            partition.held_back = false;
+        }
+        self.wanted.retain(|epoch| !epochs.is_open(*epoch));
+        while let Some(index) = self.next_partition(now) {
+            let kind = self.partitions[index].name.kind;
+            if self.budgets[kind as usize].is_spent() {
+                progress.full = true;
+                self.partitions[index].held_back = true;
+                continue;
+            }
+            progress.records += self.read(index, epochs, now)?;
+        }
+        Ok(progress)
+    }
+
+    /// The readable partition with the least watermark.
+    fn next_partition(&self, now: Instant) -> Option<usize> {
+        let readable = self.partitions.iter().enumerate().filter(|(_, partition)| {
+            !partition.held_back && partition.may_have_more(now, self.poll_interval)
+        });
+        readable.min_by_key(|(_, partition)| partition.watermark.at_ms()).map(|(index, _)| index)
+    }
+
+    /// Deals with the events that a partition holds, or polls it for more. Returns how many
+    /// records it got on by.
+    fn read(
+        &mut self,
+        index: usize,
+        epochs: &mut Epochs,
+        now: Instant,
+    ) -> Result<usize, SourceError> {
+        let partition = &mut self.partitions[index];
+        let budget = &mut self.budgets[partition.name.kind as usize];
+        if partition.is_drained() {
+            let bytes = partition.poll(now, self.idle_timeout, &self.dead_letters)?;
+            budget.spend(0, bytes);
+            self.counters.add_bytes(bytes);
+            return Ok(usize::from(bytes > 0));
+        }
+        let mut judge = Judge {
+            watermark_limit_ms: self.watermark_limit_ms,
+            closed_through: self.closed_through,
+            epochs,
+            wanted: &mut self.wanted,
+            ledger: &mut self.ledger,
+        };
+        let events = judge.pass_on(partition, budget.events);
+        budget.spend(events, 0);
+        self.counters.add_events(events);
+        Ok(events)
+    }
+
+    /// Where all partitions that moved stand, and what became of their events, since the last
+    /// call.
+    pub fn snapshot(&mut self) -> (Vec<PartitionProgress>, Ledger) {
+        let dead_letters = &self.dead_letters;
+        let moved =
+            self.partitions.iter_mut().filter_map(|partition| partition.moved(dead_letters));
+        (moved.collect(), std::mem::take(&mut self.ledger))
+    }
+}
+
+/// A partition and its reader.
+struct Partition {
+    name: PartitionName,
+    reader: Box<dyn PartitionReader>,
+    watermark: Watermark,
+    /// The records read last; the events before `next` are dealt with.
+    batch: Batch,
+    next: usize,
+    /// The next event, if it was judged and must wait; with the watermark before it.
+    waiting: Option<(Judgement, Option<i64>)>,
+    end: End,
+    idle: bool,
+    /// Whether nothing more can be done with it in this call of [`Intake::poll`].
+    held_back: bool,
+    /// For each epoch not final, the first offset that contributed to it, and the watermark before.
+    starts: BTreeMap<Epoch, (u64, Option<i64>)>,
+    /// The epoch of the last event that contributed.
+    last_epoch: Epoch,
+    /// Malformed records since the last report.
+    malformed: u64,
+    /// What was reported last.
+    reported: Option<PartitionProgress>,
+}
+
+/// Whether the end of a partition was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    NotSeen,
+    /// First seen at one instant, and last at another, with nothing in between.
+    Seen {
+        since: Instant,
+        last: Instant,
+    },
+    Exhausted,
+}
+
+impl Partition {
+    fn new(
+        name: PartitionName,
+        reader: Box<dyn PartitionReader>,
+        watermark: Watermark,
+    ) -> Partition {
+        Partition {
+            name,
+            reader,
+            watermark,
+            batch: Batch::default(),
+            next: 0,
+            waiting: None,
+            end: End::NotSeen,
+            idle: false,
+            held_back: false,
+            starts: BTreeMap::new(),
+            last_epoch: Epoch(i64::MIN),
+            malformed: 0,
+            reported: None,
+        }
+    }
+
+    /// Whether all events that were read are dealt with.
+    fn is_drained(&self) -> bool {
+        self.next == self.batch.events.len()
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.end == End::Exhausted && self.is_drained()
+    }
+
+    fn may_have_more(&self, now: Instant, poll_interval: Duration) -> bool {
+        let end_may_have_moved = match self.end {
+            End::NotSeen => true,
+            End::Seen { last, .. } => now.duration_since(last) >= poll_interval,
+            End::Exhausted => false,
+        };
+        !self.is_drained() || end_may_have_moved
+    }
+
+    fn watermarks(&self) -> Watermarks {
+        let at_ms = self.watermark.at_ms();
+        let active = !self.idle && !self.is_exhausted();
+        Watermarks {
+            active_min_ms: active.then_some(at_ms.unwrap_or(i64::MIN)),
+            max_ms: at_ms,
+            exhausted: self.is_exhausted(),
+        }
+    }
+
+    /// Reads more records. Returns how many bytes they were.
+    fn poll(
+        &mut self,
+        now: Instant,
+        idle_timeout: Duration,
+        dead_letters: &DeadLetters,
+    ) -> Result<u64, SourceError> {
+        self.settle_malformed(u64::MAX, dead_letters);
+        self.batch.clear();
+        self.next = 0;
+        let polled = self.reader.poll(&mut self.batch, BATCH_RECORDS_MAX)?;
+        let nothing = self.batch.bytes == 0;
+        self.end = match (polled, self.end) {
+            (Polled::More, _) => End::NotSeen,
+            (Polled::Exhausted, _) => End::Exhausted,
+            (Polled::AtEnd, End::Seen { since, .. }) if nothing => End::Seen { since, last: now },
+            (Polled::AtEnd, _) => End::Seen { since: now, last: now },
+        };
+        self.idle = match self.end {
+            End::Seen { since, .. } => nothing && now.duration_since(since) >= idle_timeout,
+            _ => false,
+        };
+        self.held_back = nothing;
+        Ok(self.batch.bytes)
+    }
+
+    /// The offset after the last record that was dealt with.
+    fn next_offset(&self) -> u64 {
+        self.batch.events.get(self.next).map_or(self.batch.next_offset, |event| event.offset)
+    }
+
+    /// Counts and writes down the malformed records before an offset.
+    fn settle_malformed(&mut self, before: u64, dead_letters: &DeadLetters) {
+        let settled = self.batch.malformed.partition_point(|record| record.offset < before);
+        for record in self.batch.malformed.drain(..settled) {
+            dead_letters.write(&self.name, &record);
+            self.malformed += 1;
+        }
+    }
+
+    /// Where it stands, if that differs from what was reported last.
+    fn moved(&mut self, dead_letters: &DeadLetters) -> Option<PartitionProgress> {
+        let next_offset = self.next_offset();
+        let at_end = if self.is_drained() { u64::MAX } else { next_offset };
+        self.settle_malformed(at_end, dead_letters);
+        let watermark_ms = match self.waiting {
+            Some((_, before_ms)) => before_ms,
+            None => self.watermark.at_ms(),
+        };
+        let replay = self.starts.values().min().copied().unwrap_or((next_offset, watermark_ms));
+        let progress = PartitionProgress {
+            partition: self.name.clone(),
+            next_offset,
+            watermark_ms,
+            replay_offset: replay.0,
+            replay_watermark_ms: replay.1,
+            malformed: std::mem::take(&mut self.malformed),
+            idle: self.idle || self.is_exhausted(),
+        };
+        let unmoved = PartitionProgress { malformed: 0, ..progress.clone() };
+        if progress.malformed == 0 && self.reported.as_ref() == Some(&unmoved) {
+            return None;
+        }
+        self.reported = Some(unmoved);
+        Some(progress)
+    }
+}
+
+/// Decides on the events of a partition, and passes on what is accepted.
+struct Judge<'a> {
+    watermark_limit_ms: i64,
+    closed_through: Epoch,
+    epochs: &'a mut Epochs,
+    wanted: &'a mut BTreeSet<Epoch>,
+    ledger: &'a mut Ledger,
+}
+
+impl Judge<'_> {
+    /// Deals with the next events of a partition, `events_max` at most, until one must wait.
+    /// Returns how many.
+    fn pass_on(&mut self, partition: &mut Partition, events_max: usize) -> usize {
+        let start = partition.next;
+        // Consecutive events mostly fare alike, so they are counted together.
+        let mut alike: Option<(Epoch, Verdict, u64)> = None;
+        while partition.next - start < events_max {
+            let Some(event) = partition.batch.events.get(partition.next).copied() else { break };
+            let before_ms = partition.watermark.at_ms();
+            let judged = partition.waiting.take();
+            let (judgement, before_ms) =
+                judged.unwrap_or_else(|| (partition.watermark.read(&event), before_ms));
+            let Some(verdict) = self.admit(partition, &event, &judgement, before_ms) else {
+                partition.waiting = Some((judgement, before_ms));
+                partition.held_back = true;
+                break;
+            };
+            partition.next += 1;
+            match &mut alike {
+                Some((epoch, same, events)) if *epoch == judgement.epoch && *same == verdict => {
+                    *events += 1;
+                }
+                _ => {
+                    self.count(partition.name.kind, alike.take());
+                    alike = Some((judgement.epoch, verdict, 1));
+                }
+            }
+        }
+        self.count(partition.name.kind, alike);
+        partition.next - start
+    }
+
+    fn count(&mut self, kind: Kind, alike: Option<(Epoch, Verdict, u64)>) {
+        if let Some((epoch, verdict, events)) = alike {
+            self.ledger.record(epoch, kind, verdict, events);
+        }
+    }
+
+    /// What finally becomes of an event, and if it is accepted, passes it on; none if it must wait.
+    fn admit(
+        &mut self,
+        partition: &mut Partition,
+        event: &Event,
+        judgement: &Judgement,
+        before_ms: Option<i64>,
+    ) -> Option<Verdict> {
+        if judgement.verdict != Verdict::Accepted {
+            return Some(judgement.verdict);
+        }
+        if judgement.epoch <= self.closed_through {
+            return Some(Verdict::Late);
+        }
+        if partition.watermark.at_ms() > Some(self.watermark_limit_ms) {
+            return None;
+        }
+        let epochs = partition.watermark.contributes_to(judgement.epoch);
+        let first = (*epochs.start()).max(self.closed_through.0.saturating_add(1));
+        let epochs = first..=*epochs.end();
+        if !self.all_ready(epochs.clone()) {
+            return None;
+        }
+        for epoch in epochs.clone().map(Epoch) {
+            let touch = match partition.name.kind {
+                Kind::Impression => Touch::SHOWN,
+                Kind::Play if epoch == judgement.epoch => Touch::PLAYED_HERE,
+                Kind::Play => Touch::PLAYED,
+            };
+            if let Some(open) = self.epochs.ready(epoch) {
+                open.send(event.request, event.video, touch);
+            }
+        }
+        if partition.last_epoch != judgement.epoch {
+            partition.last_epoch = judgement.epoch;
+            for epoch in epochs.map(Epoch) {
+                partition.starts.entry(epoch).or_insert((event.offset, before_ms));
+            }
+        }
+        Some(Verdict::Accepted)
+    }
+
+    /// Whether touches can be sent to all these epochs; those that are not open become wanted.
+    fn all_ready(&mut self, epochs: std::ops::RangeInclusive<i64>) -> bool {
+        let mut all_ready = true;
+        for epoch in epochs.map(Epoch) {
+            if self.epochs.ready(epoch).is_none() {
+                all_ready = false;
+                if !self.epochs.is_open(epoch) {
+                    self.wanted.insert(epoch);
+                }
+            }
+        }
+        all_ready
+    }
+}

@@ -1,0 +1,353 @@
+//! The loop of a worker: obey orders, read a round, let the dataflows run, hand on, report.
+
+use super::committer::Committer;
+use super::control::{Control, Order, Report};
+use super::coordinator::{Coordinator, Rules};
+use super::epochs::Epochs;
+use super::intake::Intake;
+use super::table::{Table, WorkerProgress};
+use super::{EngineError, Job, Summary, rounds};
+use crate::sources::{PartitionName, Source};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use timely::worker::Worker;
+
+/// How long a worker sleeps at most when there is nothing to do. It is woken earlier by messages.
+const PARK_MAX: Duration = Duration::from_millis(20);
+
+/// Runs a worker until the job ends.
+///
+/// # Errors
+/// When this worker or another one fails.
+pub fn run(worker: &mut Worker, job: &Job) -> Result<Summary, EngineError> {
+    let mut state = State::build(worker, job);
+    let mut head = state.head(job);
+    while !state.ended {
+        if let Some(head) = &mut head {
+            head.lead(&mut state, job);
+        }
+        state.obey(worker);
+        let busy = state.read();
+        state.end_round_if_due();
+        state.hand_on();
+        state.report(job);
+        let pause = if busy { Duration::ZERO } else { state.pause() };
+        worker.step_or_park(Some(pause));
+    }
+    state.summary.live_epochs_max = state.epochs.live_max();
+    match state.failure {
+        Some(failure) => Err(failure),
+        None => Ok(state.summary),
+    }
+}
+
+/// What a worker has and knows.
+struct State<'a> {
+    index: usize,
+    job: &'a Job,
+    source: Box<dyn Source>,
+    control: Control,
+    epochs: Epochs,
+    intake: Intake,
+    table: Table,
+    /// The round that is being filled, since when, and whether anything was read in it.
+    round: u64,
+    round_began: Instant,
+    round_is_empty: bool,
+    /// Rounds that were ended and are not complete, oldest first.
+    in_flight: VecDeque<u64>,
+    /// What to hand on of publications that were ended and are not complete, oldest first.
+    ended_publications: VecDeque<(u64, WorkerProgress)>,
+    assigned: u64,
+    drained: bool,
+    /// Whether the last look at the partitions got nowhere.
+    starved: bool,
+    last_report: Option<Report>,
+    failure: Option<EngineError>,
+    ended: bool,
+    summary: Summary,
+}
+
+impl<'a> State<'a> {
+    /// Builds the dataflows that live as long as the job, in the same order on every worker.
+    fn build(worker: &mut Worker, job: &'a Job) -> State<'a> {
+        let round = rounds::first(1);
+        let settings = &job.settings;
+        let control = Control::build(worker);
+        let table = Table::build(worker, rounds::publication(round));
+        let epochs = Epochs::build(worker, settings.queries.clone(), round);
+        let dead_letters = Arc::clone(&job.dead_letters);
+        State {
+            index: worker.index(),
+            job,
+            source: (job.source)(),
+            control,
+            epochs,
+            intake: Intake::new(settings, dead_letters, Arc::clone(&job.counters)),
+            table,
+            round,
+            round_began: Instant::now(),
+            round_is_empty: true,
+            in_flight: VecDeque::new(),
+            ended_publications: VecDeque::new(),
+            assigned: 0,
+            drained: false,
+            starved: false,
+            last_report: None,
+            failure: None,
+            ended: false,
+            summary: Summary::default(),
+        }
+    }
+
+    /// What makes worker 0 the first.
+    fn head(&self, job: &Job) -> Option<Head> {
+        (self.index == 0).then(|| Head::new(self, job))
+    }
+
+    fn obey(&mut self, worker: &mut Worker) {
+        while let Some(order) = self.control.next_order() {
+            match order {
+                Order::Assign { worker, partition } => self.assign(worker, partition),
+                Order::Open(epoch) => {
+                    self.epochs.open(worker, epoch, self.round);
+                    self.summary.epochs += 1;
+                }
+                Order::Close(epoch) => {
+                    self.intake.close_through(epoch);
+                    self.epochs.close_through(epoch, rounds::publication(self.round));
+                }
+                Order::Align(slowest_ms) => self.intake.align(slowest_ms),
+                Order::Advance(round) if round > self.round => self.enter(round),
+                Order::Advance(_) => {}
+                Order::Final(epoch) => self.intake.finalize_through(epoch),
+                Order::Drain => self.drain(),
+                Order::End => self.ended = true,
+                Order::Abort(reason) => {
+                    self.ended = true;
+                    self.failure.get_or_insert(EngineError::Worker(reason));
+                }
+            }
+        }
+    }
+
+    fn assign(&mut self, worker: usize, partition: PartitionName) {
+        self.assigned += 1;
+        if worker == self.index
+            && let Err(error) = self.intake.open(self.source.as_ref(), partition)
+        {
+            self.failure.get_or_insert(error.into());
+        }
+    }
+
+    /// Reads no further, and ends the round so that all that was read becomes complete.
+    fn drain(&mut self) {
+        self.drained = true;
+        self.summary.stopped = true;
+        self.end_round();
+    }
+
+    /// Whether more may be read now.
+    fn may_read(&self) -> bool {
+        !self.drained
+            && self.failure.is_none()
+            && self.in_flight.len() < self.job.settings.rounds_in_flight
+            && self.epochs.rows_waiting() < self.job.settings.rows_waiting_max
+    }
+
+    /// Reads on in this round. Returns whether anything was read.
+    fn read(&mut self) -> bool {
+        if !self.may_read() {
+            return false;
+        }
+        let now = Instant::now();
+        match self.intake.poll(&mut self.epochs, now) {
+            Ok(progress) => {
+                if progress.records > 0 && self.round_is_empty {
+                    self.round_is_empty = false;
+                    self.round_began = now;
+                }
+                self.starved = progress.records == 0;
+                if progress.full {
+                    self.end_round();
+                }
+                progress.records > 0
+            }
+            Err(error) => {
+                self.failure.get_or_insert(error.into());
+                false
+            }
+        }
+    }
+
+    /// Ends a round that has waited long enough, or that nothing will be added to.
+    fn end_round_if_due(&mut self) {
+        let settings = &self.job.settings;
+        let waited = self.round_began.elapsed() >= settings.tick;
+        if waited || self.starved && self.intake.watermarks().exhausted {
+            self.end_round();
+        }
+    }
+
+    /// Ends the round, unless nothing was read in it.
+    fn end_round(&mut self) {
+        if !self.round_is_empty
+            && let Some(next) = rounds::next(self.round)
+        {
+            self.enter(next);
+        }
+    }
+
+    /// Enters a later round, and if it belongs to another publication, puts down where this
+    /// worker stood at the end of the last.
+    fn enter(&mut self, round: u64) {
+        let (before, after) = (rounds::publication(self.round), rounds::publication(round));
+        if after > before {
+            let (partitions, ledger) = self.intake.snapshot();
+            self.job.dead_letters.flush();
+            let progress =
+                WorkerProgress { worker: self.index, partitions, ledger, done_through: None };
+            self.ended_publications.push_back((before, progress));
+        }
+        if !self.round_is_empty {
+            self.in_flight.push_back(self.round);
+        }
+        self.round = round;
+        self.round_is_empty = true;
+        self.intake.begin_round();
+        self.epochs.advance_to(round);
+    }
+
+    /// Hands on the publications that have become complete.
+    fn hand_on(&mut self) {
+        let frontier = self.epochs.frontier();
+        self.epochs.retire();
+        while self.in_flight.front().is_some_and(|round| *round < frontier) {
+            self.in_flight.pop_front();
+        }
+        while let Some((publication, _)) = self.ended_publications.front()
+            && frontier >= rounds::first(publication + 1)
+            && let Some((publication, mut progress)) = self.ended_publications.pop_front()
+        {
+            assert_eq!(publication, self.table.publication(), "publications come one by one");
+            progress.done_through = self.epochs.done_through(publication);
+            self.table.hand_on(self.epochs.take_rows(publication), progress);
+        }
+    }
+
+    /// Tells worker 0 how things stand, if that has changed.
+    fn report(&mut self, job: &Job) {
+        let report = Report {
+            worker: self.index,
+            round: self.round,
+            assigned: self.assigned,
+            watermarks: self.intake.watermarks(),
+            wanted: self.intake.wanted(),
+            completed: self.epochs.completed(),
+            pressed: self.epochs.rows_waiting() * 2 >= job.settings.rows_waiting_max,
+            drained: self.drained,
+            stop: job.stop.load(Ordering::Relaxed),
+            failure: self.failure.as_ref().map(ToString::to_string),
+        };
+        if self.last_report.as_ref() != Some(&report) {
+            self.control.report(report.clone());
+            self.last_report = Some(report);
+        }
+    }
+
+    /// How long to sleep if no message comes.
+    fn pause(&self) -> Duration {
+        if self.round_is_empty {
+            return PARK_MAX;
+        }
+        let left = self.job.settings.tick.saturating_sub(self.round_began.elapsed());
+        left.min(PARK_MAX)
+    }
+}
+
+/// What only worker 0 has: it decides, looks for partitions, and brings publications to the store.
+struct Head {
+    coordinator: Coordinator,
+    committer: Option<Committer>,
+    known: BTreeSet<PartitionName>,
+    looked_at: Option<Instant>,
+}
+
+impl Head {
+    fn new(state: &State<'_>, job: &Job) -> Head {
+        let settings = &job.settings;
+        let rules = Rules {
+            definition: settings.definition,
+            workers: state.table.workers(),
+            open_epochs_max: settings.definition.open_epochs_max(settings.alignment_ms),
+            publish_interval: settings.publish_interval,
+            follow: settings.follow,
+        };
+        let store = job.store.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        Head {
+            coordinator: Coordinator::new(rules, Instant::now()),
+            committer: store.map(|store| Committer::start(store, std::thread::current())),
+            known: BTreeSet::new(),
+            looked_at: None,
+        }
+    }
+
+    fn lead(&mut self, state: &mut State<'_>, job: &Job) {
+        let mut orders = Vec::new();
+        for report in state.control.reports() {
+            self.coordinator.hear(report);
+        }
+        if let Err(error) = self.look_for_partitions(state, job, &mut orders) {
+            state.failure.get_or_insert(error);
+        }
+        if let Err(error) = self.commit(state, &mut orders) {
+            state.failure.get_or_insert(error);
+        }
+        orders.extend(self.coordinator.decide(Instant::now()));
+        if !orders.is_empty() {
+            state.control.order(orders);
+        }
+    }
+
+    /// Assigns partitions that were not known: at the start, and again and again when following.
+    fn look_for_partitions(
+        &mut self,
+        state: &mut State<'_>,
+        job: &Job,
+        orders: &mut Vec<Order>,
+    ) -> Result<(), EngineError> {
+        let settings = &job.settings;
+        let due = match self.looked_at {
+            None => true,
+            Some(at) => settings.follow && at.elapsed() >= settings.poll_interval,
+        };
+        if due && state.failure.is_none() {
+            self.looked_at = Some(Instant::now());
+            let mut discovered = state.source.discover()?;
+            discovered.retain(|partition| self.known.insert(partition.name.clone()));
+            let bytes = discovered.iter().map(|partition| partition.size_bytes).sum();
+            job.counters.add_bytes_total(bytes);
+            orders.extend(self.coordinator.assign(discovered));
+        }
+        Ok(())
+    }
+
+    /// Brings a complete publication to the store, and learns what was committed.
+    fn commit(
+        &mut self,
+        state: &mut State<'_>,
+        orders: &mut Vec<Order>,
+    ) -> Result<(), EngineError> {
+        let Some(committer) = &self.committer else { return Ok(()) };
+        if let Some((publication, content)) = state.table.receive() {
+            committer.commit(publication, content);
+        }
+        if let Some(committed) = committer.done()? {
+            state.summary.publications += 1;
+            orders.extend(self.coordinator.committed(committed));
+        }
+        Ok(())
+    }
+}

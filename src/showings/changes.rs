@@ -1,0 +1,212 @@
+//! What each round changed about the showings of an epoch, and collections made from it.
+
+use super::batch::{ShowingsBatch, ShowingsSpine};
+use super::run::{Lookup, Run};
+use crate::event::{RequestId, Touch, VideoId};
+use differential_dataflow::difference::Semigroup;
+use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
+use differential_dataflow::trace::TraceReader;
+use differential_dataflow::{AsCollection, VecCollection};
+use foldhash::fast::RandomState;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::rc::Rc;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::Operator;
+use timely::progress::Antichain;
+
+/// The shared arrangement of an epoch, request → (video, touch).
+pub(super) type Arrangement<'scope> = Arranged<'scope, TraceAgent<ShowingsSpine>>;
+
+/// A showing of which a round told something new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The request of the showing.
+    pub request: RequestId,
+    /// The video of the showing.
+    pub video: VideoId,
+    /// What was known before the round.
+    pub before: Touch,
+    /// What is known after it: more than before.
+    pub after: Touch,
+}
+
+/// Changes of showings, each message stamped with their round.
+#[derive(Clone)]
+pub struct Changes<'scope> {
+    stream: Stream<'scope, u64, Vec<Change>>,
+}
+
+impl<'scope> Changes<'scope> {
+    /// For every touch that tells something new, the change that it makes.
+    pub(super) fn of(arrangement: &Arrangement<'scope>) -> Changes<'scope> {
+        let stream = for_each_round(arrangement, "Changes", |_round, run, known, emit| {
+            for (request, group) in run.groups() {
+                known.seek(request);
+                for (video, touch) in group.iter() {
+                    let before = known.touch(video);
+                    let after = before.or(touch);
+                    if after != before {
+                        emit(Change { request, video, before, after });
+                    }
+                }
+            }
+        });
+        Changes { stream }
+    }
+
+    /// Maps each change to updates of a collection, in the round of the change.
+    pub fn flat_map<D, R, I>(
+        &self,
+        mut logic: impl FnMut(&Change) -> I + 'static,
+    ) -> VecCollection<'scope, u64, D, R>
+    where
+        D: Clone + 'static,
+        R: Semigroup + 'static,
+        I: IntoIterator<Item = (D, R)>,
+    {
+        let updates = self.stream.clone().unary(Pipeline, "FlatMap", move |_, _| {
+            move |input, output| {
+                input.for_each_stamp(|capability, chunks| {
+                    let Some(round) = capability.least().copied() else { return };
+                    let mut session = output.session(&capability);
+                    for change in chunks.flat_map(|chunk| chunk.drain(..)) {
+                        for (data, diff) in logic(&change) {
+                            session.give((data, round, diff));
+                        }
+                    }
+                });
+            }
+        });
+        updates.as_collection()
+    }
+
+    /// Maps each change to an update of a collection, and adds up the updates of a round that
+    /// have the same data on the same worker. Use it before an exchange by few keys.
+    pub fn accumulate<D, R>(
+        &self,
+        mut logic: impl FnMut(&Change) -> (D, R) + 'static,
+    ) -> VecCollection<'scope, u64, D, R>
+    where
+        D: Clone + Eq + Hash + 'static,
+        R: Semigroup + 'static,
+    {
+        let updates = self.stream.clone().unary(Pipeline, "Accumulate", move |_, _| {
+            let mut sums: HashMap<D, R, RandomState> = HashMap::default();
+            move |input, output| {
+                input.for_each_stamp(|capability, chunks| {
+                    let Some(round) = capability.least().copied() else { return };
+                    for change in chunks.flat_map(|chunk| chunk.drain(..)) {
+                        let (data, diff) = logic(&change);
+                        add(&mut sums, data, diff);
+                    }
+                    let updates = sums.drain().filter(|(_, diff)| !diff.is_zero());
+                    output
+                        .session(&capability)
+                        .give_iterator(updates.map(|(data, diff)| (data, round, diff)));
+                });
+            }
+        });
+        updates.as_collection()
+    }
+}
+
+fn add<D: Eq + Hash, R: Semigroup>(sums: &mut HashMap<D, R, RandomState>, data: D, diff: R) {
+    match sums.entry(data) {
+        std::collections::hash_map::Entry::Occupied(mut sum) => sum.get_mut().plus_equals(&diff),
+        std::collections::hash_map::Entry::Vacant(entry) => {
+            entry.insert(diff);
+        }
+    }
+}
+
+/// All that is known of the showings of one request, before or after a round.
+pub type Known = [(VideoId, Touch)];
+
+/// For every request that a round told something new of, updates from what was known of all its
+/// showings before and after the round; those of a round with the same data on the same worker
+/// are added up.
+pub(super) fn by_request<'scope, D, R>(
+    arrangement: &Arrangement<'scope>,
+    mut logic: impl FnMut(&Known, &Known, &mut dyn FnMut(D, R)) + 'static,
+) -> VecCollection<'scope, u64, D, R>
+where
+    D: Clone + Eq + Hash + 'static,
+    R: Semigroup + 'static,
+{
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    let mut sums: HashMap<D, R, RandomState> = HashMap::default();
+    let updates = for_each_round(arrangement, "ByRequest", move |round, run, known, emit| {
+        for (request, group) in run.groups() {
+            known.seek(request);
+            before.clear();
+            before.extend(known.showings());
+            consolidate(&mut before);
+            after.clear();
+            after.extend(before.iter().copied().chain(group.iter()));
+            consolidate(&mut after);
+            if before != after {
+                logic(&before, &after, &mut |data, diff| add(&mut sums, data, diff));
+            }
+        }
+        for (data, diff) in sums.drain().filter(|(_, diff)| !diff.is_zero()) {
+            emit((data, round, diff));
+        }
+    });
+    updates.as_collection()
+}
+
+fn consolidate(showings: &mut Vec<(VideoId, Touch)>) {
+    showings.sort_unstable_by_key(|(video, _)| *video);
+    showings.dedup_by(|(video, touch), (kept, known)| {
+        let same = video == kept;
+        if same {
+            *known = known.or(*touch);
+        }
+        same
+    });
+}
+
+/// Runs `logic` on each round's run of touches, together with a lookup of all rounds before, and
+/// sends what it emits at that round.
+fn for_each_round<'scope, D: Clone + 'static>(
+    arrangement: &Arrangement<'scope>,
+    name: &str,
+    mut logic: impl FnMut(u64, &Run, &mut Lookup<'_>, &mut dyn FnMut(D)) + 'static,
+) -> Stream<'scope, u64, Vec<D>> {
+    let mut trace = arrangement.trace.clone();
+    let stream = arrangement.stream.clone();
+    stream.unary::<CapacityContainerBuilder<Vec<D>>, _, _, _>(Pipeline, name, move |_, _| {
+        // The rounds below `upper` were worked through; all of them are in the trace.
+        let mut upper = Antichain::from_elem(0);
+        move |input, output| {
+            input.for_each(|capability, spans| {
+                let Some(capability) = capability.retain_least(0) else { return };
+                for span in spans.drain(..) {
+                    let past = trace.batches_through(upper.borrow());
+                    let past = past.expect("the trace is not compacted past what was read");
+                    if let Some(batch) = &span.inner {
+                        for (position, (round, run)) in batch.runs().iter().enumerate() {
+                            let capability = capability.delayed(round);
+                            let mut session = output.session(&capability);
+                            let known = past.iter().flat_map(|batch| runs(batch));
+                            let earlier = batch.runs()[..position].iter().map(|(_, run)| run);
+                            let mut known = Lookup::new(known.chain(earlier));
+                            logic(*round, run, &mut known, &mut |data| session.give(data));
+                        }
+                    }
+                    upper.clone_from(span.upper());
+                }
+            });
+            trace.advance_upper(&mut upper);
+            trace.set_logical_compaction(upper.borrow());
+            trace.set_physical_compaction(upper.borrow());
+        }
+    })
+}
+
+fn runs(batch: &Rc<ShowingsBatch>) -> impl Iterator<Item = &Run> {
+    batch.runs().iter().map(|(_, run)| run)
+}
