@@ -40,11 +40,11 @@ impl Arrival {
 /// What the model made a record to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It arrives once and in time, if it is no later than its duplicates.
+    /// It arrives in time.
     Honest,
     /// A play that no impression belongs to.
     Orphan,
-    /// An event that has arrived before.
+    /// A second arrival of an event; of two in the same millisecond it may come first.
     Duplicate,
     /// It arrives long after it happened.
     Late,

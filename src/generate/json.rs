@@ -109,7 +109,7 @@ fn push_signed(number: i64, line: &mut Vec<u8>) {
     push_decimal(number.unsigned_abs(), line);
 }
 
-/// The digits of a number. It takes a third of the time of `write!`.
+/// The digits of a number, without the machinery of `write!`.
 #[inline]
 fn push_decimal(mut number: u64, line: &mut Vec<u8>) {
     let mut digits = [0; 20];

@@ -1,11 +1,22 @@
 //! `trendmark generate`: a realistic, seeded log, for trying things out, tests and benchmarks.
 //!
 //! - [`settings`]: what can be set, with defaults and limits.
-//! - [`model`]: the stream of arrivals, in bounded memory; [`chance`] draws the lots and [`queue`]
+//! - [`model`]: the stream of arrivals, in bounded memory; `chance` draws the lots and `queue`
 //!   holds what is on its way.
 //! - [`arrival`]: one record, and what it was made to be.
-//! - [`write`]: the files; [`json`] and [`columns`] write one partition each.
-//! - [`progress`] and [`summary`]: what the user sees meanwhile and at the end.
+//! - [`write`]: the files; `json` and `columns` write one partition each.
+//! - `progress` and [`summary`]: what the user sees meanwhile and at the end.
+//!
+//! Benchmarks take the events without files:
+//!
+//! ```
+//! use trendmark::generate::{Generator, Model};
+//!
+//! let model = Model { impressions: 1_000, malformed_rate: 0.0, ..Model::default() };
+//! let events: Vec<_> = Generator::new(&model)?.filter_map(|arrival| arrival.event(0)).collect();
+//! assert!(events.len() >= 1_000);
+//! # Ok::<(), trendmark::generate::ModelError>(())
+//! ```
 
 pub mod arrival;
 mod chance;
@@ -27,7 +38,10 @@ pub use write::{Format, LogWriter, WriteError};
 use progress::Progress;
 use std::path::PathBuf;
 
-/// The flags of `trendmark generate`.
+/// Write a realistic, seeded log of impressions and plays.
+///
+/// Members are shown videos and play some; their clients upload what happened in batches, with
+/// delays. Some records arrive twice, late, with a wrong time, or damaged. Every rate is a flag.
 #[derive(clap::Args, Clone, Debug)]
 pub struct GenerateArguments {
     /// Folder to write impressions-*.jsonl and plays-*.jsonl to; it is created if need be

@@ -1,10 +1,14 @@
 //! What every generated log keeps to, checked on small ones.
 
 use super::*;
-use crate::event::{Kind, RequestId, VideoId};
+use crate::event::{Event, Kind, RequestId, VideoId};
 use crate::ledger::Verdict;
 use crate::time::Definition;
 use crate::watermark::Watermark;
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int64Type, UInt64Type};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::path::Path;
@@ -42,6 +46,29 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
         let other = generate_files(format, Model { seed: 2, ..small(5_000) });
         assert_ne!(first.1, other.1, "{format:?}");
     }
+}
+
+/// Benchmarks of different versions are compared on the same events: a commit that changes them
+/// must say so.
+#[test]
+fn the_first_arrivals_of_seed_1_stay_what_they_are() {
+    let mut lines = String::new();
+    for arrival in Generator::new(&small(1_000)).unwrap().take(3) {
+        let name = arrival.request.written();
+        lines += &format!(
+            "{} {} {} {} {}\n",
+            arrival.kind,
+            name.as_str(),
+            arrival.video.0,
+            arrival.event_time_ms,
+            arrival.arrival_ms
+        );
+    }
+    let expected = "\
+        impression 759867b6-c3c0-40a6-85b6-94a5a28b8b2a 40351167 1767225874713 1767225913686\n\
+        impression 759867b6-c3c0-40a6-85b6-94a5a28b8b2a 59241207 1767225874713 1767225913686\n\
+        impression 759867b6-c3c0-40a6-85b6-94a5a28b8b2a 73055289 1767225874713 1767225913686\n";
+    assert_eq!(lines, expected);
 }
 
 #[test]
@@ -237,13 +264,54 @@ fn every_line_is_an_event_except_the_malformed_ones() {
     }
     assert_eq!(malformed, summary.malformed);
     let events = arrivals(&model).into_iter().filter_map(|arrival| arrival.event(0));
-    let expected: BTreeSet<Parsed> = events
-        .map(|event| (event.request, event.video, event.event_time_ms, event.record_time_ms))
-        .collect();
+    let expected: BTreeSet<Parsed> = events.map(parsed).collect();
     assert_eq!(read, expected);
 }
 
+#[test]
+fn the_rows_of_parquet_are_the_events_of_the_model() {
+    let model = Model { malformed_rate: 0.02, partitions: 1, ..small(20_000) };
+    let folder = tempfile::tempdir().unwrap();
+    let parquet =
+        GenerateArguments { format: Format::Parquet, ..arguments(folder.path(), model.clone()) };
+    let summary = generate(&parquet).unwrap();
+    let found = [Kind::Impression, Kind::Play].map(|kind| {
+        let path = folder.path().join(format!("{}-00.parquet", kind.topic()));
+        read_parquet(&path)
+    });
+    let events = |kind| {
+        let of_kind = arrivals(&model).into_iter().filter(move |arrival| arrival.kind == kind);
+        of_kind.map(|arrival| arrival.event(0).map(parsed)).collect::<Vec<_>>()
+    };
+    assert_eq!(found, [events(Kind::Impression), events(Kind::Play)]);
+    assert!(summary.malformed > 300);
+}
+
+/// The events of a file, row by row; `None` for a row that is none.
+fn read_parquet(path: &Path) -> Vec<Option<Parsed>> {
+    let file = fs::File::open(path).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+    let mut rows = Vec::new();
+    for batch in reader.map(Result::unwrap) {
+        let requests = batch.column(0).as_string::<i32>();
+        let videos = batch.column(1).as_primitive::<UInt64Type>();
+        let event_times = batch.column(2).as_primitive::<Int64Type>();
+        let record_times = batch.column(3).as_primitive::<Int64Type>();
+        rows.extend((0..batch.num_rows()).map(|row| {
+            let whole = (0..4).all(|column| batch.column(column).is_valid(row));
+            let request = RequestId::parse(requests.value(row)).filter(|_| whole)?;
+            let record_time_ms = Some(record_times.value(row));
+            Some((request, VideoId(videos.value(row)), event_times.value(row), record_time_ms))
+        }));
+    }
+    rows
+}
+
 type Parsed = (RequestId, VideoId, i64, Option<i64>);
+
+fn parsed(event: Event) -> Parsed {
+    (event.request, event.video, event.event_time_ms, event.record_time_ms)
+}
 
 fn parse(line: &[u8]) -> Option<Parsed> {
     let value: serde_json::Value = serde_json::from_slice(line).ok()?;
@@ -285,5 +353,5 @@ fn a_folder_that_cannot_be_made_is_named() {
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     let error = generate(&arguments(&file.join("log"), small(100))).unwrap_err().to_string();
-    assert!(error.contains("file/log"), "{error}");
+    assert!(error.contains("file/log` cannot be used"), "{error}");
 }

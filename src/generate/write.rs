@@ -38,16 +38,30 @@ pub enum WriteError {
     /// The folder holds a log, and the new one would mix with it.
     #[error("`{0}` is part of an earlier log; give another folder, or --force to replace that log")]
     Occupied(PathBuf),
+    /// The folder cannot be created, read or cleared.
+    #[error("folder `{path}` cannot be used: {error}; give one that can be written to")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
     /// The file system refused.
-    #[error("cannot write `{path}`: {error}; the log is incomplete: write it again from the start")]
+    #[error(
+        "cannot write `{path}`: {error}; the log is incomplete: make room or give another folder, \
+         and write it again (--force replaces what is there)"
+    )]
     Io {
-        /// The file or folder.
+        /// The file.
         path: PathBuf,
         /// What the system said.
         error: io::Error,
     },
     /// The Parquet writer refused, mostly because the file system did.
-    #[error("cannot write `{path}`: {error}; the log is incomplete: write it again from the start")]
+    #[error(
+        "cannot write `{path}`: {error}; the log is incomplete: make room or give another folder, \
+         and write it again (--force replaces what is there)"
+    )]
     Parquet {
         /// The file.
         path: PathBuf,
@@ -57,6 +71,10 @@ pub enum WriteError {
 }
 
 impl WriteError {
+    fn folder(path: &Path) -> impl FnOnce(io::Error) -> WriteError {
+        move |error| WriteError::Folder { path: path.to_path_buf(), error }
+    }
+
     fn io(path: &Path) -> impl FnOnce(io::Error) -> WriteError {
         move |error| WriteError::Io { path: path.to_path_buf(), error }
     }
@@ -87,12 +105,12 @@ impl LogWriter {
         partitions: u32,
         force: bool,
     ) -> Result<LogWriter, WriteError> {
-        fs::create_dir_all(folder).map_err(WriteError::io(folder))?;
+        fs::create_dir_all(folder).map_err(WriteError::folder(folder))?;
         for path in earlier_log(folder)? {
             if !force {
                 return Err(WriteError::Occupied(path));
             }
-            fs::remove_file(&path).map_err(WriteError::io(&path))?;
+            fs::remove_file(&path).map_err(WriteError::folder(folder))?;
         }
         let create_kind = |kind| {
             let paths = (0..partitions)
@@ -148,8 +166,8 @@ fn file_name(kind: Kind, partition: u32, partitions: u32, format: Format) -> Str
 /// The files in a folder whose names this writer could have given, in order.
 fn earlier_log(folder: &Path) -> Result<Vec<PathBuf>, WriteError> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(WriteError::io(folder))? {
-        let path = entry.map_err(WriteError::io(folder))?.path();
+    for entry in fs::read_dir(folder).map_err(WriteError::folder(folder))? {
+        let path = entry.map_err(WriteError::folder(folder))?.path();
         if is_partition_file(&path) {
             found.push(path);
         }
