@@ -4,7 +4,7 @@
 //! - [`model`]: the stream of arrivals, in bounded memory; `chance` draws the lots and `queue`
 //!   holds what is on its way.
 //! - [`arrival`]: one record, and what it was made to be.
-//! - [`write`]: the files; `json` and `columns` write one partition each.
+//! - [`mod@write`]: the files; `json` and `columns` write one partition each.
 //! - `progress` and [`summary`]: what the user sees meanwhile and at the end.
 //!
 //! Benchmarks take the events without files:
