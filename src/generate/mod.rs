@@ -1,0 +1,98 @@
+//! `trendmark generate`: a realistic, seeded log, for trying things out, tests and benchmarks.
+//!
+//! - [`settings`]: what can be set, with defaults and limits.
+//! - [`model`]: the stream of arrivals, in bounded memory; `chance` draws the lots and `queue`
+//!   holds what is on its way.
+//! - [`arrival`]: one record, and what it was made to be.
+//! - [`mod@write`]: the files; `json` and `columns` write one partition each.
+//! - `progress` and [`summary`]: what the user sees meanwhile and at the end.
+//!
+//! Benchmarks take the events without files:
+//!
+//! ```
+//! use trendmark::generate::{Generator, Model};
+//!
+//! let model = Model { impressions: 1_000, malformed_rate: 0.0, ..Model::default() };
+//! let events: Vec<_> = Generator::new(&model)?.filter_map(|arrival| arrival.event(0)).collect();
+//! assert!(events.len() >= 1_000);
+//! # Ok::<(), trendmark::generate::ModelError>(())
+//! ```
+
+pub mod arrival;
+mod chance;
+mod columns;
+mod json;
+pub mod model;
+mod progress;
+mod queue;
+pub mod settings;
+pub mod summary;
+pub mod write;
+
+pub use arrival::{Arrival, Damage, Fate, RequestName};
+pub use model::Generator;
+pub use settings::{Model, ModelError};
+pub use summary::Summary;
+pub use write::{Format, LogWriter, WriteError};
+
+use progress::Progress;
+use std::path::PathBuf;
+
+/// Write a realistic, seeded log of impressions and plays.
+///
+/// Members are shown videos and play some; their clients upload what happened in batches, with
+/// delays. Some records arrive twice, late, with a wrong time, or damaged. Every rate is a flag.
+#[derive(clap::Args, Clone, Debug)]
+pub struct GenerateArguments {
+    /// Folder to write impressions-*.jsonl and plays-*.jsonl to; it is created if need be
+    #[arg(long, value_name = "FOLDER")]
+    pub out: PathBuf,
+
+    /// Format of the files
+    #[arg(long, value_enum, default_value_t = Format::Jsonl)]
+    pub format: Format,
+
+    /// Replace the log that the folder holds
+    #[arg(long)]
+    pub force: bool,
+
+    /// What happens in the log.
+    #[command(flatten)]
+    pub model: Model,
+}
+
+/// Why no log was generated.
+#[derive(Debug, thiserror::Error)]
+pub enum GenerateError {
+    /// A setting is out of its limits.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The files cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// Generates a log and writes it; progress goes to standard error.
+///
+/// # Errors
+/// When a setting is out of its limits, the folder holds a log, or a file cannot be written.
+pub fn generate(arguments: &GenerateArguments) -> Result<Summary, GenerateError> {
+    let model = &arguments.model;
+    let mut generator = Generator::new(model)?;
+    let mut writer =
+        LogWriter::create(&arguments.out, arguments.format, model.partitions, arguments.force)?;
+    let mut summary = Summary::default();
+    let mut progress = Progress::new(model.impressions);
+    for arrival in &mut generator {
+        writer.write(&arrival)?;
+        summary.count(&arrival);
+        progress.show(&summary);
+    }
+    summary.bytes = writer.finish()?;
+    summary.waiting_max = generator.waiting_max();
+    progress.finish();
+    Ok(summary)
+}
+
+#[cfg(test)]
+mod tests;

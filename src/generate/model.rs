@@ -1,0 +1,280 @@
+//! The seeded stream of arrivals: requests show videos, members play some, clients log both.
+//!
+//! A request shows its videos row by row while the member browses. Its client uploads what has
+//! come into view since the last upload, so impressions arrive in contiguous batches; each play
+//! comes with an upload of its own. Requests start evenly over the duration of the log, and what
+//! is on its way waits in a queue, so memory grows with the rate of events and with their delays,
+//! never with the length of the log.
+//!
+//! An event that is neither late nor future never arrives more than the longest arrival delay
+//! after it happened, nor before. So in no partition can it be older than the watermark, as long
+//! as the maximum delay of the reader's definition is at least that long.
+
+use super::arrival::{Arrival, Fate, RequestName};
+use super::chance::Chance;
+use super::queue::{Batch, Queue, Sent};
+use super::settings::{Model, ModelError};
+use crate::event::{Kind, VideoId};
+
+/// Videos that come into view together.
+const VIDEOS_PER_ROW: usize = 5;
+/// How long an upload takes on average, and at most.
+const NETWORK_DELAY_MEAN_MS: f64 = 150.0;
+const NETWORK_DELAY_MAX_MS: i64 = 2_000;
+/// How long after its first arrival a duplicate arrives, unless it would be late then.
+const REPEAT_AFTER_MIN_MS: i64 = 1_000;
+const REPEAT_AFTER_SPREAD_MS: i64 = 300_000;
+/// By how much more than the future offset a wrong clock is ahead: up to 30 days.
+const FUTURE_SPREAD_MS: i64 = 30 * 86_400_000;
+
+/// The arrivals of a log, in the order of their arrival in all of its partitions together.
+pub struct Generator {
+    model: Model,
+    chance: Chance,
+    requests: u64,
+    requests_started: u64,
+    impressions_left: u64,
+    next_start_ms: Option<i64>,
+    row_pause_mean_ms: f64,
+    queue: Queue,
+    videos: Vec<VideoId>,
+    arriving: Option<Batch>,
+    arrived: usize,
+}
+
+impl Generator {
+    /// The log of a model, from its start.
+    ///
+    /// # Errors
+    /// When a setting is out of its limits.
+    pub fn new(model: &Model) -> Result<Generator, ModelError> {
+        model.check()?;
+        let rows = (model.videos_per_request as usize).div_ceil(VIDEOS_PER_ROW);
+        let pauses = (rows - 1).max(1);
+        let mut generator = Generator {
+            chance: Chance::new(model),
+            requests: model.impressions.div_ceil(model.videos_per_request),
+            requests_started: 0,
+            impressions_left: model.impressions,
+            next_start_ms: None,
+            row_pause_mean_ms: model.browsing_time_ms as f64 / pauses as f64,
+            queue: Queue::default(),
+            videos: Vec::new(),
+            arriving: None,
+            arrived: 0,
+            model: model.clone(),
+        };
+        generator.draw_next_start();
+        Ok(generator)
+    }
+
+    /// The most events that have waited for their arrival at once: what its memory goes to.
+    pub fn waiting_max(&self) -> usize {
+        self.queue.events_max()
+    }
+
+    /// The next batch to arrive, once every request is started that could come before it.
+    fn next_batch(&mut self) -> Option<Batch> {
+        while let Some(start_ms) = self.next_start_ms {
+            if self.queue.next_arrival_ms().is_some_and(|arrival_ms| arrival_ms <= start_ms) {
+                break;
+            }
+            self.start_request(start_ms);
+            self.draw_next_start();
+        }
+        self.queue.pop()
+    }
+
+    /// Each request starts at some time of its own equal share of the duration.
+    fn draw_next_start(&mut self) {
+        self.next_start_ms = (self.requests_started < self.requests).then(|| {
+            let share = (self.requests_started as f64 + self.chance.share()) / self.requests as f64;
+            self.model.start_ms + (share * self.model.duration_ms as f64) as i64
+        });
+        self.requests_started += 1;
+    }
+
+    fn start_request(&mut self, start_ms: i64) {
+        let count = self.impressions_left.min(self.model.videos_per_request);
+        self.impressions_left -= count;
+        let mut videos = std::mem::take(&mut self.videos);
+        self.chance.draw_videos(count as usize, &mut videos);
+
+        let mut client = Client::new(&self.model, start_ms, &mut self.chance);
+        let mut seen_ms = start_ms;
+        let mut batch = client.open_batch(seen_ms, count as usize, &mut self.chance);
+        for (row, row_videos) in videos.chunks(VIDEOS_PER_ROW).enumerate() {
+            if row > 0 {
+                seen_ms += self.chance.exponential_ms(self.row_pause_mean_ms);
+            }
+            if seen_ms > client.upload_ms {
+                let rest = count as usize - row * VIDEOS_PER_ROW;
+                let next = client.open_batch(seen_ms, rest, &mut self.chance);
+                self.send(std::mem::replace(&mut batch, next));
+            }
+            for video in row_videos {
+                self.show(&client, &mut batch, *video, seen_ms);
+            }
+        }
+        self.send(batch);
+        self.videos = videos;
+    }
+
+    #[inline]
+    fn show(&mut self, client: &Client, batch: &mut Batch, video: VideoId, seen_ms: i64) {
+        let fate = self.draw_fate(0.0);
+        self.log(batch, Sent { video, event_time_ms: seen_ms, fate });
+        if self.chance.happens(self.model.play_rate) {
+            self.play(client, video, seen_ms);
+        }
+    }
+
+    fn play(&mut self, client: &Client, video: VideoId, seen_ms: i64) {
+        let event_time_ms = seen_ms + self.chance.play_delay_ms();
+        let fate = self.draw_fate(self.model.orphan_rate);
+        let request = match fate {
+            Fate::Orphan => self.chance.request_name(),
+            _ => client.request,
+        };
+        let wait_ms = self.chance.up_to_ms(client.upload_interval_ms);
+        let arrival_ms = event_time_ms + wait_ms + client.network_delay_ms(&mut self.chance);
+        let mut batch = Batch { arrival_ms, kind: Kind::Play, request, events: Vec::new() };
+        self.log(&mut batch, Sent { video, event_time_ms, fate });
+        self.send(batch);
+    }
+
+    #[inline]
+    fn draw_fate(&mut self, orphan_rate: f64) -> Fate {
+        let model = &self.model;
+        let lot = self.chance.share();
+        if lot < model.late_rate {
+            Fate::Late
+        } else if lot < model.late_rate + model.future_rate {
+            Fate::Future
+        } else if lot < model.late_rate + model.future_rate + orphan_rate {
+            Fate::Orphan
+        } else {
+            Fate::Honest
+        }
+    }
+
+    /// Adds an event to the batch that it is uploaded with, or sends it another way.
+    #[inline]
+    fn log(&mut self, batch: &mut Batch, event: Sent) {
+        match event.fate {
+            Fate::Late => self.send_late(batch, event),
+            Fate::Future => batch.events.push(self.stamp_in_future(event)),
+            _ => {
+                batch.events.push(event);
+                if self.chance.happens(self.model.duplicate_rate / 2.0) {
+                    self.repeat(batch, batch.events.len() - 1);
+                }
+            }
+        }
+        if self.chance.happens(self.model.malformed_rate) {
+            let fate = Fate::Malformed(self.chance.damage());
+            batch.events.push(Sent { fate, ..event });
+        }
+    }
+
+    fn send_late(&mut self, batch: &Batch, event: Sent) {
+        let late_delay_ms = self.model.late_delay_ms;
+        let delay_ms = late_delay_ms + self.chance.up_to_ms(late_delay_ms);
+        let arrival_ms = event.event_time_ms + delay_ms;
+        self.queue.push(Batch { arrival_ms, events: vec![event], ..*batch });
+    }
+
+    fn stamp_in_future(&mut self, event: Sent) -> Sent {
+        let latest_arrival_ms = event.event_time_ms + self.model.arrival_delay_max_ms;
+        let ahead_ms = self.model.future_offset_ms + self.chance.up_to_ms(FUTURE_SPREAD_MS);
+        Sent { event_time_ms: latest_arrival_ms + ahead_ms, ..event }
+    }
+
+    /// Uploads a batch, and in some cases uploads it again.
+    fn send(&mut self, batch: Batch) {
+        if self.chance.happens(self.model.duplicate_rate / 2.0) {
+            self.repeat(&batch, 0);
+        }
+        self.queue.push(batch);
+    }
+
+    /// Sends the events of a batch again, from one of them on, but none that would be late then.
+    fn repeat(&mut self, batch: &Batch, from: usize) {
+        let is_repeated = |event: &&Sent| matches!(event.fate, Fate::Honest | Fate::Orphan);
+        let events: Vec<Sent> = batch.events[from..]
+            .iter()
+            .filter(is_repeated)
+            .map(|event| Sent { fate: Fate::Duplicate, ..*event })
+            .collect();
+        let Some(first_ms) = events.iter().map(|event| event.event_time_ms).min() else {
+            return;
+        };
+        let after_ms = REPEAT_AFTER_MIN_MS + self.chance.up_to_ms(REPEAT_AFTER_SPREAD_MS);
+        let latest_ms = first_ms + self.model.arrival_delay_max_ms;
+        let arrival_ms = (batch.arrival_ms + after_ms).min(latest_ms);
+        self.queue.push(Batch { arrival_ms, events, ..*batch });
+    }
+}
+
+impl Iterator for Generator {
+    type Item = Arrival;
+
+    #[inline]
+    fn next(&mut self) -> Option<Arrival> {
+        loop {
+            if let Some(batch) = &self.arriving
+                && let Some(event) = batch.events.get(self.arrived)
+            {
+                self.arrived += 1;
+                return Some(Arrival {
+                    kind: batch.kind,
+                    partition: batch.request.partition(self.model.partitions),
+                    arrival_ms: batch.arrival_ms,
+                    fate: event.fate,
+                    request: batch.request,
+                    video: event.video,
+                    event_time_ms: event.event_time_ms,
+                });
+            }
+            self.arriving = Some(self.next_batch()?);
+            self.arrived = 0;
+        }
+    }
+}
+
+/// The client that shows a request, and when it uploads.
+struct Client {
+    request: RequestName,
+    upload_interval_ms: i64,
+    upload_ms: i64,
+    network_delay_max_ms: i64,
+}
+
+impl Client {
+    /// A client whose uploads come at an interval of its own, the first at any time of it.
+    fn new(model: &Model, start_ms: i64, chance: &mut Chance) -> Client {
+        let network_delay_max_ms = NETWORK_DELAY_MAX_MS.min(model.arrival_delay_max_ms);
+        let interval_max_ms = model.arrival_delay_max_ms - network_delay_max_ms;
+        let upload_interval_ms =
+            chance.exponential_ms(model.flush_interval_ms as f64).min(interval_max_ms);
+        let upload_ms = start_ms + chance.up_to_ms(upload_interval_ms);
+        let request = chance.request_name();
+        Client { request, upload_interval_ms, upload_ms, network_delay_max_ms }
+    }
+
+    /// The batch of the first upload after something has come into view.
+    fn open_batch(&mut self, seen_ms: i64, capacity: usize, chance: &mut Chance) -> Batch {
+        if seen_ms > self.upload_ms {
+            let interval_ms = self.upload_interval_ms.max(1);
+            let intervals = (seen_ms - self.upload_ms + interval_ms - 1) / interval_ms;
+            self.upload_ms += intervals * interval_ms;
+        }
+        let arrival_ms = self.upload_ms + self.network_delay_ms(chance);
+        let events = Vec::with_capacity(capacity);
+        Batch { arrival_ms, kind: Kind::Impression, request: self.request, events }
+    }
+
+    fn network_delay_ms(&self, chance: &mut Chance) -> i64 {
+        chance.exponential_ms(NETWORK_DELAY_MEAN_MS).min(self.network_delay_max_ms)
+    }
+}

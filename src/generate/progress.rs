@@ -1,0 +1,91 @@
+//! How far a log has been written, on standard error: a bar on a terminal, else a line now and
+//! then.
+
+use super::summary::{Summary, grouped};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{IsTerminal, stderr};
+use std::time::{Duration, Instant};
+
+/// The clock is read only once in so many records.
+const RECORDS_BETWEEN_LOOKS: u64 = 1 << 16;
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+const BAR: &str = "{wide_bar} {human_pos} of {human_len} impressions, {per_sec}, {eta} left";
+
+/// Shows how many of the impressions are written.
+pub struct Progress {
+    impressions: u64,
+    started: Instant,
+    line_due: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// Starts the clock.
+    pub fn new(impressions: u64) -> Progress {
+        let started = Instant::now();
+        let line_due = started + LINE_INTERVAL;
+        let bar = stderr().is_terminal().then(|| new_bar(impressions));
+        Progress { impressions, started, line_due, bar }
+    }
+
+    /// Shows what has been written, if it is time to.
+    #[inline]
+    pub fn show(&mut self, summary: &Summary) {
+        if summary.records().is_multiple_of(RECORDS_BETWEEN_LOOKS) {
+            self.show_now(summary);
+        }
+    }
+
+    fn show_now(&mut self, summary: &Summary) {
+        match &self.bar {
+            Some(bar) => bar.set_position(summary.impressions),
+            None if Instant::now() >= self.line_due => {
+                self.line_due += LINE_INTERVAL;
+                eprintln!("{}", self.line(summary, self.started.elapsed()));
+            }
+            None => {}
+        }
+    }
+
+    fn line(&self, summary: &Summary, elapsed: Duration) -> String {
+        let seconds = elapsed.as_secs_f64();
+        let left = self.impressions.saturating_sub(summary.impressions);
+        let seconds_left = seconds * left as f64 / summary.impressions.max(1) as f64;
+        format!(
+            "generate: {} of {} impressions, {} records/s, {seconds_left:.0} s left",
+            grouped(summary.impressions),
+            grouped(self.impressions),
+            grouped((summary.records() as f64 / seconds) as u64),
+        )
+    }
+
+    /// Removes the bar.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn new_bar(impressions: u64) -> ProgressBar {
+    let bar = ProgressBar::new(impressions);
+    match ProgressStyle::with_template(BAR) {
+        Ok(style) => bar.with_style(style),
+        Err(error) => unreachable!("the template is fixed: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_rate_and_time_left() {
+        let progress = Progress::new(20_000);
+        let summary = Summary { impressions: 5_000, plays: 1_000, ..Summary::default() };
+        assert_eq!(
+            progress.line(&summary, Duration::from_secs(2)),
+            "generate: 5,000 of 20,000 impressions, 3,000 records/s, 6 s left"
+        );
+    }
+}

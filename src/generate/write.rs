@@ -1,0 +1,240 @@
+//! A log as files: `impressions-0.jsonl`, `plays-0.jsonl` and so on, one for each partition.
+
+use super::arrival::Arrival;
+use super::columns::ParquetWriter;
+use super::json::JsonWriter;
+use crate::event::Kind;
+use parquet::errors::ParquetError;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// How a partition is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// JSON Lines: one object a line
+    Jsonl,
+    /// Apache Parquet
+    Parquet,
+}
+
+impl Format {
+    /// Both formats.
+    pub const ALL: [Format; 2] = [Format::Jsonl, Format::Parquet];
+
+    /// How the names of its files end.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Format::Jsonl => "jsonl",
+            Format::Parquet => "parquet",
+        }
+    }
+}
+
+/// Why a log cannot be written. Every one names what, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The folder holds a log, and the new one would mix with it.
+    #[error("`{0}` is part of an earlier log; give another folder, or --force to replace that log")]
+    Occupied(PathBuf),
+    /// The folder cannot be created, read or cleared.
+    #[error("folder `{path}` cannot be used: {error}; give one that can be written to")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The file system refused.
+    #[error(
+        "cannot write `{path}`: {error}; the log is incomplete: make room or give another folder, \
+         and write it again (--force replaces what is there)"
+    )]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The Parquet writer refused, mostly because the file system did.
+    #[error(
+        "cannot write `{path}`: {error}; the log is incomplete: make room or give another folder, \
+         and write it again (--force replaces what is there)"
+    )]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What the writer said.
+        error: ParquetError,
+    },
+}
+
+impl WriteError {
+    fn folder(path: &Path) -> impl FnOnce(io::Error) -> WriteError {
+        move |error| WriteError::Folder { path: path.to_path_buf(), error }
+    }
+
+    fn io(path: &Path) -> impl FnOnce(io::Error) -> WriteError {
+        move |error| WriteError::Io { path: path.to_path_buf(), error }
+    }
+
+    fn parquet(path: &Path) -> impl FnOnce(ParquetError) -> WriteError {
+        move |error| WriteError::Parquet { path: path.to_path_buf(), error }
+    }
+}
+
+/// Writes arrivals to the files of a log, each to that of its kind and partition.
+pub struct LogWriter {
+    impressions: Vec<PartitionWriter>,
+    plays: Vec<PartitionWriter>,
+}
+
+impl LogWriter {
+    /// Creates the folder, if need be, and an empty file for each partition of both kinds.
+    ///
+    /// With `force`, the files of an earlier log are removed first: all that have names such as
+    /// this writer gives, however many partitions that log had, as a reader of the folder would
+    /// take them for part of the new log.
+    ///
+    /// # Errors
+    /// When the folder holds a log and `force` is not set, or when it cannot be written.
+    pub fn create(
+        folder: &Path,
+        format: Format,
+        partitions: u32,
+        force: bool,
+    ) -> Result<LogWriter, WriteError> {
+        fs::create_dir_all(folder).map_err(WriteError::folder(folder))?;
+        for path in earlier_log(folder)? {
+            if !force {
+                return Err(WriteError::Occupied(path));
+            }
+            fs::remove_file(&path).map_err(WriteError::folder(folder))?;
+        }
+        let create_kind = |kind| {
+            let paths = (0..partitions)
+                .map(|partition| folder.join(file_name(kind, partition, partitions, format)));
+            paths.map(|path| PartitionWriter::create(path, format)).collect::<Result<_, _>>()
+        };
+        Ok(LogWriter {
+            impressions: create_kind(Kind::Impression)?,
+            plays: create_kind(Kind::Play)?,
+        })
+    }
+
+    /// Writes one record; it may stay in a buffer.
+    ///
+    /// # Errors
+    /// When the file of its partition cannot be written.
+    ///
+    /// # Panics
+    /// When its partition is not one of those that the writer was created with.
+    #[inline]
+    pub fn write(&mut self, arrival: &Arrival) -> Result<(), WriteError> {
+        let partitions = match arrival.kind {
+            Kind::Impression => &mut self.impressions,
+            Kind::Play => &mut self.plays,
+        };
+        partitions[arrival.partition as usize].write(arrival)
+    }
+
+    /// Hands all whole lines to the files, for who reads them while they grow. Parquet files
+    /// cannot be read before they are finished, so they are left as they are.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn flush(&mut self) -> Result<(), WriteError> {
+        self.impressions.iter_mut().chain(&mut self.plays).try_for_each(PartitionWriter::flush)
+    }
+
+    /// Completes all files, and says how many bytes they have together.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn finish(self) -> Result<u64, WriteError> {
+        self.impressions.into_iter().chain(self.plays).map(PartitionWriter::finish).sum()
+    }
+}
+
+/// The name of a partition's file: its number has as many digits as the largest, and at least two.
+fn file_name(kind: Kind, partition: u32, partitions: u32, format: Format) -> String {
+    let digits = partitions.saturating_sub(1).to_string().len().max(2);
+    format!("{}-{partition:0digits$}.{}", kind.topic(), format.extension())
+}
+
+/// The files in a folder whose names this writer could have given, in order.
+fn earlier_log(folder: &Path) -> Result<Vec<PathBuf>, WriteError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(WriteError::folder(folder))? {
+        let path = entry.map_err(WriteError::folder(folder))?.path();
+        if is_partition_file(&path) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn is_partition_file(path: &Path) -> bool {
+    let extension = path.extension().and_then(OsStr::to_str);
+    let (kind, number) = path
+        .file_stem()
+        .and_then(OsStr::to_str)
+        .and_then(|stem| stem.split_once('-'))
+        .unwrap_or_default();
+    Format::ALL.iter().any(|format| Some(format.extension()) == extension)
+        && Kind::ALL.iter().any(|known| known.topic() == kind)
+        && !number.is_empty()
+        && number.bytes().all(|digit| digit.is_ascii_digit())
+}
+
+/// The file of one partition.
+struct PartitionWriter {
+    path: PathBuf,
+    output: Output,
+}
+
+enum Output {
+    Json(JsonWriter),
+    Parquet(Box<ParquetWriter>),
+}
+
+impl PartitionWriter {
+    fn create(path: PathBuf, format: Format) -> Result<PartitionWriter, WriteError> {
+        let file = File::create(&path).map_err(WriteError::io(&path))?;
+        let output = match format {
+            Format::Jsonl => Output::Json(JsonWriter::new(file)),
+            Format::Parquet => {
+                let writer = ParquetWriter::new(file).map_err(WriteError::parquet(&path))?;
+                Output::Parquet(Box::new(writer))
+            }
+        };
+        Ok(PartitionWriter { path, output })
+    }
+
+    #[inline]
+    fn write(&mut self, arrival: &Arrival) -> Result<(), WriteError> {
+        match &mut self.output {
+            Output::Json(writer) => writer.write(arrival).map_err(WriteError::io(&self.path)),
+            Output::Parquet(writer) => {
+                writer.write(arrival).map_err(WriteError::parquet(&self.path))
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), WriteError> {
+        match &mut self.output {
+            Output::Json(writer) => writer.flush().map_err(WriteError::io(&self.path)),
+            Output::Parquet(_) => Ok(()),
+        }
+    }
+
+    fn finish(mut self) -> Result<u64, WriteError> {
+        self.flush()?;
+        match self.output {
+            Output::Json(writer) => Ok(writer.bytes()),
+            Output::Parquet(writer) => writer.finish().map_err(WriteError::parquet(&self.path)),
+        }
+    }
+}
