@@ -358,6 +358,33 @@ fn a_store_that_another_run_has_is_refused_by_any_name() {
 }
 
 #[test]
+fn a_lock_file_that_a_kill_left_behind_locks_nothing() {
+    let (folder, path) = folder();
+    fs::write(folder.path().join("trends.db.lock"), "4711\n").unwrap();
+    drop(create(&path));
+    assert!(!folder.path().join("trends.db.lock").exists());
+}
+
+/// The superuser may write anywhere, so that this says something to other users only.
+#[test]
+#[cfg(unix)]
+fn a_store_is_read_where_nothing_can_be_written() {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, _) = folder();
+    let path = folder.path().join("50% of #1?.db");
+    create(&path).commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    let allow = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    allow(&path, 0o444);
+    allow(folder.path(), 0o555);
+    let rows = scan(&path, "trends", &Selection::default(), Order::Key);
+    allow(folder.path(), 0o755);
+    assert_eq!(rows.len(), 1);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn a_store_that_another_program_writes_is_refused() {
     let (_folder, path) = folder();
     drop(create(&path));
