@@ -1,0 +1,162 @@
+//! Rows as a table for people, as the talk prints it: video, epoch within the day, plays,
+//! impressions.
+
+use super::{ShowError, TABLE_ROWS_MAX, find};
+use crate::query::ColumnType;
+use crate::stores::sqlite::schema::TRENDS;
+use crate::stores::sqlite::{
+    Order, ScannedRow, Selection, SqliteReader, StoredColumn, StoredQuery,
+};
+use crate::time::{Definition, Epoch, rfc3339};
+use comfy_table::presets::ASCII_NO_BORDERS;
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+use std::io::Write;
+use std::ops::ControlFlow;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Writes the selected rows, largest first in each epoch, [`TABLE_ROWS_MAX`] at most.
+pub(super) fn write(
+    reader: &SqliteReader,
+    query: &StoredQuery,
+    selection: &Selection,
+    out: &mut impl Write,
+) -> Result<(), ShowError> {
+    let rows = collect(reader, query, selection)?;
+    let days = Days::of(reader.definition(), &rows);
+    let mut table = new_table(query, None);
+    for row in &rows {
+        let mark = if row.is_final { "" } else { "*" };
+        let epoch = format!("{}{mark}", days.label(row.epoch));
+        table.add_row(cells(row, epoch, None));
+    }
+    let mut text = table.trim_fmt() + "\n";
+    if rows.is_empty() {
+        text += "no rows\n";
+    }
+    if rows.iter().any(|row| !row.is_final) {
+        text += "* provisional\n";
+    }
+    if rows.len() == TABLE_ROWS_MAX {
+        let more = reader.count(query, selection)?.saturating_sub(TABLE_ROWS_MAX as u64);
+        if more > 0 {
+            text += &format!(
+                "{more} more rows: narrow with --epoch, --video or --top, or print all with \
+                 --format csv\n"
+            );
+        }
+    }
+    out.write_all(text.as_bytes()).map_err(ShowError::Output)
+}
+
+/// The latest epochs that have rows of `trends`, the top videos of each, and whether they are final:
+/// what `demo` shows while it runs. An empty store gives the header alone.
+///
+/// # Errors
+/// When the store cannot be read, or has no `trends`.
+pub fn latest_epochs_table(
+    reader: &SqliteReader,
+    epochs: usize,
+    top: usize,
+) -> Result<String, ShowError> {
+    let query = find(reader, TRENDS)?;
+    let mut table = new_table(query, Some("Final"));
+    if let Some(latest) = reader.latest_epochs(query, epochs)? {
+        let top = Some(top as u64);
+        let selection = Selection { epochs: Some(latest), top, ..Selection::default() };
+        let rows = collect(reader, query, &selection)?;
+        let days = Days::of(reader.definition(), &rows);
+        for row in &rows {
+            let mark = if row.is_final { "yes" } else { "no" };
+            table.add_row(cells(row, days.label(row.epoch), Some(mark)));
+        }
+    }
+    Ok(table.trim_fmt() + "\n")
+}
+
+fn collect(
+    reader: &SqliteReader,
+    query: &StoredQuery,
+    selection: &Selection,
+) -> Result<Vec<ScannedRow>, ShowError> {
+    let mut rows = Vec::new();
+    reader.scan(query, selection, Order::Values, |row| -> Result<_, ShowError> {
+        rows.push(row.clone());
+        let full = rows.len() == TABLE_ROWS_MAX;
+        Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(rows)
+}
+
+/// A table with its header, numbers to the right.
+fn new_table(query: &StoredQuery, last: Option<&str>) -> Table {
+    const STYLE: TableStyle = ASCII_NO_BORDERS
+        .header_separator(LineStyle::none().fill('-').junction('+'))
+        .row_separator(LineStyle::none());
+    let mut headers: Vec<String> = query.columns().map(header).collect();
+    headers.insert(1, "Epoch".to_owned());
+    headers.extend(last.map(str::to_owned));
+    let mut table = Table::new();
+    table.load_style(STYLE).set_header(headers);
+    if let Some(first) = table.column_mut(0) {
+        first.set_padding((0, 1));
+    }
+    for (position, column) in query.columns().enumerate() {
+        let number = matches!(column.column_type, ColumnType::Video | ColumnType::Count);
+        let position = if position == 0 { 0 } else { position + 1 };
+        if let Some(column) = table.column_mut(position).filter(|_| number) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// `video_id` is headed `Video`.
+fn header(column: &StoredColumn) -> String {
+    let words = column.name.strip_suffix("_id").unwrap_or(&column.name).replace('_', " ");
+    let mut letters = words.chars();
+    match letters.next() {
+        Some(first) => first.to_uppercase().chain(letters).collect(),
+        None => words,
+    }
+}
+
+fn cells(row: &ScannedRow, epoch: String, last: Option<&str>) -> Vec<String> {
+    let mut cells: Vec<String> = row.values.iter().map(ToString::to_string).collect();
+    cells.insert(1, epoch);
+    cells.extend(last.map(str::to_owned));
+    cells
+}
+
+/// How epochs are named: by their number within their day, with the date where it is needed.
+struct Days {
+    definition: Definition,
+    with_date: bool,
+}
+
+impl Days {
+    fn of(definition: &Definition, rows: &[ScannedRow]) -> Days {
+        let day = |row: &ScannedRow| definition.start_ms(row.epoch).div_euclid(DAY_MS);
+        // Rows come by epoch.
+        let several = rows.first().map(day) != rows.last().map(day);
+        Days { definition: *definition, with_date: several || definition.epoch_length_ms > DAY_MS }
+    }
+
+    /// `1 (00:00-00:30)`, or `2026-01-01 1 (00:00-00:30)`.
+    fn label(&self, epoch: Epoch) -> String {
+        let start_ms = self.definition.start_ms(epoch);
+        let number = start_ms.rem_euclid(DAY_MS) / self.definition.epoch_length_ms + 1;
+        let (date, start) = date_and_time(start_ms);
+        let (_, end) = date_and_time(self.definition.end_ms(epoch));
+        let date = if self.with_date { format!("{date} ") } else { String::new() };
+        format!("{date}{number} ({start}-{end})")
+    }
+}
+
+/// A date and a time of day, with seconds only where they are needed.
+fn date_and_time(time_ms: i64) -> (String, String) {
+    let text = rfc3339(time_ms);
+    let (date, time) = text.split_once('T').unwrap_or((&text, ""));
+    let time = time.trim_end_matches('Z');
+    (date.to_owned(), time.strip_suffix(":00").unwrap_or(time).to_owned())
+}

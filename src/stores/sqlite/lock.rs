@@ -1,0 +1,85 @@
+//! The lock that keeps two runs from writing one store: an empty file beside it, `<store>.lock`.
+//!
+//! The lock is the operating system's, so it goes with the process however that ends; only the file
+//! stays behind when the process is killed, and it locks nothing by itself.
+
+use crate::stores::StoreError;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+/// A lock that is held until it is dropped.
+#[derive(Debug)]
+pub(super) struct StoreLock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl StoreLock {
+    /// Takes the lock of a store, which need not exist yet.
+    ///
+    /// # Errors
+    /// When another run has it, or the folder of the store is missing or cannot be written.
+    pub fn acquire(store: &Path) -> Result<StoreLock, StoreError> {
+        let mut name = store.as_os_str().to_owned();
+        name.push(".lock");
+        let path = PathBuf::from(name);
+        let failed = |error| StoreError::Io { action: "lock", path: path.clone(), error };
+        loop {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false);
+            let mut file = options.open(&path).map_err(failed)?;
+            match file.try_lock() {
+                Ok(()) if is_at(&file, &path) => {
+                    write_owner(&mut file).map_err(failed)?;
+                    return Ok(StoreLock { path, _file: file });
+                }
+                // The run that had it has just ended, and removed the file that was opened here.
+                Ok(()) => continue,
+                Err(TryLockError::WouldBlock) => return Err(locked(store, file)),
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+        }
+    }
+}
+
+impl Drop for StoreLock {
+    fn drop(&mut self) {
+        if cfg!(unix)
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            tracing::debug!(path = %self.path.display(), %error, "the lock file stays behind");
+        }
+    }
+}
+
+fn write_owner(file: &mut File) -> std::io::Result<()> {
+    file.set_len(0)?;
+    writeln!(file, "{}", std::process::id())
+}
+
+fn locked(store: &Path, mut file: File) -> StoreError {
+    let mut owner = String::new();
+    let reason = match file.read_to_string(&mut owner) {
+        Ok(_) if !owner.trim().is_empty() => {
+            format!("another trendmark run has it, process {}", owner.trim())
+        }
+        _ => "another trendmark run has it".to_owned(),
+    };
+    StoreError::Locked { path: store.to_owned(), reason }
+}
+
+/// Whether the opened file is still the one at the path.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(opened), Ok(there)) => (opened.dev(), opened.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+#[cfg(not(unix))]
+fn is_at(_file: &File, _path: &Path) -> bool {
+    true
+}

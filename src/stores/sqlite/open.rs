@@ -1,0 +1,241 @@
+//! Opens the database of a store: decides what the file is before anything in it is changed.
+
+use super::BUSY_TIMEOUT;
+use super::description::Description;
+use super::schema;
+use crate::stores::StoreError;
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// The size of a page: more random request ids take 10 to 28 % less time than with 4,096.
+const PAGE_BYTES: i64 = 8192;
+/// The size of the WAL at which its pages are copied into the database. If it is smaller, pages are
+/// copied that the next commit changes again; if it is larger, recovery takes longer.
+const CHECKPOINT_BYTES: i64 = 64 << 20;
+/// The memory for pages.
+const CACHE_BYTES: i64 = 64 << 20;
+
+/// What a file was found to be.
+enum Found {
+    /// Nothing is in it.
+    Empty,
+    /// A store that was made for this, and how many publications it holds.
+    Store(Description, i64),
+}
+
+/// The path of a store without links, so that it is one store by whatever name it is given.
+///
+/// # Errors
+/// When its folder is not there.
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, StoreError> {
+    let failed = |error| StoreError::Io { action: "make", path: path.to_owned(), error };
+    match path.canonicalize() {
+        Ok(absolute) => Ok(absolute),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let name = path.file_name().ok_or(error).map_err(failed)?;
+            let folder = match path.parent() {
+                Some(folder) if folder != Path::new("") => folder,
+                _ => Path::new("."),
+            };
+            Ok(folder.canonicalize().map_err(failed)?.join(name))
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Opens a database for writing and makes it a store, if it is not one already.
+///
+/// # Errors
+/// When it holds results, is none of ours, or another program has it.
+pub(super) fn create(path: &Path, description: &Description) -> Result<Connection, StoreError> {
+    let failed = explain(path, "make");
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(&failed)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(&failed)?;
+    match find(&connection, path)? {
+        Found::Store(stored, publications) => refuse(path, &stored, description, publications)?,
+        Found::Empty => connection.pragma_update(None, "page_size", PAGE_BYTES).map_err(&failed)?,
+    }
+    set_up(&connection, path, &failed)?;
+    let behavior = TransactionBehavior::Immediate;
+    let transaction = connection.transaction_with_behavior(behavior).map_err(&failed)?;
+    if is_empty(&transaction).map_err(&failed)? {
+        transaction.execute_batch(&schema::create(&description.queries)).map_err(&failed)?;
+        description.write(&transaction).map_err(&failed)?;
+    }
+    transaction.commit().map_err(&failed)?;
+    connection.set_prepared_statement_cache_capacity(16 + 2 * description.queries.len());
+    Ok(connection)
+}
+
+/// Opens a store for reading, and reads what it says of itself.
+///
+/// # Errors
+/// When it is not there, or is none of ours.
+pub(super) fn read(path: &Path) -> Result<(Connection, Description), StoreError> {
+    let path = &path.canonicalize().map_err(|error| match error.kind() {
+        ErrorKind::NotFound => StoreError::NotFound(path.to_owned()),
+        _ => StoreError::Io { action: "read", path: path.to_owned(), error },
+    })?;
+    let (connection, found) = match open_to_read(path, false) {
+        // Where the folder cannot be written, SQLite can only read a file that nobody writes.
+        Err(StoreError::Database { error, .. }) if is_read_only(&error) && !has_wal(path) => {
+            open_to_read(path, true)?
+        }
+        opened => opened?,
+    };
+    match found {
+        Found::Store(description, _) => Ok((connection, description)),
+        Found::Empty => Err(not_a_store(path, "nothing is in it")),
+    }
+}
+
+fn open_to_read(path: &Path, immutable: bool) -> Result<(Connection, Found), StoreError> {
+    let failed = explain(path, "read");
+    // A connection that could write removes the files of the WAL when it is the last one. It falls
+    // back to reading only by itself where the file cannot be written.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = if immutable {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        Connection::open_with_flags(immutable_uri(path), flags)
+    } else {
+        Connection::open_with_flags(path, flags)
+    };
+    let connection = connection.map_err(&failed)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(&failed)?;
+    connection.pragma_update(None, "query_only", true).map_err(&failed)?;
+    let found = find(&connection, path)?;
+    Ok((connection, found))
+}
+
+fn is_read_only(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+}
+
+fn has_wal(path: &Path) -> bool {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    std::fs::metadata(wal).is_ok_and(|wal| wal.len() > 0)
+}
+
+fn immutable_uri(path: &Path) -> String {
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' => uri.push(*byte as char),
+            _ if byte.is_ascii_alphanumeric() => uri.push(*byte as char),
+            _ => uri += &format!("%{byte:02x}"),
+        }
+    }
+    uri + "?mode=ro&immutable=1"
+}
+
+/// Finds out what a database is, changing nothing.
+fn find(connection: &Connection, path: &Path) -> Result<Found, StoreError> {
+    let failed = explain(path, "read");
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let application = pragma("application_id").map_err(&failed)?;
+    if is_empty(connection).map_err(&failed)? && application == 0 {
+        return Ok(Found::Empty);
+    }
+    if application != schema::APPLICATION_ID {
+        return Err(not_a_store(path, "it is a database of another program"));
+    }
+    let format = pragma("user_version").map_err(&failed)?;
+    if format != schema::FORMAT_VERSION {
+        let known = schema::FORMAT_VERSION;
+        let reason = format!("it has format {format}, and this version knows format {known}");
+        return Err(not_a_store(path, &reason));
+    }
+    let description = Description::read(connection).map_err(&failed)?;
+    let publications = connection.query_row("SELECT publications FROM job", [], |row| row.get(0));
+    Ok(Found::Store(description, publications.map_err(&failed)?))
+}
+
+fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))
+}
+
+fn refuse(
+    path: &Path,
+    stored: &Description,
+    given: &Description,
+    publications: i64,
+) -> Result<(), StoreError> {
+    let path = path.to_owned();
+    if let Some(difference) = stored.difference(given) {
+        let super::description::Difference { key, stored, given } = difference;
+        return Err(StoreError::OtherDefinition { path, key, stored, given });
+    }
+    if publications > 0 {
+        return Err(StoreError::Occupied(path));
+    }
+    Ok(())
+}
+
+/// Settings of the connection, and the WAL.
+fn set_up(
+    connection: &Connection,
+    path: &Path,
+    failed: &impl Fn(rusqlite::Error) -> StoreError,
+) -> Result<(), StoreError> {
+    let mode: String = connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+        .map_err(failed)?;
+    if mode != "wal" {
+        let error = std::io::Error::new(
+            ErrorKind::Unsupported,
+            "its file system cannot share memory between programs (SQLite's WAL); \
+             put it on a local disk",
+        );
+        return Err(StoreError::Io { action: "make", path: path.to_owned(), error });
+    }
+    let pragmas = [
+        // FULL: on the disk when a commit returns, so that no power loss takes it back.
+        ("synchronous", 2),
+        // In memory.
+        ("temp_store", 2),
+        // In KiB if negative.
+        ("cache_size", -(CACHE_BYTES / 1024)),
+        // In pages.
+        ("wal_autocheckpoint", CHECKPOINT_BYTES / PAGE_BYTES),
+        // What is left of the WAL after a large commit or a long read.
+        ("journal_size_limit", 2 * CHECKPOINT_BYTES),
+    ];
+    for (name, value) in pragmas {
+        // Some pragmas answer with their new value, some do not.
+        connection.pragma(None, name, value, |_| Ok(())).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Whether an error says that another program has the database locked.
+pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+fn not_a_store(path: &Path, reason: &str) -> StoreError {
+    StoreError::NotAStore { path: path.to_owned(), reason: reason.to_owned() }
+}
+
+/// Turns an error of the database into one of the store.
+pub(super) fn explain<'a>(
+    path: &'a Path,
+    action: &'static str,
+) -> impl Fn(rusqlite::Error) -> StoreError + 'a {
+    move |error| {
+        if is_busy(&error) {
+            let reason = "another program has it locked".to_owned();
+            StoreError::Locked { path: path.to_owned(), reason }
+        } else if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) {
+            not_a_store(path, "it is not an SQLite database")
+        } else {
+            StoreError::Database { action, path: path.to_owned(), error }
+        }
+    }
+}

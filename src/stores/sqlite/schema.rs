@@ -1,0 +1,216 @@
+//! The SQL of a store: tables that are compact, and views that analysts read.
+//!
+//! A query `Q` has the table `Q_rows`, clustered by epoch and key, and the view `Q`, which adds the
+//! start of the epoch and whether it is final, and shows request ids as UUIDs. `publication` is the
+//! number of the commit in which a row last changed: `WHERE publication > N` asks what is new. To
+//! ask that of a large table without reading all of it, skip the epochs in which nothing changed:
+//! `AND epoch IN (SELECT epoch FROM epochs WHERE publication > N)`.
+
+use super::description::{StoredColumn, StoredQuery};
+use crate::query::ColumnType;
+
+/// Marks the file as ours (`trmk`), for `PRAGMA application_id` and the program `file`.
+pub(super) const APPLICATION_ID: i64 = 0x7472_6d6b;
+/// Raised whenever the tables change; `PRAGMA user_version`.
+pub(super) const FORMAT_VERSION: i64 = 1;
+/// The query whose view has no column `publication`: its columns are a promise.
+pub const TRENDS: &str = "trends";
+/// The query that is half of the view `ledger`, and has no view of its own.
+pub const DISTINCT: &str = "distinct";
+
+const RESERVED: [&str; 6] = ["job", "queries", "columns", "epochs", "ledger", "partitions"];
+
+const FIXED_TABLES: &str = "
+-- What the store is for and how far it got; one row.
+CREATE TABLE job (
+    epoch_length_ms INTEGER NOT NULL,
+    join_window_epochs INTEGER NOT NULL,
+    max_delay_ms INTEGER NOT NULL,
+    max_future_ms INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    publications INTEGER NOT NULL,
+    final_through INTEGER -- the last epoch that is final; 9223372036854775807: the run has ended
+);
+CREATE TABLE queries (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, version INTEGER NOT NULL);
+CREATE TABLE columns (
+    id INTEGER PRIMARY KEY,
+    query TEXT NOT NULL,
+    name TEXT NOT NULL,
+    type TEXT NOT NULL,
+    is_key INTEGER NOT NULL,
+    unit TEXT NOT NULL
+);
+-- Every epoch that has rows or events; `publication` is the last one that changed any of them.
+CREATE TABLE epochs (
+    epoch INTEGER PRIMARY KEY,
+    epoch_start TEXT NOT NULL,
+    final INTEGER NOT NULL,
+    publication INTEGER NOT NULL
+);
+CREATE INDEX epochs_open ON epochs (epoch) WHERE final = 0;
+CREATE TABLE partitions (
+    topic TEXT NOT NULL,
+    partition TEXT NOT NULL,
+    next_offset INTEGER NOT NULL,
+    watermark TEXT,
+    watermark_ms INTEGER,
+    replay_offset INTEGER NOT NULL,
+    replay_watermark_ms INTEGER,
+    malformed INTEGER NOT NULL,
+    idle INTEGER NOT NULL,
+    PRIMARY KEY (topic, partition)
+) WITHOUT ROWID;
+CREATE TABLE ledger_rows (
+    epoch INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    accepted INTEGER NOT NULL,
+    late INTEGER NOT NULL,
+    future INTEGER NOT NULL,
+    PRIMARY KEY (epoch, kind)
+) WITHOUT ROWID;
+CREATE VIEW ledger AS
+SELECT
+    ledger_rows.epoch AS epoch,
+    ledger_rows.kind AS kind,
+    accepted + late + future AS events,
+    coalesce(distinct_events, 0) AS distinct_events,
+    accepted - coalesce(distinct_events, 0) AS duplicate_events,
+    late AS late_events,
+    future AS future_events
+FROM ledger_rows
+LEFT JOIN distinct_rows
+    ON distinct_rows.epoch = ledger_rows.epoch AND distinct_rows.kind = ledger_rows.kind;
+";
+
+/// The statements that make the tables and views of a new store.
+///
+/// # Panics
+/// When the queries have no `distinct`, or one has a name that the store needs itself or that is no
+/// plain identifier: a fault of the list of queries.
+pub(super) fn create(queries: &[StoredQuery]) -> String {
+    assert!(
+        queries.iter().any(|query| query.name == DISTINCT),
+        "the ledger needs the query `{DISTINCT}` among the queries of a store"
+    );
+    let mut statements = String::new();
+    for query in queries {
+        assert_names(query);
+        statements += &create_table(query);
+        if query.name != DISTINCT {
+            statements += &create_view(query);
+        }
+    }
+    format!(
+        "{statements}{FIXED_TABLES}PRAGMA application_id = {APPLICATION_ID};\n\
+         PRAGMA user_version = {FORMAT_VERSION};"
+    )
+}
+
+fn assert_names(query: &StoredQuery) {
+    let is_plain = |name: &str| {
+        name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    assert!(!RESERVED.contains(&query.name.as_str()), "no query can be named `{}`", query.name);
+    for name in query.columns().map(|column| &column.name).chain([&query.name]) {
+        assert!(is_plain(name), "`{name}` is no plain name of a table or column");
+    }
+}
+
+/// The table of a query.
+pub(super) fn table(query: &StoredQuery) -> String {
+    format!("{}_rows", query.name)
+}
+
+/// The names of a query's columns in its view, and wherever its rows are printed.
+pub fn view_columns(query: &StoredQuery) -> Vec<&str> {
+    let mut view: Vec<&str> = query.columns().map(|column| column.name.as_str()).collect();
+    view.splice(1..1, ["epoch", "epoch_start"]);
+    view.push("final");
+    if query.name != TRENDS {
+        view.push("publication");
+    }
+    view
+}
+
+fn create_table(query: &StoredQuery) -> String {
+    let mut columns = vec!["epoch INTEGER NOT NULL".to_owned()];
+    columns.extend(query.columns().map(|column| {
+        let declared = match column.column_type {
+            ColumnType::Video => "",
+            ColumnType::Request => "BLOB",
+            ColumnType::Count | ColumnType::Flag => "INTEGER",
+            ColumnType::Kind => "TEXT",
+        };
+        format!("{} {declared} NOT NULL", column.name)
+    }));
+    columns.push("publication INTEGER NOT NULL".to_owned());
+    columns.push(format!("PRIMARY KEY ({})", key_names(query).join(", ")));
+    format!("CREATE TABLE {} (\n    {}\n) WITHOUT ROWID;\n", table(query), columns.join(",\n    "))
+}
+
+fn create_view(query: &StoredQuery) -> String {
+    let table = table(query);
+    let columns: Vec<String> = view_columns(query)
+        .into_iter()
+        .map(|name| match query.columns().find(|column| column.name == name) {
+            Some(column) if column.column_type == ColumnType::Request => {
+                format!("{} AS {name}", uuid_text(&format!("{table}.{name}")))
+            }
+            Some(_) => format!("{table}.{name} AS {name}"),
+            None if name == "epoch" || name == "publication" => format!("{table}.{name} AS {name}"),
+            None => format!("epochs.{name} AS {name}"),
+        })
+        .collect();
+    format!(
+        "CREATE VIEW {} AS\nSELECT\n    {}\nFROM {table}\nJOIN epochs ON epochs.epoch = \
+         {table}.epoch;\n",
+        query.name,
+        columns.join(",\n    ")
+    )
+}
+
+/// The 36-character form of a UUID, of a column with its 16 bytes.
+fn uuid_text(column: &str) -> String {
+    let part = |(start, bytes)| format!("hex(substr({column}, {start}, {bytes}))");
+    let parts = [(1, 4), (5, 2), (7, 2), (9, 2), (11, 6)].map(part);
+    format!("lower({})", parts.join(" || '-' || "))
+}
+
+fn key_names(query: &StoredQuery) -> Vec<&str> {
+    let mut names = vec!["epoch"];
+    names.extend(query.key.iter().map(|column| column.name.as_str()));
+    names
+}
+
+/// Inserts or replaces a row: epoch, key, values, publication.
+pub(super) fn upsert(query: &StoredQuery) -> String {
+    let parameters = vec!["?"; 1 + query.columns().count() + 1];
+    format!("REPLACE INTO {} VALUES ({})", table(query), parameters.join(", "))
+}
+
+/// Deletes a row: epoch, key.
+pub(super) fn delete(query: &StoredQuery) -> String {
+    let names: Vec<String> = key_names(query).iter().map(|name| format!("{name} = ?")).collect();
+    format!("DELETE FROM {} WHERE {}", table(query), names.join(" AND "))
+}
+
+/// The terms that order the rows of an epoch by their key, videos as unsigned numbers: as text
+/// comes after integers, only texts of different lengths need help.
+pub(super) fn key_order(query: &StoredQuery) -> String {
+    let term = |column: &StoredColumn| match column.column_type {
+        ColumnType::Video => {
+            let name = &column.name;
+            format!("CASE typeof({name}) WHEN 'text' THEN length({name}) ELSE 0 END, {name}")
+        }
+        _ => column.name.clone(),
+    };
+    query.key.iter().map(term).collect::<Vec<_>>().join(", ")
+}
+
+/// The terms that order the rows of an epoch by their values, largest first, then by their key.
+pub(super) fn value_order(query: &StoredQuery) -> String {
+    let mut terms: Vec<String> =
+        query.values.iter().map(|column| format!("{} DESC", column.name)).collect();
+    terms.push(key_order(query));
+    terms.join(", ")
+}

@@ -1,0 +1,491 @@
+//! What a store promises: what is committed is read back, by us and by others, and nothing else.
+
+use super::fixtures::{
+    DISTINCT, QUERIES, REQUESTS, TRENDS, deleted, distinct, ledger, progress, publication, request,
+    trend,
+};
+use super::*;
+use crate::event::{Kind, VideoId};
+use std::fs;
+use std::ops::ControlFlow;
+use tempfile::TempDir;
+
+const UUID: &str = "0123abcd-4567-89ab-cdef-0123456789ab";
+
+fn folder() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trends.db");
+    (folder, path)
+}
+
+fn create(path: &Path) -> SqliteStore {
+    SqliteStore::create(path, &Definition::default(), &QUERIES).unwrap()
+}
+
+fn refusal(path: &Path, definition: &Definition, queries: &[&'static Query]) -> StoreError {
+    match SqliteStore::create(path, definition, queries) {
+        Ok(_) => panic!("{} was not refused", path.display()),
+        Err(error) => error,
+    }
+}
+
+/// What another program reads: one line a row, with `|` between columns as the program `sqlite3`.
+fn select(path: &Path, statement: &str) -> Vec<String> {
+    let connection = Connection::open(path).unwrap();
+    let mut statement = connection.prepare(statement).unwrap();
+    let columns = statement.column_count();
+    let line = |row: &rusqlite::Row<'_>| {
+        let text = |column| match row.get(column)? {
+            rusqlite::types::Value::Null => Ok("NULL".to_owned()),
+            rusqlite::types::Value::Integer(integer) => Ok(integer.to_string()),
+            rusqlite::types::Value::Text(text) => Ok(text),
+            other => Ok(format!("{other:?}")),
+        };
+        (0..columns).map(text).collect::<rusqlite::Result<Vec<_>>>().map(|row| row.join("|"))
+    };
+    let rows = statement.query_map([], line).unwrap();
+    rows.collect::<rusqlite::Result<_>>().unwrap()
+}
+
+fn scan(path: &Path, query: &str, selection: &Selection, order: Order) -> Vec<ScannedRow> {
+    let reader = SqliteReader::open(path).unwrap();
+    let mut rows = Vec::new();
+    let query = reader.query(query).unwrap();
+    let collect = |row: &ScannedRow| {
+        rows.push(row.clone());
+        Ok::<_, StoreError>(ControlFlow::Continue(()))
+    };
+    reader.scan(query, selection, order, collect).unwrap();
+    assert_eq!(reader.count(query, selection).unwrap(), rows.len() as u64);
+    rows
+}
+
+#[test]
+fn analysts_read_trends_as_promised() {
+    let (_folder, path) = folder();
+    let mut store = create(&path);
+    let rows = vec![trend(7, 981_793, 2, 9), trend(7, -1, 0, 1), trend(8, 981_793, 1, 1)];
+    let through = Some(Epoch(0));
+    store.commit(&Publication { final_through: through, ..publication(rows) }).unwrap();
+    let statement = "SELECT * FROM trends ORDER BY epoch, video_id";
+    let expected = [
+        "7|-1|1969-12-31T23:30:00Z|0|1|1",
+        "7|981793|2026-01-01T00:30:00Z|2|9|0",
+        "8|981793|2026-01-01T00:30:00Z|1|1|0",
+    ];
+    assert_eq!(select(&path, statement), expected);
+    let names = "SELECT group_concat(name) FROM pragma_table_info('trends')";
+    assert_eq!(select(&path, names), ["video_id,epoch,epoch_start,plays,impressions,final"]);
+}
+
+#[test]
+fn video_ids_beyond_the_signed_range_are_right_when_read() {
+    let (_folder, path) = folder();
+    let mut store = create(&path);
+    let ids = [u64::MAX, 10_000_000_000_000_000_000, 1 << 63, (1 << 63) - 1, 10, 9, 0];
+    store.commit(&publication(ids.iter().map(|id| trend(*id, 1, 0, 1)).collect())).unwrap();
+    let rows = scan(&path, "trends", &Selection::default(), Order::Key);
+    let mut expected = ids.map(|id| Value::Video(VideoId(id)));
+    expected.reverse();
+    assert_eq!(rows.iter().map(|row| row.values[0]).collect::<Vec<_>>(), expected);
+    let one = |condition: &str| {
+        select(&path, &format!("SELECT video_id FROM trends WHERE video_id = {condition}"))
+    };
+    assert_eq!(one("9"), ["9"]);
+    assert_eq!(one("'18446744073709551615'"), ["18446744073709551615"]);
+    assert_eq!(one("'9223372036854775808'"), ["9223372036854775808"]);
+    for id in ids {
+        let selection = Selection { video: Some(VideoId(id)), ..Selection::default() };
+        assert_eq!(scan(&path, "trends", &selection, Order::Key).len(), 1, "video {id}");
+    }
+}
+
+#[test]
+fn a_later_row_replaces_an_earlier_one_and_a_deleted_one_is_gone() {
+    let (_folder, path) = folder();
+    let mut store = create(&path);
+    let rows = vec![trend(1, 5, 0, 1), trend(2, 5, 0, 1), request(UUID, 1, 5, false)];
+    store.commit(&publication(rows)).unwrap();
+    let rows = vec![trend(1, 5, 1, 2), deleted(trend(2, 5, 0, 0)), request(UUID, 1, 5, true)];
+    store.commit(&publication(rows)).unwrap();
+    assert_eq!(select(&path, "SELECT video_id, plays, impressions FROM trends"), ["1|1|2"]);
+    assert_eq!(select(&path, "SELECT played, publication FROM requests"), ["1|2"]);
+}
+
+#[test]
+fn requests_are_shown_as_uuids_and_ask_what_is_new() {
+    let (_folder, path) = folder();
+    let mut store = create(&path);
+    store.commit(&publication(vec![request(UUID, 1, 5, false)])).unwrap();
+    let second = "ffffffff-ffff-ffff-ffff-ffffffffffff";
+    store.commit(&publication(vec![request(second, u64::MAX, 5, true)])).unwrap();
+    let first = format!("{UUID}|5|1970-01-01T02:30:00Z|1|0|0|1");
+    let second = format!("{second}|5|1970-01-01T02:30:00Z|18446744073709551615|1|0|2");
+    assert_eq!(select(&path, "SELECT * FROM requests"), [first, second.clone()]);
+    assert_eq!(select(&path, "SELECT * FROM requests WHERE publication > 1"), [second]);
+    let selection = Selection { since: Some(1), ..Selection::default() };
+    let rows = scan(&path, "requests", &selection, Order::Key);
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].publication, 2);
+}
+
+#[test]
+fn the_events_of_the_ledger_are_the_sum_of_the_others() {
+    let (_folder, path) = folder();
+    let mut store = create(&path);
+    let commit = |store: &mut SqliteStore, ledger, rows| {
+        store.commit(&Publication { ledger, ..publication(rows) }).unwrap();
+    };
+    let rows = vec![distinct(Kind::Impression, 5, 3)];
+    commit(&mut store, ledger(5, Kind::Impression, 4, 2, 1), rows);
+    commit(
+        &mut store,
+        ledger(5, Kind::Impression, 3, 1, 0),
+        vec![distinct(Kind::Impression, 5, 5)],
+    );
+    commit(&mut store, ledger(3, Kind::Play, 0, 1, 0), vec![]);
+    assert_eq!(
+        select(&path, "SELECT * FROM ledger ORDER BY epoch"),
+        ["3|play|1|0|0|1|0", "5|impression|11|5|2|3|1",]
+    );
+    let wrong = "SELECT count(*) FROM ledger WHERE events != distinct_events + duplicate_events \
+                 + late_events + future_events";
+    assert_eq!(select(&path, wrong), ["0"]);
+}
+
+#[test]
+fn partitions_keep_their_last_position_and_all_their_malformed_records() {
+    let (_folder, path) = folder();
+    let mut store = create(&path);
+    for (next_offset, malformed) in [(10, 1), (30, 2)] {
+        let partitions = vec![progress("0", next_offset, malformed)];
+        store.commit(&Publication { partitions, ..Publication::default() }).unwrap();
+    }
+    let statement = "SELECT topic, partition, next_offset, watermark, watermark_ms, replay_offset, \
+                     replay_watermark_ms, malformed, idle FROM partitions";
+    let expected = "plays|0|30|2026-01-01T00:00:00.5Z|1767225600500|15|NULL|3|0";
+    assert_eq!(select(&path, statement), [expected]);
+}
+
+#[test]
+fn epochs_are_final_up_to_the_last_final_one_whenever_they_are_first_seen() {
+    let (_folder, path) = folder();
+    let mut store = create(&path);
+    store.commit(&publication(vec![trend(1, 4, 0, 1), trend(1, 5, 0, 1)])).unwrap();
+    let finals = || select(&path, "SELECT epoch, final FROM epochs");
+    assert_eq!(finals(), ["4|0", "5|0"]);
+    let (finalized, final_through) = (vec![Epoch(4)], Some(Epoch(4)));
+    store.commit(&Publication { finalized, final_through, ..Publication::default() }).unwrap();
+    assert_eq!(finals(), ["4|1", "5|0"]);
+    let ledger = ledger(2, Kind::Play, 0, 1, 0);
+    store.commit(&Publication { ledger, ..Publication::default() }).unwrap();
+    assert_eq!(finals(), ["2|1", "4|1", "5|0"]);
+    let final_through = Some(Epoch(i64::MAX));
+    store.commit(&Publication { final_through, ..Publication::default() }).unwrap();
+    assert_eq!(finals(), ["2|1", "4|1", "5|1"]);
+    let reader = SqliteReader::open(&path).unwrap();
+    assert_eq!(reader.final_through().unwrap(), final_through);
+    assert_eq!(reader.publications().unwrap(), 4);
+}
+
+#[test]
+fn a_publication_that_cannot_be_written_leaves_nothing_behind() {
+    let (_folder, path) = folder();
+    let mut store = create(&path);
+    store.commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    let rows = vec![trend(1, 5, 9, 9), trend(2, 6, 9, 9)];
+    let partitions = vec![progress("0", u64::MAX, 0)];
+    let ledger = ledger(6, Kind::Play, 1, 0, 0);
+    let failed = store.commit(&Publication { partitions, ledger, ..publication(rows) });
+    assert!(matches!(failed, Err(StoreError::Database { .. })), "{failed:?}");
+    assert_eq!(select(&path, "SELECT video_id, epoch, impressions FROM trends"), ["1|5|1"]);
+    assert!(select(&path, "SELECT * FROM ledger").is_empty());
+    store.commit(&publication(vec![trend(1, 5, 1, 1)])).unwrap();
+    assert_eq!(select(&path, "SELECT publications FROM job"), ["2"]);
+}
+
+#[test]
+fn a_full_disk_ends_the_run_and_keeps_what_was_committed() {
+    let (_folder, path) = folder();
+    let mut store = create(&path);
+    store.commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    store.connection.pragma_update(None, "max_page_count", 40).unwrap();
+    let failed = store.commit(&publication((0..100_000).map(|id| trend(id, 5, 9, 9)).collect()));
+    let message = failed.unwrap_err().to_string();
+    assert!(message.contains("trends.db`: database or disk is full"), "{message}");
+    assert_eq!(select(&path, "SELECT video_id, plays FROM trends"), ["1|0"]);
+}
+
+#[test]
+fn what_was_committed_survives_a_kill() {
+    let (folder, path) = folder();
+    let mut store = create(&path);
+    store.commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    let begun = store.begin().unwrap();
+    store.write(&begun, &publication((0..100).map(|id| trend(id, 5, 9, 9)).collect())).unwrap();
+    // What a kill would leave: the database and its WAL as they are now.
+    let copy = folder.path().join("copy.db");
+    fs::copy(&path, &copy).unwrap();
+    fs::copy(folder.path().join("trends.db-wal"), folder.path().join("copy.db-wal")).unwrap();
+    assert_eq!(scan(&copy, "trends", &Selection::default(), Order::Key).len(), 1);
+}
+
+#[test]
+fn a_store_is_read_while_it_is_written() {
+    let (_folder, path) = folder();
+    let mut store = create(&path);
+    store.commit(&publication((0..100).map(|id| trend(id, 5, 0, 1)).collect())).unwrap();
+    let reader = SqliteReader::open(&path).unwrap();
+    let query = reader.query("trends").unwrap();
+    let mut impressions = Vec::new();
+    let each = |row: &ScannedRow| {
+        if row.values[0] == Value::Video(VideoId(50)) {
+            store.commit(&publication((0..100).map(|id| trend(id, 5, 0, 2)).collect())).unwrap();
+        }
+        impressions.push(row.values[2]);
+        Ok::<_, StoreError>(ControlFlow::Continue(()))
+    };
+    reader.scan(query, &Selection::default(), Order::Key, each).unwrap();
+    assert_eq!(impressions, [Value::Count(1); 100], "a scan sees one publication");
+    assert_eq!(select(&path, "SELECT DISTINCT impressions FROM trends"), ["2"]);
+}
+
+#[test]
+fn a_store_that_was_ended_is_one_file() {
+    let (folder, path) = folder();
+    let mut store = create(&path);
+    store.commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    assert!(folder.path().join("trends.db-wal").exists());
+    drop(store);
+    assert_eq!(scan(&path, "trends", &Selection::default(), Order::Key).len(), 1);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_store_of_another_definition_is_refused_with_both_values() {
+    let (_folder, path) = folder();
+    create(&path).commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    let before = fs::read(&path).unwrap();
+    let definition = Definition::default();
+    let others = [
+        (Definition { epoch_length_ms: 3_600_000, ..definition }, "epoch-length = 30m", "= 1h;"),
+        (
+            Definition { join_window_epochs: 2, ..definition },
+            "join-window = 4 epochs",
+            "= 2 epochs;",
+        ),
+        (Definition { max_delay_ms: 90_000, ..definition }, "max-delay = 10m", "= 90s;"),
+        (Definition { max_future_ms: 0, ..definition }, "max-future = 10m", "= 0ms;"),
+    ];
+    for (other, stored, given) in others {
+        let error = refusal(&path, &other, &QUERIES);
+        assert!(matches!(error, StoreError::OtherDefinition { .. }), "{error}");
+        let message = error.to_string();
+        assert!(message.contains(stored) && message.contains(given), "{message}");
+    }
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_store_of_other_queries_is_refused() {
+    static NEWER: Query = Query { version: 2, ..copy(&TRENDS) };
+    const fn copy(query: &Query) -> Query {
+        Query { ..*query }
+    }
+    let (_folder, path) = folder();
+    create(&path).commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    let definition = Definition::default();
+    let fewer = refusal(&path, &definition, &[&TRENDS, &DISTINCT]).to_string();
+    assert!(fewer.contains("query = distinct,requests,trends"), "{fewer}");
+    assert!(fewer.contains("query = distinct,trends;"), "{fewer}");
+    let newer = refusal(&path, &definition, &[&NEWER, &REQUESTS, &DISTINCT]).to_string();
+    assert!(newer.contains("query trends = version 1"), "{newer}");
+    assert!(newer.contains("query trends = version 2"), "{newer}");
+}
+
+#[test]
+fn results_are_never_overwritten_but_an_unused_store_is_taken() {
+    let (_folder, path) = folder();
+    drop(create(&path));
+    create(&path).commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    let error = refusal(&path, &Definition::default(), &QUERIES);
+    assert!(matches!(error, StoreError::Occupied(_)), "{error}");
+    assert_eq!(select(&path, "SELECT count(*) FROM trends"), ["1"]);
+}
+
+#[test]
+fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
+    let (folder, path) = folder();
+    let text = "video_id,epoch\n".repeat(100);
+    fs::write(&path, &text).unwrap();
+    let error = refusal(&path, &Definition::default(), &QUERIES);
+    assert!(matches!(error, StoreError::NotAStore { .. }), "{error}");
+    assert!(matches!(SqliteReader::open(&path), Err(StoreError::NotAStore { .. })));
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+
+    let other = folder.path().join("other.db");
+    Connection::open(&other).unwrap().execute_batch("CREATE TABLE job (id)").unwrap();
+    let before = fs::read(&other).unwrap();
+    let error = refusal(&other, &Definition::default(), &QUERIES);
+    assert!(matches!(error, StoreError::NotAStore { .. }), "{error}");
+    assert!(matches!(SqliteReader::open(&other), Err(StoreError::NotAStore { .. })));
+    assert_eq!(fs::read(&other).unwrap(), before);
+}
+
+#[test]
+fn an_empty_file_becomes_a_store() {
+    let (_folder, path) = folder();
+    fs::write(&path, "").unwrap();
+    assert!(matches!(SqliteReader::open(&path), Err(StoreError::NotAStore { .. })));
+    create(&path).commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    assert_eq!(select(&path, "SELECT count(*) FROM trends"), ["1"]);
+}
+
+#[test]
+fn a_store_that_another_run_has_is_refused_by_any_name() {
+    let (folder, path) = folder();
+    let store = create(&path);
+    let link = folder.path().join("link.db");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    for name in [&path, &link] {
+        let error = refusal(name, &Definition::default(), &QUERIES);
+        let StoreError::Locked { reason, .. } = &error else { panic!("{error}") };
+        assert!(reason.ends_with(&std::process::id().to_string()), "{reason}");
+    }
+    drop(store);
+    create(&path);
+}
+
+#[test]
+fn a_lock_file_that_a_kill_left_behind_locks_nothing() {
+    let (folder, path) = folder();
+    fs::write(folder.path().join("trends.db.lock"), "4711\n").unwrap();
+    drop(create(&path));
+    assert!(!folder.path().join("trends.db.lock").exists());
+}
+
+/// The superuser may write anywhere, so that this says something to other users only.
+#[test]
+#[cfg(unix)]
+fn a_store_is_read_where_nothing_can_be_written() {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, _) = folder();
+    let path = folder.path().join("50% of #1?.db");
+    create(&path).commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    let allow = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    allow(&path, 0o444);
+    allow(folder.path(), 0o555);
+    let rows = scan(&path, "trends", &Selection::default(), Order::Key);
+    allow(folder.path(), 0o755);
+    assert_eq!(rows.len(), 1);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_store_that_another_program_writes_is_refused() {
+    let (_folder, path) = folder();
+    drop(create(&path));
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = refusal(&path, &Definition::default(), &QUERIES);
+    assert!(matches!(error, StoreError::Locked { .. }), "{error}");
+}
+
+#[test]
+fn a_commit_waits_for_another_writer_but_not_for_ever() {
+    let (_folder, path) = folder();
+    let mut store = create(&path);
+    store.busy_limit = Duration::from_millis(200);
+    store.connection.busy_timeout(Duration::from_millis(50)).unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = store.commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap_err();
+    assert!(matches!(error, StoreError::Locked { .. }), "{error}");
+    other.execute_batch("ROLLBACK").unwrap();
+    store.commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+}
+
+#[test]
+fn reading_a_store_that_is_not_there_makes_no_file() {
+    let (folder, path) = folder();
+    assert!(matches!(SqliteReader::open(&path), Err(StoreError::NotFound(_))));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_store_in_a_folder_that_is_not_there_is_refused() {
+    let (folder, _) = folder();
+    let path = folder.path().join("missing").join("trends.db");
+    let error = refusal(&path, &Definition::default(), &QUERIES);
+    assert!(matches!(error, StoreError::Io { .. }), "{error}");
+}
+
+#[test]
+fn the_top_of_an_epoch_has_the_largest_values_then_the_smallest_ids() {
+    let (_folder, path) = folder();
+    let mut store = create(&path);
+    let rows = [(9, 2, 5), (1, 2, 4), (10, 2, 5), (2, 9, 9), (3, 0, 90)];
+    let rows = rows.map(|(video, plays, impressions)| trend(video, 5, plays, impressions));
+    store.commit(&publication(rows.to_vec())).unwrap();
+    let videos = |top, order| {
+        let selection = Selection { top, ..Selection::default() };
+        let rows = scan(&path, "trends", &selection, order);
+        rows.iter().map(|row| row.values[0].to_string()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(videos(None, Order::Values), "2 9 10 1 3");
+    assert_eq!(videos(Some(3), Order::Values), "2 9 10");
+    assert_eq!(videos(Some(3), Order::Key), "2 9 10");
+    assert_eq!(videos(Some(u64::MAX), Order::Key), "1 2 3 9 10");
+    let reader = SqliteReader::open(&path).unwrap();
+    let latest = reader.latest_epochs(reader.query("trends").unwrap(), 3).unwrap();
+    assert_eq!(latest, Some(5..=5));
+}
+
+/// `cargo test --release --lib stores::sqlite -- --ignored --nocapture`; `TMPDIR` says on which
+/// disk.
+#[test]
+#[ignore = "a measurement"]
+fn measure_commits() {
+    let (_folder, path) = folder();
+    let mut store = create(&path);
+    let time = |store: &mut SqliteStore, name: &str, rows: Vec<RowChange>| {
+        let (count, started) = (rows.len(), Instant::now());
+        store.commit(&publication(rows)).unwrap();
+        let ms = started.elapsed().as_secs_f64() * 1e3;
+        println!("{name}: {count} rows in {ms:.1} ms, {:.0} rows/s", count as f64 / ms * 1e3);
+    };
+    // 30,000 rows of four epochs with 50,000 videos each, in an order of no use.
+    let videos = |round: u64| {
+        (0..30_000).map(move |row: u64| {
+            let mixed = (row + round * 30_000).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            trend((mixed >> 20) % 50_000, ((mixed >> 10) % 4) as i64, mixed % 100, row)
+        })
+    };
+    for round in 0..20 {
+        let mut rows: Vec<_> = videos(round).collect();
+        rows.sort_by_key(|change| (change.row.epoch, change.row.key));
+        rows.dedup_by_key(|change| (change.row.epoch, change.row.key));
+        rows.sort_by_key(|change| change.row.values[1]);
+        time(&mut store, "trends", rows);
+    }
+    let requests = |first: u64, count: u64| {
+        let id = |number: u64| crate::event::RequestId::from_u128(u128::from(number) << 64).0;
+        (first..first + count).map(move |number| {
+            let [high, low] = id(id(number)[0] ^ id(number)[1]);
+            let row =
+                crate::query::Row { epoch: 7, key: [high, low, number % 999], values: [1, 0] };
+            RowChange { query: 1, row, deleted: false }
+        })
+    };
+    time(&mut store, "requests, all at once", requests(0, 1_000_000).collect());
+    for round in 0..10 {
+        let first = 1_000_000 + round * 100_000;
+        time(&mut store, "requests, more of the epoch", requests(first, 100_000).collect());
+    }
+    let started = Instant::now();
+    drop(store);
+    println!("close: {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
+}
