@@ -143,7 +143,6 @@ impl Table {
             rows: parts.rows,
             ledger,
             partitions: moved,
-            finalized: vec![],
             final_through,
         }
     }

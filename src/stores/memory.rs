@@ -5,7 +5,7 @@ use crate::ledger::Ledger;
 use crate::query::{KEY_CELLS, Row};
 use crate::sources::PartitionName;
 use crate::time::Epoch;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 /// What names a row: its epoch and its key.
@@ -20,8 +20,6 @@ pub struct Tables {
     pub ledger: Ledger,
     /// The last progress of each partition; `malformed` is the sum.
     pub partitions: BTreeMap<PartitionName, PartitionProgress>,
-    /// The epochs that had events and are final.
-    pub finalized: BTreeSet<Epoch>,
     /// All epochs up to this one are final.
     pub final_through: Option<Epoch>,
     /// How many publications were committed.
@@ -64,7 +62,6 @@ impl Store for MemoryStore {
             let progress = PartitionProgress { malformed, ..progress.clone() };
             tables.partitions.insert(progress.partition.clone(), progress);
         }
-        tables.finalized.extend(&publication.finalized);
         tables.final_through = tables.final_through.max(publication.final_through);
         tables.publications += 1;
         Ok(())

@@ -56,9 +56,8 @@ pub struct Publication {
     pub ledger: Ledger,
     /// The partitions that moved.
     pub partitions: Vec<PartitionProgress>,
-    /// Epochs that became final with this publication: their rows are complete in it.
-    pub finalized: Vec<Epoch>,
-    /// All epochs up to this one take no further events. Grows, and includes epochs without rows.
+    /// All epochs up to this one are final: their rows are complete, and nothing will change them.
+    /// It never falls back.
     pub final_through: Option<Epoch>,
 }
 

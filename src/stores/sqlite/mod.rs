@@ -142,8 +142,8 @@ impl SqliteStore {
         publication: &Publication,
         number: i64,
     ) -> rusqlite::Result<()> {
-        let mut touched: BTreeSet<Epoch> = publication.finalized.iter().copied().collect();
-        touched.extend(publication.ledger.iter().map(|(epoch, _, _)| epoch));
+        let mut touched: BTreeSet<Epoch> =
+            publication.ledger.iter().map(|(epoch, _, _)| epoch).collect();
         let mut latest = None;
         for change in &publication.rows {
             if latest != Some(change.row.epoch) {
@@ -164,11 +164,6 @@ impl SqliteStore {
             transaction
                 .prepare_cached("UPDATE epochs SET final = 1 WHERE final = 0 AND epoch <= ?1")?
                 .execute([through.0])?;
-        }
-        let mut finalize =
-            transaction.prepare_cached("UPDATE epochs SET final = 1 WHERE epoch = ?1")?;
-        for epoch in &publication.finalized {
-            finalize.execute([epoch.0])?;
         }
         Ok(())
     }

@@ -174,8 +174,8 @@ fn epochs_are_final_up_to_the_last_final_one_whenever_they_are_first_seen() {
     store.commit(&publication(vec![trend(1, 4, 0, 1), trend(1, 5, 0, 1)])).unwrap();
     let finals = || select(&path, "SELECT epoch, final FROM epochs");
     assert_eq!(finals(), ["4|0", "5|0"]);
-    let (finalized, final_through) = (vec![Epoch(4)], Some(Epoch(4)));
-    store.commit(&Publication { finalized, final_through, ..Publication::default() }).unwrap();
+    let final_through = Some(Epoch(4));
+    store.commit(&Publication { final_through, ..Publication::default() }).unwrap();
     assert_eq!(finals(), ["4|1", "5|0"]);
     let ledger = ledger(2, Kind::Play, 0, 1, 0);
     store.commit(&Publication { ledger, ..Publication::default() }).unwrap();
