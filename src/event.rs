@@ -63,16 +63,17 @@ impl RequestId {
     #[inline]
     pub fn from_u128(bits: u128) -> RequestId {
         let (high, low) = ((bits >> 64) as u64, bits as u64);
-        let high = high ^ mix(low);
+        // In this order, as then the upper half is mixed also where one of the two never changes.
         let low = low ^ mix(high);
+        let high = high ^ mix(low);
         RequestId([high, low])
     }
 
     /// The 128 bits that [`RequestId::from_u128`] was given.
     pub fn to_u128(self) -> u128 {
         let [high, low] = self.0;
-        let low = low ^ mix(high);
         let high = high ^ mix(low);
+        let low = low ^ mix(high);
         (u128::from(high) << 64) | u128::from(low)
     }
 
@@ -117,36 +118,56 @@ fn mix(bits: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
-/// The value of each byte as a hexadecimal digit, or 0xff.
-const HEX: [u8; 256] = {
-    let mut table = [0xff; 256];
-    let mut digit = 0;
-    while digit < 16 {
-        table[b"0123456789abcdef"[digit] as usize] = digit as u8;
-        table[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
-        digit += 1;
-    }
-    table
-};
-
 /// The bits of a UUID written as 8-4-4-4-12 hexadecimal digits, if `text` is one.
 #[inline]
 pub fn uuid_bits(text: &[u8]) -> Option<u128> {
     let text: &[u8; 36] = text.try_into().ok()?;
     let dashes = [text[8], text[13], text[18], text[23]];
-    if dashes != [b'-'; 4] {
+    let word = |start: usize| u64::from(half_word(text, start));
+    let words = [
+        word(0) | (word(4) << 32),
+        word(9) | (word(14) << 32),
+        word(19) | (word(24) << 32),
+        word(28) | (word(32) << 32),
+    ];
+    let [first, second, third, fourth] = words.map(hexadecimal_digits);
+    let is_valid = first.1 & second.1 & third.1 & fourth.1 == HIGH_BITS;
+    if !is_valid || dashes != [b'-'; 4] {
         return None;
     }
-    // Where the 16 bytes start; a byte that is no digit sets the high bits of `seen`.
-    const STARTS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
-    let mut bytes = [0; 16];
-    let mut seen = 0;
-    for (byte, start) in bytes.iter_mut().zip(STARTS) {
-        let (high, low) = (HEX[text[start] as usize], HEX[text[start + 1] as usize]);
-        seen |= high | low;
-        *byte = (high << 4) | (low & 0x0f);
-    }
-    (seen < 16).then(|| u128::from_be_bytes(bytes))
+    let high = (u64::from(first.0) << 32) | u64::from(second.0);
+    let low = (u64::from(third.0) << 32) | u64::from(fourth.0);
+    Some((u128::from(high) << 64) | u128::from(low))
+}
+
+/// Four characters as a little-endian number.
+#[inline]
+fn half_word(text: &[u8; 36], start: usize) -> u32 {
+    u32::from_le_bytes([text[start], text[start + 1], text[start + 2], text[start + 3]])
+}
+
+/// The high bit of each byte in a word.
+const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+
+/// The value of eight hexadecimal digits in a little-endian word, and a word whose bytes have
+/// their high bits set where the characters are digits indeed.
+///
+/// A sum sets the high bit of a byte when its character has reached some limit. As the characters
+/// are cut to ASCII before, no sum carries into the next byte.
+#[inline]
+fn hexadecimal_digits(word: u64) -> (u32, u64) {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let ascii = word & !HIGH_BITS;
+    let reaches = |word: u64, limit: u8| word + u64::from(0x80 - limit) * ONES;
+    let lower = ascii | (0x20 * ONES);
+    let decimal = reaches(ascii, b'0') & !reaches(ascii, b'9' + 1);
+    let letter = reaches(lower, b'a') & !reaches(lower, b'f' + 1) & HIGH_BITS;
+    let valid = (decimal | letter) & !word & HIGH_BITS;
+    let digits = (ascii & (0x0f * ONES)) + (letter >> 7) * 9;
+    let pairs = ((digits << 4) | (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs | (pairs >> 8)) & 0x0000_ffff_0000_ffff;
+    let eight = (fours | (fours >> 16)) as u32;
+    (eight.swap_bytes(), valid)
 }
 
 /// The id of a video: any 64 bits.
@@ -267,6 +288,29 @@ mod tests {
             bins[(id.0[0] >> 60) as usize] += 1;
         }
         assert!(bins.iter().all(|bin| (800..1200).contains(bin)), "{bins:?}");
+    }
+
+    /// The bits of a UUID, read one character after another.
+    fn uuid_bits_slowly(text: &[u8]) -> Option<u128> {
+        let dashes = [8, 13, 18, 23];
+        let is_placed = |(at, byte): (usize, &u8)| dashes.contains(&at) == (*byte == b'-');
+        let digits: Vec<u8> = text.iter().copied().filter(|&byte| byte != b'-').collect();
+        let is_uuid = text.iter().enumerate().all(is_placed)
+            && digits.len() == 32
+            && digits.iter().all(u8::is_ascii_hexdigit);
+        let digits = std::str::from_utf8(&digits).ok()?;
+        is_uuid.then(|| u128::from_str_radix(digits, 16).unwrap())
+    }
+
+    #[test]
+    fn every_byte_in_every_place_of_a_uuid_is_judged_as_if_it_were_alone() {
+        for place in 0..36 {
+            for byte in 0..=255 {
+                let mut text = *b"0123abcd-4567-89AB-CDEF-0123456789ef";
+                text[place] = byte;
+                assert_eq!(uuid_bits(&text), uuid_bits_slowly(&text), "{place} {byte}");
+            }
+        }
     }
 
     proptest! {
