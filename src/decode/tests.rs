@@ -6,7 +6,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 const UUID: &str = "0123abcd-4567-89ab-cdef-0123456789ab";
-const COMMON: &str = r#"{"request_id":"0123abcd-4567-89ab-cdef-0123456789ab","video_id":123,"event_time":1767225600000,"record_time":1767225601000}"#;
+const COMMON: &str = concat!(
+    r#"{"request_id":"0123abcd-4567-89ab-cdef-0123456789ab","video_id":123,"#,
+    r#""event_time":1767225600000,"record_time":1767225601000}"#
+);
 
 fn decode(record: &str) -> Result<Event, String> {
     let mut decoder = Decoder::new(&FieldNames::default());

@@ -377,7 +377,9 @@ proptest! {
 
     #[test]
     fn any_reading_in_pieces_gives_the_same(
-        cuts in proptest::collection::vec(1..4_usize, 1..9), flip: proptest::sample::Index, byte: u8,
+        cuts in proptest::collection::vec(1..4_usize, 1..9),
+        flip: proptest::sample::Index,
+        byte: u8,
     ) {
         let mut bytes = lines(0..8).into_bytes();
         let place = flip.index(bytes.len());
