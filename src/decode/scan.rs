@@ -1,0 +1,350 @@
+//! The fast way to read a record: a scanner of the common shape, which gives up on the rest.
+//!
+//! It is sound: what it accepts, serde_json accepts as the same event. So it takes strings without
+//! escapes and numbers as the JSON grammar has them, each wanted field once, and nothing but white
+//! space after the end. Objects, arrays and escapes, duplicates and errors of any sort are left to
+//! [`super::strict`].
+
+use super::{FieldNames, time_from_text, time_in_range};
+use crate::event::{Event, RequestId, VideoId, uuid_bits};
+
+/// Reads records whose fields mostly come in the same order.
+pub(super) struct Scanner {
+    /// The quoted names of the wanted fields; none when names are such that only serde_json can
+    /// tell them apart.
+    names: Option<[Name; 4]>,
+    /// The field that came at each place in the last record.
+    order: [Field; 4],
+}
+
+/// The name of a wanted field.
+struct Name {
+    quoted: Vec<u8>,
+    /// The first and last eight bytes, where the two cover the whole name; two words are compared
+    /// faster than `memcmp` is called.
+    ends: Option<(u64, u64)>,
+}
+
+impl Name {
+    fn new(name: &str) -> Name {
+        let quoted = format!("\"{name}\"").into_bytes();
+        let ends = if quoted.len() <= 16 { ends(&quoted) } else { None };
+        Name { quoted, ends }
+    }
+
+    /// Whether `text`, which is as long as this, is this.
+    #[inline(always)]
+    fn is(&self, text: &[u8]) -> bool {
+        match self.ends {
+            Some(_) => ends(text) == self.ends,
+            None => text == self.quoted,
+        }
+    }
+}
+
+/// The first and last eight bytes of a text that has so many; they may overlap.
+#[inline(always)]
+fn ends(text: &[u8]) -> Option<(u64, u64)> {
+    let (first, last) = (text.first_chunk()?, text.last_chunk()?);
+    Some((u64::from_le_bytes(*first), u64::from_le_bytes(*last)))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Request = 0,
+    Video = 1,
+    EventTime = 2,
+    RecordTime = 3,
+}
+
+impl Field {
+    const ALL: [Field; 4] = [Field::Request, Field::Video, Field::EventTime, Field::RecordTime];
+}
+
+/// What has been read of a record. The outer `Option` of each says whether its field was there.
+#[derive(Default)]
+struct Parts {
+    request: Option<RequestId>,
+    video: Option<u64>,
+    event_time_ms: Option<i64>,
+    record_time_ms: Option<Option<i64>>,
+}
+
+impl Scanner {
+    pub(super) fn new(fields: &FieldNames) -> Scanner {
+        let names = fields.all();
+        let plain = |name: &str| !name.bytes().any(|byte| byte < 0x20 || b"\"\\".contains(&byte));
+        let distinct = |at: usize| !names[..at].contains(&names[at]);
+        let usable = names.iter().all(|name| plain(name)) && (0..4).all(distinct);
+        Scanner { names: usable.then(|| names.map(Name::new)), order: Field::ALL }
+    }
+
+    /// The event in a record, or none where only serde_json can tell.
+    #[inline]
+    pub(super) fn scan(&mut self, record: &[u8], offset: u64) -> Option<Event> {
+        let names = self.names.as_ref()?;
+        let mut cursor = Cursor { rest: record };
+        let mut parts = Parts::default();
+        let mut place = 0;
+        cursor.expect(b'{')?;
+        loop {
+            cursor.skip_space();
+            let field = key(names, &mut self.order, &mut place, &mut cursor)?;
+            cursor.expect(b':')?;
+            cursor.skip_space();
+            match field {
+                Some(field) => parts.read(field, &mut cursor)?,
+                None => cursor.skip_scalar()?,
+            }
+            cursor.skip_space();
+            match cursor.next()? {
+                b',' => {}
+                b'}' => break,
+                _ => return None,
+            }
+        }
+        cursor.skip_space();
+        if !cursor.rest.is_empty() {
+            return None;
+        }
+        Some(Event {
+            offset,
+            request: parts.request?,
+            video: VideoId(parts.video?),
+            event_time_ms: parts.event_time_ms?,
+            record_time_ms: parts.record_time_ms.unwrap_or(None),
+        })
+    }
+}
+
+/// Reads a key: `Some(None)` is one that is not wanted. Guesses that it is the one which came at
+/// this place the last time.
+#[inline]
+fn key(
+    names: &[Name; 4],
+    order: &mut [Field; 4],
+    place: &mut usize,
+    cursor: &mut Cursor<'_>,
+) -> Option<Option<Field>> {
+    let guess = *order.get(*place).unwrap_or(&Field::RecordTime);
+    if cursor.skip_name(&names[guess as usize]) {
+        *place += 1;
+        return Some(Some(guess));
+    }
+    for field in Field::ALL {
+        if cursor.skip_name(&names[field as usize]) {
+            if let Some(guess) = order.get_mut(*place) {
+                *guess = field;
+            }
+            *place += 1;
+            return Some(Some(field));
+        }
+    }
+    cursor.text()?;
+    Some(None)
+}
+
+impl Parts {
+    /// Reads the value of a field, unless it was there before.
+    #[inline]
+    fn read(&mut self, field: Field, cursor: &mut Cursor<'_>) -> Option<()> {
+        match field {
+            Field::Request if self.request.is_none() => {
+                self.request = Some(cursor.request_id()?);
+            }
+            Field::Video if self.video.is_none() => self.video = Some(cursor.unsigned()?),
+            Field::EventTime if self.event_time_ms.is_none() => {
+                self.event_time_ms = Some(cursor.time_ms()?);
+            }
+            Field::RecordTime if self.record_time_ms.is_none() => {
+                let is_null = cursor.skip_prefix(b"null");
+                self.record_time_ms = Some(if is_null { None } else { Some(cursor.time_ms()?) });
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+/// What is left to read of a record.
+struct Cursor<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Cursor<'a> {
+    #[inline]
+    fn next(&mut self) -> Option<u8> {
+        let (&byte, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(byte)
+    }
+
+    #[inline]
+    fn skip_space(&mut self) {
+        while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = self.rest {
+            self.rest = rest;
+        }
+    }
+
+    /// Skips white space and then this byte.
+    #[inline]
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        self.skip_space();
+        (self.next()? == byte).then_some(())
+    }
+
+    #[inline]
+    fn skip_prefix(&mut self, prefix: &[u8]) -> bool {
+        match self.rest.split_at_checked(prefix.len()) {
+            Some((beginning, rest)) if beginning == prefix => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    #[inline(always)]
+    fn skip_name(&mut self, name: &Name) -> bool {
+        match self.rest.split_at_checked(name.quoted.len()) {
+            Some((beginning, rest)) if name.is(beginning) => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A string without escapes.
+    fn text(&mut self) -> Option<&'a str> {
+        let [b'"', rest @ ..] = self.rest else { return None };
+        let length = rest.iter().position(|&byte| matches!(byte, b'"' | b'\\' | ..0x20))?;
+        if rest[length] != b'"' {
+            return None;
+        }
+        self.rest = &rest[length + 1..];
+        std::str::from_utf8(&rest[..length]).ok()
+    }
+
+    #[inline]
+    fn request_id(&mut self) -> Option<RequestId> {
+        if let [b'"', rest @ ..] = self.rest
+            && let Some((uuid, [b'"', rest @ ..])) = rest.split_at_checked(36)
+            && let Some(bits) = uuid_bits(uuid)
+        {
+            self.rest = rest;
+            return Some(RequestId::from_u128(bits));
+        }
+        RequestId::parse(self.text()?)
+    }
+
+    /// Milliseconds or a text in RFC 3339.
+    #[inline(always)]
+    fn time_ms(&mut self) -> Option<i64> {
+        match self.rest {
+            [b'"', ..] => time_from_text("", self.text()?).ok(),
+            [b'-', rest @ ..] => {
+                self.rest = rest;
+                // JSON's `-0` is not an integer to serde_json.
+                let before_ms = self.unsigned().filter(|&before_ms| before_ms != 0)?;
+                time_in_range("", 0_i64.checked_sub_unsigned(before_ms)?).ok()
+            }
+            _ => time_in_range("", self.unsigned()?.try_into().ok()?).ok(),
+        }
+    }
+
+    /// An integer without sign, fraction, exponent or leading zeros. That no other character of a
+    /// number follows is seen by whoever reads on.
+    #[inline(always)]
+    fn unsigned(&mut self) -> Option<u64> {
+        let digits = self.rest;
+        let mut value = 0_u64;
+        while let Some((word, rest)) = self.rest.split_first_chunk() {
+            let word = u64::from_le_bytes(*word);
+            let count = leading_digits(word);
+            if count < 8 {
+                if count > 0 {
+                    let last = eight_digits(word << (64 - 8 * count));
+                    value = value.checked_mul(POWERS_OF_TEN[count])?.checked_add(last)?;
+                    self.rest = &self.rest[count..];
+                }
+                return is_canonical(digits, self.rest).then_some(value);
+            }
+            value = value.checked_mul(POWERS_OF_TEN[8])?.checked_add(eight_digits(word))?;
+            self.rest = rest;
+        }
+        while let [digit @ b'0'..=b'9', rest @ ..] = self.rest {
+            value = value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+            self.rest = rest;
+        }
+        is_canonical(digits, self.rest).then_some(value)
+    }
+
+    /// Skips the value of a field that is not wanted.
+    fn skip_scalar(&mut self) -> Option<()> {
+        match self.rest.first()? {
+            b'"' => self.text().map(drop),
+            b'-' | b'0'..=b'9' => self.skip_number(),
+            _ => {
+                let words: [&[u8]; 3] = [b"true", b"false", b"null"];
+                words.iter().any(|word| self.skip_prefix(word)).then_some(())
+            }
+        }
+    }
+
+    fn skip_number(&mut self) -> Option<()> {
+        self.skip_prefix(b"-");
+        match self.rest {
+            [b'0', rest @ ..] => self.rest = rest,
+            _ => self.skip_digits()?,
+        }
+        if self.skip_prefix(b".") {
+            self.skip_digits()?;
+        }
+        if self.skip_prefix(b"e") || self.skip_prefix(b"E") {
+            let _signed = self.skip_prefix(b"+") || self.skip_prefix(b"-");
+            self.skip_digits()?;
+        }
+        Some(())
+    }
+
+    /// Skips one digit or more.
+    fn skip_digits(&mut self) -> Option<()> {
+        let count = self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.rest = &self.rest[count..];
+        (count > 0).then_some(())
+    }
+}
+
+const POWERS_OF_TEN: [u64; 9] =
+    [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// Whether the digits that were read, from `digits` to `rest`, are some and lead with no zero.
+#[inline]
+fn is_canonical(digits: &[u8], rest: &[u8]) -> bool {
+    let count = digits.len() - rest.len();
+    count == 1 || (count > 1 && digits[0] != b'0')
+}
+
+/// How many of the eight characters in a little-endian word, from the first, are digits.
+///
+/// A digit is a byte whose upper half is 3, and remains so when 6 is added. A carry goes only into
+/// characters after one that is no digit.
+#[inline]
+fn leading_digits(word: u64) -> usize {
+    const UPPER: u64 = 0xf0f0_f0f0_f0f0_f0f0;
+    const THREES: u64 = 0x3030_3030_3030_3030;
+    const SIXES: u64 = 0x0606_0606_0606_0606;
+    let others = ((word & UPPER) ^ THREES) | ((word.wrapping_add(SIXES) & UPPER) ^ THREES);
+    (others.trailing_zeros() / 8) as usize
+}
+
+/// The value of eight digits in a little-endian word. Only the lower half of each byte matters, so
+/// that bytes of zero are zeros too.
+#[inline]
+fn eight_digits(word: u64) -> u64 {
+    let ones = word & 0x0f0f_0f0f_0f0f_0f0f;
+    let tens = (ones.wrapping_mul(10) + (ones >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let hundreds = (tens.wrapping_mul(100) + (tens >> 16)) & 0x0000_ffff_0000_ffff;
+    (hundreds.wrapping_mul(10_000) + (hundreds >> 32)) & 0xffff_ffff
+}

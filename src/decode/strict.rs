@@ -1,0 +1,234 @@
+//! The authoritative way to read a record: serde_json decides, and errors are told precisely.
+
+use super::{DecodeError, FieldNames, request_id, time_from_text, time_in_range};
+use crate::event::{Event, RequestId, VideoId};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::error::Category;
+use std::borrow::Cow;
+use std::fmt;
+
+const ID_EXPECTED: &str = "a string";
+const VIDEO_EXPECTED: &str = "an unsigned 64-bit integer";
+const TIME_EXPECTED: &str = "integer milliseconds or a string in RFC 3339";
+
+/// The event in a record.
+pub(super) fn decode(
+    fields: &FieldNames,
+    record: &[u8],
+    offset: u64,
+) -> Result<Event, DecodeError> {
+    let text =
+        std::str::from_utf8(record).map_err(|error| DecodeError::NotUtf8(error.valid_up_to()))?;
+    let names = fields.all();
+    let [request, video, event_time, record_time] = parse(names, text)?;
+    Ok(Event {
+        offset,
+        request: to_request_id(names[0], request)?,
+        video: to_video_id(names[1], video)?,
+        event_time_ms: to_time_ms(names[2], event_time)?,
+        record_time_ms: match record_time {
+            Found::Nothing | Found::Null => None,
+            found => Some(to_time_ms(names[3], found)?),
+        },
+    })
+}
+
+fn to_request_id(field: &str, found: Found<'_>) -> Result<RequestId, DecodeError> {
+    match found {
+        Found::Text(text) => request_id(field, &text),
+        other => Err(other.into_error(field, ID_EXPECTED)),
+    }
+}
+
+fn to_video_id(field: &str, found: Found<'_>) -> Result<VideoId, DecodeError> {
+    match found {
+        Found::Unsigned(video) => Ok(VideoId(video)),
+        other => Err(other.into_error(field, VIDEO_EXPECTED)),
+    }
+}
+
+fn to_time_ms(field: &str, found: Found<'_>) -> Result<i64, DecodeError> {
+    match found {
+        Found::Unsigned(time_ms) => time_in_range(field, time_ms.try_into().unwrap_or(i64::MAX)),
+        Found::Negative(time_ms) => time_in_range(field, time_ms),
+        Found::Text(text) => time_from_text(field, &text),
+        other => Err(other.into_error(field, TIME_EXPECTED)),
+    }
+}
+
+/// The values of the four fields.
+fn parse<'a>(names: [&str; 4], text: &'a str) -> Result<[Found<'a>; 4], DecodeError> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let record = RecordSeed(names)
+        .deserialize(&mut deserializer)
+        .and_then(|record| deserializer.end().map(|()| record))
+        .map_err(|error| match error.classify() {
+            // The one thing that this visitor refuses is a record that is no object.
+            Category::Data => DecodeError::NotAnObject,
+            _ => not_json(&error),
+        })?;
+    match record.duplicate {
+        Some(field) => Err(DecodeError::Duplicate(names[field].into())),
+        None => Ok(record.found),
+    }
+}
+
+fn not_json(error: &serde_json::Error) -> DecodeError {
+    let text = error.to_string();
+    // The line that serde_json counts is always its first.
+    let reason = text.split(" at line ").next().unwrap_or_default();
+    DecodeError::NotJson { reason: reason.into(), column: error.column() }
+}
+
+/// What a field holds.
+#[derive(Debug, Default)]
+enum Found<'a> {
+    #[default]
+    Nothing,
+    Null,
+    Boolean,
+    Unsigned(u64),
+    Negative(i64),
+    OtherNumber,
+    Text(Cow<'a, str>),
+    Array,
+    Object,
+}
+
+impl Found<'_> {
+    fn into_error(self, field: &str, expected: &'static str) -> DecodeError {
+        let found = match self {
+            Found::Nothing => return DecodeError::Missing(field.into()),
+            Found::Null => "null",
+            Found::Boolean => "a boolean",
+            Found::Unsigned(_) => "an integer",
+            Found::Negative(_) => "a negative integer",
+            Found::OtherNumber => "a number with a fraction, an exponent or too many digits",
+            Found::Text(_) => "a string",
+            Found::Array => "an array",
+            Found::Object => "an object",
+        };
+        DecodeError::WrongType { field: field.into(), found, expected }
+    }
+}
+
+#[derive(Default)]
+struct Record<'a> {
+    found: [Found<'a>; 4],
+    duplicate: Option<usize>,
+}
+
+struct RecordSeed<'n>([&'n str; 4]);
+
+impl<'a> DeserializeSeed<'a> for RecordSeed<'_> {
+    type Value = Record<'a>;
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Record<'a>, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'a> Visitor<'a> for RecordSeed<'_> {
+    type Value = Record<'a>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Record<'a>, A::Error> {
+        let mut record = Record::default();
+        while let Some(field) = map.next_key_seed(KeySeed(self.0))? {
+            match field.map(|field| (field, &mut record.found[field])) {
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+                Some((_, found @ Found::Nothing)) => *found = map.next_value_seed(FoundSeed)?,
+                Some((field, _)) => {
+                    record.duplicate.get_or_insert(field);
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(record)
+    }
+}
+
+/// Tells which wanted field a key names, if any.
+struct KeySeed<'n>([&'n str; 4]);
+
+impl<'a> DeserializeSeed<'a> for KeySeed<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for KeySeed<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a field's name")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Option<usize>, E> {
+        Ok(self.0.iter().position(|&name| name == key))
+    }
+}
+
+/// Takes a value of any shape, and keeps of it what a field can hold.
+struct FoundSeed;
+
+impl<'a> DeserializeSeed<'a> for FoundSeed {
+    type Value = Found<'a>;
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Found<'a>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'a> Visitor<'a> for FoundSeed {
+    type Value = Found<'a>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("any value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Found<'a>, E> {
+        Ok(Found::Null)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Found<'a>, E> {
+        Ok(Found::Boolean)
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Found<'a>, E> {
+        Ok(Found::Unsigned(number))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Found<'a>, E> {
+        Ok(Found::Negative(number))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Found<'a>, E> {
+        Ok(Found::OtherNumber)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Found<'a>, E> {
+        Ok(Found::Text(Cow::Owned(text.into())))
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'a str) -> Result<Found<'a>, E> {
+        Ok(Found::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut items: A) -> Result<Found<'a>, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Found::Array)
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut entries: A) -> Result<Found<'a>, A::Error> {
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Found::Object)
+    }
+}

@@ -1,0 +1,281 @@
+//! What the decoder accepts and refuses, and the proof that both of its ways agree.
+
+use super::*;
+use crate::event::VideoId;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+const UUID: &str = "0123abcd-4567-89ab-cdef-0123456789ab";
+const COMMON: &str = concat!(
+    r#"{"request_id":"0123abcd-4567-89ab-cdef-0123456789ab","video_id":123,"#,
+    r#""event_time":1767225600000,"record_time":1767225601000}"#
+);
+
+fn decode(record: &str) -> Result<Event, String> {
+    let mut decoder = Decoder::new(&FieldNames::default());
+    decoder.decode(record.as_bytes(), 7).map_err(|error| error.to_string())
+}
+
+fn scans(record: &str) -> bool {
+    Scanner::new(&FieldNames::default()).scan(record.as_bytes(), 7).is_some()
+}
+
+/// A record with this text for the value of `event_time`.
+fn at(event_time: &str) -> Result<i64, String> {
+    decode(&format!(r#"{{"request_id":"r","video_id":1,"event_time":{event_time}}}"#))
+        .map(|event| event.event_time_ms)
+}
+
+fn showing(video_id: &str) -> Result<u64, String> {
+    decode(&format!(r#"{{"request_id":"r","video_id":{video_id},"event_time":0}}"#))
+        .map(|event| event.video.0)
+}
+
+fn requested(request_id: &str) -> Result<RequestId, String> {
+    decode(&format!(r#"{{"request_id":{request_id},"video_id":1,"event_time":0}}"#))
+        .map(|event| event.request)
+}
+
+fn check(found: Result<impl std::fmt::Debug, String>, expected: &str) {
+    assert_eq!(found.unwrap_err(), expected);
+}
+
+#[test]
+fn a_record_of_the_common_shape_is_an_event() {
+    let event = Event {
+        offset: 7,
+        request: RequestId::parse(UUID).unwrap(),
+        video: VideoId(123),
+        event_time_ms: 1_767_225_600_000,
+        record_time_ms: Some(1_767_225_601_000),
+    };
+    assert_eq!(decode(COMMON), Ok(event));
+    assert!(scans(COMMON));
+}
+
+#[test]
+fn the_common_shapes_are_scanned() {
+    for record in [
+        r#" { "video_id" : 0 , "request_id" : "é" , "event_time" : -1 } "#,
+        r#"{"event_time":"2026-01-01T00:00:00Z","record_time":null,"video_id":1,"request_id":"r"}"#,
+        r#"{"a":-0.5e+7,"b":true,"c":"x","request_id":"r","video_id":1,"event_time":0,"d":null}"#,
+    ] {
+        assert!(scans(record), "{record}");
+        assert!(decode(record).is_ok(), "{record}");
+    }
+}
+
+#[test]
+fn fields_can_have_other_names() {
+    let fields = FieldNames { request_id: "page \"id\"".into(), ..FieldNames::default() };
+    let record = br#"{"page \"id\"":"r","request_id":7,"video_id":1,"event_time":0}"#;
+    let event = Decoder::new(&fields).decode(record, 0).unwrap();
+    assert_eq!(event.request, RequestId::parse("r").unwrap());
+}
+
+#[test]
+fn unknown_fields_of_any_shape_are_ignored() {
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    let record = format!(r#"{{"deep":{deep},"o":{{"video_id":[]}},{}"#, &COMMON[1..]);
+    assert_eq!(decode(&record), decode(COMMON));
+}
+
+#[test]
+fn a_deeply_nested_value_of_a_wanted_field_is_a_wrong_type() {
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    check(showing(&deep), "`video_id` is an array, expected an unsigned 64-bit integer");
+}
+
+#[test]
+fn escapes_in_names_and_values_are_understood() {
+    let record = r#"{"request\u005fid":"\u0072","video_id":1,"event_time":0}"#;
+    assert_eq!(decode(record).unwrap().request, RequestId::parse("r").unwrap());
+}
+
+#[test]
+fn a_video_id_is_any_unsigned_64_bit_integer() {
+    assert_eq!(showing("0"), Ok(0));
+    assert_eq!(showing("12345678"), Ok(12_345_678));
+    assert_eq!(showing("18446744073709551615"), Ok(u64::MAX));
+    let expected = "expected an unsigned 64-bit integer";
+    check(showing("\"1\""), &format!("`video_id` is a string, {expected}"));
+    check(showing("-1"), &format!("`video_id` is a negative integer, {expected}"));
+    check(showing("null"), &format!("`video_id` is null, {expected}"));
+    for text in ["1.0", "1e3", "18446744073709551616"] {
+        let found = "a number with a fraction, an exponent or too many digits";
+        check(showing(text), &format!("`video_id` is {found}, {expected}"));
+    }
+    check(showing("01"), "not JSON: invalid number at column 31");
+}
+
+#[test]
+fn a_request_id_has_1_to_256_bytes() {
+    assert!(requested(&format!("{:?}", "x".repeat(256))).is_ok());
+    check(requested("\"\""), "`request_id` is empty");
+    let long = format!("{:?}", "x".repeat(257));
+    check(requested(&long), "`request_id` is 257 bytes long, expected at most 256");
+    check(requested("7"), "`request_id` is an integer, expected a string");
+}
+
+#[test]
+fn an_event_time_is_integer_milliseconds_or_rfc_3339() {
+    assert_eq!(at("-1"), Ok(-1));
+    assert_eq!(at("\"1970-01-01T00:00:00.0019Z\""), Ok(1));
+    assert_eq!(at("\"1969-12-31T23:59:59.9985Z\""), Ok(-2));
+    assert_eq!(at("\"1970-01-01T01:00:00+01:00\""), Ok(0));
+    check(
+        at("\"2026-01-01T00:00:00\""),
+        "`event_time` has no zone; append `Z` or an offset such as `+01:00`",
+    );
+    check(at("\"noon\""), "`event_time` is not a time in RFC 3339, such as `2026-01-01T00:00:00Z`");
+    assert!(at("1.5").unwrap_err().starts_with("`event_time` is a number with a fraction"));
+    assert!(at("-0").unwrap_err().starts_with("`event_time` is a number with a fraction"));
+}
+
+#[test]
+fn an_event_time_lies_within_the_years_1_to_9999() {
+    for (limit_ms, outside_ms) in
+        [(EVENT_TIME_MIN_MS, EVENT_TIME_MIN_MS - 1), (EVENT_TIME_MAX_MS, EVENT_TIME_MAX_MS + 1)]
+    {
+        assert_eq!(at(&limit_ms.to_string()), Ok(limit_ms));
+        let expected = "`event_time` is out of range, expected a time of the years 1 to 9999";
+        check(at(&outside_ms.to_string()), expected);
+    }
+    assert!(at("18446744073709551615").unwrap_err().contains("out of range"));
+    assert!(at("-9223372036854775808").unwrap_err().contains("out of range"));
+}
+
+#[test]
+fn a_record_time_may_be_null_or_absent_but_not_wrong() {
+    let with = |time: &str| decode(&COMMON.replace("1767225601000", time));
+    assert_eq!(with("null").unwrap().record_time_ms, None);
+    check(
+        with("true"),
+        "`record_time` is a boolean, expected integer milliseconds or a string in RFC 3339",
+    );
+}
+
+#[test]
+fn what_is_no_record_is_told_precisely() {
+    for (record, expected) in [
+        ("", "not JSON: EOF while parsing a value at column 0"),
+        ("[1]", "not a JSON object"),
+        ("{}", "missing field `request_id`"),
+        (r#"{"request_id":"r","event_time":0}"#, "missing field `video_id`"),
+        (r#"{"video_id":1,"video_id":1}"#, "duplicate field `video_id`"),
+        ("{\"a\":1} x", "not JSON: trailing characters at column 9"),
+    ] {
+        check(decode(record), expected);
+    }
+}
+
+#[test]
+fn invalid_utf8_is_refused_wherever_it_is() {
+    let mut decoder = Decoder::new(&FieldNames::default());
+    let record = b"{\"x\":\"\xff\",\"request_id\":\"r\",\"video_id\":1,\"event_time\":0}";
+    assert_eq!(decoder.decode(record, 0), Err(DecodeError::NotUtf8(6)));
+}
+
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => any::<u64>().prop_map(|number| number.to_string()),
+        4 => (0..2_000_000_000_000_i64).prop_map(|number| number.to_string()),
+        4 => any::<u128>().prop_map(|bits| format!("\"{}\"", RequestId::from_u128(bits))),
+        1 => any::<i64>().prop_map(|number| number.to_string()),
+        1 => any::<f64>().prop_map(|number| format!("{number:e}")),
+        1 => any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap()),
+        1 => proptest::sample::select(vec![
+            "null", "true", "false", "-0", "0", "00", "0.5", "1e5", "[1,{}]", r#"{"video_id":1}"#,
+            r#""\u0041""#, r#""2026-01-01T00:00:00Z""#, r#""2026-01-01T00:00:00""#, "\"\"",
+            "18446744073709551616", "253402128000001",
+        ]).prop_map(String::from),
+    ]
+}
+
+fn record() -> impl Strategy<Value = Vec<u8>> {
+    let names = ["request_id", "video_id", "event_time", "record_time"];
+    let extra = proptest::sample::select(vec![
+        "request_id",
+        "video_id",
+        "record_time",
+        "video_i",
+        "video_id2",
+        "\\u0076ideo_id",
+        "x",
+        "",
+    ]);
+    let space = || proptest::sample::select(vec!["", "", "", " ", "\t", "\r ", "\u{a0}"]);
+    (
+        Just(names).prop_shuffle(),
+        vec(value(), 4),
+        vec((extra, value()), 0..3),
+        vec(space(), 3),
+        proptest::bool::ANY,
+    )
+        .prop_map(|(names, values, extra, space, honest)| {
+            let honest_value = |name: &str, value: String| match name {
+                _ if !honest => value,
+                "request_id" => format!("\"{UUID}\""),
+                "video_id" => "77".into(),
+                _ => "1767225601000".into(),
+            };
+            let wanted = names.iter().zip(values);
+            let mut pairs: Vec<String> = wanted
+                .map(|(name, value)| (*name, honest_value(name, value)))
+                .chain(extra)
+                .map(|(name, value)| format!("{}\"{name}\"{}:{value}", space[0], space[1]))
+                .collect();
+            let rotation = pairs.len() / 2;
+            pairs.rotate_left(rotation);
+            format!("{}{{{}{}}}", space[2], pairs.join(","), space[0]).into_bytes()
+        })
+}
+
+/// Flips, deletes or doubles a byte, or leaves the record as it is.
+fn mutate(mut record: Vec<u8>, how: u8, place: proptest::sample::Index, byte: u8) -> Vec<u8> {
+    let at = place.index(record.len());
+    match how {
+        0 => record[at] = byte,
+        1 => drop(record.remove(at)),
+        2 => record.insert(at, record[at]),
+        3 => record.truncate(at),
+        _ => {}
+    }
+    record
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    #[test]
+    fn what_is_scanned_is_what_serde_json_reads(
+        records in vec((record(), 0..8_u8, any::<proptest::sample::Index>(), any::<u8>()), 3),
+    ) {
+        let fields = FieldNames::default();
+        // One scanner for several records, so that its guesses are sometimes wrong.
+        let mut scanner = Scanner::new(&fields);
+        for (record, how, place, byte) in records {
+            let record = mutate(record, how, place, byte);
+            if let Some(event) = scanner.scan(&record, 3) {
+                let text = String::from_utf8_lossy(&record);
+                prop_assert_eq!(strict::decode(&fields, &record, 3), Ok(event), "{}", text);
+            }
+        }
+    }
+
+    #[test]
+    fn every_byte_in_every_place_of_the_common_shape_is_judged_alike(
+        place: proptest::sample::Index, byte: u8, how in 0..4_u8,
+    ) {
+        let fields = FieldNames::default();
+        let record = mutate(COMMON.as_bytes().to_vec(), how, place, byte);
+        if let Some(event) = Scanner::new(&fields).scan(&record, 3) {
+            prop_assert_eq!(strict::decode(&fields, &record, 3), Ok(event));
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in vec(any::<u8>(), 0..200)) {
+        let _ = Decoder::new(&FieldNames::default()).decode(&bytes, 0);
+    }
+}

@@ -1,0 +1,122 @@
+//! Finds the files that are given, by name, by folder or by pattern.
+
+use super::{Format, io_error};
+use crate::event::Kind;
+use crate::sources::{Discovered, PartitionName, SourceError};
+use glob::{MatchOptions, Pattern};
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Finds files, again and again.
+#[derive(Clone, Debug)]
+pub(super) struct Finder {
+    paths: Vec<(Kind, String)>,
+    follow: bool,
+    has_found: bool,
+    /// The name of each file, by its true path: it keeps the first that it was found under.
+    names: BTreeMap<(Kind, PathBuf), String>,
+}
+
+impl Finder {
+    pub(super) fn new(paths: Vec<(Kind, String)>, follow: bool) -> Finder {
+        Finder { paths, follow, has_found: false, names: BTreeMap::new() }
+    }
+
+    /// The files that exist now, in the order of their kinds and names. Only the first time is it
+    /// an error if a path is not there.
+    pub(super) fn find(&mut self) -> Result<Vec<Discovered>, SourceError> {
+        let mut found = BTreeMap::new();
+        for (kind, path) in &self.paths {
+            for file in self.expand(path)? {
+                // Found now and gone now: as if it had never been there.
+                let Ok((true_path, size_bytes)) = inspect(&file) else { continue };
+                let Some(name) = file.to_str() else {
+                    tracing::warn!(file = %file.display(), "left out: its name is not UTF-8");
+                    continue;
+                };
+                found.insert((*kind, name.to_string()), (true_path, size_bytes));
+            }
+        }
+        self.has_found = true;
+        Ok(self.with_one_name_each(found))
+    }
+
+    fn with_one_name_each(
+        &mut self,
+        found: BTreeMap<(Kind, String), (PathBuf, u64)>,
+    ) -> Vec<Discovered> {
+        let mut discovered = BTreeMap::new();
+        for ((kind, name), (true_path, size_bytes)) in found {
+            let name = self.names.entry((kind, true_path)).or_insert(name).clone();
+            discovered.insert(PartitionName { kind, name }, size_bytes);
+        }
+        discovered.into_iter().map(|(name, size_bytes)| Discovered { name, size_bytes }).collect()
+    }
+
+    /// The files that an argument stands for.
+    fn expand(&self, argument: &str) -> Result<Vec<PathBuf>, SourceError> {
+        let path = Path::new(argument);
+        match path.metadata() {
+            Ok(metadata) if metadata.is_dir() => files_in(path),
+            Ok(metadata) if metadata.is_file() => match Format::of(path) {
+                Some(_) => Ok(vec![path.into()]),
+                None => Err(SourceError::UnknownFormat(path.into())),
+            },
+            Ok(_) => {
+                let what = "it is neither a file nor a folder, so it cannot be read twice";
+                Err(io_error(path, std::io::Error::new(ErrorKind::InvalidInput, what)))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => self.matches(argument),
+            Err(error) => Err(io_error(path, error)),
+        }
+    }
+
+    /// The files that match a pattern, which any path that does not exist may be.
+    fn matches(&self, argument: &str) -> Result<Vec<PathBuf>, SourceError> {
+        let is_literal = Pattern::escape(argument) == argument;
+        let mut files = Vec::new();
+        if !is_literal {
+            let options =
+                MatchOptions { require_literal_leading_dot: true, ..MatchOptions::default() };
+            let paths = glob::glob_with(argument, options).map_err(|error| {
+                SourceError::Pattern { pattern: argument.into(), reason: error.to_string() }
+            })?;
+            for path in paths {
+                let path = path.map_err(|error| io_error(argument, error.into()))?;
+                if is_wanted(&path) {
+                    files.push(path);
+                }
+            }
+        }
+        let may_be_empty = self.has_found || (self.follow && !is_literal);
+        if files.is_empty() && !may_be_empty {
+            return Err(SourceError::NotFound(argument.into()));
+        }
+        Ok(files)
+    }
+}
+
+/// The files of a folder that have a known format.
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
+    let mut files = Vec::new();
+    for entry in folder.read_dir().map_err(|error| io_error(folder, error))? {
+        let path = entry.map_err(|error| io_error(folder, error))?.path();
+        if is_wanted(&path) {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+/// Whether a file that was not named directly is taken. Those with names ending in `.tmp` are of
+/// no known format.
+fn is_wanted(path: &Path) -> bool {
+    let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    !is_hidden && Format::of(path).is_some() && path.is_file()
+}
+
+/// The true path of a file, and its size in bytes.
+fn inspect(file: &Path) -> std::io::Result<(PathBuf, u64)> {
+    Ok((file.canonicalize()?, file.metadata()?.len()))
+}

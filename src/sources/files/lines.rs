@@ -1,0 +1,214 @@
+//! Reads a file of JSON lines.
+
+use super::input::{Growth, Input};
+use super::split::{LINE_BYTES_MAX, Line, Splitter};
+use super::{Compression, io_error};
+use crate::decode::{Decoder, FieldNames};
+use crate::sources::{
+    Batch, Malformed, PartitionName, PartitionReader, Polled, SourceError, sample,
+};
+
+/// How much a poll reads at most, in bytes; only a long line needs so much for so few records.
+const POLL_BYTES_MAX: usize = 16 << 20;
+
+/// Opens a file of lines at the line with the number `offset`.
+pub(super) fn open(
+    partition: &PartitionName,
+    fields: &FieldNames,
+    compression: Compression,
+    follow: bool,
+    offset: u64,
+) -> Result<Box<dyn PartitionReader>, SourceError> {
+    let input = Input::open((&partition.name).into(), compression)
+        .map_err(|error| io_error(&partition.name, error))?;
+    let mut reader = LinesReader {
+        partition: partition.clone(),
+        follow: follow && compression == Compression::None,
+        input,
+        splitter: Splitter::default(),
+        decoder: Decoder::new(fields),
+        next_line: 0,
+        reported_bytes: 0,
+        is_rest_read: false,
+        is_exhausted: false,
+    };
+    if offset > 0 {
+        reader.skip_to(offset)?;
+        reader.reported_bytes = reader.consumed_bytes();
+    }
+    Ok(Box::new(reader))
+}
+
+struct LinesReader {
+    partition: PartitionName,
+    follow: bool,
+    input: Input,
+    splitter: Splitter,
+    decoder: Decoder,
+    /// The number of the next line, from 0.
+    next_line: u64,
+    /// How many bytes of the file have been reported, or skipped.
+    reported_bytes: u64,
+    /// Whether the next line in the splitter was read before, when it had no newline, as the last
+    /// line of a file that was not followed.
+    is_rest_read: bool,
+    is_exhausted: bool,
+}
+
+impl PartitionReader for LinesReader {
+    fn poll(&mut self, batch: &mut Batch, records_max: usize) -> Result<Polled, SourceError> {
+        let polled = self.read(batch, records_max.max(1) as u64);
+        batch.next_offset = self.next_line;
+        let bytes = self.consumed_bytes();
+        batch.bytes += bytes - self.reported_bytes;
+        self.reported_bytes = bytes;
+        polled
+    }
+}
+
+impl LinesReader {
+    fn read(&mut self, batch: &mut Batch, lines_max: u64) -> Result<Polled, SourceError> {
+        let end_line = self.next_line.saturating_add(lines_max);
+        let mut bytes_left = POLL_BYTES_MAX;
+        while !self.is_exhausted {
+            self.take_lines(batch, end_line);
+            if self.next_line >= end_line || bytes_left == 0 {
+                return Ok(Polled::More);
+            }
+            match self.splitter.fill(&mut self.input) {
+                Ok(0) if !self.follow => self.finish(batch),
+                Ok(0) => return self.look_for_more(),
+                Ok(count) => bytes_left = bytes_left.saturating_sub(count),
+                Err(error) if self.input.is_damage(&error) => self.give_up(batch, &error),
+                Err(error) => return Err(io_error(&self.partition.name, error)),
+            }
+        }
+        Ok(Polled::Exhausted)
+    }
+
+    /// Takes the lines that are in the splitter, up to one with a certain number.
+    fn take_lines(&mut self, batch: &mut Batch, end_line: u64) {
+        while self.next_line < end_line {
+            let Some(line) = self.splitter.next_line() else { return };
+            if self.is_rest_read {
+                self.is_rest_read = false;
+                continue;
+            }
+            take(&mut self.decoder, batch, self.next_line, &line);
+            self.next_line += 1;
+        }
+    }
+
+    /// Takes the last line, which has no newline.
+    fn finish(&mut self, batch: &mut Batch) {
+        self.is_exhausted = true;
+        if let Some(line) = self.splitter.take_rest() {
+            take(&mut self.decoder, batch, self.next_line, &line);
+            self.next_line += 1;
+        }
+    }
+
+    /// Counts what is damaged, down to the end of the file, as one malformed record.
+    fn give_up(&mut self, batch: &mut Batch, error: &std::io::Error) {
+        self.is_exhausted = true;
+        let rest = self.splitter.take_rest().map_or(&b""[..], |line| line.text);
+        let reason = format!("the compressed data is damaged or cut off here: {error}");
+        batch.malformed.push(malformed(self.next_line, reason, rest));
+        self.next_line += 1;
+    }
+
+    /// Looks whether a followed file, whose end was reached, has grown.
+    fn look_for_more(&mut self) -> Result<Polled, SourceError> {
+        self.splitter.release();
+        let Input::Plain(plain) = &mut self.input else { return Ok(Polled::Exhausted) };
+        let failed = |error| io_error(&self.partition.name, error);
+        match plain.growth().map_err(failed)? {
+            Growth::None => Ok(Polled::AtEnd),
+            Growth::More => Ok(Polled::More),
+            Growth::Shrunk => {
+                let end = plain.count_lines().map_err(failed)?;
+                Err(self.shrunk(end, self.next_line))
+            }
+        }
+    }
+
+    /// Skips the lines before `offset`.
+    fn skip_to(&mut self, offset: u64) -> Result<(), SourceError> {
+        while self.next_line < offset {
+            if self.splitter.next_line().is_some() {
+                self.next_line += 1;
+                continue;
+            }
+            match self.splitter.fill(&mut self.input) {
+                Ok(0) => return self.skip_rest(offset, self.splitter.has_rest()),
+                Ok(_) => {}
+                Err(error) if self.input.is_damage(&error) => {
+                    self.is_exhausted = true;
+                    return self.skip_rest(offset, true);
+                }
+                Err(error) => return Err(io_error(&self.partition.name, error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Skips what follows the last line, which `has_rest` says to be a record too.
+    fn skip_rest(&mut self, offset: u64, has_rest: bool) -> Result<(), SourceError> {
+        let end = self.next_line + u64::from(has_rest);
+        if end < offset {
+            return Err(self.shrunk(end, offset));
+        }
+        self.next_line = offset;
+        if self.follow {
+            self.is_rest_read = true;
+        } else {
+            self.splitter.take_rest();
+        }
+        Ok(())
+    }
+
+    fn shrunk(&self, end: u64, offset: u64) -> SourceError {
+        SourceError::Shrunk { partition: self.partition.clone(), end, offset }
+    }
+
+    /// How many bytes of the file have been handed out or dropped.
+    fn consumed_bytes(&self) -> u64 {
+        match self.input {
+            Input::Plain(_) => self.input.position() - self.splitter.held_bytes(),
+            Input::Compressed { .. } => self.input.position(),
+        }
+    }
+}
+
+/// Decodes a line into a batch.
+#[inline]
+fn take(decoder: &mut Decoder, batch: &mut Batch, number: u64, line: &Line<'_>) {
+    if line.is_long {
+        let reason = format!("line is longer than {LINE_BYTES_MAX} bytes");
+        batch.malformed.push(malformed(number, reason, line.text));
+        return;
+    }
+    let text = line.text.strip_suffix(b"\r").unwrap_or(line.text);
+    let text = if number == 0 { without_byte_order_mark(text) } else { text };
+    if text.is_empty() {
+        return;
+    }
+    match decoder.decode(text, number) {
+        Ok(event) => batch.events.push(event),
+        Err(error) => batch.malformed.push(malformed(number, error.to_string(), text)),
+    }
+}
+
+fn without_byte_order_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+}
+
+#[cold]
+fn malformed(number: u64, reason: String, text: &[u8]) -> Malformed {
+    Malformed {
+        offset: number,
+        place: format!("line {}", number + 1),
+        reason,
+        sample: sample(text),
+    }
+}

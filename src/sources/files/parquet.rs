@@ -1,0 +1,219 @@
+//! Reads a Parquet file, batch by batch.
+//!
+//! Batches start at multiples of [`BATCH_ROWS`], wherever reading starts, so that damage costs the
+//! same rows on every reading: those from the batch in which it lies to the end.
+
+mod columns;
+
+use super::io_error;
+use crate::decode::FieldNames;
+use crate::sources::{Batch, Malformed, PartitionName, PartitionReader, Polled, SourceError};
+use arrow_array::RecordBatch;
+use columns::{Columns, Plan};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
+};
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// How many rows are decoded at once.
+const BATCH_ROWS: u64 = 8192;
+
+/// Opens a Parquet file at the row with the number `offset`.
+pub(super) fn open(
+    partition: &PartitionName,
+    fields: &FieldNames,
+    offset: u64,
+) -> Result<Box<dyn PartitionReader>, SourceError> {
+    let file = File::open(&partition.name).map_err(|error| io_error(&partition.name, error))?;
+    let size_bytes = file.metadata().map_err(|error| io_error(&partition.name, error))?.len();
+    let mut reader = ParquetReader {
+        partition: partition.clone(),
+        file,
+        size_bytes,
+        plan: Plan::new(fields),
+        state: State::Ended(None),
+        next_row: offset,
+        first_row: offset,
+        rows: 1,
+    };
+    reader.start()?;
+    if offset > reader.rows {
+        let partition = partition.clone();
+        return Err(SourceError::Shrunk { partition, end: reader.rows, offset });
+    }
+    Ok(Box::new(reader))
+}
+
+struct ParquetReader {
+    partition: PartitionName,
+    file: File,
+    size_bytes: u64,
+    plan: Plan,
+    state: State,
+    /// The number of the next row, from 0.
+    next_row: u64,
+    /// Where reading started. What is malformed before was counted by whoever read that.
+    first_row: u64,
+    /// How many rows there are; 1, the malformed one, in a file that cannot be read at all.
+    rows: u64,
+}
+
+enum State {
+    Reading {
+        reader: ParquetRecordBatchReader,
+        /// The rows that are decoded, and the number of the first.
+        decoded: Option<(RecordBatch, u64)>,
+        /// The number of the row after those.
+        end: u64,
+    },
+    /// Nothing more to read, but perhaps a record that is malformed.
+    Ended(Option<Malformed>),
+}
+
+impl PartitionReader for ParquetReader {
+    fn poll(&mut self, batch: &mut Batch, records_max: usize) -> Result<Polled, SourceError> {
+        let bytes_before = self.consumed_bytes();
+        let end = self.next_row.saturating_add(records_max.max(1) as u64);
+        while self.next_row < end && self.take_rows(batch, end)? {}
+        if let State::Ended(malformed) = &mut self.state
+            && let Some(malformed) = malformed.take()
+        {
+            self.next_row = malformed.offset + 1;
+            batch.malformed.push(malformed);
+        }
+        batch.next_offset = self.next_row;
+        batch.bytes += self.consumed_bytes().saturating_sub(bytes_before);
+        Ok(if matches!(self.state, State::Ended(_)) { Polled::Exhausted } else { Polled::More })
+    }
+}
+
+impl ParquetReader {
+    /// Reads the footer, and gets ready to read rows.
+    fn start(&mut self) -> Result<(), SourceError> {
+        let first_row = self.first_row;
+        match guarded(|| prepare(&self.file, &mut self.plan, first_row)) {
+            Ok((reader, rows)) => {
+                self.rows = rows;
+                let end = first_row - first_row % BATCH_ROWS;
+                self.state = State::Reading { reader, decoded: None, end };
+            }
+            Err(reason) => self.fail(0, "file", reason)?,
+        }
+        Ok(())
+    }
+
+    /// Takes the rows that are decoded, up to one with a certain number, or decodes some more.
+    /// Answers whether to go on.
+    fn take_rows(&mut self, batch: &mut Batch, end_row: u64) -> Result<bool, SourceError> {
+        let State::Reading { reader, decoded, end } = &mut self.state else { return Ok(false) };
+        if let Some((rows, start)) = decoded
+            && self.next_row < *end
+            && let Some(columns) = Columns::of(&self.plan, rows)
+        {
+            let numbers = self.next_row..end_row.min(*end);
+            self.next_row = numbers.end;
+            take(&columns, *start, numbers, batch);
+            return Ok(true);
+        }
+        let start = *end;
+        let failure = match guarded(|| reader.next().transpose().map_err(|e| e.to_string())) {
+            Ok(Some(rows)) if Columns::of(&self.plan, &rows).is_none() => {
+                Some("the rows from here on have other columns than the file says".into())
+            }
+            Ok(Some(rows)) => {
+                *end = start + rows.num_rows() as u64;
+                *decoded = Some((rows, start));
+                return Ok(true);
+            }
+            Ok(None) if start >= self.rows => None,
+            Ok(None) => Some(format!("the file ends here, but should have {} rows", self.rows)),
+            Err(reason) => Some(format!("the rows from here to the end cannot be read: {reason}")),
+        };
+        match failure {
+            Some(reason) => self.fail(start, "row", reason)?,
+            None => self.state = State::Ended(None),
+        }
+        Ok(false)
+    }
+
+    /// Ends the reading with a malformed record, or an error if the file itself cannot be read.
+    fn fail(&mut self, row: u64, place: &str, reason: String) -> Result<(), SourceError> {
+        read_through(&self.file).map_err(|error| io_error(&self.partition.name, error))?;
+        let mut malformed = malformed_row(row, reason);
+        if place == "file" {
+            malformed.place = place.into();
+        }
+        self.state = State::Ended((row >= self.first_row).then_some(malformed));
+        Ok(())
+    }
+
+    /// The part of the file's bytes that belongs to the rows before the next.
+    fn consumed_bytes(&self) -> u64 {
+        let (size, rows) = (u128::from(self.size_bytes), u128::from(self.rows.max(1)));
+        let rows_before = u128::from(self.next_row.min(self.rows));
+        (size * rows_before / rows) as u64
+    }
+}
+
+/// Takes the rows with these numbers, of rows of which the first has the number `start`.
+fn take(columns: &Columns<'_>, start: u64, numbers: Range<u64>, batch: &mut Batch) {
+    batch.events.reserve((numbers.end - numbers.start) as usize);
+    for number in numbers {
+        match columns.event((number - start) as usize, number) {
+            Ok(event) => batch.events.push(event),
+            Err(error) => batch.malformed.push(malformed_row(number, error.to_string())),
+        }
+    }
+}
+
+/// A reader of the rows from the batch with `first_row` on, and how many rows there are.
+fn prepare(
+    file: &File,
+    plan: &mut Plan,
+    first_row: u64,
+) -> Result<(ParquetRecordBatchReader, u64), String> {
+    let as_written = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())
+        .map_err(|error| format!("not a Parquet file that can be read: {error}"))?;
+    let roots = plan.choose(as_written.schema())?;
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(plan.schema(as_written.schema())));
+    let metadata = ArrowReaderMetadata::try_new(Arc::clone(as_written.metadata()), options)
+        .map_err(|error| format!("columns that cannot be read: {error}"))?;
+    let rows = metadata.metadata().file_metadata().num_rows().max(0) as u64;
+    let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
+    let skipped = first_row.min(rows) / BATCH_ROWS * BATCH_ROWS;
+    let file = file.try_clone().map_err(|error| error.to_string())?;
+    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
+        .with_projection(mask)
+        .with_batch_size(BATCH_ROWS as usize)
+        .with_offset(skipped as usize)
+        .build()
+        .map_err(|error| error.to_string())?;
+    Ok((reader, rows))
+}
+
+/// Reads a file and forgets it: so an error of the disk is told from damaged data, as the library
+/// that reads the data tells neither apart.
+fn read_through(mut file: &File) -> std::io::Result<()> {
+    file.seek(SeekFrom::Start(0))?;
+    std::io::copy(&mut file, &mut std::io::sink()).map(drop)
+}
+
+/// Runs what reads foreign bytes in a library: should it panic, the bytes are to blame.
+fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("the reader failed on it".into()))
+}
+
+#[cold]
+fn malformed_row(number: u64, reason: String) -> Malformed {
+    let place = format!("row {}", number.saturating_add(1));
+    Malformed { offset: number, place, reason, sample: String::new() }
+}
+
+#[cfg(test)]
+mod tests;

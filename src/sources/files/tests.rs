@@ -1,0 +1,399 @@
+//! What is found, what is read of lines, and that no bytes do harm.
+
+use super::*;
+use crate::sources::{Batch, Malformed, Polled};
+use proptest::prelude::*;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use tempfile::TempDir;
+
+/// The line of an event that shows the video `video_id`.
+pub(super) fn line(video_id: u64) -> String {
+    format!(r#"{{"request_id":"request {video_id}","video_id":{video_id},"event_time":0}}"#)
+}
+
+fn lines(video_ids: impl IntoIterator<Item = u64>) -> String {
+    video_ids.into_iter().map(|video_id| line(video_id) + "\n").collect()
+}
+
+/// A folder with these files.
+pub(super) fn folder(files: &[(&str, &[u8])]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    folder
+}
+
+fn source(folder: &TempDir, arguments: &[&str], follow: bool) -> FileSource {
+    let path = |name: &&str| folder.path().join(name).to_str().unwrap().to_string();
+    let paths = arguments.iter().map(|name| (Kind::Impression, path(name)));
+    FileSource::new(paths.collect(), FieldNames::default(), follow)
+}
+
+fn partition(folder: &TempDir, name: &str) -> PartitionName {
+    let name = folder.path().join(name).to_str().unwrap().to_string();
+    PartitionName { kind: Kind::Impression, name }
+}
+
+/// The file names of what a source finds.
+fn found(source: &mut FileSource) -> Result<Vec<String>, SourceError> {
+    let name = |found: Discovered| found.name.name.rsplit_once('/').unwrap().1.to_string();
+    Ok(source.discover()?.into_iter().map(name).collect())
+}
+
+/// Opens a file by its name alone.
+pub(super) fn open(
+    folder: &TempDir,
+    name: &str,
+    follow: bool,
+    offset: u64,
+) -> Result<Box<dyn PartitionReader>, SourceError> {
+    source(folder, &[], follow).open(&partition(folder, name), offset)
+}
+
+/// Everything in a file from an offset on, polled a few records at a time.
+pub(super) fn read(folder: &TempDir, name: &str, offset: u64, records_max: usize) -> Batch {
+    let mut reader = open(folder, name, false, offset).unwrap();
+    let mut batch = Batch::default();
+    while reader.poll(&mut batch, records_max).unwrap() == Polled::More {}
+    assert_eq!(reader.poll(&mut batch, records_max).unwrap(), Polled::Exhausted);
+    batch
+}
+
+/// The video ids and offsets of a batch.
+pub(super) fn showings(batch: &Batch) -> Vec<(u64, u64)> {
+    batch.events.iter().map(|event| (event.offset, event.video.0)).collect()
+}
+
+pub(super) fn reasons(batch: &Batch) -> Vec<(u64, String)> {
+    let reason = |malformed: &Malformed| (malformed.offset, malformed.reason.clone());
+    batch.malformed.iter().map(reason).collect()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstandard(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 1).unwrap()
+}
+
+#[test]
+fn a_folder_stands_for_the_files_in_it_that_have_a_known_format() {
+    let names = [
+        "b.jsonl",
+        "a.ndjson.gz",
+        "c.parquet",
+        "d.jsonl.zst",
+        "x.txt",
+        ".h.jsonl",
+        "t.jsonl.tmp",
+        "e.gz",
+    ];
+    let folder = folder(&names.map(|name| (name, &b""[..])));
+    fs::create_dir(folder.path().join("inner.jsonl")).unwrap();
+    let expected = ["a.ndjson.gz", "b.jsonl", "c.parquet", "d.jsonl.zst"];
+    assert_eq!(found(&mut source(&folder, &[""], false)).unwrap(), expected);
+}
+
+#[test]
+fn a_pattern_stands_for_the_files_that_match_it() {
+    let folder =
+        folder(&[("a1.jsonl", b"12"), ("a2.jsonl", b""), ("a3.txt", b""), ("b.jsonl", b"")]);
+    let mut source = source(&folder, &["a*"], false);
+    assert_eq!(found(&mut source).unwrap(), ["a1.jsonl", "a2.jsonl"]);
+    assert_eq!(source.discover().unwrap()[0].size_bytes, 2);
+}
+
+#[test]
+fn a_file_that_is_given_twice_counts_once_for_each_kind() {
+    let folder = folder(&[("a.jsonl", b"")]);
+    assert_eq!(
+        found(&mut source(&folder, &["a.jsonl", "", "*.jsonl", "./a.jsonl"], false)).unwrap().len(),
+        1
+    );
+    let path = folder.path().join("a.jsonl").to_str().unwrap().to_string();
+    let paths = vec![(Kind::Play, path.clone()), (Kind::Impression, path)];
+    let kinds = FileSource::new(paths, FieldNames::default(), false).discover().unwrap();
+    assert_eq!(kinds.iter().map(|found| found.name.kind).collect::<Vec<_>>(), Kind::ALL);
+}
+
+#[test]
+fn a_path_that_does_not_exist_is_an_error_only_the_first_time() {
+    let folder = folder(&[("a.jsonl", b"")]);
+    for argument in ["b.jsonl", "b*.jsonl", "no/folder"] {
+        let result = found(&mut source(&folder, &[argument], false));
+        assert!(matches!(result, Err(SourceError::NotFound(_))), "{argument}");
+    }
+    let mut source = source(&folder, &["a.jsonl"], true);
+    assert_eq!(found(&mut source).unwrap(), ["a.jsonl"]);
+    fs::remove_file(folder.path().join("a.jsonl")).unwrap();
+    assert!(found(&mut source).unwrap().is_empty());
+}
+
+#[test]
+fn a_file_of_an_unknown_format_is_an_error_if_it_is_named() {
+    let folder = folder(&[("a.txt", b"")]);
+    let result = found(&mut source(&folder, &["a.txt"], false));
+    assert!(matches!(result, Err(SourceError::UnknownFormat(_))));
+}
+
+#[test]
+fn a_pattern_that_is_none_is_an_error() {
+    let folder = folder(&[]);
+    let result = found(&mut source(&folder, &["a[.jsonl"], false));
+    assert!(matches!(result, Err(SourceError::Pattern { .. })), "{result:?}");
+}
+
+#[test]
+fn new_files_are_found_while_following() {
+    let folder = folder(&[]);
+    let mut source = source(&folder, &["", "x*.jsonl"], true);
+    assert!(found(&mut source).unwrap().is_empty());
+    fs::write(folder.path().join("x1.jsonl"), "").unwrap();
+    assert_eq!(found(&mut source).unwrap(), ["x1.jsonl"]);
+}
+
+#[test]
+fn offsets_count_lines_also_empty_and_malformed_ones() {
+    let text = format!("\u{feff}{}\r\n\n\r\n{{}}\n{}", line(1), line(2));
+    let folder = folder(&[("a.jsonl", text.as_bytes())]);
+    for records_max in [1, 2, 100] {
+        let batch = read(&folder, "a.jsonl", 0, records_max);
+        assert_eq!(showings(&batch), [(0, 1), (4, 2)]);
+        assert_eq!(reasons(&batch), [(3, "missing field `request_id`".to_string())]);
+        assert_eq!(batch.malformed[0].place, "line 4");
+        assert_eq!(batch.malformed[0].sample, "{}");
+        assert_eq!((batch.next_offset, batch.bytes), (5, text.len() as u64));
+    }
+}
+
+#[test]
+fn reading_goes_on_at_any_offset_in_every_format() {
+    let text = lines(0..5) + &line(5);
+    let files = [
+        ("a.jsonl", text.clone().into_bytes()),
+        ("a.jsonl.gz", gzip(text.as_bytes())),
+        ("a.jsonl.zst", zstandard(text.as_bytes())),
+    ];
+    for (name, content) in files {
+        let folder = folder(&[(name, &content)]);
+        for offset in 0..=6 {
+            let batch = read(&folder, name, offset, 2);
+            let expected: Vec<_> = (offset..6).map(|at| (at, at)).collect();
+            assert_eq!((showings(&batch), batch.next_offset), (expected, 6), "{name}");
+        }
+        let result = open(&folder, name, false, 7).err();
+        assert!(matches!(result, Some(SourceError::Shrunk { end: 6, offset: 7, .. })), "{name}");
+    }
+}
+
+#[test]
+fn members_and_frames_follow_one_another() {
+    let (first, second) = (lines(0..3), lines(3..6));
+    for (name, content) in [
+        ("a.jsonl.gz", [gzip(first.as_bytes()), gzip(second.as_bytes())].concat()),
+        ("a.jsonl.zst", [zstandard(first.as_bytes()), zstandard(second.as_bytes())].concat()),
+    ] {
+        let folder = folder(&[(name, &content)]);
+        let batch = read(&folder, name, 0, 100);
+        assert_eq!(batch.events.len(), 6, "{name}");
+        assert_eq!(batch.bytes, content.len() as u64, "{name}");
+    }
+}
+
+#[test]
+fn compressed_data_that_is_cut_off_gives_what_is_before_and_one_malformed_record() {
+    let text = lines(0..50_000);
+    for (name, content) in
+        [("a.jsonl.gz", gzip(text.as_bytes())), ("a.jsonl.zst", zstandard(text.as_bytes()))]
+    {
+        let folder = folder(&[(name, &content[..content.len() * 2 / 3])]);
+        let batch = read(&folder, name, 0, 1000);
+        let count = batch.events.len() as u64;
+        assert!(count > 10_000, "{name}: {count}");
+        assert_eq!((batch.malformed.len(), batch.malformed[0].offset), (1, count), "{name}");
+        assert!(batch.malformed[0].reason.contains("damaged or cut off"));
+        assert_eq!(batch.next_offset, count + 1);
+        for (offset, left) in [(count - 1, (1, 1)), (count, (0, 1)), (count + 1, (0, 0))] {
+            let batch = read(&folder, name, offset, 1000);
+            assert_eq!((batch.events.len(), batch.malformed.len()), left, "{name}");
+            assert_eq!(batch.next_offset, count + 1);
+        }
+        let result = open(&folder, name, false, count + 2).err();
+        assert!(matches!(result, Some(SourceError::Shrunk { .. })), "{name}");
+    }
+}
+
+#[test]
+fn a_line_of_the_greatest_length_is_read_and_a_longer_one_is_malformed() {
+    let padded = |bytes: usize| {
+        let line = line(1);
+        line.clone() + &" ".repeat(bytes - line.len()) + "\n"
+    };
+    let text = padded(LINE_BYTES_MAX)
+        + &padded(LINE_BYTES_MAX + 1)
+        + &lines([2])
+        + &padded(LINE_BYTES_MAX + 1);
+    let folder = folder(&[("a.jsonl", text.trim_end_matches('\n').as_bytes())]);
+    let batch = read(&folder, "a.jsonl", 0, 100);
+    assert_eq!(showings(&batch), [(0, 1), (2, 2)]);
+    let reason = "line is longer than 1048576 bytes".to_string();
+    assert_eq!(reasons(&batch), [(1, reason.clone()), (3, reason)]);
+    assert_eq!(batch.next_offset, 4);
+}
+
+#[test]
+fn a_line_of_100_megabytes_is_skipped_in_a_buffer_that_stays_small() {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(lines([0]).as_bytes()).unwrap();
+    for _ in 0..100 {
+        encoder.write_all(&[b'x'; 1_000_000]).unwrap();
+    }
+    encoder.write_all(format!("\n{}", lines([2])).as_bytes()).unwrap();
+    let content = encoder.finish().unwrap();
+    let folder = folder(&[("a.jsonl.gz", &content)]);
+    let batch = read(&folder, "a.jsonl.gz", 0, 100);
+    assert_eq!(showings(&batch), [(0, 0), (2, 2)]);
+    assert_eq!(batch.malformed[0].sample, "x".repeat(256));
+
+    let mut splitter = split::Splitter::default();
+    let mut decoder = flate2::read::GzDecoder::new(&content[..]);
+    while splitter.fill(&mut decoder).unwrap() > 0 {
+        while splitter.next_line().is_some() {}
+        assert!(splitter.capacity_bytes() <= 2 * LINE_BYTES_MAX);
+    }
+}
+
+#[test]
+fn invalid_utf8_is_malformed() {
+    let folder = folder(&[("a.jsonl", b"{\"a\":\"\xff\"}\n")]);
+    let reason = "invalid UTF-8 after 6 bytes".to_string();
+    assert_eq!(reasons(&read(&folder, "a.jsonl", 0, 9)), [(0, reason)]);
+}
+
+/// Polls until there is no more for now.
+fn poll(reader: &mut Box<dyn PartitionReader>) -> (Polled, Batch) {
+    let mut batch = Batch::default();
+    loop {
+        let polled = reader.poll(&mut batch, 1000).unwrap();
+        if polled != Polled::More {
+            return (polled, batch);
+        }
+    }
+}
+
+fn append(folder: &TempDir, name: &str, text: &str) {
+    let mut file = OpenOptions::new().append(true).open(folder.path().join(name)).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+#[test]
+fn a_followed_file_is_read_as_it_grows_and_a_partial_line_waits() {
+    let (beginning, end) = (line(1)[..20].to_string(), line(1)[20..].to_string());
+    let folder = folder(&[("a.jsonl", (lines([0]) + &beginning).as_bytes())]);
+    let mut reader = open(&folder, "a.jsonl", true, 0).unwrap();
+    let (polled, batch) = poll(&mut reader);
+    assert_eq!((polled, showings(&batch), batch.next_offset), (Polled::AtEnd, vec![(0, 0)], 1));
+    append(&folder, "a.jsonl", &end);
+    let (polled, batch) = poll(&mut reader);
+    assert_eq!((polled, batch.events.len(), batch.malformed.len()), (Polled::AtEnd, 0, 0));
+    append(&folder, "a.jsonl", &format!("\n{}", lines([2])));
+    let (polled, batch) = poll(&mut reader);
+    assert_eq!((polled, showings(&batch)), (Polled::AtEnd, vec![(1, 1), (2, 2)]));
+}
+
+#[test]
+fn a_last_line_that_was_read_without_its_newline_is_not_read_again() {
+    let folder = folder(&[("a.jsonl", line(0).as_bytes())]);
+    assert_eq!(read(&folder, "a.jsonl", 0, 9).next_offset, 1);
+    let mut reader = open(&folder, "a.jsonl", true, 1).unwrap();
+    assert_eq!(poll(&mut reader).0, Polled::AtEnd);
+    append(&folder, "a.jsonl", &format!("\n{}", lines([1])));
+    assert_eq!(showings(&poll(&mut reader).1), [(1, 1)]);
+}
+
+#[test]
+fn a_followed_file_that_shrinks_is_an_error() {
+    let folder = folder(&[("a.jsonl", lines(0..3).as_bytes())]);
+    let mut reader = open(&folder, "a.jsonl", true, 0).unwrap();
+    assert_eq!(poll(&mut reader).0, Polled::AtEnd);
+    fs::write(folder.path().join("a.jsonl"), lines(0..2)).unwrap();
+    let result = reader.poll(&mut Batch::default(), 9);
+    assert!(matches!(result, Err(SourceError::Shrunk { end: 2, offset: 3, .. })), "{result:?}");
+}
+
+#[test]
+fn a_followed_file_that_is_replaced_by_a_longer_one_is_read_on_and_a_removed_one_ends() {
+    let folder = folder(&[("a.jsonl", lines(0..3).as_bytes()), ("b", lines(0..5).as_bytes())]);
+    let mut reader = open(&folder, "a.jsonl", true, 0).unwrap();
+    poll(&mut reader);
+    fs::rename(folder.path().join("b"), folder.path().join("a.jsonl")).unwrap();
+    assert_eq!(showings(&poll(&mut reader).1), [(3, 3), (4, 4)]);
+    fs::remove_file(folder.path().join("a.jsonl")).unwrap();
+    assert_eq!(poll(&mut reader).0, Polled::AtEnd);
+}
+
+#[test]
+fn a_file_that_is_not_there_cannot_be_opened() {
+    let folder = folder(&[]);
+    for name in ["a.jsonl", "a.jsonl.gz", "a.parquet"] {
+        assert!(matches!(open(&folder, name, false, 0), Err(SourceError::Io { .. })), "{name}");
+    }
+}
+
+#[test]
+fn a_folder_with_the_name_of_a_file_is_an_error_of_the_disk() {
+    let folder = folder(&[]);
+    for name in ["a.jsonl", "a.jsonl.gz", "a.parquet"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        let result = open(&folder, name, false, 0);
+        let result = result.and_then(|mut reader| reader.poll(&mut Batch::default(), 1));
+        assert!(matches!(result, Err(SourceError::Io { .. })), "{name}: {result:?}");
+    }
+}
+
+const NAMES: [&str; 4] = ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.parquet"];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes: Vec<u8>, name in proptest::sample::select(NAMES.to_vec())) {
+        let magic: &[u8] = match name {
+            "a.jsonl.gz" => &[0x1f, 0x8b, 8],
+            "a.jsonl.zst" => &[0x28, 0xb5, 0x2f, 0xfd],
+            _ => b"PAR1",
+        };
+        let footer = [&(bytes.len() as u32).to_le_bytes(), &b"PAR1"[..]].concat();
+        let folder = folder(&[(name, &bytes)]);
+        read(&folder, name, 0, 10);
+        fs::write(folder.path().join(name), [magic, &bytes, &footer].concat()).unwrap();
+        read(&folder, name, 0, 10);
+    }
+
+    #[test]
+    fn any_reading_in_pieces_gives_the_same(
+        cuts in proptest::collection::vec(1..4_usize, 1..9),
+        flip: proptest::sample::Index,
+        byte: u8,
+    ) {
+        let mut bytes = lines(0..8).into_bytes();
+        let place = flip.index(bytes.len());
+        bytes[place] = byte;
+        let folder = folder(&[("a.jsonl", &bytes)]);
+        let whole = read(&folder, "a.jsonl", 0, 1000);
+        let mut pieces = Batch::default();
+        for records_max in cuts {
+            let mut reader = open(&folder, "a.jsonl", false, pieces.next_offset).unwrap();
+            reader.poll(&mut pieces, records_max).unwrap();
+        }
+        let mut reader = open(&folder, "a.jsonl", false, pieces.next_offset).unwrap();
+        while reader.poll(&mut pieces, 1000).unwrap() == Polled::More {}
+        prop_assert_eq!(pieces.events, whole.events);
+        prop_assert_eq!(pieces.malformed, whole.malformed);
+    }
+}
