@@ -76,7 +76,9 @@ fn main() {
     let (source, events) = source(impressions);
     eprintln!("{events} events, {}", rss());
     for _ in 0..2 {
-        for workers in std::env::var("WORKERS").unwrap_or("1 2".into()).split(' ').map(|w| w.parse().unwrap()) {
+        for workers in
+            std::env::var("WORKERS").unwrap_or("1 2".into()).split(' ').map(|w| w.parse().unwrap())
+        {
             let cpu = cpu();
             let elapsed = run(&source, &Cluster::threads(workers));
             println!("{workers} workers: {elapsed:.2} s, {:.2} M/s", events as f64 / elapsed / 1e6);
@@ -85,4 +87,8 @@ fn main() {
     }
 }
 
-fn cpu() -> f64 { let s = std::fs::read_to_string("/proc/self/stat").unwrap(); let f: Vec<&str> = s.rsplit(')').next().unwrap().split_whitespace().collect(); (f[11].parse::<f64>().unwrap() + f[12].parse::<f64>().unwrap()) / 100.0 }
+fn cpu() -> f64 {
+    let s = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let f: Vec<&str> = s.rsplit(')').next().unwrap().split_whitespace().collect();
+    (f[11].parse::<f64>().unwrap() + f[12].parse::<f64>().unwrap()) / 100.0
+}

@@ -1,3 +1,55 @@
-//! The `trendmark` program.
+//! The `trendmark` program: parses its arguments, runs a command, and chooses the exit code.
+//!
+//! 0: done. 1: failure. 2: usage.
 
-fn main() {}
+use clap::Parser;
+use std::error::Error;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+use trendmark::arguments::{Arguments, Command};
+use trendmark::run::RunError;
+use trendmark::{demo, generate, panics, run, show};
+
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    log_to_stderr();
+    panics::end_the_process();
+    match execute(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            let is_usage =
+                error.downcast_ref().is_some_and(|error| matches!(error, RunError::Argument(_)));
+            ExitCode::from(if is_usage { 2 } else { 1 })
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<(), Box<dyn Error>> {
+    match command {
+        Command::Run(arguments) => run::run(&arguments, run::stop_on_interrupt())?,
+        Command::Demo(arguments) => demo::demo(&arguments, run::stop_on_interrupt())?,
+        Command::Show(arguments) => {
+            let mut out = std::io::stdout().lock();
+            show::show(&arguments, &mut out)?;
+            out.flush()?;
+        }
+        Command::Generate(arguments) => print!("{}", generate::generate(&arguments)?),
+    }
+    Ok(())
+}
+
+/// `RUST_LOG` chooses what is logged; by default warnings and errors are.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+}

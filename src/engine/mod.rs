@@ -122,6 +122,7 @@ pub struct Counters {
     events: AtomicU64,
     bytes: AtomicU64,
     bytes_total: AtomicU64,
+    launched: AtomicBool,
 }
 
 impl Counters {
@@ -135,6 +136,15 @@ impl Counters {
 
     fn add_bytes_total(&self, bytes: u64) {
         self.bytes_total.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn set_launched(&self) {
+        self.launched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the workers have started, which they do when all processes have met.
+    pub fn is_launched(&self) -> bool {
+        self.launched.load(Ordering::Relaxed)
     }
 
     /// Events read by this process.

@@ -22,6 +22,7 @@ const PARK_MAX: Duration = Duration::from_millis(20);
 /// # Errors
 /// When this worker or another one fails.
 pub fn run(worker: &mut Worker, job: &Job) -> Result<Summary, EngineError> {
+    job.counters.set_launched();
     let mut state = State::build(worker, job);
     let mut head = state.head(job);
     while !state.ended {

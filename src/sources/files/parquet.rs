@@ -7,6 +7,7 @@ mod columns;
 
 use super::io_error;
 use crate::decode::FieldNames;
+use crate::panics::contain;
 use crate::sources::{Batch, Malformed, PartitionName, PartitionReader, Polled, SourceError};
 use arrow_array::RecordBatch;
 use columns::{Columns, Plan};
@@ -18,7 +19,6 @@ use parquet::arrow::arrow_reader::{
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// How many rows are decoded at once.
@@ -97,7 +97,7 @@ impl ParquetReader {
     /// Reads the footer, and gets ready to read rows.
     fn start(&mut self) -> Result<(), SourceError> {
         let first_row = self.first_row;
-        match guarded(|| prepare(&self.file, &mut self.plan, first_row)) {
+        match contain(|| prepare(&self.file, &mut self.plan, first_row)) {
             Ok((reader, rows)) => {
                 self.rows = rows;
                 let end = first_row - first_row % BATCH_ROWS;
@@ -122,7 +122,7 @@ impl ParquetReader {
             return Ok(true);
         }
         let start = *end;
-        let failure = match guarded(|| reader.next().transpose().map_err(|e| e.to_string())) {
+        let failure = match contain(|| reader.next().transpose().map_err(|e| e.to_string())) {
             Ok(Some(rows)) if Columns::of(&self.plan, &rows).is_none() => {
                 Some("the rows from here on have other columns than the file says".into())
             }
@@ -202,11 +202,6 @@ fn prepare(
 fn read_through(mut file: &File) -> std::io::Result<()> {
     file.seek(SeekFrom::Start(0))?;
     std::io::copy(&mut file, &mut std::io::sink()).map(drop)
-}
-
-/// Runs what reads foreign bytes in a library: should it panic, the bytes are to blame.
-fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("the reader failed on it".into()))
 }
 
 #[cold]

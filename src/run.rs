@@ -1,0 +1,161 @@
+//! `trendmark run`: everything between the command line and the engine.
+
+use crate::arguments::{ArgumentError, Plan, RunArguments};
+use crate::engine::{self, Counters, DeadLetters, EngineError, Job, Summary};
+use crate::sources::files::FileSource;
+use crate::sources::{Source, SourceError};
+use crate::stores::sqlite::SqliteStore;
+use crate::stores::{Store, StoreError};
+use crate::watch::Watch;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long the processes of a job have to find each other.
+const LAUNCH_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Why a run has failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It was asked for what cannot be.
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
+    /// A source cannot be used.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The job has failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The dead letters have no place.
+    #[error("cannot open the file of dead letters `{path}`: {error}")]
+    DeadLetters {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+}
+
+/// Runs the job that the arguments describe, to its end or until `stop` is set.
+///
+/// # Errors
+/// When the arguments, a path, the store or the job itself are at fault.
+pub fn run(arguments: &RunArguments, stop: Arc<AtomicBool>) -> Result<(), RunError> {
+    let complete = arguments.complete()?;
+    if arguments.print_config {
+        match toml::to_string(&complete) {
+            Ok(text) => print!("{text}"),
+            Err(error) => unreachable!("arguments can be written as TOML: {error}"),
+        }
+        return Ok(());
+    }
+    let plan = complete.plan()?;
+    let counters = Arc::new(Counters::default());
+    let started = Instant::now();
+    let watch = Watch::start(Arc::clone(&counters), plan.settings.follow);
+    let result = start(&plan, Arc::clone(&counters), stop);
+    watch.finish();
+    let (summary, malformed) = result?;
+    if plan.cluster.process == 0 {
+        report(&plan, &counters, &summary, malformed, started.elapsed());
+    }
+    Ok(())
+}
+
+/// Starts a planned job and waits for its end. Returns how it went, and how many malformed records
+/// this process saw.
+///
+/// # Errors
+/// When a path, the store or the job is at fault. Paths are looked at before the store is made.
+pub fn start(
+    plan: &Plan,
+    counters: Arc<Counters>,
+    stop: Arc<AtomicBool>,
+) -> Result<(Summary, u64), RunError> {
+    let source = FileSource::new(plan.paths.clone(), plan.fields.clone(), plan.settings.follow);
+    source.clone().discover()?;
+    let dead_letters = Arc::new(dead_letters(plan)?);
+    let store = match plan.cluster.process {
+        0 => {
+            let settings = &plan.settings;
+            let store = SqliteStore::create(&plan.store, &settings.definition, &settings.queries)?;
+            Some(Box::new(store) as Box<dyn Store>)
+        }
+        _ => None,
+    };
+    let job = Job {
+        settings: plan.settings.clone(),
+        source: Box::new(move || Box::new(source.clone())),
+        store: Mutex::new(store),
+        dead_letters: Arc::clone(&dead_letters),
+        counters: Arc::clone(&counters),
+        stop,
+    };
+    if plan.cluster.processes() > 1 {
+        expect_launch(counters, plan.cluster.processes());
+    }
+    let summary = engine::run(&plan.cluster, job)?;
+    Ok((summary, dead_letters.malformed()))
+}
+
+fn dead_letters(plan: &Plan) -> Result<DeadLetters, RunError> {
+    let Some(path) = &plan.dead_letter else { return Ok(DeadLetters::default()) };
+    let refused = |error| RunError::DeadLetters { path: path.clone(), error };
+    DeadLetters::to_file(path).map_err(refused)
+}
+
+/// Ends this process if the others do not show up: timely would wait for them for ever.
+fn expect_launch(counters: Arc<Counters>, processes: usize) {
+    std::thread::spawn(move || {
+        let started = Instant::now();
+        while !counters.is_launched() {
+            if started.elapsed() >= LAUNCH_TIMEOUT {
+                eprintln!(
+                    "error: not all {processes} processes have met within {} s; start each with \
+                     its own --process and the same --processes and --hostfile",
+                    LAUNCH_TIMEOUT.as_secs()
+                );
+                std::process::exit(1);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+}
+
+fn report(plan: &Plan, counters: &Counters, summary: &Summary, malformed: u64, elapsed: Duration) {
+    let (events, seconds) = (counters.events(), elapsed.as_secs_f64());
+    let whose = if plan.cluster.processes() > 1 { " in this process" } else { "" };
+    println!(
+        "{events} events and {malformed} malformed records{whose} in {seconds:.1} s ({:.2} M/s); \
+         {} epochs, {} publications",
+        events as f64 / seconds / 1e6,
+        summary.epochs,
+        summary.publications
+    );
+    let state = if summary.stopped {
+        "ended early: open epochs are provisional"
+    } else {
+        "every epoch is final"
+    };
+    println!("{state}; `trendmark show --store {}`", plan.store.display());
+}
+
+/// Sets a flag on Ctrl-C, and ends the process on the second.
+pub fn stop_on_interrupt() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    let handler = move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(1);
+        }
+        eprintln!("stopping: what was read is being published (again to end at once)");
+    };
+    if let Err(error) = ctrlc::set_handler(handler) {
+        tracing::warn!("Ctrl-C will end the job at once: {error}");
+    }
+    stop
+}
