@@ -88,7 +88,8 @@ impl Definition {
         usize::try_from(self.join_window_epochs + 1 + ahead).unwrap_or(usize::MAX)
     }
 
-    /// The start of an epoch in RFC 3339, with as many decimals as it needs: `2026-01-01T00:30:00Z`.
+    /// The start of an epoch in RFC 3339, with as many decimals as it needs:
+    /// `2026-01-01T00:30:00Z`.
     pub fn start_rfc3339(&self, epoch: Epoch) -> String {
         rfc3339(self.start_ms(epoch))
     }

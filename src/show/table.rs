@@ -49,8 +49,8 @@ pub(super) fn write(
     out.write_all(text.as_bytes()).map_err(ShowError::Output)
 }
 
-/// The latest epochs that have rows of `trends`, the top videos of each, and whether they are final:
-/// what `demo` shows while it runs. An empty store gives the header alone.
+/// The latest epochs that have rows of `trends`, the top videos of each, and whether they are
+/// final: what `demo` shows while it runs. An empty store gives the header alone.
 ///
 /// # Errors
 /// When the store cannot be read, or has no `trends`.

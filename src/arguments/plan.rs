@@ -1,0 +1,223 @@
+//! What complete arguments mean: a plan, within limits.
+
+use super::{ArgumentError, RunArguments, Span};
+use crate::dataflows;
+use crate::decode::FieldNames;
+use crate::engine::{Cluster, Settings};
+use crate::event::Kind;
+use crate::query::Query;
+use crate::time::{Definition, format_duration};
+use std::fmt;
+use std::path::PathBuf;
+
+/// What `trendmark run` is to do.
+#[derive(Debug)]
+pub struct Plan {
+    /// What to compute, and how.
+    pub settings: Settings,
+    /// Who shares the work.
+    pub cluster: Cluster,
+    /// Which files hold what.
+    pub paths: Vec<(Kind, String)>,
+    /// What their fields are called.
+    pub fields: FieldNames,
+    /// Where the results go.
+    pub store: PathBuf,
+    /// Where malformed records go.
+    pub dead_letter: Option<PathBuf>,
+}
+
+impl RunArguments {
+    /// What these arguments, once complete, are to do.
+    ///
+    /// # Errors
+    /// When something is missing or out of its limits.
+    pub fn plan(&self) -> Result<Plan, ArgumentError> {
+        let impressions = self.impressions.iter().map(|path| (Kind::Impression, path.clone()));
+        let plays = self.plays.iter().map(|path| (Kind::Play, path.clone()));
+        let paths: Vec<_> = impressions.chain(plays).collect();
+        if paths.is_empty() {
+            return Err(ArgumentError::Missing("give --impressions or --plays, or both"));
+        }
+        let store = self.store.clone().ok_or(ArgumentError::Missing("give --store"))?;
+        Ok(Plan {
+            settings: self.settings()?,
+            cluster: self.cluster()?,
+            paths,
+            fields: self.field_names()?,
+            store,
+            dead_letter: self.dead_letter.clone(),
+        })
+    }
+
+    fn settings(&self) -> Result<Settings, ArgumentError> {
+        let definition = self.definition()?;
+        let queries = std::iter::once(Ok(&dataflows::distinct::QUERY)).chain(self.queries()?);
+        let defaults = Settings::new(definition, queries.collect::<Result<_, _>>()?);
+        let clock = |flag, span: Option<Span>, default| {
+            within(flag, span, 0, WEEK_MS).map(|span| span.map_or(default, Span::duration))
+        };
+        let count = |flag, value: Option<usize>, default| {
+            let value = value.unwrap_or(default);
+            let refused = || limit(flag, value, "must be at least 1");
+            if value == 0 { Err(refused()) } else { Ok(value) }
+        };
+        let alignment = within("alignment", self.alignment, 0, YEAR_MS)?;
+        Ok(Settings {
+            publish_interval: clock(
+                "publish-interval",
+                self.publish_interval,
+                defaults.publish_interval,
+            )?,
+            tick: clock("tick", self.tick, defaults.tick)?,
+            idle_timeout: clock("idle-timeout", self.idle_timeout, defaults.idle_timeout)?,
+            poll_interval: clock("poll-interval", self.poll_interval, defaults.poll_interval)?,
+            alignment_ms: alignment.map_or(defaults.alignment_ms, |span| span.ms),
+            round_events: count("round-events", self.round_events, defaults.round_events)?,
+            round_bytes: self.round_bytes.unwrap_or(defaults.round_bytes).max(1),
+            rounds_in_flight: count(
+                "rounds-in-flight",
+                self.rounds_in_flight,
+                defaults.rounds_in_flight,
+            )?,
+            rows_waiting_max: count(
+                "rows-waiting-max",
+                self.rows_waiting_max,
+                defaults.rows_waiting_max,
+            )?,
+            follow: self.follow,
+            ..defaults
+        })
+    }
+
+    fn definition(&self) -> Result<Definition, ArgumentError> {
+        let default = Definition::default();
+        let length = within("epoch-length", self.epoch_length, 1_000, YEAR_MS)?;
+        let delay = within("max-delay", self.max_delay, 0, YEAR_MS)?;
+        let future = within("max-future", self.max_future, 0, YEAR_MS)?;
+        let join_window_epochs = self.join_window.unwrap_or(default.join_window_epochs);
+        if !(0..=JOIN_WINDOW_MAX).contains(&join_window_epochs) {
+            let most = format!("must be 0 to {JOIN_WINDOW_MAX}");
+            return Err(limit("join-window", join_window_epochs, &most));
+        }
+        Ok(Definition {
+            epoch_length_ms: length.map_or(default.epoch_length_ms, |span| span.ms),
+            join_window_epochs,
+            max_delay_ms: delay.map_or(default.max_delay_ms, |span| span.ms),
+            max_future_ms: future.map_or(default.max_future_ms, |span| span.ms),
+        })
+    }
+
+    fn queries(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<&'static Query, ArgumentError>> + use<>, ArgumentError>
+    {
+        let mut queries: Vec<Result<&'static Query, ArgumentError>> = Vec::new();
+        let mut seen = std::collections::BTreeSet::new();
+        for name in &self.query {
+            let named: Vec<&'static Query> = match name.as_str() {
+                "all" => dataflows::ALL.to_vec(),
+                name => vec![dataflows::find(name).ok_or_else(|| unknown_query(name))?],
+            };
+            queries.extend(named.into_iter().filter(|query| seen.insert(query.name)).map(Ok));
+        }
+        Ok(queries.into_iter())
+    }
+
+    fn cluster(&self) -> Result<Cluster, ArgumentError> {
+        let (processes, process) = (self.processes.unwrap_or(1), self.process.unwrap_or(0));
+        let workers = self.workers.unwrap_or(1);
+        if !(1..=WORKERS_MAX).contains(&workers) {
+            return Err(limit("workers", workers, &format!("must be 1 to {WORKERS_MAX}")));
+        }
+        if !(1..=WORKERS_MAX).contains(&processes) {
+            return Err(limit("processes", processes, &format!("must be 1 to {WORKERS_MAX}")));
+        }
+        if process >= processes {
+            return Err(limit("process", process, "must be less than --processes"));
+        }
+        if processes == 1 {
+            return Ok(Cluster::threads(workers));
+        }
+        Ok(Cluster { workers, process, addresses: self.addresses(processes)? })
+    }
+
+    fn addresses(&self, processes: usize) -> Result<Vec<String>, ArgumentError> {
+        let Some(path) = &self.hostfile else {
+            return Ok((0..processes)
+                .map(|process| format!("localhost:{}", 2101 + process))
+                .collect());
+        };
+        let wrong = |reason: String| ArgumentError::Hostfile { path: path.clone(), reason };
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let addresses: Vec<String> = lines.take(processes).map(str::to_string).collect();
+        if addresses.len() < processes {
+            let found = addresses.len();
+            return Err(wrong(format!(
+                "it names {found} processes, but --processes is {processes}"
+            )));
+        }
+        match addresses.iter().find(|address| !address.contains(':')) {
+            Some(address) => Err(wrong(format!("`{address}` is not host:port"))),
+            None => Ok(addresses),
+        }
+    }
+
+    fn field_names(&self) -> Result<FieldNames, ArgumentError> {
+        let mut names = FieldNames::default();
+        for field in &self.fields {
+            let refused = |limit_text| limit("field", field, limit_text);
+            let (field_name, name) =
+                field.split_once('=').ok_or_else(|| refused("must be FIELD=NAME"))?;
+            let slot = match field_name {
+                "request_id" => &mut names.request_id,
+                "video_id" => &mut names.video_id,
+                "event_time" => &mut names.event_time,
+                "record_time" => &mut names.record_time,
+                _ => {
+                    return Err(refused(
+                        "the fields are request_id, video_id, event_time and record_time",
+                    ));
+                }
+            };
+            *slot = name.to_string();
+        }
+        let all = [&names.request_id, &names.video_id, &names.event_time, &names.record_time];
+        let distinct: std::collections::BTreeSet<_> = all.into_iter().collect();
+        if distinct.len() < all.len() {
+            return Err(limit("field", self.fields.join(", "), "no two fields can have one name"));
+        }
+        Ok(names)
+    }
+}
+
+const WEEK_MS: i64 = 7 * 86_400_000;
+const YEAR_MS: i64 = 366 * 86_400_000;
+/// Every play is kept in each epoch of its join window.
+const JOIN_WINDOW_MAX: i64 = 1_000;
+const WORKERS_MAX: usize = 1_024;
+
+fn within(
+    flag: &'static str,
+    span: Option<Span>,
+    least_ms: i64,
+    most_ms: i64,
+) -> Result<Option<Span>, ArgumentError> {
+    match span {
+        Some(span) if !(least_ms..=most_ms).contains(&span.ms) => {
+            let (least, most) = (format_duration(least_ms), format_duration(most_ms));
+            Err(limit(flag, span, &format!("must be {least} to {most}")))
+        }
+        _ => Ok(span),
+    }
+}
+
+fn limit(flag: &'static str, given: impl fmt::Display, limit: &str) -> ArgumentError {
+    ArgumentError::Limit { flag, given: given.to_string(), limit: limit.to_string() }
+}
+
+fn unknown_query(name: &str) -> ArgumentError {
+    let names = dataflows::ALL.map(|query| query.name);
+    limit("query", name, &format!("must be one of {}, all", names.join(", ")))
+}
