@@ -1,0 +1,415 @@
+//! The rules of the house, executed: what the style of CONTRIBUTING.md asks of every source file.
+//!
+//! Every test names all places that break its rule, as `file:line: what`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const LINES_MAX: usize = 500;
+const FUNCTION_LINES_MAX: usize = 70;
+const COLUMNS_MAX: usize = 100;
+
+/// Names that save a few letters and cost the reader a guess.
+const BANNED_NAMES: [&str; 7] = ["cnt", "ts", "evt", "req", "idx", "cfg", "tmp"];
+
+/// Files that talk to the user by standard output.
+const PRINTING: [&str; 3] = ["src/main.rs", "src/run.rs", "src/demo.rs"];
+
+/// What each module of the crate may use of the others. Anything else points the wrong way.
+const MAY_USE: [(&str, &[&str]); 19] = [
+    ("panics", &[]),
+    ("time", &[]),
+    ("event", &[]),
+    ("ledger", &["event", "time"]),
+    ("watermark", &["event", "ledger", "time"]),
+    ("decode", &["event", "time"]),
+    ("showings", &["event"]),
+    ("query", &["event", "showings", "time"]),
+    ("dataflows", &["event", "query", "showings", "time"]),
+    ("sources", &["decode", "event", "panics", "time"]),
+    ("stores", &["event", "ledger", "query", "sources", "time"]),
+    ("generate", &["event", "ledger", "time", "watermark"]),
+    ("show", &["event", "query", "stores", "time"]),
+    ("engine", &["event", "ledger", "query", "showings", "sources", "stores", "time", "watermark"]),
+    ("watch", &["engine"]),
+    ("arguments", &["dataflows", "decode", "engine", "event", "generate", "query", "show", "time"]),
+    ("run", &["arguments", "engine", "sources", "stores", "watch"]),
+    ("demo", &["arguments", "engine", "generate", "run", "show", "stores"]),
+    ("lib", &[]),
+];
+
+/// A source file.
+struct Source {
+    /// Its path from the root of the repository, with `/`.
+    path: String,
+    text: String,
+}
+
+/// A line that is no comment, with its strings and characters emptied.
+struct Code {
+    number: usize,
+    text: String,
+}
+
+impl Source {
+    fn is_test(&self) -> bool {
+        ["tests/", "benches/"].iter().any(|folder| self.path.starts_with(folder))
+            || ["/tests.rs", "/fixtures.rs"].iter().any(|name| self.path.ends_with(name))
+    }
+
+    /// The lines before the tests at the end of the file.
+    fn without_tests(&self) -> &str {
+        self.text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(&self.text)
+    }
+
+    /// The module of the crate that it belongs to.
+    fn module(&self) -> Option<&str> {
+        if self.path.starts_with("dataflows/") {
+            return Some("dataflows");
+        }
+        let inside = self.path.strip_prefix("src/")?;
+        let name = inside.split('/').next()?;
+        Some(name.strip_suffix(".rs").unwrap_or(name))
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in ["src", "dataflows", "tests", "benches"] {
+        collect(&root.join(folder), &mut files);
+    }
+    files.sort();
+    let read = |file: PathBuf| {
+        let path = file.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
+        Source { path, text: fs::read_to_string(&file).unwrap() }
+    };
+    let sources: Vec<_> = files.into_iter().map(read).collect();
+    assert!(sources.iter().any(|source| source.path == "src/lib.rs"), "no sources at {root:?}");
+    sources
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The code of a text: without comments, and with nothing left between quotes.
+fn code(text: &str) -> Vec<Code> {
+    let mut state = Quote::None;
+    let line =
+        |(index, line): (usize, &str)| Code { number: index + 1, text: strip(line, &mut state) };
+    text.lines().enumerate().map(line).collect()
+}
+
+/// What a line begins in.
+#[derive(Clone, PartialEq)]
+enum Quote {
+    None,
+    /// A string.
+    Plain,
+    /// A raw string, with what ends it.
+    Raw(String),
+}
+
+fn strip(line: &str, state: &mut Quote) -> String {
+    let mut code = String::new();
+    let mut rest = line;
+    while !rest.is_empty() {
+        rest = match state.clone() {
+            Quote::Plain => after_string(rest, state),
+            Quote::Raw(end) => match rest.split_once(end.as_str()) {
+                Some((_, after)) => {
+                    *state = Quote::None;
+                    after
+                }
+                None => "",
+            },
+            Quote::None if rest.starts_with("//") => "",
+            Quote::None => after_code(rest, state, &mut code),
+        };
+    }
+    code
+}
+
+/// Goes on behind a string, or to the end of the line.
+fn after_string<'a>(rest: &'a str, state: &mut Quote) -> &'a str {
+    match rest.find(['\\', '"']) {
+        None => "",
+        Some(at) if rest[at..].starts_with('"') => {
+            *state = Quote::None;
+            &rest[at + 1..]
+        }
+        Some(at) => {
+            let mut escaped = rest[at + 1..].chars();
+            escaped.next();
+            escaped.as_str()
+        }
+    }
+}
+
+/// Takes one character of code, or goes into a string.
+fn after_code<'a>(rest: &'a str, state: &mut Quote, code: &mut String) -> &'a str {
+    if let Some(inside) = rest.strip_prefix('"') {
+        *state = Quote::Plain;
+        return inside;
+    }
+    if !code.ends_with(|letter: char| letter.is_alphanumeric())
+        && let Some((hashes, inside)) = rest.strip_prefix('r').and_then(|raw| raw.split_once('"'))
+        && hashes.bytes().all(|byte| byte == b'#')
+    {
+        *state = Quote::Raw(format!("\"{hashes}"));
+        return inside;
+    }
+    if let Some(after) = after_character(rest) {
+        return after;
+    }
+    let mut letters = rest.chars();
+    code.extend(letters.next());
+    letters.as_str()
+}
+
+/// Goes on behind a character such as `'"'` or `'\n'`; a lifetime is none.
+fn after_character(rest: &str) -> Option<&str> {
+    let inside = rest.strip_prefix('\'')?;
+    let mut letters = inside.chars();
+    if letters.next()? == '\\' {
+        letters.next()?;
+        return letters.as_str().split_once('\'').map(|(_, after)| after);
+    }
+    letters.as_str().strip_prefix('\'')
+}
+
+/// The words of a line of code.
+fn words(code: &str) -> impl Iterator<Item = &str> {
+    code.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+        .filter(|word| !word.is_empty())
+}
+
+fn refuse(broken: &[String]) {
+    assert!(broken.is_empty(), "{} places:\n{}", broken.len(), broken.join("\n"));
+}
+
+/// Checks every line of code of the sources that `applies` to.
+fn check_code(applies: fn(&Source) -> bool, finds: impl Fn(&str) -> Option<String>) {
+    let mut broken = Vec::new();
+    for source in sources().iter().filter(|source| applies(source)) {
+        for line in code(source.without_tests()) {
+            if let Some(what) = finds(&line.text) {
+                broken.push(format!("{}:{}: {what}", source.path, line.number));
+            }
+        }
+    }
+    refuse(&broken);
+}
+
+#[test]
+fn every_file_says_first_what_it_is() {
+    let sources = sources();
+    let silent = sources.iter().filter(|source| !source.text.starts_with("//! "));
+    refuse(
+        &silent
+            .map(|source| format!("{}:1: begins without `//!`", source.path))
+            .collect::<Vec<_>>(),
+    );
+}
+
+#[test]
+fn files_and_lines_are_not_too_long() {
+    let mut broken = Vec::new();
+    for source in sources() {
+        let lines = source.text.lines().count();
+        if lines > LINES_MAX {
+            broken.push(format!("{}: {lines} lines, {LINES_MAX} at most", source.path));
+        }
+        for (index, line) in source.text.lines().enumerate() {
+            let columns = line.chars().count();
+            if columns > COLUMNS_MAX {
+                broken.push(format!("{}:{}: {columns} columns", source.path, index + 1));
+            }
+        }
+    }
+    refuse(&broken);
+}
+
+#[test]
+fn functions_are_not_too_long() {
+    let mut broken = Vec::new();
+    for source in sources() {
+        for (name, number, lines) in functions(&code(&source.text)) {
+            if lines > FUNCTION_LINES_MAX {
+                broken.push(format!("{}:{number}: `{name}` has {lines} lines", source.path));
+            }
+        }
+    }
+    refuse(&broken);
+}
+
+/// The functions with bodies: name, first line, and number of lines.
+fn functions(code: &[Code]) -> Vec<(String, usize, usize)> {
+    let mut found = Vec::new();
+    let mut depth = 0_usize;
+    // A function whose body has not begun, and those whose bodies have not ended.
+    let mut declared: Option<(String, usize)> = None;
+    let mut open: Vec<(String, usize, usize)> = Vec::new();
+    for line in code {
+        // The type `fn(…)` has no name.
+        let name = line.text.split("fn ").nth(1).and_then(|after| words(after).next());
+        if let Some(name) = name {
+            declared = Some((name.to_string(), line.number));
+        }
+        for letter in line.text.chars() {
+            match letter {
+                '{' => {
+                    depth += 1;
+                    open.extend(declared.take().map(|(name, number)| (name, number, depth)));
+                }
+                '}' => {
+                    let ended = open.pop_if(|(_, _, body)| *body == depth);
+                    depth = depth.saturating_sub(1);
+                    found.extend(
+                        ended.map(|(name, number, _)| (name, number, line.number - number + 1)),
+                    );
+                }
+                ';' => declared = None,
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn names_are_whole_words() {
+    let mut broken = Vec::new();
+    for source in sources() {
+        for line in code(&source.text) {
+            let text = line.text.replace("cfg(", "(").replace("cfg!(", "(");
+            let banned = words(&text).find(|word| BANNED_NAMES.contains(word));
+            broken.extend(banned.map(|word| format!("{}:{}: `{word}`", source.path, line.number)));
+        }
+    }
+    refuse(&broken);
+}
+
+#[test]
+fn only_tests_unwrap() {
+    check_code(
+        |source| !source.is_test(),
+        |code| code.contains(".unwrap()").then(|| "`unwrap` outside a test".to_string()),
+    );
+}
+
+#[test]
+fn nothing_is_left_to_do_or_to_debug() {
+    check_code(
+        |_| true,
+        |code| {
+            let left = ["todo!", "dbg!"];
+            left.iter().find(|left| code.contains(*left)).map(|left| format!("`{left}`"))
+        },
+    );
+}
+
+#[test]
+fn only_the_commands_print() {
+    check_code(
+        |source| !source.is_test() && !PRINTING.contains(&source.path.as_str()),
+        |code| {
+            let mut printed = words(code).filter(|word| ["println", "print"].contains(word));
+            printed
+                .next()
+                .filter(|word| code.contains(&format!("{word}!(")))
+                .map(|word| format!("`{word}!`: standard output belongs to the commands"))
+        },
+    );
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let mut broken = Vec::new();
+    for source in sources().iter().filter(|source| !source.is_test()) {
+        let Some(module) = source.module().filter(|module| *module != "main") else { continue };
+        let Some((_, may_use)) = MAY_USE.iter().find(|(known, _)| *known == module) else {
+            broken.push(format!("{}: say in MAY_USE what `{module}` may use", source.path));
+            continue;
+        };
+        for (number, used) in crate_modules(source.without_tests()) {
+            if used != module && !may_use.contains(&used.as_str()) {
+                broken.push(format!("{}:{number}: `{module}` uses `{used}`", source.path));
+            }
+        }
+    }
+    refuse(&broken);
+}
+
+/// The modules that a text names behind `crate::`, with their lines.
+fn crate_modules(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for line in code(text) {
+        for after in line.text.split("crate::").skip(1) {
+            let named = match after.strip_prefix('{') {
+                // The first word of each part of a group on this line.
+                Some(group) => group.split(',').filter_map(|part| words(part).next()).collect(),
+                None => Vec::from_iter(words(after).next()),
+            };
+            found.extend(named.into_iter().map(|name| (line.number, name.to_string())));
+        }
+    }
+    found
+}
+
+#[test]
+fn only_the_engine_knows_the_worker_of_timely() {
+    check_code(
+        |source| source.path.starts_with("src/") && !source.path.starts_with("src/engine/"),
+        |code| {
+            let worker = ["timely::worker", "timely::execute"];
+            worker.iter().find(|word| code.contains(*word)).map(|word| format!("`{word}`"))
+        },
+    );
+}
+
+#[test]
+fn every_query_is_in_the_list() {
+    let sources = sources();
+    let list = sources.iter().find(|source| source.path == "dataflows/mod.rs").unwrap();
+    let listed: BTreeSet<String> = list
+        .text
+        .lines()
+        .filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod "))
+        .map(|name| name.trim_end_matches(';').to_string())
+        .collect();
+    let all = list.text.split("pub static ALL").nth(1).and_then(|after| after.split(';').nth(1));
+    let all = all.unwrap();
+    let mut broken = Vec::new();
+    for source in sources.iter().filter(|source| source.path.starts_with("dataflows/")) {
+        let name = source.path["dataflows/".len()..].trim_end_matches(".rs");
+        // `distinct` is part of every run, so nobody picks it.
+        let is_picked = name == "distinct" || all.contains(&format!("&{name}::QUERY"));
+        if name != "mod" && !(listed.contains(name) && is_picked) {
+            broken.push(format!("{}: not in the list of dataflows/mod.rs", source.path));
+        }
+    }
+    refuse(&broken);
+}
+
+#[test]
+fn the_scan_of_this_file_sees_code_only() {
+    let text = "let a = \"cfg \\\" tmp\"; // req\nlet b = r#\"idx\"\ncnt\"#; let c = '\"'; evt";
+    let seen: Vec<String> = code(text).into_iter().map(|line| line.text).collect();
+    assert_eq!(seen, ["let a = ; ", "let b = ", "; let c = ; evt"]);
+    let two = code("fn one() {\n    if x {\n    }\n}\nfn none();\nfn two() {}\n");
+    let expected = [("one".to_string(), 1, 4), ("two".to_string(), 6, 1)];
+    assert_eq!(functions(&two), expected);
+    let used = crate_modules("use crate::{time::Epoch, event};\nlet x = crate::query::Row;\n");
+    let expected = [(1, "time".into()), (1, "event".into()), (2, "query".to_string())];
+    assert_eq!(used, expected);
+}
