@@ -16,8 +16,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-const EPOCHS_SHOWN: usize = 4;
-const VIDEOS_SHOWN: usize = 5;
+/// Enough epochs to see the oldest become final: one is open for its join window and the delay.
+const EPOCHS_SHOWN: usize = 8;
+const VIDEOS_SHOWN: usize = 3;
+/// The most event time of a log, in milliseconds.
+const YEAR_MS: i64 = 366 * 86_400_000;
 const SHOW_INTERVAL: Duration = Duration::from_secs(1);
 /// How often files are flushed: the pulse of the arriving events.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
@@ -107,13 +110,13 @@ struct PacedLog {
 
 impl PacedLog {
     fn create(folder: &Path, arguments: &DemoArguments) -> Result<PacedLog, DemoError> {
-        // Long enough for any demo that somebody will watch.
-        let seconds = 7 * 86_400;
         let pace_ms = arguments.pace.ms.max(1);
+        // A week, or until a year of event time has passed: longer than anybody will watch.
+        let seconds = (YEAR_MS / pace_ms).clamp(1, 7 * 86_400);
         let model = Model {
             seed: arguments.seed,
-            impressions: arguments.rate.saturating_mul(seconds),
-            duration_ms: (366 * 86_400_000).min(pace_ms.saturating_mul(seconds as i64)),
+            impressions: arguments.rate.saturating_mul(seconds.unsigned_abs()),
+            duration_ms: pace_ms.saturating_mul(seconds),
             partitions: 4,
             ..Model::default()
         };
