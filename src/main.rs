@@ -4,7 +4,7 @@
 
 use clap::Parser;
 use std::error::Error;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use trendmark::arguments::{Arguments, Command};
@@ -34,11 +34,10 @@ fn execute(command: Command) -> Result<(), Box<dyn Error>> {
         Command::Run(arguments) => run::run(&arguments, run::stop_on_interrupt())?,
         Command::Demo(arguments) => demo::demo(&arguments, run::stop_on_interrupt())?,
         Command::Show(arguments) => {
-            let mut out = std::io::stdout().lock();
-            show::show(&arguments, &mut out)?;
-            out.flush()?;
+            // It flushes what it writes, and knows when a reader that goes away is no error.
+            show::show(&arguments, &mut std::io::stdout().lock())?;
         }
-        Command::Generate(arguments) => print!("{}", generate::generate(&arguments)?),
+        Command::Generate(arguments) => println!("{}", generate::generate(&arguments)?),
     }
     Ok(())
 }
