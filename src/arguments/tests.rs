@@ -76,10 +76,6 @@ fn what_cannot_be_is_refused_with_flag_value_and_limit() {
         (vec!["--process", "1"], "--process is 1, but must be less than --processes"),
         (vec!["--workers", "0"], "--workers is 0, but must be 1 to 1024"),
         (
-            vec!["--query", "trend"],
-            "--query is trend, but must be one of trends, requests, choices, all",
-        ),
-        (
             vec!["--field", "video=v"],
             "--field is video=v, but the fields are request_id, \
              video_id, event_time and record_time",
@@ -94,6 +90,14 @@ fn what_cannot_be_is_refused_with_flag_value_and_limit() {
         let error = run(&arguments).complete().unwrap().plan().unwrap_err();
         assert_eq!(error.to_string(), message);
     }
+}
+
+#[test]
+fn a_query_that_is_not_in_the_list_is_refused_with_the_list() {
+    let arguments = ["--plays", "a", "--store", "s.db", "--query", "trend"];
+    let error = run(&arguments).complete().unwrap().plan().unwrap_err().to_string();
+    assert!(error.starts_with("--query is trend, but must be one of trends, "), "{error}");
+    assert!(dataflows::ALL.iter().all(|query| error.contains(query.name)), "{error}");
 }
 
 #[test]
