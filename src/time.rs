@@ -72,6 +72,11 @@ impl Definition {
         played.0 - self.join_window_epochs..=played.0
     }
 
+    /// The least watermark that closes an epoch: `end(e + H)`, in milliseconds.
+    pub fn closes_at_ms(&self, epoch: Epoch) -> i64 {
+        self.end_ms(epoch.plus(self.join_window_epochs))
+    }
+
     /// The last epoch `e` that a watermark has closed: `watermark >= end(e + H)`.
     ///
     /// `end(e + H) = (e + H + 1) L`, so that is `floor(watermark / L) - H - 1`.
@@ -208,7 +213,7 @@ mod tests {
     fn an_epoch_closes_when_the_watermark_reaches_the_end_of_its_join_window() {
         let definition = Definition::default();
         for epoch in [-7, 0, 12] {
-            let closes_ms = definition.end_ms(Epoch(epoch + definition.join_window_epochs));
+            let closes_ms = definition.closes_at_ms(Epoch(epoch));
             assert_eq!(definition.closed_through(closes_ms), Epoch(epoch));
             assert_eq!(definition.closed_through(closes_ms - 1), Epoch(epoch - 1));
         }

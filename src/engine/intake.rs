@@ -134,6 +134,13 @@ impl Intake {
         self.wanted.iter().copied().collect()
     }
 
+    /// Whether everything that is there was read and dealt with.
+    pub fn is_caught_up(&self) -> bool {
+        self.partitions
+            .iter()
+            .all(|partition| partition.is_drained() && partition.end != End::NotSeen)
+    }
+
     /// The watermarks of all partitions.
     pub fn watermarks(&self) -> Watermarks {
         let each = self.partitions.iter().map(Partition::watermarks);

@@ -92,7 +92,7 @@ pub struct Settings {
     pub follow: bool,
     /// How long nothing must come, after the end of a partition was seen, for it to be idle.
     pub idle_timeout: Duration,
-    /// How often to look for more at the end of a partition, and for new partitions.
+    /// How often to look for more at the end of a partition.
     pub poll_interval: Duration,
 }
 
@@ -111,7 +111,7 @@ impl Settings {
             alignment_ms: definition.epoch_length_ms,
             follow: false,
             idle_timeout: Duration::from_secs(10),
-            poll_interval: Duration::from_millis(50),
+            poll_interval: Duration::from_millis(20),
         }
     }
 }
