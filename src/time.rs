@@ -89,7 +89,8 @@ impl Definition {
     /// latest event that the fastest can accept.
     pub fn open_epochs_max(&self, alignment_ms: i64) -> usize {
         let ahead_ms = alignment_ms.saturating_add(self.max_delay_ms);
-        let ahead = ahead_ms.div_euclid(self.epoch_length_ms) + 1;
+        let ahead = ahead_ms.div_euclid(self.epoch_length_ms)
+            + i64::from(ahead_ms.rem_euclid(self.epoch_length_ms) > 0);
         usize::try_from(self.join_window_epochs + 1 + ahead).unwrap_or(usize::MAX)
     }
 

@@ -250,10 +250,11 @@ pub fn run(cluster: &Cluster, job: Job) -> Result<Summary, EngineError> {
         match result {
             Ok(Ok(part)) => summary = summary.and(part),
             // The error of the worker that failed says more than that of those who heard of it.
-            Ok(Err(error)) => match (&failure, &error) {
-                (None | Some(EngineError::Worker(_)), _) => failure = Some(error),
-                (Some(_), _) => {}
-            },
+            Ok(Err(error)) => {
+                if matches!(failure, None | Some(EngineError::Worker(_))) {
+                    failure = Some(error);
+                }
+            }
             Err(panic) => failure = failure.or(Some(EngineError::Worker(panic))),
         }
     }
