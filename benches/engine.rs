@@ -2,93 +2,117 @@
 //!
 //! Isolated: judging, routing, exchange, arrangement, queries, publishing every second. Not in it:
 //! reading, decoding and a database. The events are those of `trendmark generate`, decoded, in
-//! eight partitions of each kind; rounds hold 100,000 events of all workers together.
+//! eight partitions of each kind; rounds hold 100,000 events of all workers together. Every way
+//! must give the same sums before its time counts.
 //!
-//! `cargo bench --bench engine -- [--impressions N] [--repeat N] [--processes]`
-//! With `--test`, as `cargo test --benches` runs it, it takes a small log, once.
+//! `cargo bench --bench engine -- [--impressions N] [--repeat N]`
+//! With `--test`, as CI runs it, it takes a small log, once.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
-use trendmark::dataflows;
-use trendmark::engine::{self, Cluster, Counters, DeadLetters, Job, Settings};
-use trendmark::event::Event;
-use trendmark::generate::{Generator, Model};
-use trendmark::sources::PartitionName;
+mod common;
+
+use common::{generated, median, parameter, run, settings, totals};
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use trendmark::engine::{Cluster, Counters};
+use trendmark::generate::Model;
 use trendmark::sources::memory::MemorySource;
 use trendmark::stores::memory::MemoryStore;
-use trendmark::time::Definition;
 
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn source(impressions: u64) -> (MemorySource, u64) {
-    let model = Model { impressions, ..Model::default() };
-    let mut partitions: BTreeMap<PartitionName, Vec<Event>> = BTreeMap::new();
-    let mut events = 0;
-    for arrival in Generator::new(&model).unwrap() {
-        let name = format!("{:02}", arrival.partition);
-        let partition = partitions.entry(PartitionName { kind: arrival.kind, name }).or_default();
-        if let Some(event) = arrival.event(partition.len() as u64) {
-            partition.push(event);
-            events += 1;
-        }
-    }
-    (MemorySource::new(partitions.into_iter().collect()), events)
-}
+/// Events of all workers in a round.
+const ROUND_EVENTS: usize = 100_000;
 
-fn run(source: &MemorySource, cluster: &Cluster) -> f64 {
-    let queries = vec![&dataflows::distinct::QUERY, dataflows::ALL[0]];
-    let mut settings = Settings::new(Definition::default(), queries);
-    settings.round_events = 100_000 / (cluster.workers * cluster.processes());
-    let source = source.clone();
+/// How long a run took once all processes had met, and what it came to.
+fn measure(source: &MemorySource, cluster: &Cluster) -> (Duration, [u64; 3]) {
+    let mut settings = settings();
+    settings.round_events = ROUND_EVENTS / (cluster.workers * cluster.processes());
+    let counters = Arc::new(Counters::default());
     let store = MemoryStore::default();
-    let job = Job {
-        settings,
-        source: Box::new(move || Box::new(source.clone())),
-        store: Mutex::new(Some(Box::new(store.clone()))),
-        dead_letters: Arc::new(DeadLetters::default()),
-        counters: Arc::new(Counters::default()),
-        stop: Arc::new(AtomicBool::new(false)),
+    let launch = {
+        let counters = Arc::clone(&counters);
+        std::thread::spawn(move || {
+            while !counters.is_launched() {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            Instant::now()
+        })
     };
-    let start = Instant::now();
-    let summary = engine::run(cluster, job).unwrap();
-    let elapsed = start.elapsed().as_secs_f64();
-    let tables = store.tables();
-    eprintln!("{summary:?} rows {} rss {}", tables.rows[&1].len(), rss());
-    elapsed
+    run(cluster, settings, source, counters, &store);
+    (launch.join().unwrap().elapsed(), totals(&store))
 }
 
-fn rss() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("");
-    let now = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or("");
-    format!("{peak} {now}")
+/// The same in processes of one worker each, started from this program.
+fn measure_processes(impressions: u64, processes: usize) -> (Duration, [u64; 3]) {
+    let listeners: Vec<_> =
+        (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let addresses = listeners.iter().map(|listener| listener.local_addr().unwrap().to_string());
+    let addresses = addresses.collect::<Vec<_>>().join(",");
+    drop(listeners);
+    let children = (0..processes).map(|process| {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--impressions", &impressions.to_string(), "--addresses", &addresses])
+            .args(["--process", &process.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap()
+    });
+    let outputs: Vec<_> = children
+        .collect::<Vec<_>>()
+        .into_iter()
+        .map(|child| child.wait_with_output().unwrap())
+        .collect();
+    assert!(outputs.iter().all(|output| output.status.success()), "a process has failed");
+    let numbers = String::from_utf8(outputs[0].stdout.clone()).unwrap();
+    let numbers: Vec<u64> = numbers.split_whitespace().map(|text| text.parse().unwrap()).collect();
+    (Duration::from_micros(numbers[0]), [numbers[1], numbers[2], numbers[3]])
+}
+
+/// What a process started by [`measure_processes`] does.
+fn be_process(model: &Model, addresses: &str) {
+    let process = parameter("--process", 0, 0);
+    let addresses = addresses.split(',').map(str::to_string).collect();
+    let (source, _) = generated(model);
+    let (elapsed, [plays, impressions, rows]) =
+        measure(&source, &Cluster { workers: 1, process, addresses });
+    println!("{} {plays} {impressions} {rows}", elapsed.as_micros());
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let impressions = arguments
-        .iter()
-        .position(|argument| argument == "--impressions")
-        .map_or(20_000_000, |at| arguments[at + 1].parse().unwrap());
-    let (source, events) = source(impressions);
-    eprintln!("{events} events, {}", rss());
-    for _ in 0..2 {
-        for workers in
-            std::env::var("WORKERS").unwrap_or("1 2".into()).split(' ').map(|w| w.parse().unwrap())
-        {
-            let cpu = cpu();
-            let elapsed = run(&source, &Cluster::threads(workers));
-            println!("{workers} workers: {elapsed:.2} s, {:.2} M/s", events as f64 / elapsed / 1e6);
-            println!("cpu {:.2}", self::cpu() - cpu);
+    let impressions = parameter("--impressions", 20_000_000, 100_000);
+    let model = Model { impressions, ..Model::default() };
+    let addresses: String = parameter("--addresses", String::new(), String::new());
+    if !addresses.is_empty() {
+        return be_process(&model, &addresses);
+    }
+    let (source, events) = generated(&model);
+    let ways = ["1 worker", "2 workers", "2 processes of 1 worker"];
+    let mut times: [Vec<Duration>; 3] = Default::default();
+    let mut expected = None;
+    for _ in 0..parameter("--repeat", 5, 1) {
+        for (way, times) in times.iter_mut().enumerate() {
+            let (elapsed, totals) = match way {
+                2 => measure_processes(impressions, 2),
+                way => measure(&source, &Cluster::threads(way + 1)),
+            };
+            assert_eq!(totals, *expected.get_or_insert(totals), "{} differ", ways[way]);
+            times.push(elapsed);
         }
     }
-}
-
-fn cpu() -> f64 {
-    let s = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let f: Vec<&str> = s.rsplit(')').next().unwrap().split_whitespace().collect();
-    (f[11].parse::<f64>().unwrap() + f[12].parse::<f64>().unwrap()) / 100.0
+    let [plays, shown, rows] = expected.unwrap_or_default();
+    println!("{events} events: {rows} rows, {plays} plays, {shown} impressions in all ways");
+    for (way, times) in ways.iter().zip(&times) {
+        let rate = |elapsed: Duration| events as f64 / elapsed.as_secs_f64() / 1e6;
+        let all: Vec<_> = times.iter().map(|elapsed| format!("{:.2}", rate(*elapsed))).collect();
+        println!("{way}: {:.2} M events/s (all: {})", rate(median(times)), all.join(", "));
+    }
+    let [one, two, processes] = times.map(|times| median(&times).as_secs_f64());
+    println!(
+        "2 workers / 1 worker: {:.2}; 2 processes / 2 workers: {:.2}",
+        one / two,
+        two / processes
+    );
 }

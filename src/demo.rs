@@ -11,7 +11,7 @@ use crate::show::{ShowError, latest_epochs_table};
 use crate::stores::StoreError;
 use crate::stores::sqlite::SqliteReader;
 use std::io::{IsTerminal, Write, stdout};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -153,7 +153,7 @@ impl PacedLog {
 }
 
 /// Prints the latest epochs of the store again and again, in place on a terminal.
-fn show_live(store: &PathBuf, counters: &Counters, ended: &AtomicBool) -> Result<(), DemoError> {
+fn show_live(store: &Path, counters: &Counters, ended: &AtomicBool) -> Result<(), DemoError> {
     let mut lines_above = 0;
     let mut due = Instant::now();
     loop {

@@ -72,6 +72,11 @@ impl Definition {
         played.0 - self.join_window_epochs..=played.0
     }
 
+    /// The least watermark that closes an epoch: `end(e + H)`, in milliseconds.
+    pub fn closes_at_ms(&self, epoch: Epoch) -> i64 {
+        self.end_ms(epoch.plus(self.join_window_epochs))
+    }
+
     /// The last epoch `e` that a watermark has closed: `watermark >= end(e + H)`.
     ///
     /// `end(e + H) = (e + H + 1) L`, so that is `floor(watermark / L) - H - 1`.
@@ -84,7 +89,8 @@ impl Definition {
     /// latest event that the fastest can accept.
     pub fn open_epochs_max(&self, alignment_ms: i64) -> usize {
         let ahead_ms = alignment_ms.saturating_add(self.max_delay_ms);
-        let ahead = ahead_ms.div_euclid(self.epoch_length_ms) + 1;
+        let ahead = ahead_ms.div_euclid(self.epoch_length_ms)
+            + i64::from(ahead_ms.rem_euclid(self.epoch_length_ms) > 0);
         usize::try_from(self.join_window_epochs + 1 + ahead).unwrap_or(usize::MAX)
     }
 
@@ -209,7 +215,7 @@ mod tests {
     fn an_epoch_closes_when_the_watermark_reaches_the_end_of_its_join_window() {
         let definition = Definition::default();
         for epoch in [-7, 0, 12] {
-            let closes_ms = definition.end_ms(Epoch(epoch + definition.join_window_epochs));
+            let closes_ms = definition.closes_at_ms(Epoch(epoch));
             assert_eq!(definition.closed_through(closes_ms), Epoch(epoch));
             assert_eq!(definition.closed_through(closes_ms - 1), Epoch(epoch - 1));
         }

@@ -25,6 +25,8 @@ pub struct Watermark {
     kind: Kind,
     watermark_ms: Option<i64>,
     closed_through: Epoch,
+    /// The watermark that closes the next epoch, in milliseconds.
+    closes_next_ms: i64,
     /// The epoch of the last event and its limits, as most events lie in the same as the last.
     latest: (Epoch, i64, i64),
 }
@@ -41,10 +43,18 @@ pub struct Judgement {
 impl Watermark {
     /// The watermark of a partition, from where it stood when reading was left off.
     pub fn new(definition: Definition, kind: Kind, watermark_ms: Option<i64>) -> Watermark {
-        let closed_through =
-            watermark_ms.map_or(Epoch(i64::MIN), |at| definition.closed_through(at));
-        let latest = (Epoch(i64::MIN), 0, 0);
-        Watermark { definition, kind, watermark_ms, closed_through, latest }
+        let mut watermark = Watermark {
+            definition,
+            kind,
+            watermark_ms: None,
+            closed_through: Epoch(i64::MIN),
+            closes_next_ms: i64::MIN,
+            latest: (Epoch(i64::MIN), 0, 0),
+        };
+        if let Some(watermark_ms) = watermark_ms {
+            watermark.advance(watermark_ms);
+        }
+        watermark
     }
 
     /// The watermark in milliseconds; none before the first honest event.
@@ -93,7 +103,10 @@ impl Watermark {
     fn advance(&mut self, watermark_ms: i64) {
         if self.watermark_ms.is_none_or(|before_ms| watermark_ms > before_ms) {
             self.watermark_ms = Some(watermark_ms);
-            self.closed_through = self.definition.closed_through(watermark_ms);
+            if watermark_ms >= self.closes_next_ms {
+                self.closed_through = self.definition.closed_through(watermark_ms);
+                self.closes_next_ms = self.definition.closes_at_ms(self.closed_through.plus(1));
+            }
         }
     }
 

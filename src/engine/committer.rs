@@ -44,10 +44,14 @@ impl Committer {
     ///
     /// # Errors
     /// When the store could not commit; nothing more will be.
+    ///
+    /// # Panics
+    /// When the store itself has panicked.
     pub fn done(&self) -> Result<Option<Committed>, StoreError> {
         match self.commits.try_recv() {
             Ok(result) => result.map(Some),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => Ok(None),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => panic!("the thread of the store has ended"),
         }
     }
 }

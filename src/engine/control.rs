@@ -5,7 +5,7 @@
 //! and every worker obeys its orders one by one, between two steps of its dataflows. Messages from
 //! one worker to another keep their order; the timestamps here only push them along.
 
-use crate::sources::PartitionName;
+use crate::sources::Discovered;
 use crate::time::Epoch;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -77,7 +77,7 @@ pub enum Order {
         /// The worker that reads it.
         worker: usize,
         /// Which partition.
-        partition: PartitionName,
+        partition: Discovered,
     },
     /// Build the dataflow of an epoch.
     Open(Epoch),

@@ -108,7 +108,7 @@ impl Coordinator {
             let lightest = (0..self.loads.len()).min_by_key(|worker| self.loads[*worker]);
             let worker = lightest.unwrap_or(0);
             self.loads[worker] += partition.size_bytes.max(1);
-            Order::Assign { worker, partition: partition.name }
+            Order::Assign { worker, partition }
         });
         let orders: Vec<_> = orders.collect();
         self.assigned += orders.len() as u64;

@@ -31,8 +31,11 @@ pub struct Epochs {
     open: BTreeMap<Epoch, OpenEpoch>,
     /// Epochs whose input is dropped and whose dataflow is not complete.
     closing: BTreeMap<Epoch, ProbeHandle<u64>>,
-    /// Orders to close that were obeyed: up to which epoch, and in which publication.
+    /// Orders to close that were obeyed, up to which epoch and in which publication, and whose
+    /// epochs are not known to be complete.
     closed: Vec<(Epoch, u64)>,
+    /// All epochs up to this one are complete on this worker.
+    done_through: Option<Epoch>,
     completed: u64,
     live_max: usize,
     /// A dataflow without data, whose frontier is the earliest round that any worker is in.
@@ -72,6 +75,7 @@ impl Epochs {
             open: BTreeMap::new(),
             closing: BTreeMap::new(),
             closed: Vec::new(),
+            done_through: None,
             completed: 0,
             live_max: 0,
             clock: (clock, probe),
@@ -144,12 +148,17 @@ impl Epochs {
     }
 
     /// The last epoch through which all were closed in or before a publication and are complete.
-    pub fn done_through(&self, publication: u64) -> Option<Epoch> {
+    pub fn done_through(&mut self, publication: u64) -> Option<Epoch> {
         let first_alive = self.closing.keys().next();
-        let done = self.closed.iter().filter(|(through, closed_in)| {
-            *closed_in <= publication && first_alive.is_none_or(|alive| alive > through)
+        self.closed.retain(|(through, closed_in)| {
+            let complete = first_alive.is_none_or(|alive| alive > through);
+            let done = *closed_in <= publication && complete;
+            if done {
+                self.done_through = self.done_through.max(Some(*through));
+            }
+            !done
         });
-        done.map(|(through, _)| *through).max()
+        self.done_through
     }
 
     /// How many dataflows of epochs were completed.

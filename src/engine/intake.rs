@@ -31,7 +31,10 @@ pub struct Intake {
     poll_interval: Duration,
     dead_letters: Arc<DeadLetters>,
     counters: Arc<Counters>,
+    /// Those that are not exhausted, or whose end is not reported yet.
     partitions: Vec<Partition>,
+    /// The largest watermark of those that are exhausted, in milliseconds.
+    exhausted_max_ms: Option<i64>,
     /// The watermark up to which partitions may run: the slowest, plus the alignment bound.
     watermark_limit_ms: i64,
     /// Epochs up to this one take no more events.
@@ -85,6 +88,7 @@ impl Intake {
             dead_letters,
             counters,
             partitions: Vec::new(),
+            exhausted_max_ms: None,
             watermark_limit_ms: i64::MIN,
             closed_through: Epoch(i64::MIN),
             ledger: Ledger::default(),
@@ -134,10 +138,18 @@ impl Intake {
         self.wanted.iter().copied().collect()
     }
 
+    /// Whether everything that is there was read and dealt with.
+    pub fn is_caught_up(&self) -> bool {
+        self.partitions
+            .iter()
+            .all(|partition| partition.is_drained() && partition.end != End::NotSeen)
+    }
+
     /// The watermarks of all partitions.
     pub fn watermarks(&self) -> Watermarks {
         let each = self.partitions.iter().map(Partition::watermarks);
-        each.fold(Watermarks::NONE, Watermarks::and)
+        let exhausted = Watermarks { max_ms: self.exhausted_max_ms, ..Watermarks::NONE };
+        each.fold(exhausted, Watermarks::and)
     }
 
     /// Reads on, always where the watermark is least, until the round is full, nothing more is
@@ -201,12 +213,18 @@ impl Intake {
     }
 
     /// Where all partitions that moved stand, and what became of their events, since the last
-    /// call.
+    /// call. Partitions that are exhausted are let go.
     pub fn snapshot(&mut self) -> (Vec<PartitionProgress>, Ledger) {
-        let dead_letters = &self.dead_letters;
-        let moved =
-            self.partitions.iter_mut().filter_map(|partition| partition.moved(dead_letters));
-        (moved.collect(), std::mem::take(&mut self.ledger))
+        let mut progress = Vec::new();
+        self.partitions.retain_mut(|partition| {
+            progress.extend(partition.moved(&self.dead_letters));
+            let exhausted = partition.is_exhausted();
+            if exhausted {
+                self.exhausted_max_ms = self.exhausted_max_ms.max(partition.watermark.at_ms());
+            }
+            !exhausted
+        });
+        (progress, std::mem::take(&mut self.ledger))
     }
 }
 

@@ -92,7 +92,7 @@ pub struct Settings {
     pub follow: bool,
     /// How long nothing must come, after the end of a partition was seen, for it to be idle.
     pub idle_timeout: Duration,
-    /// How often to look for more at the end of a partition, and for new partitions.
+    /// How often to look for more at the end of a partition.
     pub poll_interval: Duration,
 }
 
@@ -111,7 +111,7 @@ impl Settings {
             alignment_ms: definition.epoch_length_ms,
             follow: false,
             idle_timeout: Duration::from_secs(10),
-            poll_interval: Duration::from_millis(50),
+            poll_interval: Duration::from_millis(20),
         }
     }
 }
@@ -250,10 +250,11 @@ pub fn run(cluster: &Cluster, job: Job) -> Result<Summary, EngineError> {
         match result {
             Ok(Ok(part)) => summary = summary.and(part),
             // The error of the worker that failed says more than that of those who heard of it.
-            Ok(Err(error)) => match (&failure, &error) {
-                (None | Some(EngineError::Worker(_)), _) => failure = Some(error),
-                (Some(_), _) => {}
-            },
+            Ok(Err(error)) => {
+                if matches!(failure, None | Some(EngineError::Worker(_))) {
+                    failure = Some(error);
+                }
+            }
             Err(panic) => failure = failure.or(Some(EngineError::Worker(panic))),
         }
     }

@@ -7,7 +7,7 @@ use super::epochs::Epochs;
 use super::intake::Intake;
 use super::table::{Table, WorkerProgress};
 use super::{EngineError, Job, Summary, rounds};
-use crate::sources::{PartitionName, Source};
+use crate::sources::{Discovered, PartitionName, Source};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,6 +16,8 @@ use timely::worker::Worker;
 
 /// How long a worker sleeps at most when there is nothing to do. It is woken earlier by messages.
 const PARK_MAX: Duration = Duration::from_millis(20);
+/// How often to look for new partitions while following.
+const DISCOVERY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Runs a worker until the job ends.
 ///
@@ -63,8 +65,6 @@ struct State<'a> {
     ended_publications: VecDeque<(u64, WorkerProgress)>,
     assigned: u64,
     drained: bool,
-    /// Whether the last look at the partitions got nowhere.
-    starved: bool,
     last_report: Option<Report>,
     failure: Option<EngineError>,
     ended: bool,
@@ -95,7 +95,6 @@ impl<'a> State<'a> {
             ended_publications: VecDeque::new(),
             assigned: 0,
             drained: false,
-            starved: false,
             last_report: None,
             failure: None,
             ended: false,
@@ -111,7 +110,7 @@ impl<'a> State<'a> {
     fn obey(&mut self, worker: &mut Worker) {
         while let Some(order) = self.control.next_order() {
             match order {
-                Order::Assign { worker, partition } => self.assign(worker, partition),
+                Order::Assign { worker, partition } => self.assign(worker, &partition),
                 Order::Open(epoch) => {
                     self.epochs.open(worker, epoch, self.round);
                     self.summary.epochs += 1;
@@ -134,11 +133,13 @@ impl<'a> State<'a> {
         }
     }
 
-    fn assign(&mut self, worker: usize, partition: PartitionName) {
+    fn assign(&mut self, worker: usize, partition: &Discovered) {
         self.assigned += 1;
-        if worker == self.index
-            && let Err(error) = self.intake.open(self.source.as_ref(), partition)
-        {
+        if worker != self.index {
+            return;
+        }
+        self.job.counters.add_bytes_total(partition.size_bytes);
+        if let Err(error) = self.intake.open(self.source.as_ref(), partition.name.clone()) {
             self.failure.get_or_insert(error.into());
         }
     }
@@ -170,7 +171,6 @@ impl<'a> State<'a> {
                     self.round_is_empty = false;
                     self.round_began = now;
                 }
-                self.starved = progress.records == 0;
                 if progress.full {
                     self.end_round();
                 }
@@ -183,11 +183,10 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Ends a round that has waited long enough, or that nothing will be added to.
+    /// Ends a round that has waited long enough, or that nothing can be added to now.
     fn end_round_if_due(&mut self) {
-        let settings = &self.job.settings;
-        let waited = self.round_began.elapsed() >= settings.tick;
-        if waited || self.starved && self.intake.watermarks().exhausted {
+        let waited = self.round_began.elapsed() >= self.job.settings.tick;
+        if !self.round_is_empty && (waited || self.intake.is_caught_up()) {
             self.end_round();
         }
     }
@@ -322,14 +321,12 @@ impl Head {
         let settings = &job.settings;
         let due = match self.looked_at {
             None => true,
-            Some(at) => settings.follow && at.elapsed() >= settings.poll_interval,
+            Some(at) => settings.follow && at.elapsed() >= DISCOVERY_INTERVAL,
         };
         if due && state.failure.is_none() {
             self.looked_at = Some(Instant::now());
             let mut discovered = state.source.discover()?;
             discovered.retain(|partition| self.known.insert(partition.name.clone()));
-            let bytes = discovered.iter().map(|partition| partition.size_bytes).sum();
-            job.counters.add_bytes_total(bytes);
             orders.extend(self.coordinator.assign(discovered));
         }
         Ok(())

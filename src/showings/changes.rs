@@ -191,7 +191,7 @@ fn for_each_round<'scope, D: Clone + 'static>(
                         for (position, (round, run)) in batch.runs().iter().enumerate() {
                             let capability = capability.delayed(round);
                             let mut session = output.session(&capability);
-                            let known = past.iter().flat_map(|batch| runs(batch));
+                            let known = past.iter().flat_map(runs);
                             let earlier = batch.runs()[..position].iter().map(|(_, run)| run);
                             let mut known = Lookup::new(known.chain(earlier));
                             logic(*round, run, &mut known, &mut |data| session.give(data));

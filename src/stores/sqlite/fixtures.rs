@@ -94,7 +94,7 @@ pub fn ledger(epoch: i64, kind: Kind, accepted: u64, late: u64, future: u64) -> 
     let verdicts =
         [(Verdict::Accepted, accepted), (Verdict::Late, late), (Verdict::Future, future)];
     for (verdict, events) in verdicts {
-        (0..events).for_each(|_| ledger.record(Epoch(epoch), kind, verdict));
+        ledger.record(Epoch(epoch), kind, verdict, events);
     }
     ledger
 }

@@ -1,0 +1,100 @@
+//! What the benchmarks share: the log in memory, a run of the engine, medians, memory.
+
+#![allow(dead_code, reason = "every benchmark uses another part")]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use trendmark::dataflows;
+use trendmark::engine::{self, Cluster, Counters, DeadLetters, Job, Settings, Summary};
+use trendmark::event::Event;
+use trendmark::generate::{Generator, Model};
+use trendmark::sources::memory::MemorySource;
+use trendmark::sources::{PartitionName, Source};
+use trendmark::stores::memory::MemoryStore;
+use trendmark::time::Definition;
+
+/// The value of a flag, or a default: a large one, and a small one when cargo test runs it.
+pub fn parameter<T: std::str::FromStr>(flag: &str, large: T, small: T) -> T {
+    let arguments: Vec<String> = std::env::args().collect();
+    let given = arguments.iter().position(|argument| argument == flag);
+    match given.and_then(|at| arguments.get(at + 1)) {
+        Some(value) => value.parse().unwrap_or_else(|_| panic!("{flag} cannot be {value}")),
+        None if is_test() => small,
+        None => large,
+    }
+}
+
+/// Whether this is only to show that the benchmark works.
+pub fn is_test() -> bool {
+    has("--test")
+}
+
+/// Whether a flag is given.
+pub fn has(flag: &str) -> bool {
+    std::env::args().any(|argument| argument == flag)
+}
+
+/// A generated log, decoded and in memory, and how many events it has.
+pub fn generated(model: &Model) -> (MemorySource, u64) {
+    let mut partitions: BTreeMap<PartitionName, Vec<Event>> = BTreeMap::new();
+    for arrival in Generator::new(model).unwrap() {
+        let name = format!("{:02}", arrival.partition);
+        let partition = partitions.entry(PartitionName { kind: arrival.kind, name }).or_default();
+        partition.extend(arrival.event(partition.len() as u64));
+    }
+    let events = partitions.values().map(|events| events.len() as u64).sum();
+    (MemorySource::new(partitions.into_iter().collect()), events)
+}
+
+/// The settings of the query `trends`.
+pub fn settings() -> Settings {
+    let queries = vec![&dataflows::distinct::QUERY, dataflows::ALL[0]];
+    Settings::new(Definition::default(), queries)
+}
+
+/// Runs the engine, and gives its summary with what it committed.
+pub fn run<S: Source + Clone + Sync + 'static>(
+    cluster: &Cluster,
+    settings: Settings,
+    source: &S,
+    counters: Arc<Counters>,
+    store: &MemoryStore,
+) -> Summary {
+    let source = source.clone();
+    let job = Job {
+        settings,
+        source: Box::new(move || Box::new(source.clone())),
+        store: Mutex::new((cluster.process == 0).then(|| Box::new(store.clone()) as _)),
+        dead_letters: Arc::new(DeadLetters::default()),
+        counters,
+        stop: Arc::new(AtomicBool::new(false)),
+    };
+    engine::run(cluster, job).unwrap()
+}
+
+/// The sums of plays and impressions, and the number of rows, of the query `trends`.
+pub fn totals(store: &MemoryStore) -> [u64; 3] {
+    let tables = store.tables();
+    let rows = tables.rows.get(&1);
+    let rows = rows.into_iter().flat_map(|rows| rows.values());
+    rows.fold([0; 3], |[plays, impressions, rows], row| {
+        [plays + row.values[0], impressions + row.values[1], rows + 1]
+    })
+}
+
+/// The median.
+pub fn median(values: &[Duration]) -> Duration {
+    let mut values = values.to_vec();
+    values.sort_unstable();
+    values[values.len() / 2]
+}
+
+/// The resident memory of this process in MiB.
+pub fn resident_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = resident.and_then(|text| text.trim().split(' ').next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) / 1024
+}

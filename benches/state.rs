@@ -1,0 +1,85 @@
+//! Does memory stay flat while event time passes?
+//!
+//! A generated log of 72 hours at a constant rate is read from files; whenever a publication is
+//! committed, the least watermark and the resident memory are taken down. After the first hours,
+//! as many epochs close as open, so memory must neither grow with the hours nor the number of live
+//! dataflows exceed its bound.
+//!
+//! `cargo bench --bench state -- [--impressions N]`
+
+mod common;
+
+use common::{parameter, resident_mib, run, settings};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use trendmark::decode::FieldNames;
+use trendmark::engine::{Cluster, Counters};
+use trendmark::event::Kind;
+use trendmark::generate::{Format, GenerateArguments, Model, generate};
+use trendmark::sources::files::FileSource;
+use trendmark::stores::memory::MemoryStore;
+
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const HOUR_MS: i64 = 3_600_000;
+const HOURS: i64 = 72;
+
+fn main() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = Model {
+        impressions: parameter("--impressions", 30_000_000, 200_000),
+        duration_ms: HOURS * HOUR_MS,
+        ..Model::default()
+    };
+    let out = folder.path().to_path_buf();
+    let arguments =
+        GenerateArguments { out, format: Format::Parquet, force: false, model: model.clone() };
+    generate(&arguments).unwrap();
+    let pattern = |name| folder.path().join(name).to_string_lossy().into_owned();
+    let paths = vec![
+        (Kind::Impression, pattern("impressions-*.parquet")),
+        (Kind::Play, pattern("plays-*.parquet")),
+    ];
+    let source = FileSource::new(paths, FieldNames::default(), false);
+    let store = MemoryStore::default();
+    let mut settings = settings();
+    settings.publish_interval = Duration::from_millis(50);
+    let bound = settings.definition.open_epochs_max(settings.alignment_ms);
+    let ended = AtomicBool::new(false);
+    let (summary, memory_mib) = std::thread::scope(|scope| {
+        let sampler = scope.spawn(|| sample(&store, model.start_ms, &ended));
+        let counters = Arc::new(Counters::default());
+        let summary = run(&Cluster::threads(2), settings, &source, counters, &store);
+        ended.store(true, Ordering::Relaxed);
+        (summary, sampler.join().unwrap())
+    });
+    println!("live dataflows of epochs: {} at most, bound {bound}", summary.live_epochs_max);
+    assert!(summary.live_epochs_max <= bound);
+    for (hour, mib) in &memory_mib {
+        println!("hour {hour:2}: {mib} MiB");
+    }
+    let within = |from, to| memory_mib.range(from..to).map(|(_, mib)| *mib).max();
+    println!(
+        "most memory in hours 6 to 24: {:?} MiB; 24 to 48: {:?} MiB; 48 to 72: {:?} MiB",
+        within(6, 24).unwrap_or(0),
+        within(24, 48).unwrap_or(0),
+        within(48, 72).unwrap_or(0)
+    );
+}
+
+/// The most resident memory in each hour of event time, as the least watermark tells it.
+fn sample(store: &MemoryStore, start_ms: i64, ended: &AtomicBool) -> BTreeMap<i64, u64> {
+    let mut memory_mib = BTreeMap::new();
+    while !ended.load(Ordering::Relaxed) {
+        if let Some(watermark_ms) = store.watermark_min_ms() {
+            let hour = (watermark_ms - start_ms).div_euclid(HOUR_MS);
+            let most = memory_mib.entry(hour).or_default();
+            *most = resident_mib().max(*most);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    memory_mib
+}
