@@ -142,7 +142,7 @@ pub struct RunArguments {
     #[arg(long, value_name = "DURATION", help_heading = "Pace and limits")]
     pub idle_timeout: Option<Span>,
 
-    /// How often to look for more at the end of a partition [default: 20ms]
+    /// How often to look for more at the end of a partition [default: 10ms]
     #[arg(long, value_name = "DURATION", help_heading = "Pace and limits")]
     pub poll_interval: Option<Span>,
 

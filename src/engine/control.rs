@@ -32,6 +32,8 @@ pub struct Report {
     pub wanted: Vec<Epoch>,
     /// How many epoch dataflows it has completed.
     pub completed: u64,
+    /// Whether it has dealt with all that is there, and for a moment nothing new has come.
+    pub quiet: bool,
     /// Whether its rows fill half of their bound.
     pub pressed: bool,
     /// Whether it has obeyed [`Order::Drain`].

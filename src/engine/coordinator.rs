@@ -48,6 +48,8 @@ pub struct Coordinator {
     aligned_ms: Option<Option<i64>>,
     round: u64,
     begun_at: Instant,
+    /// Since when the current publication holds something new.
+    changed_at: Option<Instant>,
     committed: Committed,
     /// What the last publication took in, to tell whether another would hold anything new.
     published: Option<Activity>,
@@ -77,6 +79,7 @@ impl Coordinator {
             aligned_ms: None,
             round: rounds::first(1),
             begun_at: now,
+            changed_at: None,
             committed: Committed::default(),
             published: None,
             draining: false,
@@ -220,6 +223,7 @@ impl Coordinator {
             round = rounds::first(rounds::publication(round) + 1);
             self.published = Some(Activity { round, ..activity });
             self.begun_at = now;
+            self.changed_at = None;
         }
         if round > self.round {
             self.round = round;
@@ -228,7 +232,10 @@ impl Coordinator {
     }
 
     /// Whether the current publication is to end now, and what it then takes in.
-    fn to_publish(&self, round: u64, now: Instant) -> Option<Activity> {
+    ///
+    /// After a pause longer than the interval it ends as soon as all that has come was read, so
+    /// that a burst of events is published whole and at once.
+    fn to_publish(&mut self, round: u64, now: Instant) -> Option<Activity> {
         let publication = rounds::publication(round);
         let busy = self.committed.publication + 1 < publication;
         if busy || self.reports.iter().any(Option::is_none) {
@@ -239,13 +246,18 @@ impl Coordinator {
             completed: self.completed_min(),
             closed_through: self.closed_through,
         };
-        let changed = self.published != Some(activity);
-        let due = now.duration_since(self.begun_at) >= self.rules.publish_interval;
+        if self.published == Some(activity) {
+            self.changed_at = None;
+            return None;
+        }
+        let changed_at = *self.changed_at.get_or_insert(now);
+        let is_over = |since| now.duration_since(since) >= self.rules.publish_interval;
+        let quiet = self.reported().all(|report| report.quiet);
+        let due = is_over(self.begun_at) && (quiet || is_over(changed_at));
         let pressed = self.reported().any(|report| report.pressed);
         let last = self.closed_through == Some(Epoch(i64::MAX)) || self.is_drained();
         let all_completed = self.completed_min() == self.opened;
-        (changed && (due || pressed || last && (all_completed || self.draining)))
-            .then_some(activity)
+        (due || pressed || last && (all_completed || self.draining)).then_some(activity)
     }
 
     fn is_drained(&self) -> bool {

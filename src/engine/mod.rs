@@ -111,7 +111,7 @@ impl Settings {
             alignment_ms: definition.epoch_length_ms,
             follow: false,
             idle_timeout: Duration::from_secs(10),
-            poll_interval: Duration::from_millis(20),
+            poll_interval: Duration::from_millis(10),
         }
     }
 }

@@ -14,8 +14,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use timely::worker::Worker;
 
-/// How long a worker sleeps at most when there is nothing to do. It is woken earlier by messages.
-const PARK_MAX: Duration = Duration::from_millis(20);
 /// How often to look for new partitions while following.
 const DISCOVERY_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -59,6 +57,8 @@ struct State<'a> {
     round: u64,
     round_began: Instant,
     round_is_empty: bool,
+    /// When something was last read.
+    read_at: Instant,
     /// Rounds that were ended and are not complete, oldest first.
     in_flight: VecDeque<u64>,
     /// What to hand on of publications that were ended and are not complete, oldest first.
@@ -91,6 +91,7 @@ impl<'a> State<'a> {
             round,
             round_began: Instant::now(),
             round_is_empty: true,
+            read_at: Instant::now(),
             in_flight: VecDeque::new(),
             ended_publications: VecDeque::new(),
             assigned: 0,
@@ -167,9 +168,10 @@ impl<'a> State<'a> {
         let now = Instant::now();
         match self.intake.poll(&mut self.epochs, now) {
             Ok(progress) => {
-                if progress.records > 0 && self.round_is_empty {
+                if progress.records > 0 {
+                    self.read_at = now;
+                    self.round_began = if self.round_is_empty { now } else { self.round_began };
                     self.round_is_empty = false;
-                    self.round_began = now;
                 }
                 if progress.full {
                     self.end_round();
@@ -237,6 +239,12 @@ impl<'a> State<'a> {
         }
     }
 
+    /// Whether all that is there is dealt with, and one more look at it has brought nothing.
+    fn is_quiet(&self) -> bool {
+        let settled = self.read_at.elapsed() > self.job.settings.poll_interval;
+        self.round_is_empty && settled && self.intake.is_caught_up()
+    }
+
     /// Tells worker 0 how things stand, if that has changed.
     fn report(&mut self, job: &Job) {
         let report = Report {
@@ -246,6 +254,7 @@ impl<'a> State<'a> {
             watermarks: self.intake.watermarks(),
             wanted: self.intake.wanted(),
             completed: self.epochs.completed(),
+            quiet: self.is_quiet(),
             pressed: self.epochs.rows_waiting() * 2 >= job.settings.rows_waiting_max,
             drained: self.drained,
             stop: job.stop.load(Ordering::Relaxed),
@@ -257,13 +266,13 @@ impl<'a> State<'a> {
         }
     }
 
-    /// How long to sleep if no message comes.
+    /// How long to sleep if no message comes, which is when nothing can be done.
     fn pause(&self) -> Duration {
+        let settings = &self.job.settings;
         if self.round_is_empty {
-            return PARK_MAX;
+            return settings.poll_interval;
         }
-        let left = self.job.settings.tick.saturating_sub(self.round_began.elapsed());
-        left.min(PARK_MAX)
+        settings.tick.saturating_sub(self.round_began.elapsed()).min(settings.poll_interval)
     }
 }
 
