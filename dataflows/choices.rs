@@ -26,18 +26,17 @@ pub static QUERY: Query = Query {
     build,
     oracle,
     batch_sql: "
-        WITH shown AS (SELECT DISTINCT video_id, epoch, request_id FROM impressions),
-             played AS (SELECT DISTINCT video_id, epoch, request_id FROM plays),
-             known AS (
-                 SELECT *, EXISTS (
-                     SELECT 1 FROM played
-                     WHERE played.request_id = shown.request_id
-                       AND played.video_id = shown.video_id
-                       AND played.epoch BETWEEN shown.epoch AND shown.epoch + $H) AS played
-                 FROM shown)
+        WITH played AS (SELECT DISTINCT video_id, epoch, request_id FROM plays),
+             known AS MATERIALIZED (
+                 SELECT shown.video_id, shown.epoch, shown.request_id,
+                        bool_or(played.epoch IS NOT NULL) AS played
+                 FROM impressions AS shown LEFT JOIN played
+                   ON played.request_id = shown.request_id AND played.video_id = shown.video_id
+                  AND played.epoch BETWEEN shown.epoch AND shown.epoch + $H
+                 GROUP BY ALL)
         SELECT winner.video_id AS winner_id, loser.video_id AS loser_id, winner.epoch AS epoch,
                count(*) AS requests
-        FROM known winner JOIN known loser USING (request_id, epoch)
+        FROM known AS winner JOIN known AS loser USING (request_id, epoch)
         WHERE winner.played AND NOT loser.played
         GROUP BY ALL",
 };

@@ -28,13 +28,13 @@ pub static QUERY: Query = Query {
     build,
     oracle,
     batch_sql: "
-        WITH shown AS (SELECT DISTINCT video_id, epoch, request_id FROM impressions),
-             played AS (SELECT DISTINCT video_id, epoch, request_id FROM plays)
-        SELECT video_id, request_id, epoch, true AS shown, EXISTS (
-                   SELECT 1 FROM played
-                   WHERE played.request_id = shown.request_id AND played.video_id = shown.video_id
-                     AND played.epoch BETWEEN shown.epoch AND shown.epoch + $H) AS played
-        FROM shown",
+        WITH played AS (SELECT DISTINCT video_id, epoch, request_id FROM plays)
+        SELECT shown.video_id, shown.request_id, shown.epoch, true AS shown,
+               bool_or(played.epoch IS NOT NULL) AS played
+        FROM impressions AS shown LEFT JOIN played
+          ON played.request_id = shown.request_id AND played.video_id = shown.video_id
+         AND played.epoch BETWEEN shown.epoch AND shown.epoch + $H
+        GROUP BY ALL",
 };
 
 fn build<'scope>(showings: &Showings<'scope>) -> Rows<'scope> {

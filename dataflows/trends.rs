@@ -25,15 +25,16 @@ pub static QUERY: Query = Query {
     build,
     oracle,
     batch_sql: "
-        WITH shown AS (SELECT DISTINCT video_id, epoch, request_id FROM impressions),
-             played AS (SELECT DISTINCT video_id, epoch, request_id FROM plays)
-        SELECT video_id, epoch,
-               count(*) FILTER (EXISTS (
-                   SELECT 1 FROM played
-                   WHERE played.request_id = shown.request_id AND played.video_id = shown.video_id
-                     AND played.epoch BETWEEN shown.epoch AND shown.epoch + $H)) AS plays,
-               count(*) AS impressions
-        FROM shown GROUP BY video_id, epoch",
+        WITH played AS (SELECT DISTINCT video_id, epoch, request_id FROM plays),
+             known AS (
+                 SELECT shown.video_id, shown.epoch, shown.request_id,
+                        bool_or(played.epoch IS NOT NULL) AS played
+                 FROM impressions AS shown LEFT JOIN played
+                   ON played.request_id = shown.request_id AND played.video_id = shown.video_id
+                  AND played.epoch BETWEEN shown.epoch AND shown.epoch + $H
+                 GROUP BY ALL)
+        SELECT video_id, epoch, count(*) FILTER (played) AS plays, count(*) AS impressions
+        FROM known GROUP BY ALL",
 };
 
 fn build<'scope>(showings: &Showings<'scope>) -> Rows<'scope> {

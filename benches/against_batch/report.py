@@ -1,0 +1,240 @@
+"""What was measured, as Markdown."""
+
+import os
+import platform
+import shlex
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import median
+
+import duckdb
+
+from follow import Followed, follow_flags
+from formats import Measured
+from process import Command, Usage
+from sides import HERE, Sides
+from store import Query
+
+TIME_TARGETS = {"jsonl": 1.2, "parquet": 1.5}
+PARQUET_PEAK_TARGET_BYTES = 1.3e9
+NEXT_EVENTS_TARGET = 1 / 50
+NAMES = {"jsonl": "JSON Lines", "parquet": "Parquet"}
+
+INTRODUCTION = """# trendmark against one batch run of DuckDB
+
+Both sides read the same files and commit the same rows of `trends`: trendmark to an SQLite store,
+publishing every second, with two workers; DuckDB to a table of a database file, with two threads.
+A time is that of a whole process, from its start to its end; memory is its peak resident size. The
+sides take turns, in one go; a number is a median, with all values beside it.
+
+DuckDB judges no event. So that both answer the same question, the log has no event that is late,
+of the future or malformed; it has duplicates and plays without impression. Before anything was
+timed, the rows of both were found equal, and those of every run after that. DuckDB holds request
+ids as UUIDs or as text, whichever was faster when both were tried."""
+
+
+NEXT_EVENTS = """A batch of events is appended to the files after a pause of one to two seconds; the
+time is from before that until the store's rows account for it, as a reader of the store sees it,
+against a rerun of DuckDB over all. The processor time is that of the whole job meanwhile."""
+
+
+def machine() -> dict[str, str]:
+    """The machine, from what Linux says."""
+    cpu_lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2].strip() for line in cpu_lines if line.startswith("model name")]
+    memory = Path("/proc/meminfo").read_text().split()[1]
+    return {
+        "processor": models[0] if models else platform.machine(),
+        "cores": str(os.cpu_count()),
+        "memory": f"{int(memory) / (1 << 20):.0f} GiB",
+        "kernel": f"{platform.system()} {platform.release()}",
+        "load at the start": " ".join(f"{load:.1f}" for load in os.getloadavg()),
+    }
+
+
+def versions(root: Path, is_built_here: bool) -> dict[str, str]:
+    """The versions of everything that is measured."""
+
+    def says(*command: str) -> str:
+        return subprocess.run(
+            command, cwd=root, check=True, stdout=subprocess.PIPE, text=True
+        ).stdout.strip()
+
+    commit = says("git", "describe", "--always", "--dirty", "--exclude=*")
+    return {
+        "trendmark": f"commit {commit}" if is_built_here else "a program that was given",
+        "rustc": says("rustc", "--version"),
+        "DuckDB": duckdb.__version__,
+        "Python": platform.python_version(),
+    }
+
+
+class Report:
+    """Gathers the parts of the text."""
+
+    def __init__(self, sides: Sides, trends: Query, data: Path) -> None:
+        self.sides = sides
+        self.trends = trends
+        self.data = data
+        self.parts: list[str] = [INTRODUCTION]
+        self.summary: list[Sequence[str]] = []
+        self.runs: list[Sequence[str]] = []
+        self.next_events: list[Sequence[str]] = []
+        self.commands: list[str] = []
+        self.platform = ""
+
+    def begin(self, *facts: dict[str, str]) -> None:
+        lines = [f"- {name}: {fact}" for group in facts for name, fact in group.items()]
+        self.platform = "\n".join(lines)
+
+    def add_format(self, measured: Measured) -> None:
+        form = measured.log.name
+        name = NAMES[form]
+        times = median_of_wall(measured.jobs), median_of_wall(measured.batches)
+        ratio = times[0] / times[1]
+        target = TIME_TARGETS[form]
+        self.summary.append(
+            (
+                f"{name} to {measured.rows:,} committed rows",
+                *(f"{time:.2f} s" for time in times),
+                f"{ratio:.2f}",
+                verdict(f"≤ {target}", ratio <= target),
+            )
+        )
+        peaks = median_of_peak(measured.jobs), median_of_peak(measured.batches)
+        is_parquet = form == "parquet"
+        memory_target = verdict("ours ≤ 1.3 GB", peaks[0] <= PARQUET_PEAK_TARGET_BYTES)
+        self.summary.append(
+            (
+                f"peak memory from {name}",
+                *(f"{peak / 1e9:.2f} GB" for peak in peaks),
+                f"{peaks[0] / peaks[1]:.2f}",
+                memory_target if is_parquet else "",
+            )
+        )
+        self._add_runs(name, measured)
+        self._add_commands(measured.made_with, measured.log)
+        self._command(self.sides.job_command(measured.log))
+        self._command(self.sides.batch_command(measured.log, self.trends, measured.id_type))
+
+    def _add_runs(self, name: str, measured: Measured) -> None:
+        for side, runs in (("trendmark", measured.jobs), ("DuckDB", measured.batches)):
+            self.runs.append(
+                (
+                    f"{name}, {side}",
+                    values((run.wall_s for run in runs), "{:.2f}"),
+                    values((run.cpu_s for run in runs), "{:.2f}"),
+                    values((run.peak_bytes / 1e9 for run in runs), "{:.2f}"),
+                )
+            )
+        self.runs.append((f"{name}, DuckDB, SQL alone", values(measured.sql_s, "{:.2f}"), "", ""))
+
+    def add_followed(self, followed: Followed) -> None:
+        rerun_s, rerun_cpu_s = median(followed.reruns_s), median(followed.reruns_cpu_s)
+        self.runs.append(
+            (
+                "rerun with the next events, DuckDB",
+                values(followed.reruns_s, "{:.2f}"),
+                values(followed.reruns_cpu_s, "{:.2f}"),
+                "",
+            )
+        )
+        peaks = values((peak / 1e9 for peak in followed.peaks_bytes), "{:.2f}")
+        self.runs.append(("trendmark while it follows", "", "", peaks))
+        self._add_commands(followed.made_with, self.data / "following")
+        for interval in dict.fromkeys(update.publish_interval for update in followed.updates):
+            self._add_interval(followed, interval, rerun_s, rerun_cpu_s)
+        self._command(
+            self.sides.batch_command(self.data / "following", self.trends, followed.id_type)
+        )
+
+    def _add_interval(
+        self, followed: Followed, interval: str, rerun_s: float, rerun_cpu_s: float
+    ) -> None:
+        updates = [update for update in followed.updates if update.publish_interval == interval]
+        wall_s = median(update.wall_s for update in updates)
+        cpu_s = median(update.cpu_s for update in updates)
+        ratio = wall_s / rerun_s
+        self.summary.append(
+            (
+                f"the next {followed.next_events:,} events after {followed.records:,}, "
+                f"published every {interval}",
+                f"{wall_s * 1e3:.0f} ms",
+                f"{rerun_s:.2f} s",
+                f"1/{1 / ratio:.0f}",
+                verdict("≤ 1/50", ratio <= NEXT_EVENTS_TARGET),
+            )
+        )
+        self.next_events.append(
+            (
+                interval,
+                values((update.wall_s * 1e3 for update in updates), "{:.0f}"),
+                values((update.cpu_s * 1e3 for update in updates), "{:.0f}"),
+                f"1/{rerun_cpu_s / cpu_s:.0f}" if cpu_s else "",
+            )
+        )
+        self._command(self.sides.job_command(self.data / "following", follow_flags(interval)))
+
+    def _add_commands(self, made_with: Sequence[str], log: Path) -> None:
+        self._command([self.sides.trendmark, "generate", "--out", log, *made_with])
+
+    def _command(self, command: Command) -> None:
+        text = shlex.join(str(part) for part in command)
+        replaced = (
+            (str(self.sides.trendmark), "trendmark"),
+            (str(HERE), "benches/against_batch"),
+            (str(self.data), "DATA"),
+        )
+        for path, name in replaced:
+            text = text.replace(path, name)
+        program, _, rest = text.partition(" ")
+        self.commands.append(f"{'python' if 'python' in program else program} {rest}")
+
+    def text(self) -> str:
+        commands = "\n".join(dict.fromkeys(self.commands))
+        return "\n\n".join(
+            [
+                *self.parts,
+                self.platform,
+                table(("", "trendmark", "DuckDB", "ratio", "target"), self.summary),
+                "## Every run",
+                table(("", "wall time, s", "processor time, s", "peak memory, GB"), self.runs),
+                "## The next events",
+                NEXT_EVENTS,
+                table(
+                    (
+                        "published every",
+                        "wall time, ms",
+                        "processor time, ms",
+                        "of the rerun's processor time",
+                    ),
+                    self.next_events,
+                ),
+                "## Commands",
+                f"```sh\n{commands}\n```\n",
+            ]
+        )
+
+
+def median_of_wall(runs: Sequence[Usage]) -> float:
+    return median(run.wall_s for run in runs)
+
+
+def median_of_peak(runs: Sequence[Usage]) -> float:
+    return median(run.peak_bytes for run in runs)
+
+
+def verdict(target: str, is_met: bool) -> str:
+    return f"{target}: {'met' if is_met else 'missed'}"
+
+
+def values(numbers: Iterable[float], form: str) -> str:
+    """The median, and all values."""
+    listed = list(numbers)
+    return f"**{form.format(median(listed))}** ({', '.join(map(form.format, listed))})"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

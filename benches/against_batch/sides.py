@@ -1,0 +1,71 @@
+"""The two sides: a job of trendmark, and a batch run of DuckDB."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from batch import ID_TYPES, TOPICS
+from logs import topic_files
+from process import Command, Process, Usage, run
+from store import Query, Row, rows_of, store_rows
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Where both find what they need, and leave what they make."""
+
+    trendmark: Path
+    work: Path
+
+    def store(self) -> Path:
+        return self.work / "store.db"
+
+    def database(self) -> Path:
+        return self.work / "batch.duckdb"
+
+    def job_command(self, log: Path, flags: Sequence[str] = ()) -> Command:
+        topics = [part for topic in TOPICS for part in (f"--{topic}", topic_files(log, topic))]
+        return [self.trendmark, "run", "--workers", "2", *topics, "--store", self.store(), *flags]
+
+    def batch_command(self, log: Path, query: Query, id_type: str) -> Command:
+        sql = self.work / f"{query.name}.sql"
+        sql.write_text(query.batch_sql)
+        program = HERE / "batch.py"
+        files: Command = ["--log", log, "--sql", sql, "--database", self.database()]
+        return [sys.executable, program, *files, "--id-type", id_type]
+
+    def start_job(self, log: Path, flags: Sequence[str] = ()) -> Process:
+        """Starts a job with a new store."""
+        self._remove("store.db*")
+        return Process(self.job_command(log, flags), self.work / "job.txt")
+
+    def run_job(self, log: Path, flags: Sequence[str] = ()) -> Usage:
+        """A whole job, from reading to the last commit."""
+        with self.start_job(log, flags) as job:
+            return job.wait()
+
+    def run_batch(self, log: Path, query: Query, id_type: str = ID_TYPES[0]) -> tuple[Usage, float]:
+        """A whole batch run, and how long it took once DuckDB was loaded."""
+        self._remove("batch.duckdb*")
+        usage = run(self.batch_command(log, query, id_type), self.work / "batch.txt")
+        return usage, json.loads(usage.output)["sql_s"]
+
+    def job_rows(self, query: Query) -> list[Row]:
+        """The rows of the last job, sorted."""
+        return store_rows(self.store(), query)
+
+    def batch_rows(self, query: Query) -> list[Row]:
+        """The rows of the last batch run, sorted."""
+        with duckdb.connect(str(self.database()), read_only=True) as connection:
+            answer = connection.execute(f"SELECT {query.column_list()} FROM result")
+            return sorted(rows_of(query, answer.fetchall()))
+
+    def _remove(self, pattern: str) -> None:
+        for path in self.work.glob(pattern):
+            path.unlink()

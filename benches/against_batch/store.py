@@ -1,0 +1,123 @@
+"""Queries, and the rows that the two sides have for them, in one form that can be compared."""
+
+import json
+import sqlite3
+import subprocess
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query of `dataflows/`."""
+
+    name: str
+    columns: tuple[str, ...]
+    batch_sql: str
+    request_columns: frozenset[str]
+
+    def column_list(self) -> str:
+        return ", ".join(self.columns)
+
+    def view(self) -> str:
+        """Where a store shows its rows."""
+        return "ledger" if self.name == "distinct" else self.name
+
+
+def queries_of(example: Path) -> list[Query]:
+    """The queries that the example `batch_sql` prints."""
+    printed = subprocess.run([example], check=True, stdout=subprocess.PIPE).stdout
+    return [
+        Query(
+            name=query["name"],
+            columns=tuple(column["name"] for column in query["columns"]),
+            batch_sql=query["batch_sql"],
+            request_columns=frozenset(
+                column["name"] for column in query["columns"] if column["is_request"]
+            ),
+        )
+        for query in json.loads(printed)
+    ]
+
+
+def rows_of(query: Query, rows: Iterable[Row]) -> list[Row]:
+    """The rows with request ids as text in lower case, kinds as text and all else as numbers: a
+    video id beyond the range of SQLite's integers is the text of its digits in a store."""
+    texts = [name in query.request_columns or name == "kind" for name in query.columns]
+    return [
+        tuple(
+            str(cell).lower() if is_text else int(cell)
+            for is_text, cell in zip(texts, row, strict=True)
+        )
+        for row in rows
+    ]
+
+
+def open_store(store: Path) -> sqlite3.Connection:
+    """A store, read-only, as an analyst would open it while the job runs."""
+    return sqlite3.connect(f"{store.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
+
+
+def store_rows(store: Path, query: Query) -> list[Row]:
+    """The rows of a query in a store, sorted."""
+    with closing(open_store(store)) as connection:
+        condition = "WHERE distinct_events > 0" if query.name == "distinct" else ""
+        sql = f"SELECT {query.column_list()} FROM {query.view()} {condition}"
+        return sorted(rows_of(query, connection.execute(sql)))
+
+
+def store_ledger(store: Path) -> list[Row]:
+    """(epoch, kind, events, distinct, late, future), sorted."""
+    with closing(open_store(store)) as connection:
+        return sorted(
+            connection.execute(
+                "SELECT epoch, kind, events, distinct_events, late_events, future_events "
+                "FROM ledger"
+            )
+        )
+
+
+def store_malformed(store: Path) -> list[Row]:
+    """(file, malformed records), of those that have any, sorted."""
+    with closing(open_store(store)) as connection:
+        return sorted(
+            connection.execute("SELECT partition, malformed FROM partitions WHERE malformed > 0")
+        )
+
+
+def has_tables(store: Path) -> bool:
+    """Whether a store is there, and complete: its tables are made in one transaction."""
+    if not store.exists():
+        return False
+    with closing(open_store(store)) as connection:
+        sql = "SELECT count(*) FROM sqlite_master WHERE name = 'partitions'"
+        ((tables,),) = connection.execute(sql)
+        return bool(tables)
+
+
+def records_in(connection: sqlite3.Connection) -> int:
+    """How many records of all partitions the rows of a store account for."""
+    ((records,),) = connection.execute("SELECT coalesce(sum(next_offset), 0) FROM partitions")
+    return int(records)
+
+
+class Unequal(Exception):
+    """The two sides differ."""
+
+
+def assert_equal(what: str, ours: list[Row], theirs: list[Row]) -> None:
+    """Refuses rows that differ, or that prove nothing as there are none."""
+    if not theirs:
+        raise Unequal(f"{what}: no rows to compare")
+    if ours == theirs:
+        return
+    only_ours, only_theirs = set(ours) - set(theirs), set(theirs) - set(ours)
+    raise Unequal(
+        f"{what}: {len(ours)} rows in the store, {len(theirs)} of DuckDB; "
+        f"only in the store: {sorted(only_ours)[:3]}; only of DuckDB: {sorted(only_theirs)[:3]}"
+    )
