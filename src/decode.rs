@@ -1,8 +1,8 @@
 //! Decodes a JSON record into an event: what a record holds, and what can be wrong with one.
 //!
 //! A record is an object with a request id, a video id, an event time and, perhaps, a time of its
-//! own. A hand-written scanner ([`scan`]) reads the common shape and gives up on anything else;
-//! then serde_json ([`strict`]) decides, and says what is wrong. The scanner accepts nothing that
+//! own. A hand-written scanner (`scan`) reads the common shape and gives up on anything else;
+//! then serde_json (`strict`) decides, and says what is wrong. The scanner accepts nothing that
 //! serde_json would not accept as the same event.
 
 mod scan;

@@ -59,7 +59,7 @@ fn every_default_is_told_in_the_help() {
             toml::Value::Array(values) => values[0].as_str().unwrap().to_string(),
             value => value.to_string(),
         };
-        let told = help.split(&format!("--{flag} ")).nth(1).unwrap();
+        let told = help.split(&format!("--{flag} <")).nth(1).unwrap();
         let told = told.split("\n\n").next().unwrap();
         let exceptions = ["workers", "alignment"];
         let default = format!("[default: {value}]");
