@@ -106,7 +106,12 @@ pub struct RunArguments {
     pub epoch_length: Option<Span>,
 
     /// Epochs after that of an impression in which a play of it still counts [default: 4]
-    #[arg(long, value_name = "EPOCHS", help_heading = "What is computed")]
+    #[arg(
+        long,
+        value_name = "EPOCHS",
+        help_heading = "What is computed",
+        allow_negative_numbers = true
+    )]
     pub join_window: Option<i64>,
 
     /// How far a partition's watermark trails its latest event [default: 10m]
@@ -132,6 +137,10 @@ pub struct RunArguments {
     /// File with a line `host:port` for each process [default: localhost:2101, :2102, …]
     #[arg(long, value_name = "FILE", help_heading = "Workers and processes")]
     pub hostfile: Option<PathBuf>,
+
+    /// How long the processes wait for each other at the start [default: 1m]
+    #[arg(long, value_name = "DURATION", help_heading = "Workers and processes")]
+    pub launch_timeout: Option<Span>,
 
     /// How often to publish [default: 1s]
     #[arg(long, value_name = "DURATION", help_heading = "Pace and limits")]
@@ -282,6 +291,8 @@ pub struct Plan {
     pub settings: Settings,
     /// Who shares the work.
     pub cluster: Cluster,
+    /// How long the processes of the job have to find each other.
+    pub launch_timeout: Duration,
     /// Which files hold what.
     pub paths: Vec<(Kind, String)>,
     /// What their fields are called.
@@ -339,6 +350,7 @@ impl RunArguments {
             workers: self.workers.or(Some(if processes == 1 { cores } else { 1 })),
             processes: Some(processes),
             process: self.process.or(Some(0)),
+            launch_timeout: self.launch_timeout.or(Some(LAUNCH_TIMEOUT)),
             publish_interval: self.publish_interval.or(Some(Span::of(defaults.publish_interval))),
             idle_timeout: self.idle_timeout.or(Some(Span::of(defaults.idle_timeout))),
             poll_interval: self.poll_interval.or(Some(Span::of(defaults.poll_interval))),
@@ -367,6 +379,9 @@ impl RunArguments {
         Ok(Plan {
             settings: self.settings()?,
             cluster: self.cluster()?,
+            launch_timeout: within("launch-timeout", self.launch_timeout, 0, WEEK_MS)?
+                .unwrap_or(LAUNCH_TIMEOUT)
+                .duration(),
             paths,
             fields: self.field_names()?,
             store,
@@ -521,6 +536,7 @@ const YEAR_MS: i64 = 366 * 86_400_000;
 /// Every play is kept in each epoch of its join window.
 const JOIN_WINDOW_MAX: i64 = 1_000;
 const WORKERS_MAX: usize = 1_024;
+const LAUNCH_TIMEOUT: Span = Span { ms: 60_000 };
 
 fn within(
     flag: &'static str,
