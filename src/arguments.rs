@@ -107,7 +107,12 @@ pub struct RunArguments {
     pub epoch_length: Option<Span>,
 
     /// Epochs after that of an impression in which a play of it still counts [default: 4]
-    #[arg(long, value_name = "EPOCHS", help_heading = "What is computed")]
+    #[arg(
+        long,
+        value_name = "EPOCHS",
+        help_heading = "What is computed",
+        allow_negative_numbers = true
+    )]
     pub join_window: Option<i64>,
 
     /// How far a partition's watermark trails its latest event [default: 10m]
@@ -133,6 +138,10 @@ pub struct RunArguments {
     /// File with a line `host:port` for each process [default: localhost:2101, :2102, …]
     #[arg(long, value_name = "FILE", help_heading = "Workers and processes")]
     pub hostfile: Option<PathBuf>,
+
+    /// How long the processes wait for each other at the start [default: 1m]
+    #[arg(long, value_name = "DURATION", help_heading = "Workers and processes")]
+    pub launch_timeout: Option<Span>,
 
     /// How often to publish [default: 1s]
     #[arg(long, value_name = "DURATION", help_heading = "Pace and limits")]
@@ -323,6 +332,7 @@ impl RunArguments {
             workers: self.workers.or(Some(if processes == 1 { cores } else { 1 })),
             processes: Some(processes),
             process: self.process.or(Some(0)),
+            launch_timeout: self.launch_timeout.or(Some(plan::LAUNCH_TIMEOUT)),
             publish_interval: self.publish_interval.or(Some(Span::of(defaults.publish_interval))),
             idle_timeout: self.idle_timeout.or(Some(Span::of(defaults.idle_timeout))),
             poll_interval: self.poll_interval.or(Some(Span::of(defaults.poll_interval))),

@@ -12,9 +12,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// How long the processes of a job have to find each other.
-const LAUNCH_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// Why a run has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -96,7 +93,7 @@ pub fn start(
         stop,
     };
     if plan.cluster.processes() > 1 {
-        expect_launch(counters, plan.cluster.processes());
+        expect_launch(counters, plan.cluster.processes(), plan.launch_timeout);
     }
     let summary = engine::run(&plan.cluster, job)?;
     Ok((summary, dead_letters.malformed()))
@@ -109,15 +106,15 @@ fn dead_letters(plan: &Plan) -> Result<DeadLetters, RunError> {
 }
 
 /// Ends this process if the others do not show up: timely would wait for them for ever.
-fn expect_launch(counters: Arc<Counters>, processes: usize) {
+fn expect_launch(counters: Arc<Counters>, processes: usize, timeout: Duration) {
     std::thread::spawn(move || {
         let started = Instant::now();
         while !counters.is_launched() {
-            if started.elapsed() >= LAUNCH_TIMEOUT {
+            if started.elapsed() >= timeout {
                 eprintln!(
                     "error: not all {processes} processes have met within {} s; start each with \
                      its own --process and the same --processes and --hostfile",
-                    LAUNCH_TIMEOUT.as_secs()
+                    timeout.as_secs_f64()
                 );
                 std::process::exit(1);
             }

@@ -3,23 +3,18 @@
 
 mod common;
 
-use common::{Expected, Fates, Log, event, expect};
-use proptest::collection::vec;
+use common::random::{definitions, logs};
+use common::{Expected, Fates, Log, expect, queries};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use trendmark::dataflows;
 use trendmark::engine::{self, Cluster, Counters, DeadLetters, Job, Settings, Summary};
-use trendmark::event::{Event, Kind};
-use trendmark::query::{Query, Row};
-use trendmark::sources::PartitionName;
+use trendmark::query::Row;
 use trendmark::sources::memory::MemorySource;
 use trendmark::stores::memory::{MemoryStore, Tables};
 use trendmark::time::{Definition, Epoch};
-
-const MINUTE_MS: i64 = 60_000;
 
 /// How a log is run; none of it may change what comes out.
 #[derive(Clone, Debug)]
@@ -43,59 +38,6 @@ fn ways() -> impl Strategy<Value = Way> {
             publish_interval_ms: interval,
         },
     )
-}
-
-/// Small numbers, so that everything meets the edges of everything.
-fn definitions() -> impl Strategy<Value = Definition> {
-    (1..40i64, 0..5i64, 0..30i64, 0..30i64).prop_map(|(length, window, delay, future)| Definition {
-        epoch_length_ms: length * MINUTE_MS,
-        join_window_epochs: window,
-        max_delay_ms: delay * MINUTE_MS,
-        max_future_ms: future * MINUTE_MS,
-    })
-}
-
-/// Times that mostly rise, on and beside full minutes, with leaps back and days ahead.
-fn events() -> impl Strategy<Value = Vec<Event>> {
-    let step = prop_oneof![
-        20 => 0..3i64,
-        4 => -20..20i64,
-        1 => -300..300i64,
-        1 => 0..4000i64,
-    ];
-    let edge_ms = prop_oneof![3 => Just(0), 1 => -1..=1i64, 1 => -MINUTE_MS..MINUTE_MS];
-    let record = prop_oneof![2 => Just(None), 1 => (-40..40i64).prop_map(Some)];
-    let one = (step, edge_ms, record, 0..12u64, 0..5u64, any::<bool>());
-    vec(one, 0..120).prop_map(|steps| {
-        let mut minute = 0;
-        let mut events = Vec::new();
-        for (step, edge_ms, record, request, video, again) in steps {
-            let at_ms = (minute + step) * MINUTE_MS + edge_ms;
-            minute = minute.max(minute + step.min(600));
-            for _ in 0..if again { 2 } else { 1 } {
-                let offset = events.len() as u64;
-                let mut event = event(offset, request, video, at_ms);
-                event.record_time_ms = record.map(|minutes| at_ms - minutes * MINUTE_MS);
-                events.push(event);
-            }
-        }
-        events
-    })
-}
-
-fn logs() -> impl Strategy<Value = Log> {
-    let partition = (any::<bool>(), events());
-    vec(partition, 0..5).prop_map(|partitions| {
-        let named = partitions.into_iter().enumerate().map(|(number, (is_play, events))| {
-            let kind = if is_play { Kind::Play } else { Kind::Impression };
-            (PartitionName { kind, name: format!("partition {number}") }, events)
-        });
-        named.collect()
-    })
-}
-
-fn queries() -> Vec<&'static Query> {
-    std::iter::once(&dataflows::distinct::QUERY).chain(dataflows::ALL).collect()
 }
 
 fn run(definition: Definition, log: &Log, way: &Way) -> (Tables, Summary) {

@@ -9,6 +9,7 @@ use crate::query::Query;
 use crate::time::{Definition, format_duration};
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What `trendmark run` is to do.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct Plan {
     pub settings: Settings,
     /// Who shares the work.
     pub cluster: Cluster,
+    /// How long the processes of the job have to find each other.
+    pub launch_timeout: Duration,
     /// Which files hold what.
     pub paths: Vec<(Kind, String)>,
     /// What their fields are called.
@@ -43,6 +46,9 @@ impl RunArguments {
         Ok(Plan {
             settings: self.settings()?,
             cluster: self.cluster()?,
+            launch_timeout: within("launch-timeout", self.launch_timeout, 0, WEEK_MS)?
+                .unwrap_or(LAUNCH_TIMEOUT)
+                .duration(),
             paths,
             fields: self.field_names()?,
             store,
@@ -192,6 +198,8 @@ impl RunArguments {
     }
 }
 
+/// How long the processes of a job have to find each other, unless told otherwise.
+pub(super) const LAUNCH_TIMEOUT: Span = Span { ms: 60_000 };
 const WEEK_MS: i64 = 7 * 86_400_000;
 const YEAR_MS: i64 = 366 * 86_400_000;
 /// Every play is kept in each epoch of its join window.

@@ -1,15 +1,27 @@
-//! The oracle: what a log must come to, computed from its definition, one event after another.
+//! The oracle: what a log must come to, computed from its definition, one event after another; and
+//! what tests of the whole program need: random logs, files, processes and the contents of stores.
 //!
-//! It shares nothing with the engine but the types of its input and output, [`Epoch`] and the
+//! The oracle shares nothing with the engine but the types of its input and output, [`Epoch`] and the
 //! oracles of the queries.
 
 #![allow(dead_code, reason = "every test binary uses another part")]
 
+pub mod contents;
+pub mod files;
+pub mod program;
+pub mod random;
+
 use std::collections::{BTreeMap, BTreeSet};
+use trendmark::dataflows;
 use trendmark::event::{Event, Kind, RequestId, VideoId};
 use trendmark::query::{EpochLog, Query, Row};
 use trendmark::sources::PartitionName;
 use trendmark::time::{Definition, Epoch};
+
+/// The queries of a run with `--query all`.
+pub fn queries() -> Vec<&'static Query> {
+    std::iter::once(&dataflows::distinct::QUERY).chain(dataflows::ALL).collect()
+}
 
 /// The partitions of a log, each in its order.
 pub type Log = Vec<(PartitionName, Vec<Event>)>;

@@ -1,0 +1,148 @@
+//! What analysts read in a store, as text; and what the oracle says should be there.
+
+use super::files::Written;
+use super::{Log, expect, queries};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags};
+use std::collections::BTreeMap;
+use std::path::Path;
+use trendmark::dataflows;
+use trendmark::event::{Kind, RequestId};
+use trendmark::query::{ColumnType, Query, Row};
+use trendmark::time::{Definition, rfc3339};
+
+/// The sorted rows of every table and view, each row as its values in the order of the columns.
+pub type Contents = BTreeMap<String, Vec<String>>;
+
+/// What a store holds. The columns `publication` are left out: they number commits.
+pub fn contents(store: &Path, of: &[&Query]) -> Contents {
+    let mut tables: Vec<(String, String)> =
+        of.iter().map(|query| (query.name.to_string(), columns(query).join(", "))).collect();
+    let others = [
+        (
+            "ledger",
+            "epoch, kind, events, distinct_events, duplicate_events, late_events, future_events",
+        ),
+        (
+            "partitions",
+            "topic, partition, next_offset, watermark, watermark_ms, replay_offset, \
+             replay_watermark_ms, malformed, idle",
+        ),
+        ("epochs", "epoch, epoch_start, final"),
+    ];
+    tables.extend(others.map(|(table, columns)| (table.to_string(), columns.to_string())));
+    let connection = open(store);
+    let rows = |table: &str, columns: &str| select(&connection, &format!("{columns} FROM {table}"));
+    tables.iter().map(|(table, columns)| (table.clone(), rows(table, columns))).collect()
+}
+
+/// A store, to be read.
+pub fn open(store: &Path) -> Connection {
+    let connection = Connection::open_with_flags(store, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
+    connection.busy_timeout(super::program::PATIENCE).unwrap();
+    connection
+}
+
+/// The sorted rows of what follows `SELECT`.
+pub fn select(connection: &Connection, selection: &str) -> Vec<String> {
+    let mut statement = connection.prepare(&format!("SELECT {selection}")).unwrap();
+    let columns = statement.column_count();
+    let rows = statement.query_map([], |row| {
+        let values = (0..columns).map(|column| text(row.get_ref(column).unwrap()));
+        Ok(values.collect::<Vec<_>>().join(","))
+    });
+    let mut rows: Vec<String> = rows.unwrap().map(Result::unwrap).collect();
+    rows.sort();
+    rows
+}
+
+/// One number.
+pub fn number(connection: &Connection, selection: &str) -> i64 {
+    connection.query_row(&format!("SELECT {selection}"), [], |row| row.get(0)).unwrap()
+}
+
+fn text(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Null => String::new(),
+        ValueRef::Integer(integer) => integer.to_string(),
+        ValueRef::Real(real) => real.to_string(),
+        ValueRef::Text(text) => String::from_utf8(text.to_vec()).unwrap(),
+        ValueRef::Blob(bytes) => format!("{bytes:?}"),
+    }
+}
+
+fn columns(query: &Query) -> Vec<&'static str> {
+    let mut columns: Vec<_> =
+        query.key.iter().chain(query.values).map(|column| column.name).collect();
+    columns.splice(1..1, ["epoch", "epoch_start"]);
+    columns.push("final");
+    columns
+}
+
+/// What a store must hold when everything is final: by the oracle, and by what the files have
+/// beside events.
+pub fn expected(definition: Definition, log: &Log, files: &[Written]) -> Contents {
+    let expected = expect(definition, log);
+    let mut contents = Contents::new();
+    for query in dataflows::ALL {
+        let rows = expected.rows(query);
+        let rows = rows.iter().map(|row| line(definition, query, row)).collect();
+        contents.insert(query.name.into(), rows);
+    }
+    let mut distinct = BTreeMap::new();
+    for row in expected.rows(&dataflows::distinct::QUERY) {
+        distinct.insert((row.epoch, row.key[0]), row.values[0]);
+    }
+    let ledger = expected.fates.iter().map(|((epoch, kind), (accepted, late, future))| {
+        let distinct = distinct.get(&(epoch.0, *kind as u64)).copied().unwrap_or(0);
+        let (events, duplicate) = (accepted + late + future, accepted - distinct);
+        format!("{},{kind},{events},{distinct},{duplicate},{late},{future}", epoch.0)
+    });
+    contents.insert("ledger".into(), ledger.collect());
+    let mut epochs: Vec<_> = expected.fates.keys().map(|(epoch, _)| *epoch).collect();
+    // A play counts for earlier epochs, but makes no rows there unless they have impressions.
+    epochs.dedup();
+    let epochs = epochs
+        .iter()
+        .map(|epoch| format!("{},{},1", epoch.0, rfc3339(epoch.0 * definition.epoch_length_ms)));
+    contents.insert("epochs".into(), epochs.collect());
+    let partitions = log.iter().zip(files).map(|((partition, events), file)| {
+        let is_honest = |record_ms: Option<i64>, event_ms: i64| {
+            record_ms.is_none_or(|record_ms| event_ms <= record_ms + definition.max_future_ms)
+        };
+        let honest =
+            events.iter().filter(|event| is_honest(event.record_time_ms, event.event_time_ms));
+        let latest_ms = honest.map(|event| event.event_time_ms).max();
+        let watermark_ms = latest_ms.map(|latest_ms| latest_ms - definition.max_delay_ms);
+        let date = watermark_ms.map(rfc3339).unwrap_or_default();
+        let watermark_ms = watermark_ms.map(|ms| ms.to_string()).unwrap_or_default();
+        let (topic, name) = (partition.kind.topic(), &partition.name);
+        let Written { records, malformed } = file;
+        format!(
+            "{topic},{name},{records},{date},{watermark_ms},{records},{watermark_ms},{malformed},1"
+        )
+    });
+    contents.insert("partitions".into(), partitions.collect());
+    contents.values_mut().for_each(|rows| rows.sort());
+    contents
+}
+
+fn line(definition: Definition, query: &Query, row: &Row) -> String {
+    let key = Row::cells(query.key, &row.key);
+    let cells = key.chain(Row::cells(query.values, &row.values));
+    let values = cells.map(|(column, cells)| match column.column_type {
+        ColumnType::Request => RequestId([cells[0], cells[1]]).to_string(),
+        ColumnType::Kind => Kind::ALL[cells[0] as usize].to_string(),
+        ColumnType::Video | ColumnType::Count | ColumnType::Flag => cells[0].to_string(),
+    });
+    let mut values: Vec<String> = values.collect();
+    let start = rfc3339(row.epoch * definition.epoch_length_ms);
+    values.splice(1..1, [row.epoch.to_string(), start]);
+    values.push("1".into());
+    values.join(",")
+}
+
+/// The queries whose rows [`contents`] can show.
+pub fn all() -> Vec<&'static Query> {
+    queries().into_iter().filter(|query| query.name != "distinct").collect()
+}

@@ -1,0 +1,69 @@
+//! Random logs, with every disorder that the definition speaks of.
+
+use super::{Log, event};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+use trendmark::event::{Event, Kind};
+use trendmark::sources::PartitionName;
+use trendmark::time::Definition;
+
+const MINUTE_MS: i64 = 60_000;
+
+/// What a strategy gives for a seed: always the same.
+pub fn from_seed<S: Strategy>(strategy: &S, seed: u8) -> S::Value {
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
+    let mut runner = TestRunner::new_with_rng(ProptestConfig::default(), rng);
+    strategy.new_tree(&mut runner).unwrap().current()
+}
+
+/// Small numbers, so that everything meets the edges of everything.
+pub fn definitions() -> impl Strategy<Value = Definition> {
+    (1..40i64, 0..5i64, 0..30i64, 0..30i64).prop_map(|(length, window, delay, future)| Definition {
+        epoch_length_ms: length * MINUTE_MS,
+        join_window_epochs: window,
+        max_delay_ms: delay * MINUTE_MS,
+        max_future_ms: future * MINUTE_MS,
+    })
+}
+
+/// Times that mostly rise, on and beside full minutes, with leaps back and days ahead.
+pub fn events() -> impl Strategy<Value = Vec<Event>> {
+    let step = prop_oneof![
+        20 => 0..3i64,
+        4 => -20..20i64,
+        1 => -300..300i64,
+        1 => 0..4000i64,
+    ];
+    let edge_ms = prop_oneof![3 => Just(0), 1 => -1..=1i64, 1 => -MINUTE_MS..MINUTE_MS];
+    let record = prop_oneof![2 => Just(None), 1 => (-40..40i64).prop_map(Some)];
+    let one = (step, edge_ms, record, 0..12u64, 0..5u64, any::<bool>());
+    vec(one, 0..120).prop_map(|steps| {
+        let mut minute = 0;
+        let mut events = Vec::new();
+        for (step, edge_ms, record, request, video, again) in steps {
+            let at_ms = (minute + step) * MINUTE_MS + edge_ms;
+            minute = minute.max(minute + step.min(600));
+            for _ in 0..if again { 2 } else { 1 } {
+                let offset = events.len() as u64;
+                let mut event = event(offset, request, video, at_ms);
+                event.record_time_ms = record.map(|minutes| at_ms - minutes * MINUTE_MS);
+                events.push(event);
+            }
+        }
+        events
+    })
+}
+
+/// Up to four partitions of both kinds.
+pub fn logs() -> impl Strategy<Value = Log> {
+    let partition = (any::<bool>(), events());
+    vec(partition, 0..5).prop_map(|partitions| {
+        let named = partitions.into_iter().enumerate().map(|(number, (is_play, events))| {
+            let kind = if is_play { Kind::Play } else { Kind::Impression };
+            (PartitionName { kind, name: format!("partition {number}") }, events)
+        });
+        named.collect()
+    })
+}

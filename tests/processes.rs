@@ -1,0 +1,229 @@
+//! The real program, started several times: any number of processes and workers comes to the same
+//! bytes, and when one process goes down the others do not hang.
+
+mod common;
+
+use common::contents::{Contents, all, contents, expected};
+use common::files::{line, write_log};
+use common::program::{Running, run_processes, start_processes, trendmark};
+use common::random::{definitions, from_seed, logs};
+use common::{Log, event};
+use proptest::prelude::*;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use tempfile::TempDir;
+use trendmark::event::Kind;
+use trendmark::sources::PartitionName;
+use trendmark::time::Definition;
+
+/// How soon the others of a job must have ended when one of its processes is gone.
+const SOON: Duration = Duration::from_secs(10);
+
+/// A log in files, and what it must come to.
+struct Fixture {
+    folder: TempDir,
+    definition: Definition,
+    expected: Contents,
+}
+
+impl Fixture {
+    fn of(definition: Definition, log: &Log) -> Fixture {
+        let folder = tempfile::tempdir().unwrap();
+        let (log, files) = write_log(folder.path(), log);
+        let expected = expected(definition, &log, &files);
+        Fixture { folder, definition, expected }
+    }
+
+    /// Random; at least one partition.
+    fn random(seed: u8) -> Fixture {
+        let strategy = (definitions(), logs(), logs())
+            .prop_map(|(definition, one, other)| (definition, [one, other].concat()))
+            .prop_filter("partitions", |(_, log)| !log.is_empty());
+        let (definition, log) = from_seed(&strategy, seed);
+        Fixture::of(definition, &log)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The program with everything but the processes.
+    fn command(&self, store: &Path) -> Command {
+        let mut command = trendmark();
+        command.arg("run").args(["--query", "all"]).arg("--store").arg(store);
+        for kind in Kind::ALL {
+            let pattern = format!("{}-*", kind.topic());
+            if std::fs::read_dir(self.folder.path())
+                .unwrap()
+                .any(|entry| entry.unwrap().file_name().to_str().unwrap().starts_with(kind.topic()))
+            {
+                command.arg(format!("--{}", kind.topic())).arg(self.path(&pattern));
+            }
+        }
+        let definition = self.definition;
+        command.arg("--epoch-length").arg(format!("{}ms", definition.epoch_length_ms));
+        command.arg("--join-window").arg(definition.join_window_epochs.to_string());
+        command.arg("--max-delay").arg(format!("{}ms", definition.max_delay_ms));
+        command.arg("--max-future").arg(format!("{}ms", definition.max_future_ms));
+        command
+    }
+
+    /// What so many processes and workers come to.
+    fn run(&self, processes: usize, workers: usize) -> Contents {
+        let store = self.path(&format!("{processes}x{workers}.db"));
+        let hostfile = self.path(&format!("{processes}x{workers}.hosts"));
+        let finished = run_processes(processes, &hostfile, |_| {
+            let mut command = self.command(&store);
+            command.args(["--round-events", "50", "--publish-interval", "20ms"]);
+            command.arg("--workers").arg(workers.to_string());
+            command
+        });
+        for finished in finished {
+            finished.succeeded();
+        }
+        contents(&store, &all())
+    }
+}
+
+/// Compares table by table, so that a failure is short.
+#[track_caller]
+fn assert_same(found: &Contents, expected: &Contents, how: &str) {
+    assert!(found.keys().eq(expected.keys()), "{how}");
+    for (table, rows) in found {
+        assert_eq!(rows, &expected[table], "{table}: {how}");
+    }
+}
+
+#[test]
+fn any_number_of_processes_and_workers_comes_to_the_same_bytes_as_the_oracle() {
+    const SEEDS: u8 = 8;
+    for seed in 0..SEEDS {
+        let fixture = Fixture::random(seed);
+        // Launching is mostly waiting for each other, so that all can be done at once.
+        std::thread::scope(|scope| {
+            for (processes, workers) in [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 2)] {
+                let fixture = &fixture;
+                scope.spawn(move || {
+                    let how = format!("seed {seed}, {processes} processes × {workers} workers");
+                    assert_same(&fixture.run(processes, workers), &fixture.expected, &how);
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn one_run_and_another_with_other_limits_come_to_the_same_bytes() {
+    const SEEDS: u8 = 12;
+    let ways = [
+        ["--workers=1", "--round-events=1", "--publish-interval=0s", "--alignment=0s"],
+        ["--workers=2", "--round-events=7", "--publish-interval=1ms", "--alignment=1m"],
+        ["--workers=3", "--round-events=100", "--publish-interval=10s", "--alignment=366d"],
+    ];
+    for seed in 100..100 + SEEDS {
+        let fixture = Fixture::random(seed);
+        for (number, way) in ways.iter().enumerate() {
+            let store = fixture.path(&format!("{number}.db"));
+            Running::start(fixture.command(&store).args(way)).finish().succeeded();
+            let found = contents(&store, &all());
+            assert_same(&found, &fixture.expected, &format!("seed {seed}, {way:?}"));
+        }
+    }
+}
+
+/// Impressions in so many files, a line a second.
+fn impressions(files: usize) -> Fixture {
+    let name = |number| PartitionName { kind: Kind::Impression, name: format!("{number}") };
+    let events = |file: u64| {
+        (0..100).map(|n| event(n, n * 10 + file, n % 7, n as i64 * 1_000)).collect::<Vec<_>>()
+    };
+    let log = (0..files as u64).map(|file| (name(file), events(file)));
+    Fixture::of(Definition::default(), &log.collect())
+}
+
+/// A followed job, once it has committed all that there is.
+fn followed(fixture: &Fixture, processes: usize) -> Vec<Running> {
+    let store = fixture.path("followed.db");
+    let mut job = start_processes(processes, &fixture.path("hosts"), |_| {
+        let mut command = fixture.command(&store);
+        command.args(["--follow", "--publish-interval", "20ms", "--idle-timeout", "100ms"]);
+        command
+    });
+    job[0].wait_until("all is committed", || committed(&store) == 300);
+    job
+}
+
+fn committed(store: &Path) -> i64 {
+    let Ok(connection) = rusqlite::Connection::open(store) else { return 0 };
+    let events = "SELECT coalesce(sum(events), 0) FROM ledger";
+    connection.query_row(events, [], |row| row.get(0)).unwrap_or(0)
+}
+
+#[test]
+fn when_a_process_is_killed_the_others_end_soon_with_a_message_and_the_store_stays() {
+    for killed in 0..3 {
+        let fixture = impressions(3);
+        let mut job = followed(&fixture, 3);
+        let mut gone = job.remove(killed);
+        gone.kill();
+        assert_eq!(gone.finish().code, None);
+        for other in job {
+            let finished = other.finish().failed(1, &["error: ", "another process of the job"]);
+            assert!(finished.waited < SOON, "{finished:#?}");
+        }
+        assert_eq!(committed(&fixture.path("followed.db")), 300);
+    }
+}
+
+#[test]
+fn ctrl_c_in_any_process_ends_all_of_them_with_everything_committed() {
+    for interrupted in 0..2 {
+        let fixture = impressions(3);
+        let job = followed(&fixture, 2);
+        job[interrupted].interrupt();
+        for process in job {
+            let finished = process.finish().succeeded();
+            assert!(finished.waited < SOON, "{finished:#?}");
+        }
+        assert_eq!(committed(&fixture.path("followed.db")), 300);
+    }
+}
+
+#[test]
+fn a_file_that_one_process_cannot_open_ends_all_with_code_1_and_the_reason() {
+    let here = tempfile::tempdir().unwrap();
+    let there = tempfile::tempdir().unwrap();
+    let events: String = (0..10).map(|n| line(&event(n, n, 1, n as i64))).collect();
+    std::fs::write(here.path().join("a.jsonl"), events.repeat(2)).unwrap();
+    std::fs::write(there.path().join("a.jsonl"), events.repeat(2)).unwrap();
+    // The second is given to the process that works where it is not.
+    std::fs::write(here.path().join("b.jsonl"), &events).unwrap();
+    let finished = run_processes(2, &here.path().join("hosts"), |process| {
+        let mut command = trendmark();
+        command.current_dir(if process == 0 { here.path() } else { there.path() });
+        command.args(["run", "--impressions", "*.jsonl", "--store", "s.db"]);
+        command
+    });
+    for finished in finished {
+        finished.failed(1, &["error: ", "cannot read `b.jsonl`"]);
+    }
+}
+
+#[test]
+fn processes_that_wait_for_one_that_never_comes_end_after_the_launch_timeout() {
+    let fixture = impressions(1);
+    let command = |process: usize| {
+        let mut command = fixture.command(&fixture.path("s.db"));
+        command.args(["--launch-timeout", "500ms", "--processes", "2", "--hostfile"]);
+        command.arg(fixture.path("hosts")).arg("--process").arg(process.to_string());
+        command
+    };
+    common::program::write_hostfile(2, &fixture.path("hosts"));
+    for process in 0..2 {
+        let finished = Running::start(&mut command(process)).finish();
+        let said = "error: not all 2 processes have met within 0.5 s";
+        let finished = finished.failed(1, &[said, "--hostfile"]);
+        assert!(finished.waited < SOON, "{finished:#?}");
+    }
+}
