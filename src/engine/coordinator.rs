@@ -219,7 +219,7 @@ impl Coordinator {
     fn advance(&mut self, now: Instant, orders: &mut Vec<Order>) {
         let latest = self.reported().map(|report| report.round).max().unwrap_or(0);
         let mut round = self.round.max(latest);
-        if let Some(activity) = self.to_publish(round, now) {
+        if let Some(activity) = self.due_publication(round, now) {
             round = rounds::first(rounds::publication(round) + 1);
             self.published = Some(Activity { round, ..activity });
             self.begun_at = now;
@@ -235,7 +235,7 @@ impl Coordinator {
     ///
     /// After a pause longer than the interval it ends as soon as all that has come was read, so
     /// that a burst of events is published whole and at once.
-    fn to_publish(&mut self, round: u64, now: Instant) -> Option<Activity> {
+    fn due_publication(&mut self, round: u64, now: Instant) -> Option<Activity> {
         let publication = rounds::publication(round);
         let busy = self.committed.publication + 1 < publication;
         if busy || self.reports.iter().any(Option::is_none) {
