@@ -163,7 +163,8 @@ fn show_live(store: &Path, counters: &Counters, ended: &AtomicBool) -> Result<()
             continue;
         }
         due += SHOW_INTERVAL;
-        if store.exists() {
+        // Earlier the file may be there without its tables.
+        if counters.is_launched() {
             let reader = SqliteReader::open(store)?;
             let table = latest_epochs_table(&reader, EPOCHS_SHOWN, VIDEOS_SHOWN)?;
             let text = format!("{table}\n{} events so far\n", counters.events());

@@ -1,92 +1,15 @@
-//! The commands as a user types them: what they print, which exit codes they end with, and what
-//! becomes of bad input.
+//! The commands as a user types them: what they print, which exit codes they end with.
 
 mod common;
 
-use common::contents::{contents, number, open, select};
+use common::contents::{contents, number, open};
 use common::event;
 use common::files::{FORMATS, Record, encode, gzip, line};
-use common::program::{Finished, Running, run, trendmark, wait_until};
+use common::place::{Place, lines, names};
+use common::program::{Running, run, trendmark, wait_until};
 use rusqlite::Connection;
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use tempfile::TempDir;
+use std::path::Path;
 use trendmark::dataflows;
-
-/// A folder for the files of a test.
-struct Place(TempDir);
-
-impl Place {
-    fn new() -> Place {
-        Place(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.path(name).to_str().unwrap().to_string()
-    }
-
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.path(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, bytes).unwrap();
-        path
-    }
-
-    fn append(&self, name: &str, bytes: impl AsRef<[u8]>) {
-        let path = self.path(name);
-        let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
-        file.write_all(bytes.as_ref()).unwrap();
-    }
-
-    /// `trendmark run` with this place's store and impressions, and more arguments, here.
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = trendmark();
-        command.current_dir(self.0.path()).args(["run", "--store", "s.db"]).args(arguments);
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Finished {
-        Running::start(&mut self.command(arguments)).finish()
-    }
-
-    /// A followed job that publishes at once, reads at once and is soon idle.
-    fn follow(&self, arguments: &[&str]) -> Running {
-        let quick = ["--follow", "--publish-interval", "20ms", "--idle-timeout", "100ms"];
-        Running::start(self.command(arguments).args(quick).args(["--workers", "2"]))
-    }
-
-    fn show(&self, arguments: &[&str]) -> String {
-        let mut command = trendmark();
-        command.current_dir(self.0.path()).args(["show", "--store", "s.db"]).args(arguments);
-        Running::start(&mut command).finish().succeeded().stdout
-    }
-
-    fn select(&self, selection: &str) -> Vec<String> {
-        select(&open(&self.path("s.db")), selection)
-    }
-
-    /// A number of the store, 0 while there is no such table.
-    fn number(&self, selection: &str) -> i64 {
-        let Ok(connection) = Connection::open(self.path("s.db")) else { return 0 };
-        let row = connection.query_row(&format!("SELECT {selection}"), [], |row| row.get(0));
-        row.unwrap_or(0)
-    }
-
-    fn events_committed(&self) -> i64 {
-        self.number("coalesce(sum(events), 0) FROM ledger")
-    }
-}
-
-/// Lines of as many impressions, a second apart, from a number on.
-fn lines(numbers: std::ops::Range<u64>) -> String {
-    numbers.map(|number| line(&event(number, number, number % 5, number as i64 * 1_000))).collect()
-}
 
 /// The lines of `show --format csv` without the header.
 fn csv(place: &Place, arguments: &[&str]) -> Vec<String> {
@@ -123,14 +46,6 @@ fn what_is_typed_wrong_ends_with_code_2_and_leaves_nothing_behind() {
     run(["conquer"]).failed(2, &["conquer"]);
     run::<&str>([]).failed(2, &["Usage"]);
     assert_eq!(names(&place), ["i.jsonl"]);
-}
-
-fn names(place: &Place) -> Vec<String> {
-    let entries = std::fs::read_dir(place.0.path()).unwrap();
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 #[test]
@@ -251,122 +166,6 @@ fn a_write_lock_of_another_program_delays_a_commit_and_loses_nothing() {
     job.wait_until("the rest is committed", || place.events_committed() == 10);
     job.interrupt();
     job.finish().succeeded();
-}
-
-/// An event's line, for files in which it stands beside what is malformed.
-fn good() -> String {
-    line(&event(0, 1, 7, 0))
-}
-
-#[test]
-fn every_malformed_record_is_counted_and_written_down_with_its_place_and_never_stops_a_run() {
-    let place = Place::new();
-    let with = |bad: &[u8]| [good().as_bytes(), bad, b"\n", good().as_bytes()].concat();
-    let damaged = |bytes: Vec<u8>| bytes[..bytes.len() / 2].to_vec();
-    let many = lines(0..2_000);
-    let parquet = encode("parquet", &[Record::Event(event(0, 1, 7, 0)), Record::Malformed]);
-    let long = [&vec![b'x'; 100 << 20][..], b"\n", good().as_bytes()].concat();
-    let cases: Vec<(&str, Vec<u8>, &str, &str)> = vec![
-        ("json.jsonl", with(b"{\"request_id\":"), "line 2", "not JSON"),
-        ("array.jsonl", with(b"[1,2]"), "line 2", "not a JSON object"),
-        ("missing.jsonl", with(b"{\"request_id\":\"r\"}"), "line 2", "missing field `video_id`"),
-        (
-            "type.jsonl",
-            with(b"{\"request_id\":\"r\",\"video_id\":\"7\",\"event_time\":0}"),
-            "line 2",
-            "`video_id` is a string",
-        ),
-        (
-            "empty.jsonl",
-            with(b"{\"request_id\":\"\",\"video_id\":7,\"event_time\":0}"),
-            "line 2",
-            "`request_id` is empty",
-        ),
-        ("text.jsonl", with(b"{\"request_id\":\"\xff\"}"), "line 2", "invalid UTF-8"),
-        (
-            "zone.jsonl",
-            with(b"{\"request_id\":\"r\",\"video_id\":7,\"event_time\":\"2026-01-01T00:00:00\"}"),
-            "line 2",
-            "has no zone",
-        ),
-        ("long.jsonl.zst", zstd::encode_all(&long[..], 1).unwrap(), "line 1", "longer than"),
-        ("long.jsonl.gz", gzip(&long), "line 1", "longer than"),
-        ("cut.jsonl.gz", damaged(gzip(many.as_bytes())), "line ", "damaged or cut off"),
-        (
-            "cut.jsonl.zst",
-            damaged(zstd::encode_all(many.as_bytes(), 1).unwrap()),
-            "line ",
-            "damaged or cut off",
-        ),
-        ("no.jsonl.gz", b"not compressed at all".to_vec(), "line 1", "damaged or cut off"),
-        ("cut.parquet", damaged(parquet.clone()), "file", "not a Parquet file"),
-        ("null.parquet", parquet, "row 2", "`request_id`"),
-        ("other.parquet", other_columns(), "file", "column"),
-    ];
-    for (name, bytes, ..) in &cases {
-        place.write(&format!("in/{name}"), bytes);
-    }
-    let arguments = ["--impressions", "in", "--dead-letter", "dead.jsonl"];
-    let finished = place.run(&arguments).succeeded();
-    assert!(finished.stderr.contains("no more will be shown"), "{finished:#?}");
-    let letters = std::fs::read_to_string(place.path("dead.jsonl")).unwrap();
-    let letters: Vec<serde_json::Value> =
-        letters.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    for (name, _, at, reason) in &cases {
-        let partition = format!("in/{name}");
-        let malformed = format!("malformed FROM partitions WHERE partition = '{partition}'");
-        assert_eq!(place.select(&malformed), ["1"], "{name}");
-        let letter = letters.iter().find(|letter| letter["partition"] == *partition).unwrap();
-        assert!(letter["place"].as_str().unwrap().starts_with(at), "{letter}");
-        assert!(letter["reason"].as_str().unwrap().contains(reason), "{letter}");
-        assert_eq!(letter["topic"], "impressions");
-    }
-    assert_eq!(letters.len(), cases.len());
-    let offset = |name: &str| {
-        let name = format!("in/{name}");
-        letters.iter().find(|letter| letter["partition"] == *name).unwrap()["offset"].clone()
-    };
-    assert_eq!((offset("json.jsonl"), offset("null.parquet")), (1.into(), 1.into()));
-    let read = "sum(next_offset) FROM partitions";
-    let accounted = "(SELECT sum(events) FROM ledger) + (SELECT sum(malformed) FROM partitions)";
-    assert_eq!(place.number(read), place.number(accounted));
-}
-
-fn other_columns() -> Vec<u8> {
-    use arrow_array::{ArrayRef, Int64Array, RecordBatch};
-    let column: ArrayRef = std::sync::Arc::new(Int64Array::from(vec![1, 2, 3]));
-    let rows = RecordBatch::try_from_iter([("color", column)]).unwrap();
-    let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), rows.schema(), None).unwrap();
-    writer.write(&rows).unwrap();
-    writer.into_inner().unwrap()
-}
-
-#[test]
-fn dead_letters_that_cannot_be_written_any_more_are_still_counted() {
-    let place = Place::new();
-    place.write("i.jsonl", format!("{}no event\n", good()));
-    let finished =
-        place.run(&["--impressions", "i.jsonl", "--dead-letter", "/dev/full"]).succeeded();
-    assert!(finished.stderr.contains("cannot write"), "{finished:#?}");
-    assert_eq!(place.select("malformed FROM partitions"), ["1"]);
-}
-
-#[test]
-fn a_line_of_100_mb_is_read_in_bounded_memory() {
-    let place = Place::new();
-    let file = std::fs::File::create(place.path("i.jsonl")).unwrap();
-    file.set_len(100 << 20).unwrap(); // Sparse: zeros that take no room.
-    drop(file);
-    place.append("i.jsonl", format!("\n{}", good()));
-    let mut job = place.follow(&["--impressions", "i.jsonl"]);
-    job.wait_until("the event behind it is committed", || place.events_committed() == 1);
-    let status = std::fs::read_to_string(format!("/proc/{}/status", job.id())).unwrap();
-    let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
-    let peak_kib: u64 = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
-    assert!(peak_kib < 90 << 10, "{peak}");
-    job.interrupt();
-    job.finish().succeeded();
-    assert_eq!(place.select("malformed FROM partitions"), ["1"]);
 }
 
 #[test]
@@ -590,29 +389,4 @@ fn a_demo_ends_by_itself_and_says_where_its_store_is() {
     let shown = run(["show", "--format", "csv", "--store", store]).succeeded().stdout;
     assert!(shown.lines().count() > 10, "{shown}");
     assert!(number(&open(Path::new(store)), "count(*) FROM trends WHERE final") > 0, "{said}");
-}
-
-#[test]
-fn a_full_disk_ends_the_job_with_code_1_and_keeps_what_was_committed() {
-    let place = Place::new();
-    place.write("i.jsonl", varied(60_000));
-    // A limit on the size of files stands for the end of the disk: writing beyond it fails.
-    let job = "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\"";
-    let mut command = Command::new("bash");
-    command.current_dir(place.0.path()).args(["-c", job, env!("CARGO_BIN_EXE_trendmark")]);
-    command.args(["run", "--store", "s.db", "--impressions", "i.jsonl", "--query", "requests"]);
-    command.args(["--round-events", "1000", "--publish-interval", "1ms", "--tick", "1ms"]);
-    let finished = Running::start(&mut command).finish();
-    finished.failed(1, &["error: cannot ", "s.db"]);
-    let connection = open(&place.path("s.db"));
-    assert_eq!(select(&connection, "* FROM pragma_integrity_check"), ["ok"]);
-    let events = number(&connection, "coalesce(sum(events), 0) FROM ledger");
-    assert!(events > 0 && events < 60_000, "{events}");
-    assert_eq!(select(&connection, "next_offset FROM partitions"), [events.to_string()]);
-    assert_eq!(number(&connection, "count(*) FROM requests"), events);
-}
-
-/// Impressions of different requests.
-fn varied(count: u64) -> String {
-    (0..count).map(|number| line(&event(number, number, number % 50, number as i64))).collect()
 }

@@ -27,7 +27,8 @@ pub struct Written {
 pub const FORMATS: [&str; 4] = ["jsonl", "jsonl.gz", "parquet", "jsonl.zst"];
 
 /// Writes a log into a folder: a file a partition, in all formats in turn, with malformed records
-/// and empty lines here and there. Returns the log with the names of the files, and what is in each.
+/// and empty lines here and there. Returns the log with the names of the files, and what is in
+/// each.
 pub fn write_log(folder: &Path, log: &Log) -> (Log, Vec<Written>) {
     let mut named = Log::new();
     let mut files = Vec::new();

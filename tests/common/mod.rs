@@ -1,13 +1,14 @@
 //! The oracle: what a log must come to, computed from its definition, one event after another; and
 //! what tests of the whole program need: random logs, files, processes and the contents of stores.
 //!
-//! The oracle shares nothing with the engine but the types of its input and output, [`Epoch`] and the
-//! oracles of the queries.
+//! The oracle shares nothing with the engine but the types of its input and output, [`Epoch`] and
+//! the oracles of the queries.
 
 #![allow(dead_code, reason = "every test binary uses another part")]
 
 pub mod contents;
 pub mod files;
+pub mod place;
 pub mod program;
 pub mod random;
 

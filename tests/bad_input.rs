@@ -1,0 +1,153 @@
+//! What becomes of bad input, end to end, and of a disk that is full: it is counted and told, and
+//! nothing that was committed is lost.
+
+mod common;
+
+use common::contents::{number, open, select};
+use common::event;
+use common::files::{Record, encode, gzip, line};
+use common::place::{Place, lines};
+use common::program::Running;
+use std::process::Command;
+
+/// An event's line, for files in which it stands beside what is malformed.
+fn good() -> String {
+    line(&event(0, 1, 7, 0))
+}
+
+/// Files with one malformed record each: name, bytes, where it stands, and why it is malformed.
+fn cases() -> Vec<(&'static str, Vec<u8>, &'static str, &'static str)> {
+    let with = |bad: &[u8]| [good().as_bytes(), bad, b"\n", good().as_bytes()].concat();
+    let damaged = |bytes: Vec<u8>| bytes[..bytes.len() / 2].to_vec();
+    let many = lines(0..2_000);
+    let parquet = encode("parquet", &[Record::Event(event(0, 1, 7, 0)), Record::Malformed]);
+    let long = [&vec![b'x'; 100 << 20][..], b"\n", good().as_bytes()].concat();
+    vec![
+        ("json.jsonl", with(b"{\"request_id\":"), "line 2", "not JSON"),
+        ("array.jsonl", with(b"[1,2]"), "line 2", "not a JSON object"),
+        ("missing.jsonl", with(b"{\"request_id\":\"r\"}"), "line 2", "missing field `video_id`"),
+        (
+            "type.jsonl",
+            with(b"{\"request_id\":\"r\",\"video_id\":\"7\",\"event_time\":0}"),
+            "line 2",
+            "`video_id` is a string",
+        ),
+        (
+            "empty.jsonl",
+            with(b"{\"request_id\":\"\",\"video_id\":7,\"event_time\":0}"),
+            "line 2",
+            "`request_id` is empty",
+        ),
+        ("text.jsonl", with(b"{\"request_id\":\"\xff\"}"), "line 2", "invalid UTF-8"),
+        (
+            "zone.jsonl",
+            with(b"{\"request_id\":\"r\",\"video_id\":7,\"event_time\":\"2026-01-01T00:00:00\"}"),
+            "line 2",
+            "has no zone",
+        ),
+        ("long.jsonl.zst", zstd::encode_all(&long[..], 1).unwrap(), "line 1", "longer than"),
+        ("long.jsonl.gz", gzip(&long), "line 1", "longer than"),
+        ("cut.jsonl.gz", damaged(gzip(many.as_bytes())), "line ", "damaged or cut off"),
+        (
+            "cut.jsonl.zst",
+            damaged(zstd::encode_all(many.as_bytes(), 1).unwrap()),
+            "line ",
+            "damaged or cut off",
+        ),
+        ("no.jsonl.gz", b"not compressed at all".to_vec(), "line 1", "damaged or cut off"),
+        ("cut.parquet", damaged(parquet.clone()), "file", "not a Parquet file"),
+        ("null.parquet", parquet, "row 2", "`request_id`"),
+        ("other.parquet", other_columns(), "file", "column"),
+    ]
+}
+
+#[test]
+fn every_malformed_record_is_counted_and_written_down_with_its_place_and_never_stops_a_run() {
+    let place = Place::new();
+    let cases = cases();
+    for (name, bytes, ..) in &cases {
+        place.write(&format!("in/{name}"), bytes);
+    }
+    let arguments = ["--impressions", "in", "--dead-letter", "dead.jsonl"];
+    let finished = place.run(&arguments).succeeded();
+    assert!(finished.stderr.contains("no more will be shown"), "{finished:#?}");
+    let letters = std::fs::read_to_string(place.path("dead.jsonl")).unwrap();
+    let letters: Vec<serde_json::Value> =
+        letters.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (name, _, at, reason) in &cases {
+        let partition = format!("in/{name}");
+        let malformed = format!("malformed FROM partitions WHERE partition = '{partition}'");
+        assert_eq!(place.select(&malformed), ["1"], "{name}");
+        let letter = letters.iter().find(|letter| letter["partition"] == *partition).unwrap();
+        assert!(letter["place"].as_str().unwrap().starts_with(at), "{letter}");
+        assert!(letter["reason"].as_str().unwrap().contains(reason), "{letter}");
+        assert_eq!(letter["topic"], "impressions");
+    }
+    assert_eq!(letters.len(), cases.len());
+    let offset = |name: &str| {
+        let name = format!("in/{name}");
+        letters.iter().find(|letter| letter["partition"] == *name).unwrap()["offset"].clone()
+    };
+    assert_eq!((offset("json.jsonl"), offset("null.parquet")), (1.into(), 1.into()));
+    let read = "sum(next_offset) FROM partitions";
+    let accounted = "(SELECT sum(events) FROM ledger) + (SELECT sum(malformed) FROM partitions)";
+    assert_eq!(place.number(read), place.number(accounted));
+}
+
+fn other_columns() -> Vec<u8> {
+    use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+    let column: ArrayRef = std::sync::Arc::new(Int64Array::from(vec![1, 2, 3]));
+    let rows = RecordBatch::try_from_iter([("color", column)]).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), rows.schema(), None).unwrap();
+    writer.write(&rows).unwrap();
+    writer.into_inner().unwrap()
+}
+
+#[test]
+fn dead_letters_that_cannot_be_written_any_more_are_still_counted() {
+    let place = Place::new();
+    place.write("i.jsonl", format!("{}no event\n", good()));
+    let finished =
+        place.run(&["--impressions", "i.jsonl", "--dead-letter", "/dev/full"]).succeeded();
+    assert!(finished.stderr.contains("cannot write"), "{finished:#?}");
+    assert_eq!(place.select("malformed FROM partitions"), ["1"]);
+}
+
+#[test]
+fn a_line_of_100_mb_is_read_in_bounded_memory() {
+    let place = Place::new();
+    let file = std::fs::File::create(place.path("i.jsonl")).unwrap();
+    file.set_len(100 << 20).unwrap(); // Sparse: zeros that take no room.
+    drop(file);
+    place.append("i.jsonl", format!("\n{}", good()));
+    let mut job = place.follow(&["--impressions", "i.jsonl"]);
+    job.wait_until("the event behind it is committed", || place.events_committed() == 1);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", job.id())).unwrap();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+    let peak_kib: u64 = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(peak_kib < 90 << 10, "{peak}");
+    job.interrupt();
+    job.finish().succeeded();
+    assert_eq!(place.select("malformed FROM partitions"), ["1"]);
+}
+
+#[test]
+fn a_full_disk_ends_the_job_with_code_1_and_keeps_what_was_committed() {
+    let place = Place::new();
+    place.write("i.jsonl", lines(0..10));
+    // A limit on the size of files stands for the end of the disk: writing beyond it fails.
+    let limited = "trap '' XFSZ; ulimit -f 1024; exec \"$0\" \"$@\"";
+    let mut command = Command::new("bash");
+    command.current_dir(place.0.path()).args(["-c", limited, env!("CARGO_BIN_EXE_trendmark")]);
+    command.args(["run", "--store", "s.db", "--impressions", "i.jsonl", "--query", "requests"]);
+    let mut job = Running::start(command.args(["--follow", "--publish-interval", "20ms"]));
+    job.wait_until("what is there is committed", || place.events_committed() == 10);
+    place.append("i.jsonl", lines(10..100_000));
+    job.finish().failed(1, &["error: "]);
+    let connection = open(&place.path("s.db"));
+    assert_eq!(select(&connection, "* FROM pragma_integrity_check"), ["ok"]);
+    let events = number(&connection, "coalesce(sum(events), 0) FROM ledger");
+    assert!((10..100_000).contains(&events), "{events}");
+    assert_eq!(select(&connection, "next_offset FROM partitions"), [events.to_string()]);
+    assert_eq!(number(&connection, "count(*) FROM requests"), events);
+}

@@ -1,0 +1,94 @@
+//! A folder with a store and its logs, and the commands that are typed in it.
+
+use super::contents::{open, select};
+use super::event;
+use super::files::line;
+use super::program::{Finished, Running, trendmark};
+use rusqlite::Connection;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Command;
+use tempfile::TempDir;
+
+/// A folder for the files of a test.
+pub struct Place(pub TempDir);
+
+impl Place {
+    pub fn new() -> Place {
+        Place(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn text(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_string()
+    }
+
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    pub fn append(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
+        file.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// `trendmark run` with this place's store and impressions, and more arguments, here.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = trendmark();
+        command.current_dir(self.0.path()).args(["run", "--store", "s.db"]).args(arguments);
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Finished {
+        Running::start(&mut self.command(arguments)).finish()
+    }
+
+    /// A followed job that publishes at once, reads at once and is soon idle.
+    pub fn follow(&self, arguments: &[&str]) -> Running {
+        let quick = ["--follow", "--publish-interval", "20ms", "--idle-timeout", "100ms"];
+        Running::start(self.command(arguments).args(quick).args(["--workers", "2"]))
+    }
+
+    pub fn show(&self, arguments: &[&str]) -> String {
+        let mut command = trendmark();
+        command.current_dir(self.0.path()).args(["show", "--store", "s.db"]).args(arguments);
+        Running::start(&mut command).finish().succeeded().stdout
+    }
+
+    pub fn select(&self, selection: &str) -> Vec<String> {
+        select(&open(&self.path("s.db")), selection)
+    }
+
+    /// A number of the store, 0 while there is no such table.
+    pub fn number(&self, selection: &str) -> i64 {
+        let Ok(connection) = Connection::open(self.path("s.db")) else { return 0 };
+        let row = connection.query_row(&format!("SELECT {selection}"), [], |row| row.get(0));
+        row.unwrap_or(0)
+    }
+
+    pub fn events_committed(&self) -> i64 {
+        self.number("coalesce(sum(events), 0) FROM ledger")
+    }
+}
+
+/// Lines of as many impressions, a second apart, from a number on.
+pub fn lines(numbers: std::ops::Range<u64>) -> String {
+    numbers.map(|number| line(&event(number, number, number % 5, number as i64 * 1_000))).collect()
+}
+
+/// The names of all that is in a place.
+pub fn names(place: &Place) -> Vec<String> {
+    let entries = std::fs::read_dir(place.0.path()).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
