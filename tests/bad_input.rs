@@ -143,7 +143,7 @@ fn a_full_disk_ends_the_job_with_code_1_and_keeps_what_was_committed() {
     let mut job = Running::start(command.args(["--follow", "--publish-interval", "20ms"]));
     job.wait_until("what is there is committed", || place.events_committed() == 10);
     place.append("i.jsonl", lines(10..100_000));
-    job.finish().failed(1, &["error: "]);
+    job.finish().failed(1, &["error: cannot ", "s.db"]);
     let connection = open(&place.path("s.db"));
     assert_eq!(select(&connection, "* FROM pragma_integrity_check"), ["ok"]);
     let events = number(&connection, "coalesce(sum(events), 0) FROM ledger");

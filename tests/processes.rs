@@ -211,6 +211,20 @@ fn a_file_that_one_process_cannot_open_ends_all_with_code_1_and_the_reason() {
 }
 
 #[test]
+fn processes_that_compute_different_things_end_before_they_mix_them() {
+    let fixture = impressions(2);
+    let finished = run_processes(2, &fixture.path("hosts"), |process| {
+        let mut command = fixture.command(&fixture.path("s.db"));
+        command.args(["--epoch-length", ["30m", "1h"][process]]);
+        command
+    });
+    for finished in finished {
+        finished.failed(1, &["error: ", "epoch-length 30m", "epoch-length 1h"]);
+    }
+    assert_eq!(committed(&fixture.path("s.db")), 0);
+}
+
+#[test]
 fn processes_that_wait_for_one_that_never_comes_end_after_the_launch_timeout() {
     let fixture = impressions(1);
     let command = |process: usize| {

@@ -22,6 +22,8 @@ use timely::worker::Worker;
 pub struct Report {
     /// Who reports.
     pub worker: usize,
+    /// What it computes. All workers must compute the same.
+    pub job: String,
     /// The round that it is in.
     pub round: u64,
     /// How many partitions it has seen assigned, to any worker.

@@ -10,10 +10,12 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// What the coordinator needs to know of a job.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Rules {
     /// What is computed.
     pub definition: Definition,
+    /// The same with the queries, in words, as every worker must report it.
+    pub job: String,
     /// How many workers there are.
     pub workers: usize,
     /// How many dataflows of epochs may live on a worker at a time.
@@ -69,9 +71,9 @@ impl Coordinator {
     /// At the start of a job, in publication 1.
     pub fn new(rules: Rules, now: Instant) -> Coordinator {
         Coordinator {
-            rules,
             reports: vec![None; rules.workers],
             loads: vec![0; rules.workers],
+            rules,
             assigned: 0,
             open: BTreeSet::new(),
             opened: 0,
@@ -124,7 +126,7 @@ impl Coordinator {
         if self.ended {
             return orders;
         }
-        let failure = self.reported().find_map(|report| report.failure.clone());
+        let failure = self.reported().find_map(|report| self.fault(report));
         if let Some(failure) = failure {
             self.ended = true;
             return vec![Order::Abort(failure)];
@@ -144,6 +146,18 @@ impl Coordinator {
             orders.push(Order::End);
         }
         orders
+    }
+
+    /// Why the job cannot go on with a worker.
+    fn fault(&self, report: &Report) -> Option<String> {
+        let differs = report.job != self.rules.job;
+        let difference = differs.then(|| {
+            format!(
+                "worker {} computes {}, but worker 0 {}; start all processes with the same flags",
+                report.worker, report.job, self.rules.job
+            )
+        });
+        report.failure.clone().or(difference)
     }
 
     fn reported(&self) -> impl Iterator<Item = &Report> {

@@ -24,7 +24,7 @@ pub use dead_letters::DeadLetters;
 use crate::query::Query;
 use crate::sources::{Source, SourceError};
 use crate::stores::{Store, StoreError};
-use crate::time::Definition;
+use crate::time::{Definition, format_duration};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -97,6 +97,22 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// What is computed, in words: two jobs that say the same give the same rows.
+    fn description(&self) -> String {
+        let Definition { epoch_length_ms, join_window_epochs, max_delay_ms, max_future_ms } =
+            self.definition;
+        let queries: Vec<_> =
+            self.queries.iter().map(|query| format!("{} {}", query.name, query.version)).collect();
+        format!(
+            "epoch-length {}, join-window {join_window_epochs}, max-delay {}, max-future {}, \
+             queries {}",
+            format_duration(epoch_length_ms),
+            format_duration(max_delay_ms),
+            format_duration(max_future_ms),
+            queries.join(", ")
+        )
+    }
+
     /// The defaults, for these queries.
     pub fn new(definition: Definition, queries: Vec<&'static Query>) -> Settings {
         Settings {

@@ -48,6 +48,8 @@ pub fn run(worker: &mut Worker, job: &Job) -> Result<Summary, EngineError> {
 struct State<'a> {
     index: usize,
     job: &'a Job,
+    /// What this worker computes, as [`Settings::description`] tells it.
+    description: String,
     source: Box<dyn Source>,
     control: Control,
     epochs: Epochs,
@@ -83,6 +85,7 @@ impl<'a> State<'a> {
         State {
             index: worker.index(),
             job,
+            description: settings.description(),
             source: (job.source)(),
             control,
             epochs,
@@ -249,6 +252,7 @@ impl<'a> State<'a> {
     fn report(&mut self, job: &Job) {
         let report = Report {
             worker: self.index,
+            job: self.description.clone(),
             round: self.round,
             assigned: self.assigned,
             watermarks: self.intake.watermarks(),
@@ -289,6 +293,7 @@ impl Head {
         let settings = &job.settings;
         let rules = Rules {
             definition: settings.definition,
+            job: settings.description(),
             workers: state.table.workers(),
             open_epochs_max: settings.definition.open_epochs_max(settings.alignment_ms),
             publish_interval: settings.publish_interval,
@@ -312,6 +317,7 @@ impl Head {
             state.failure.get_or_insert(error);
         }
         if let Err(error) = self.commit(state, &mut orders) {
+            self.committer = None;
             state.failure.get_or_insert(error);
         }
         orders.extend(self.coordinator.decide(Instant::now()));
