@@ -67,6 +67,8 @@ fn measure_processes(impressions: u64, processes: usize) -> (Duration, [u64; 3])
         .collect();
     assert!(outputs.iter().all(|output| output.status.success()), "a process has failed");
     let numbers = String::from_utf8(outputs[0].stdout.clone()).unwrap();
+    // What stands before the last line is timely's own.
+    let numbers = numbers.lines().last().unwrap_or_default();
     let numbers: Vec<u64> = numbers.split_whitespace().map(|text| text.parse().unwrap()).collect();
     (Duration::from_micros(numbers[0]), [numbers[1], numbers[2], numbers[3]])
 }

@@ -134,12 +134,16 @@ fn one_run_and_another_with_other_limits_come_to_the_same_bytes() {
 
 /// Impressions in so many files, a line a second.
 fn impressions(files: usize) -> Fixture {
+    impressions_of(Definition::default(), files)
+}
+
+fn impressions_of(definition: Definition, files: usize) -> Fixture {
     let name = |number| PartitionName { kind: Kind::Impression, name: format!("{number}") };
     let events = |file: u64| {
         (0..100).map(|n| event(n, n * 10 + file, n % 7, n as i64 * 1_000)).collect::<Vec<_>>()
     };
     let log = (0..files as u64).map(|file| (name(file), events(file)));
-    Fixture::of(Definition::default(), &log.collect())
+    Fixture::of(definition, &log.collect())
 }
 
 /// A followed job, once it has committed all that there is.
@@ -158,6 +162,34 @@ fn committed(store: &Path) -> i64 {
     let Ok(connection) = rusqlite::Connection::open(store) else { return 0 };
     let events = "SELECT coalesce(sum(events), 0) FROM ledger";
     connection.query_row(events, [], |row| row.get(0)).unwrap_or(0)
+}
+
+#[test]
+fn files_days_apart_that_appear_together_in_a_followed_folder_are_all_read() {
+    const DAY_MS: i64 = 86_400_000;
+    let folder = tempfile::tempdir().unwrap();
+    let logs = folder.path().join("logs");
+    let staged = folder.path().join("staged");
+    std::fs::create_dir(&logs).unwrap();
+    std::fs::create_dir(&staged).unwrap();
+    for file in 0..10 {
+        let at_ms = |n| file as i64 * 3 * DAY_MS + n as i64 * 60_000;
+        let events: String = (0..50).map(|n| line(&event(n, n, file, at_ms(n)))).collect();
+        std::fs::write(staged.join(format!("{file}.jsonl")), events).unwrap();
+    }
+    let store = folder.path().join("s.db");
+    let mut command = trendmark();
+    command.args(["run", "--follow", "--idle-timeout", "100ms", "--publish-interval", "20ms"]);
+    command.arg("--impressions").arg(&logs).arg("--store").arg(&store);
+    let mut job = Running::start(&mut command);
+    job.wait_until("the store is there", || store.exists());
+    for file in 0..10 {
+        let name = format!("{file}.jsonl");
+        std::fs::rename(staged.join(&name), logs.join(&name)).unwrap();
+    }
+    job.wait_until("all is committed", || committed(&store) == 500);
+    job.interrupt();
+    job.finish().succeeded();
 }
 
 #[test]
@@ -213,10 +245,10 @@ fn a_file_that_one_process_cannot_open_ends_all_with_code_1_and_the_reason() {
 #[test]
 fn processes_that_compute_different_things_end_before_they_mix_them() {
     let fixture = impressions(2);
+    let hour = Definition { epoch_length_ms: 3_600_000, ..Definition::default() };
+    let other = impressions_of(hour, 2);
     let finished = run_processes(2, &fixture.path("hosts"), |process| {
-        let mut command = fixture.command(&fixture.path("s.db"));
-        command.args(["--epoch-length", ["30m", "1h"][process]]);
-        command
+        [&fixture, &other][process].command(&fixture.path("s.db"))
     });
     for finished in finished {
         finished.failed(1, &["error: ", "epoch-length 30m", "epoch-length 1h"]);

@@ -88,8 +88,8 @@ pub enum Order {
     /// All epochs up to this one take no more events.
     Close(Epoch),
     /// No partition may run further ahead than the alignment bound of this watermark, in
-    /// milliseconds; none means that there is nothing to wait for.
-    Align(Option<i64>),
+    /// milliseconds.
+    Align(i64),
     /// Be in this round, or a later one.
     Advance(u64),
     /// The store holds all epochs up to this one as final.

@@ -47,7 +47,7 @@ pub struct Coordinator {
     /// How many epochs were ever ordered to open.
     opened: u64,
     closed_through: Option<Epoch>,
-    aligned_ms: Option<Option<i64>>,
+    aligned_ms: Option<i64>,
     round: u64,
     begun_at: Instant,
     /// Since when the current publication holds something new.
@@ -174,9 +174,13 @@ impl Coordinator {
         Some(all)
     }
 
+    /// Lets partitions run as far as the slowest active one allows. While none is active, whoever
+    /// wakes must not run ahead of the largest watermark, until it is known who else has woken.
     fn align(&mut self, watermarks: Watermarks, orders: &mut Vec<Order>) {
-        let slowest_ms = watermarks.active_min_ms;
-        if slowest_ms != Some(i64::MIN) && self.aligned_ms != Some(slowest_ms) {
+        let slowest_ms = watermarks.active_min_ms.or(watermarks.max_ms);
+        if let Some(slowest_ms) = slowest_ms.filter(|at_ms| *at_ms != i64::MIN)
+            && self.aligned_ms != Some(slowest_ms)
+        {
             self.aligned_ms = Some(slowest_ms);
             orders.push(Order::Align(slowest_ms));
         }

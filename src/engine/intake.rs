@@ -110,9 +110,8 @@ impl Intake {
     }
 
     /// Lets partitions run as far as the alignment bound ahead of a watermark.
-    pub fn align(&mut self, slowest_ms: Option<i64>) {
-        let limit_ms = slowest_ms.map(|slowest_ms| slowest_ms.saturating_add(self.alignment_ms));
-        self.watermark_limit_ms = limit_ms.unwrap_or(i64::MAX);
+    pub fn align(&mut self, slowest_ms: i64) {
+        self.watermark_limit_ms = slowest_ms.saturating_add(self.alignment_ms);
     }
 
     /// Rejects, from now on, events of epochs up to this one.

@@ -6,8 +6,8 @@
 //!                 └ positions, ledger ───────────────────────── (worker) ───┘           (store)
 //! ```
 //!
-//! Every worker runs the same loop ([`worker`]): obey orders, read, step, report. Worker 0 decides
-//! ([`coordinator`]) and owns the store ([`committer`]). This module alone knows timely's worker.
+//! Every worker runs the same loop (`worker`): obey orders, read, step, report. Worker 0 decides
+//! (`coordinator`) and owns the store (`committer`). This module alone knows timely's worker.
 
 mod committer;
 mod control;

@@ -11,6 +11,8 @@
 //! Timestamps are rounds, which are totally ordered. Nobody asks for the past: a reader wants what
 //! was known before a round and what is known after it, so the arrangement keeps no times at all
 //! once a round is past. [`run`] is the layout that this allows.
+//!
+//! [`Touch`]: crate::event::Touch
 
 pub mod batch;
 pub mod changes;

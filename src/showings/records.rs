@@ -220,12 +220,17 @@ pub mod abomonation_codec {
 
     /// Reads records, and copies them out of the buffer.
     ///
+    /// What is received is shared, and `decode` writes its pointers into what it reads, so that it
+    /// gets a copy, aligned as it needs it.
+    ///
     /// # Panics
     /// If the bytes are not a whole `Vec` of records, which would be a fault of the transport.
-    pub fn decode(mut bytes: Bytes) -> Records {
-        assert_eq!(bytes.as_ptr().align_offset(align_of::<Vec<Record>>()), 0, "unaligned records");
+    pub fn decode(bytes: Bytes) -> Records {
+        let mut words = vec![0_u64; bytes.len().div_ceil(size_of::<u64>())];
+        let copy = &mut bytemuck::cast_slice_mut::<u64, u8>(&mut words)[..bytes.len()];
+        copy.copy_from_slice(&bytes);
         // SAFETY: the bytes come from `encode` in the same binary, and are aligned.
-        let decoded = unsafe { abomonation::decode::<Vec<Record>>(&mut bytes) };
+        let decoded = unsafe { abomonation::decode::<Vec<Record>>(copy) };
         match decoded {
             Some((records, _rest)) => Records::Owned(records.clone()),
             None => panic!("torn records"),
