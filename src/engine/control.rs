@@ -90,7 +90,7 @@ pub enum Order {
     /// No partition may run further ahead than the alignment bound of this watermark, in
     /// milliseconds.
     Align(i64),
-    /// Be in this round, or a later one.
+    /// Others are in this round: follow them.
     Advance(u64),
     /// The store holds all epochs up to this one as final.
     Final(Epoch),

@@ -14,6 +14,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use timely::worker::Worker;
 
+/// How many rounds a worker that is filling one may be behind the others.
+const ROUNDS_BEHIND_MAX: u64 = 2;
 /// How often to look for new partitions while following.
 const DISCOVERY_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -124,8 +126,7 @@ impl<'a> State<'a> {
                     self.epochs.close_through(epoch, rounds::publication(self.round));
                 }
                 Order::Align(slowest_ms) => self.intake.align(slowest_ms),
-                Order::Advance(round) if round > self.round => self.enter(round),
-                Order::Advance(_) => {}
+                Order::Advance(round) => self.follow(round),
                 Order::Final(epoch) => self.intake.finalize_through(epoch),
                 Order::Drain => self.drain(),
                 Order::End => self.ended = true,
@@ -202,6 +203,17 @@ impl<'a> State<'a> {
             && let Some(next) = rounds::next(self.round)
         {
             self.enter(next);
+        }
+    }
+
+    /// Follows the others into a round. The border of a publication is crossed at once. Otherwise
+    /// a round that is being filled is left to fill, unless the others are too far ahead: if every
+    /// worker ended its round whenever another did, all rounds would be small.
+    fn follow(&mut self, round: u64) {
+        let crosses = rounds::publication(round) > rounds::publication(self.round);
+        let behind = round.saturating_sub(self.round);
+        if crosses || behind > ROUNDS_BEHIND_MAX || behind > 0 && self.round_is_empty {
+            self.enter(round);
         }
     }
 
