@@ -41,7 +41,7 @@ fn measure(source: &MemorySource, cluster: &Cluster) -> (Duration, [u64; 3]) {
             Instant::now()
         })
     };
-    run(cluster, settings, source, counters, &store);
+    run(cluster, settings, source, counters, Box::new(store.clone()));
     (launch.join().unwrap().elapsed(), totals(&store))
 }
 

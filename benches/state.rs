@@ -11,6 +11,7 @@ mod common;
 
 use common::{parameter, resident_mib, run, settings};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use trendmark::engine::{Cluster, Counters};
 use trendmark::event::Kind;
 use trendmark::generate::{Format, GenerateArguments, Model, generate};
 use trendmark::sources::files::FileSource;
-use trendmark::stores::memory::MemoryStore;
+use trendmark::stores::sqlite::SqliteStore;
 
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -44,15 +45,16 @@ fn main() {
         (Kind::Play, pattern("plays-*.parquet")),
     ];
     let source = FileSource::new(paths, FieldNames::default(), false);
-    let store = MemoryStore::default();
+    let path = folder.path().join("state.db");
     let mut settings = settings();
+    let store = SqliteStore::create(&path, &settings.definition, &settings.queries).unwrap();
     settings.publish_interval = Duration::from_millis(50);
     let bound = settings.definition.open_epochs_max(settings.alignment_ms);
     let ended = AtomicBool::new(false);
     let (summary, memory_mib) = std::thread::scope(|scope| {
-        let sampler = scope.spawn(|| sample(&store, model.start_ms, &ended));
+        let sampler = scope.spawn(|| sample(&path, model.start_ms, &ended));
         let counters = Arc::new(Counters::default());
-        let summary = run(&Cluster::threads(2), settings, &source, counters, &store);
+        let summary = run(&Cluster::threads(2), settings, &source, counters, Box::new(store));
         ended.store(true, Ordering::Relaxed);
         (summary, sampler.join().unwrap())
     });
@@ -71,10 +73,13 @@ fn main() {
 }
 
 /// The most resident memory in each hour of event time, as the least watermark tells it.
-fn sample(store: &MemoryStore, start_ms: i64, ended: &AtomicBool) -> BTreeMap<i64, u64> {
+fn sample(store: &Path, start_ms: i64, ended: &AtomicBool) -> BTreeMap<i64, u64> {
+    let connection = rusqlite::Connection::open(store).unwrap();
     let mut memory_mib = BTreeMap::new();
     while !ended.load(Ordering::Relaxed) {
-        if let Some(watermark_ms) = store.watermark_min_ms() {
+        let least = "SELECT min(watermark_ms) FROM partitions";
+        let watermark_ms = connection.query_row(least, [], |row| row.get::<_, Option<i64>>(0));
+        if let Ok(Some(watermark_ms)) = watermark_ms {
             let hour = (watermark_ms - start_ms).div_euclid(HOUR_MS);
             let most = memory_mib.entry(hour).or_default();
             *most = resident_mib().max(*most);

@@ -12,6 +12,7 @@ use trendmark::event::Event;
 use trendmark::generate::{Generator, Model};
 use trendmark::sources::memory::MemorySource;
 use trendmark::sources::{PartitionName, Source};
+use trendmark::stores::Store;
 use trendmark::stores::memory::MemoryStore;
 use trendmark::time::Definition;
 
@@ -60,13 +61,13 @@ pub fn run<S: Source + Clone + Sync + 'static>(
     settings: Settings,
     source: &S,
     counters: Arc<Counters>,
-    store: &MemoryStore,
+    store: Box<dyn Store>,
 ) -> Summary {
     let source = source.clone();
     let job = Job {
         settings,
         source: Box::new(move || Box::new(source.clone())),
-        store: Mutex::new((cluster.process == 0).then(|| Box::new(store.clone()) as _)),
+        store: Mutex::new((cluster.process == 0).then_some(store)),
         dead_letters: Arc::new(DeadLetters::default()),
         counters,
         stop: Arc::new(AtomicBool::new(false)),

@@ -8,21 +8,21 @@ use super::rounds;
 use crate::event::{RequestId, Touch, VideoId};
 use crate::query::{KEY_CELLS, Query, Row, Rows, VALUE_CELLS};
 use crate::showings::Showings;
-use crate::showings::records::{Record, Records};
+use crate::showings::records::{Lanes, Record, Records};
 use crate::stores::RowChange;
 use crate::time::Epoch;
 use foldhash::fast::RandomState;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
-use timely::container::CapacityContainerBuilder;
+use timely::container::{CapacityContainerBuilder, NoopBuilder};
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::{Input, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 use timely::worker::Worker;
 
-type TouchInput = InputHandle<u64, CapacityContainerBuilder<Records>>;
+type TouchInput = InputHandle<u64, NoopBuilder<Records>>;
 type ClockInput = InputHandle<u64, CapacityContainerBuilder<Vec<()>>>;
 
 /// The open epochs of a worker.
@@ -46,6 +46,7 @@ pub struct Epochs {
 /// An epoch that takes touches.
 pub struct OpenEpoch {
     input: TouchInput,
+    lanes: Lanes,
     probe: ProbeHandle<u64>,
     /// Whether every worker has built the dataflow.
     ready: bool,
@@ -56,7 +57,27 @@ impl OpenEpoch {
     #[inline]
     pub fn send(&mut self, request: RequestId, video: VideoId, touch: Touch) {
         let round = *self.input.time();
-        self.input.send(Record::new(request, video, round, touch));
+        if let Some(mut full) = self.lanes.push(Record::new(request, video, round, touch)) {
+            self.input.send_batch(&mut full);
+        }
+    }
+
+    /// Sends what is in the lanes.
+    fn flush(&mut self) {
+        for mut records in self.lanes.drain() {
+            self.input.send_batch(&mut records);
+        }
+    }
+
+    fn advance_to(&mut self, round: u64) {
+        self.flush();
+        self.input.advance_to(round);
+    }
+
+    /// Sends the last touches and drops the input.
+    fn close(mut self) -> ProbeHandle<u64> {
+        self.flush();
+        self.probe
     }
 }
 
@@ -85,7 +106,7 @@ impl Epochs {
 
     /// Builds the dataflow of an epoch. Every worker must do so in the same order.
     pub fn open(&mut self, worker: &mut Worker, epoch: Epoch, round: u64) {
-        let mut input = TouchInput::new();
+        let mut input = TouchInput::new_with_builder();
         let probe = ProbeHandle::new();
         worker.dataflow_named::<u64, _, _>(&format!("epoch {}", epoch.0), |scope| {
             let showings = Showings::arrange(input.to_stream(scope));
@@ -95,7 +116,8 @@ impl Epochs {
             }
         });
         input.advance_to(round);
-        self.open.insert(epoch, OpenEpoch { input, probe, ready: false });
+        let lanes = Lanes::new(worker.peers());
+        self.open.insert(epoch, OpenEpoch { input, lanes, probe, ready: false });
         self.live_max = self.live_max.max(self.live());
     }
 
@@ -118,14 +140,14 @@ impl Epochs {
     pub fn close_through(&mut self, epoch: Epoch, publication: u64) {
         let still_open = self.open.split_off(&epoch.plus(1));
         let closed = std::mem::replace(&mut self.open, still_open);
-        self.closing.extend(closed.into_iter().map(|(epoch, open)| (epoch, open.probe)));
+        self.closing.extend(closed.into_iter().map(|(epoch, open)| (epoch, open.close())));
         self.closed.push((epoch, publication));
     }
 
     /// Enters a round.
     pub fn advance_to(&mut self, round: u64) {
         for open in self.open.values_mut() {
-            open.input.advance_to(round);
+            open.advance_to(round);
         }
         self.clock.0.advance_to(round);
     }

@@ -26,11 +26,10 @@ use changes::Arrangement;
 use differential_dataflow::VecCollection;
 use differential_dataflow::difference::Semigroup;
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
-use records::{Record, Records};
+use records::{Records, ToKeeper};
 use std::hash::Hash;
-use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
-use timely::dataflow::channels::pact::ExchangeCore;
+use timely::dataflow::channels::pact::DistributorPact;
 
 /// The showings of one epoch, as they become known.
 pub struct Showings<'scope> {
@@ -39,16 +38,13 @@ pub struct Showings<'scope> {
 }
 
 impl<'scope> Showings<'scope> {
-    /// Arranges touches by request; all touches of a request meet on one worker.
+    /// Arranges touches by request; all touches of a request meet on the worker that keeps it.
+    /// Every container must hold records of one keeper and one round, as [`records::Lanes`] gives
+    /// them.
     pub fn arrange(touches: Stream<'scope, u64, Records>) -> Showings<'scope> {
-        // Runs are ordered by the first word of a request, so workers are chosen by the second.
-        let exchange =
-            ExchangeCore::<CapacityContainerBuilder<Records>, _>::new_core(|record: &Record| {
-                record.request.0[1]
-            });
         let arrangement = arrange_core::<_, _, _, ShowingsSpine>(
             touches,
-            exchange,
+            DistributorPact(|_workers| ToKeeper),
             "Showings",
             |_logger, _operator| ShowingsBatcher::default(),
         );

@@ -7,8 +7,10 @@
 use crate::event::{RequestId, Touch, VideoId};
 use bytemuck::{Pod, Zeroable};
 use timely::bytes::arc::Bytes;
-use timely::container::{DrainContainer, PushInto, SizableContainer};
-use timely::dataflow::channels::ContainerBytes;
+use timely::communication::Push;
+use timely::dataflow::channels::pushers::exchange::Distributor;
+use timely::dataflow::channels::{ContainerBytes, Message};
+use timely::progress::Stamp;
 use timely::{Accountable, Container};
 
 /// A touch of a showing in a round. All its fields are words of eight bytes, so that it has no
@@ -54,6 +56,64 @@ pub enum Records {
     Received(Bytes),
 }
 
+/// The worker, of so many, that keeps what is known of a request. Runs are ordered by the first
+/// word of a request, so workers are chosen by the second.
+#[inline]
+pub fn keeper(request: RequestId, workers: usize) -> usize {
+    let RequestId([_, low]) = request;
+    // The upper half of the product: as even as a remainder, without a division.
+    ((u128::from(low) * workers as u128) >> 64) as usize
+}
+
+/// Records on their way out, those of each keeper apart, so that whole containers can be passed on.
+pub struct Lanes {
+    lanes: Vec<Vec<Record>>,
+}
+
+impl Lanes {
+    /// Empty lanes to so many workers.
+    pub fn new(workers: usize) -> Lanes {
+        Lanes { lanes: vec![Vec::new(); workers] }
+    }
+
+    /// Adds a record. Returns the records of its lane once they fill a container.
+    #[inline]
+    pub fn push(&mut self, record: Record) -> Option<Records> {
+        let keeper = keeper(record.request, self.lanes.len());
+        let lane = &mut self.lanes[keeper];
+        if lane.capacity() == 0 {
+            lane.reserve_exact(RECORDS_MAX);
+        }
+        lane.push(record);
+        (lane.len() == RECORDS_MAX).then(|| Records::Owned(std::mem::take(lane)))
+    }
+
+    /// Takes all records, lane by lane.
+    pub fn drain(&mut self) -> impl Iterator<Item = Records> + '_ {
+        let lanes = self.lanes.iter_mut().filter(|lane| !lane.is_empty());
+        lanes.map(|lane| Records::Owned(std::mem::take(lane)))
+    }
+}
+
+/// Passes containers to the keeper of their records, which must be the same for all of them.
+pub struct ToKeeper;
+
+impl Distributor<Records> for ToKeeper {
+    fn partition<T: Clone, P: Push<Message<T, Records>>>(
+        &mut self,
+        records: &mut Records,
+        stamp: &Stamp<T>,
+        pushers: &mut [P],
+    ) {
+        if let Some(first) = records.as_slice().first() {
+            let keeper = keeper(first.request, pushers.len());
+            Message::push_at(records, stamp.clone(), &mut pushers[keeper]);
+        }
+    }
+
+    fn flush<T: Clone, P: Push<Message<T, Records>>>(&mut self, _: &Stamp<T>, _: &mut [P]) {}
+}
+
 /// The length of a full container: 64 KiB, which keeps messages between processes large.
 const RECORDS_MAX: usize = (64 << 10) / size_of::<Record>();
 
@@ -84,49 +144,6 @@ impl Default for Records {
 impl Accountable for Records {
     fn record_count(&self) -> i64 {
         self.as_slice().len() as i64
-    }
-}
-
-impl DrainContainer for Records {
-    type Item<'a> = Record;
-    type DrainIter<'a> = std::iter::Copied<std::slice::Iter<'a, Record>>;
-
-    fn drain(&mut self) -> Self::DrainIter<'_> {
-        self.as_slice().iter().copied()
-    }
-}
-
-impl SizableContainer for Records {
-    fn at_capacity(&self) -> bool {
-        match self {
-            Records::Owned(records) => records.len() == records.capacity(),
-            Records::Received(_) => true,
-        }
-    }
-
-    fn ensure_capacity(&mut self, stash: &mut Option<Self>) {
-        if let Records::Owned(records) = self
-            && records.capacity() > 0
-        {
-            return;
-        }
-        let mut records = match stash.take() {
-            Some(Records::Owned(records)) => records,
-            _ => Vec::new(),
-        };
-        records.clear();
-        records.reserve_exact(RECORDS_MAX);
-        *self = Records::Owned(records);
-    }
-}
-
-impl PushInto<Record> for Records {
-    #[inline]
-    fn push_into(&mut self, record: Record) {
-        match self {
-            Records::Owned(records) => records.push(record),
-            Records::Received(_) => unreachable!("received records are read, never extended"),
-        }
     }
 }
 

@@ -38,11 +38,6 @@ impl MemoryStore {
         self.lock().clone()
     }
 
-    /// The least watermark of all partitions as of the last commit, in milliseconds.
-    pub fn watermark_min_ms(&self) -> Option<i64> {
-        self.lock().partitions.values().filter_map(|progress| progress.watermark_ms).min()
-    }
-
     fn lock(&self) -> std::sync::MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
