@@ -32,19 +32,15 @@ pub static QUERY: Query = Query {
 fn build<'scope>(showings: &Showings<'scope>) -> Rows<'scope> {
     showings
         .changes()
-        .accumulate(|change| ((), gain(change.before, change.after)))
+        .accumulate(|change| {
+            ((), (change.gain(Touch::is_shown), change.gain(Touch::is_played_here)))
+        })
         .count_total()
         .flat_map(|((), (impressions, plays))| {
             let counts = [(Kind::Impression, impressions), (Kind::Play, plays)];
             let counted = counts.into_iter().filter(|(_, events)| *events > 0);
             counted.map(|(kind, events)| row(kind, events.unsigned_abs() as u64))
         })
-}
-
-/// What a change adds to the distinct (impressions, plays) of the epoch.
-fn gain(before: Touch, after: Touch) -> (isize, isize) {
-    let gain = |seen: fn(Touch) -> bool| isize::from(seen(after)) - isize::from(seen(before));
-    (gain(Touch::is_shown), gain(Touch::is_played_here))
 }
 
 fn row(kind: Kind, events: u64) -> Row {

@@ -40,16 +40,11 @@ pub static QUERY: Query = Query {
 fn build<'scope>(showings: &Showings<'scope>) -> Rows<'scope> {
     showings
         .changes()
-        .accumulate(|change| (change.video, gain(change.before, change.after)))
+        .accumulate(|change| {
+            (change.video, (change.gain(Touch::is_converted), change.gain(Touch::is_shown)))
+        })
         .count_total()
         .map(|(video, counts)| row(video, counts))
-}
-
-/// What a change adds to (plays, impressions).
-fn gain(before: Touch, after: Touch) -> (isize, isize) {
-    let gain =
-        |counted: fn(Touch) -> bool| isize::from(counted(after)) - isize::from(counted(before));
-    (gain(Touch::is_converted), gain(Touch::is_shown))
 }
 
 fn row(VideoId(video): VideoId, (plays, impressions): (isize, isize)) -> Row {

@@ -29,12 +29,7 @@ pub fn parameter<T: std::str::FromStr>(flag: &str, large: T, small: T) -> T {
 
 /// Whether this is only to show that the benchmark works.
 pub fn is_test() -> bool {
-    has("--test")
-}
-
-/// Whether a flag is given.
-pub fn has(flag: &str) -> bool {
-    std::env::args().any(|argument| argument == flag)
+    std::env::args().any(|argument| argument == "--test")
 }
 
 /// A generated log, decoded and in memory, and how many events it has.

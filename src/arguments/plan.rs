@@ -58,8 +58,7 @@ impl RunArguments {
 
     fn settings(&self) -> Result<Settings, ArgumentError> {
         let definition = self.definition()?;
-        let queries = std::iter::once(Ok(&dataflows::distinct::QUERY)).chain(self.queries()?);
-        let defaults = Settings::new(definition, queries.collect::<Result<_, _>>()?);
+        let defaults = Settings::new(definition, self.queries()?);
         let clock = |flag, span: Option<Span>, default| {
             within(flag, span, 0, WEEK_MS).map(|span| span.map_or(default, Span::duration))
         };
@@ -114,20 +113,18 @@ impl RunArguments {
         })
     }
 
-    fn queries(
-        &self,
-    ) -> Result<impl Iterator<Item = Result<&'static Query, ArgumentError>> + use<>, ArgumentError>
-    {
-        let mut queries: Vec<Result<&'static Query, ArgumentError>> = Vec::new();
+    /// The queries that are kept: the ledger's own first, then each that was asked for, once.
+    fn queries(&self) -> Result<Vec<&'static Query>, ArgumentError> {
+        let mut queries = vec![&dataflows::distinct::QUERY];
         let mut seen = std::collections::BTreeSet::new();
         for name in &self.query {
             let named: Vec<&'static Query> = match name.as_str() {
                 "all" => dataflows::ALL.to_vec(),
                 name => vec![dataflows::find(name).ok_or_else(|| unknown_query(name))?],
             };
-            queries.extend(named.into_iter().filter(|query| seen.insert(query.name)).map(Ok));
+            queries.extend(named.into_iter().filter(|query| seen.insert(query.name)));
         }
-        Ok(queries.into_iter())
+        Ok(queries)
     }
 
     fn cluster(&self) -> Result<Cluster, ArgumentError> {

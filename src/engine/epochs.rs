@@ -121,8 +121,8 @@ impl Epochs {
         self.live_max = self.live_max.max(self.live());
     }
 
-    /// The epoch, if touches can be sent to it: it is open, and on every worker, so that no worker
-    /// can hand on a publication without the rows that the touches will change.
+    /// The epoch, if touches can be sent to it: it is open, and on every worker, so that touches do
+    /// not pile up before a worker that has not built it.
     #[inline]
     pub fn ready(&mut self, epoch: Epoch) -> Option<&mut OpenEpoch> {
         let open = self.open.get_mut(&epoch)?;

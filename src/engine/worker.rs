@@ -35,7 +35,7 @@ pub fn run(worker: &mut Worker, job: &Job) -> Result<Summary, EngineError> {
         let busy = state.read();
         state.end_round_if_due();
         state.hand_on();
-        state.report(job);
+        state.report();
         let pause = if busy { Duration::ZERO } else { state.pause() };
         worker.step_or_park(Some(pause));
     }
@@ -261,7 +261,8 @@ impl<'a> State<'a> {
     }
 
     /// Tells worker 0 how things stand, if that has changed.
-    fn report(&mut self, job: &Job) {
+    fn report(&mut self) {
+        let job = self.job;
         let report = Report {
             worker: self.index,
             job: self.description.clone(),

@@ -1,7 +1,7 @@
 //! What each round changed about the showings of an epoch, and collections made from it.
 
 use super::batch::{ShowingsBatch, ShowingsSpine};
-use super::run::{Lookup, Run};
+use super::run::{Lookup, Run, consolidate};
 use crate::event::{RequestId, Touch, VideoId};
 use differential_dataflow::difference::Semigroup;
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
@@ -31,6 +31,13 @@ pub struct Change {
     pub before: Touch,
     /// What is known after it: more than before.
     pub after: Touch,
+}
+
+impl Change {
+    /// By how much the change raises the number of showings that count.
+    pub fn gain(&self, counts: fn(Touch) -> bool) -> isize {
+        isize::from(counts(self.after)) - isize::from(counts(self.before))
+    }
 }
 
 /// Changes of showings, each message stamped with their round.
@@ -156,17 +163,6 @@ where
         }
     });
     updates.as_collection()
-}
-
-fn consolidate(showings: &mut Vec<(VideoId, Touch)>) {
-    showings.sort_unstable_by_key(|(video, _)| *video);
-    showings.dedup_by(|(video, touch), (kept, known)| {
-        let same = video == kept;
-        if same {
-            *known = known.or(*touch);
-        }
-        same
-    });
 }
 
 /// Runs `logic` on each round's run of touches, together with a lookup of all rounds before, and

@@ -6,12 +6,12 @@
 
 use crate::event::{RequestId, Touch, VideoId};
 use bytemuck::{Pod, Zeroable};
+use timely::Accountable;
 use timely::bytes::arc::Bytes;
 use timely::communication::Push;
 use timely::dataflow::channels::pushers::exchange::Distributor;
 use timely::dataflow::channels::{ContainerBytes, Message};
 use timely::progress::Stamp;
-use timely::{Accountable, Container};
 
 /// A touch of a showing in a round. All its fields are words of eight bytes, so that it has no
 /// padding and can be read in place wherever eight bytes are aligned.
@@ -163,11 +163,6 @@ impl ContainerBytes for Records {
         }
     }
 }
-
-const _: fn() = || {
-    fn is_container<C: Container>() {}
-    is_container::<Records>();
-};
 
 #[cfg(feature = "abomonation")]
 pub use abomonation_codec as codec;

@@ -83,16 +83,7 @@ impl Run {
 
     /// Appends a request that is greater than all before, and drains its showings.
     fn push_group(&mut self, request: RequestId, group: &mut Vec<(VideoId, Touch)>) {
-        if group.len() > 1 {
-            group.sort_unstable_by_key(|(video, _)| *video);
-            group.dedup_by(|(video, touch), (kept, kept_touch)| {
-                let same = video == kept;
-                if same {
-                    *kept_touch = kept_touch.or(*touch);
-                }
-                same
-            });
-        }
+        consolidate(group);
         self.videos.extend(group.iter().map(|(video, _)| *video));
         self.touches.extend(group.iter().map(|(_, touch)| *touch));
         group.clear();
@@ -125,6 +116,21 @@ impl Run {
         let end = self.ends[index] as usize;
         Group { videos: &self.videos[start..end], touches: &self.touches[start..end] }
     }
+}
+
+/// Sorts the showings of a request by video, each once with all that is known of it.
+pub(super) fn consolidate(showings: &mut Vec<(VideoId, Touch)>) {
+    if showings.len() < 2 {
+        return;
+    }
+    showings.sort_unstable_by_key(|(video, _)| *video);
+    showings.dedup_by(|(video, touch), (kept, known)| {
+        let same = video == kept;
+        if same {
+            *known = known.or(*touch);
+        }
+        same
+    });
 }
 
 /// Consecutive records of one request.
