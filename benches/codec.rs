@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::time::Instant;
 use timely::bytes::arc::BytesMut;
 use trendmark::event::{RequestId, Touch, VideoId};
-use trendmark::showings::records::{Record, Records, bytemuck_codec};
+use trendmark::showings::records::{Pool, Record, Records, bytemuck_codec};
 
 /// As many records as a message between processes holds.
 const RECORDS: usize = 2048;
@@ -44,7 +44,7 @@ fn report<E>(
     let bytes: Vec<_> = (0..messages).map(|_| BytesMut::from(buffer.clone()).freeze()).collect();
     let start = Instant::now();
     for bytes in bytes {
-        black_box(decode(bytes).into_owned());
+        black_box(decode(bytes).into_owned(&Pool::default()));
     }
     let decoded = start.elapsed();
     let per_record =

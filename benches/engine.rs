@@ -45,17 +45,31 @@ fn measure(source: &MemorySource, cluster: &Cluster) -> (Duration, [u64; 3]) {
     (launch.join().unwrap().elapsed(), totals(&store))
 }
 
-/// The same in processes of one worker each, started from this program.
-fn measure_processes(impressions: u64, processes: usize) -> (Duration, [u64; 3]) {
+/// The processes and the workers of each that share the work.
+struct Way {
+    name: &'static str,
+    processes: usize,
+    workers: usize,
+}
+
+const WAYS: [Way; 3] = [
+    Way { name: "1 worker", processes: 1, workers: 1 },
+    Way { name: "2 workers", processes: 1, workers: 2 },
+    Way { name: "2 processes of 1 worker", processes: 2, workers: 1 },
+];
+
+/// Runs a way in processes of its own, started from this program: in a process that has run
+/// before, the memory that the earlier run left behind slows the later one by up to a fifth.
+fn measure_apart(impressions: u64, way: &Way) -> (Duration, [u64; 3]) {
     let listeners: Vec<_> =
-        (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        (0..way.processes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let addresses = listeners.iter().map(|listener| listener.local_addr().unwrap().to_string());
     let addresses = addresses.collect::<Vec<_>>().join(",");
     drop(listeners);
-    let children = (0..processes).map(|process| {
+    let children = (0..way.processes).map(|process| {
         Command::new(std::env::current_exe().unwrap())
             .args(["--impressions", &impressions.to_string(), "--addresses", &addresses])
-            .args(["--process", &process.to_string()])
+            .args(["--process", &process.to_string(), "--workers", &way.workers.to_string()])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap()
@@ -73,13 +87,14 @@ fn measure_processes(impressions: u64, processes: usize) -> (Duration, [u64; 3])
     (Duration::from_micros(numbers[0]), [numbers[1], numbers[2], numbers[3]])
 }
 
-/// What a process started by [`measure_processes`] does.
+/// What a process started by [`measure_apart`] does.
 fn be_process(model: &Model, addresses: &str) {
     let process = parameter("--process", 0, 0);
+    let workers = parameter("--workers", 1, 1);
     let addresses = addresses.split(',').map(str::to_string).collect();
     let (source, _) = generated(model);
     let (elapsed, [plays, impressions, rows]) =
-        measure(&source, &Cluster { workers: 1, process, addresses });
+        measure(&source, &Cluster { workers, process, addresses });
     println!("{} {plays} {impressions} {rows}", elapsed.as_micros());
 }
 
@@ -90,26 +105,22 @@ fn main() {
     if !addresses.is_empty() {
         return be_process(&model, &addresses);
     }
-    let (source, events) = generated(&model);
-    let ways = ["1 worker", "2 workers", "2 processes of 1 worker"];
+    let (_, events) = generated(&model);
     let mut times: [Vec<Duration>; 3] = Default::default();
     let mut expected = None;
     for _ in 0..parameter("--repeat", 5, 1) {
-        for (way, times) in times.iter_mut().enumerate() {
-            let (elapsed, totals) = match way {
-                2 => measure_processes(impressions, 2),
-                way => measure(&source, &Cluster::threads(way + 1)),
-            };
-            assert_eq!(totals, *expected.get_or_insert(totals), "{} differ", ways[way]);
+        for (way, times) in WAYS.iter().zip(&mut times) {
+            let (elapsed, totals) = measure_apart(impressions, way);
+            assert_eq!(totals, *expected.get_or_insert(totals), "{} differ", way.name);
             times.push(elapsed);
         }
     }
     let [plays, shown, rows] = expected.unwrap_or_default();
     println!("{events} events: {rows} rows, {plays} plays, {shown} impressions in all ways");
-    for (way, times) in ways.iter().zip(&times) {
+    for (way, times) in WAYS.iter().zip(&times) {
         let rate = |elapsed: Duration| events as f64 / elapsed.as_secs_f64() / 1e6;
         let all: Vec<_> = times.iter().map(|elapsed| format!("{:.2}", rate(*elapsed))).collect();
-        println!("{way}: {:.2} M events/s (all: {})", rate(median(times)), all.join(", "));
+        println!("{}: {:.2} M events/s (all: {})", way.name, rate(median(times)), all.join(", "));
     }
     let [one, two, processes] = times.map(|times| median(&times).as_secs_f64());
     println!(

@@ -8,7 +8,7 @@ use super::rounds;
 use crate::event::{RequestId, Touch, VideoId};
 use crate::query::{KEY_CELLS, Query, Row, Rows, VALUE_CELLS};
 use crate::showings::Showings;
-use crate::showings::records::{Lanes, Record, Records};
+use crate::showings::records::{Lanes, Pool, Record, Records};
 use crate::stores::RowChange;
 use crate::time::Epoch;
 use foldhash::fast::RandomState;
@@ -41,6 +41,7 @@ pub struct Epochs {
     /// A dataflow without data, whose frontier is the earliest round that any worker is in.
     clock: (ClockInput, ProbeHandle<u64>),
     rows: Rc<RefCell<ChangedRows>>,
+    pool: Pool,
 }
 
 /// An epoch that takes touches.
@@ -101,6 +102,7 @@ impl Epochs {
             live_max: 0,
             clock: (clock, probe),
             rows: Rc::default(),
+            pool: Pool::default(),
         }
     }
 
@@ -109,14 +111,14 @@ impl Epochs {
         let mut input = TouchInput::new_with_builder();
         let probe = ProbeHandle::new();
         worker.dataflow_named::<u64, _, _>(&format!("epoch {}", epoch.0), |scope| {
-            let showings = Showings::arrange(input.to_stream(scope));
+            let showings = Showings::arrange(input.to_stream(scope), self.pool.clone());
             for (query, definition) in self.queries.iter().enumerate() {
                 let rows = (definition.build)(&showings);
                 collect(rows, query, epoch, Rc::clone(&self.rows), &probe);
             }
         });
         input.advance_to(round);
-        let lanes = Lanes::new(worker.peers());
+        let lanes = Lanes::new(worker.peers(), self.pool.clone());
         self.open.insert(epoch, OpenEpoch { input, lanes, probe, ready: false });
         self.live_max = self.live_max.max(self.live());
     }

@@ -1,6 +1,6 @@
 //! Runs as the batches of a differential arrangement: what its spine keeps and merges.
 
-use super::records::{Record, Records};
+use super::records::{Pool, Record, Records};
 use super::run::{Merge, Run};
 use differential_dataflow::batcher::{Batcher, Extract};
 use differential_dataflow::trace::implementations::spine_fueled::{Merger, Spine, SpineBatch};
@@ -93,16 +93,30 @@ impl Merger<ShowingsBatch> for ShowingsMerger {
 ///
 /// The stock batcher keeps many small sorted chunks and merges them; a third of all time went
 /// there.
-#[derive(Default)]
 pub struct ShowingsBatcher {
     rounds: BTreeMap<u64, Vec<Vec<Record>>>,
     /// The earliest round held back, as the answer to the last extraction.
     lower: Antichain<u64>,
+    /// Where the buffers of sorted records go.
+    pool: Pool,
+}
+
+impl ShowingsBatcher {
+    /// A batcher without records.
+    pub fn new(pool: Pool) -> ShowingsBatcher {
+        ShowingsBatcher { rounds: BTreeMap::new(), lower: Antichain::new(), pool }
+    }
+
+    fn sort(&self, chunks: Vec<Vec<Record>>) -> Run {
+        let run = Run::from_records(&chunks);
+        chunks.into_iter().for_each(|chunk| self.pool.give_back(chunk));
+        run
+    }
 }
 
 impl Batcher<Records> for ShowingsBatcher {
     fn insert(&mut self, records: &mut Records) {
-        let records = std::mem::take(records).into_owned();
+        let records = std::mem::take(records).into_owned(&self.pool);
         // A container holds records of one round: it was sent under that round's capability.
         if let Some(first) = records.first() {
             debug_assert!(records.iter().all(|record| record.round() == first.round()));
@@ -124,9 +138,8 @@ impl Extract for ShowingsBatcher {
             None => BTreeMap::new(),
         };
         let complete = std::mem::replace(&mut self.rounds, held_back);
-        let sorted =
-            complete.into_iter().map(|(round, chunks)| (round, Run::from_records(&chunks)));
-        let runs: Vec<_> = sorted.collect();
+        let runs: Vec<_> =
+            complete.into_iter().map(|(round, chunks)| (round, self.sort(chunks))).collect();
         self.lower.clear();
         self.lower.extend(self.rounds.keys().next().copied());
         ((!runs.is_empty()).then_some(ShowingsBatch { runs }), self.lower.borrow())

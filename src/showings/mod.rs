@@ -26,7 +26,7 @@ use changes::Arrangement;
 use differential_dataflow::VecCollection;
 use differential_dataflow::difference::Semigroup;
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
-use records::{Records, ToKeeper};
+use records::{Pool, Records, ToKeeper};
 use std::hash::Hash;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::DistributorPact;
@@ -40,13 +40,13 @@ pub struct Showings<'scope> {
 impl<'scope> Showings<'scope> {
     /// Arranges touches by request; all touches of a request meet on the worker that keeps it.
     /// Every container must hold records of one keeper and one round, as [`records::Lanes`] gives
-    /// them.
-    pub fn arrange(touches: Stream<'scope, u64, Records>) -> Showings<'scope> {
+    /// them. Their buffers go to the pool.
+    pub fn arrange(touches: Stream<'scope, u64, Records>, pool: Pool) -> Showings<'scope> {
         let arrangement = arrange_core::<_, _, _, ShowingsSpine>(
             touches,
             DistributorPact(|_workers| ToKeeper),
             "Showings",
-            |_logger, _operator| ShowingsBatcher::default(),
+            |_logger, _operator| ShowingsBatcher::new(pool),
         );
         let changes = Changes::of(&arrangement);
         Showings { arrangement, changes }

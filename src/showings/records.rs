@@ -6,6 +6,8 @@
 
 use crate::event::{RequestId, Touch, VideoId};
 use bytemuck::{Pod, Zeroable};
+use std::cell::RefCell;
+use std::rc::Rc;
 use timely::Accountable;
 use timely::bytes::arc::Bytes;
 use timely::communication::Push;
@@ -65,15 +67,44 @@ pub fn keeper(request: RequestId, workers: usize) -> usize {
     ((u128::from(low) * workers as u128) >> 64) as usize
 }
 
+/// Buffers of full containers that were emptied, to be filled again. Shared by the dataflows of a
+/// worker: it receives about as many as it sends. Handing them back to the allocator would have
+/// the system clear their pages each time, in a heap that all threads share.
+#[derive(Clone, Default)]
+pub struct Pool {
+    buffers: Rc<RefCell<Vec<Vec<Record>>>>,
+}
+
+/// The most buffers that a pool keeps: 16 MiB.
+const POOL_MAX: usize = 256;
+
+impl Pool {
+    /// An empty buffer with room for a full container.
+    fn take(&self) -> Vec<Record> {
+        let buffer = self.buffers.borrow_mut().pop();
+        buffer.unwrap_or_else(|| Vec::with_capacity(RECORDS_MAX))
+    }
+
+    /// Takes a buffer back, whatever is in it.
+    pub fn give_back(&self, mut buffer: Vec<Record>) {
+        let mut buffers = self.buffers.borrow_mut();
+        if buffer.capacity() >= RECORDS_MAX && buffers.len() < POOL_MAX {
+            buffer.clear();
+            buffers.push(buffer);
+        }
+    }
+}
+
 /// Records on their way out, those of each keeper apart, so that whole containers can be passed on.
 pub struct Lanes {
     lanes: Vec<Vec<Record>>,
+    pool: Pool,
 }
 
 impl Lanes {
     /// Empty lanes to so many workers.
-    pub fn new(workers: usize) -> Lanes {
-        Lanes { lanes: vec![Vec::new(); workers] }
+    pub fn new(workers: usize, pool: Pool) -> Lanes {
+        Lanes { lanes: vec![Vec::new(); workers], pool }
     }
 
     /// Adds a record. Returns the records of its lane once they fill a container.
@@ -82,7 +113,7 @@ impl Lanes {
         let keeper = keeper(record.request, self.lanes.len());
         let lane = &mut self.lanes[keeper];
         if lane.capacity() == 0 {
-            lane.reserve_exact(RECORDS_MAX);
+            *lane = self.pool.take();
         }
         lane.push(record);
         (lane.len() == RECORDS_MAX).then(|| Records::Owned(std::mem::take(lane)))
@@ -127,10 +158,14 @@ impl Records {
     }
 
     /// The records in memory of our own, without a copy if they already are.
-    pub fn into_owned(self) -> Vec<Record> {
+    pub fn into_owned(self, pool: &Pool) -> Vec<Record> {
         match self {
             Records::Owned(records) => records,
-            Records::Received(bytes) => bytemuck::cast_slice(&bytes).to_vec(),
+            Records::Received(bytes) => {
+                let mut records = pool.take();
+                records.extend_from_slice(bytemuck::cast_slice(&bytes));
+                records
+            }
         }
     }
 }
@@ -277,7 +312,7 @@ mod tests {
             prop_assert_eq!(bytes.len(), container.length_in_bytes());
             let arrived = Records::from_bytes(received(bytes));
             prop_assert_eq!(arrived.as_slice(), &records[..]);
-            prop_assert_eq!(arrived.into_owned(), records);
+            prop_assert_eq!(arrived.into_owned(&Pool::default()), records);
         }
 
         #[cfg(feature = "abomonation")]
