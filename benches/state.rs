@@ -47,7 +47,7 @@ fn main() {
     let source = FileSource::new(paths, FieldNames::default(), false);
     let path = folder.path().join("state.db");
     let mut settings = settings();
-    let store = SqliteStore::create(&path, &settings.definition, &settings.queries).unwrap();
+    let store = SqliteStore::open(&path, &settings.definition, &settings.queries, false).unwrap();
     settings.publish_interval = Duration::from_millis(50);
     let bound = settings.definition.open_epochs_max(settings.alignment_ms);
     let ended = AtomicBool::new(false);

@@ -84,9 +84,14 @@ pub struct RunArguments {
     #[serde(rename = "field", skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
 
-    /// Store: an SQLite file that does not exist yet
+    /// Store: an SQLite file; the job goes on where the last one that had it left off
     #[arg(long, value_name = "FILE", help_heading = "Sources and store")]
     pub store: Option<PathBuf>,
+
+    /// Take the store over from a job that still has it: it can write nothing more, and ends
+    #[arg(long, help_heading = "Sources and store")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub take_over: bool,
 
     /// File to append malformed records to, one JSON object a line
     #[arg(long, value_name = "FILE", help_heading = "Sources and store")]

@@ -8,6 +8,7 @@ pub mod arguments;
 pub mod dataflows;
 pub mod decode;
 pub mod demo;
+pub mod digest;
 pub mod engine;
 pub mod event;
 pub mod generate;

@@ -79,7 +79,8 @@ pub fn start(
     let store = match plan.cluster.process {
         0 => {
             let settings = &plan.settings;
-            let store = SqliteStore::create(&plan.store, &settings.definition, &settings.queries)?;
+            let (definition, queries) = (&settings.definition, &settings.queries);
+            let store = SqliteStore::open(&plan.store, definition, queries, plan.take_over)?;
             Some(Box::new(store) as Box<dyn Store>)
         }
         _ => None,

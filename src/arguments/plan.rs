@@ -26,6 +26,8 @@ pub struct Plan {
     pub fields: FieldNames,
     /// Where the results go.
     pub store: PathBuf,
+    /// Whether to fence a run that has the store.
+    pub take_over: bool,
     /// Where malformed records go.
     pub dead_letter: Option<PathBuf>,
 }
@@ -52,6 +54,7 @@ impl RunArguments {
             paths,
             fields: self.field_names()?,
             store,
+            take_over: self.take_over,
             dead_letter: self.dead_letter.clone(),
         })
     }

@@ -12,7 +12,9 @@ use super::epochs::Epochs;
 use super::{Counters, Settings};
 use crate::event::{Event, Kind, Touch};
 use crate::ledger::{Ledger, Verdict};
-use crate::sources::{Batch, PartitionName, PartitionReader, Polled, Source, SourceError};
+use crate::sources::{
+    Batch, Discovered, PartitionName, PartitionReader, Polled, Source, SourceError,
+};
 use crate::stores::PartitionProgress;
 use crate::time::{Definition, Epoch};
 use crate::watermark::{Judgement, Watermark};
@@ -102,10 +104,11 @@ impl Intake {
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub fn open(&mut self, source: &dyn Source, name: PartitionName) -> Result<(), SourceError> {
-        let reader = source.open(&name, 0)?;
+    pub fn open(&mut self, source: &dyn Source, partition: &Discovered) -> Result<(), SourceError> {
+        let name = &partition.name;
+        let reader = source.open(partition, None)?;
         let watermark = Watermark::new(self.definition, name.kind, None);
-        self.partitions.push(Partition::new(name, reader, watermark));
+        self.partitions.push(Partition::new(name.clone(), reader, watermark));
         Ok(())
     }
 

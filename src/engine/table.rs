@@ -139,7 +139,13 @@ impl Table {
             moved = self.settled(moved);
         }
         moved.sort_by(|one, other| one.partition.cmp(&other.partition));
-        Publication { rows: parts.rows, ledger, partitions: moved, final_through }
+        Publication {
+            rows: parts.rows,
+            ledger,
+            partitions: moved,
+            final_through,
+            ..Publication::default()
+        }
     }
 
     /// All partitions, with nothing to replay: every epoch is final.

@@ -144,7 +144,7 @@ impl<'a> State<'a> {
             return;
         }
         self.job.counters.add_bytes_total(partition.size_bytes);
-        if let Err(error) = self.intake.open(self.source.as_ref(), partition.name.clone()) {
+        if let Err(error) = self.intake.open(self.source.as_ref(), partition) {
             self.failure.get_or_insert(error.into());
         }
     }

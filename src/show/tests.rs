@@ -22,7 +22,7 @@ struct Arguments {
 fn store(definition: &Definition, rows: Vec<RowChange>, final_through: i64) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trends.db");
-    let mut store = SqliteStore::create(&path, definition, &QUERIES).unwrap();
+    let mut store = SqliteStore::open(&path, definition, &QUERIES, false).unwrap();
     let final_through = Some(Epoch(final_through));
     store.commit(&Publication { final_through, ..publication(rows) }).unwrap();
     store.commit(&publication(vec![request(UUID, 2, NEW_YEAR, true)])).unwrap();
@@ -220,7 +220,7 @@ fn only_queries_with_videos_are_filtered_by_video() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trends.db");
     let queries: [&Query; 2] = [&TRENDS, &DISTINCT];
-    drop(SqliteStore::create(&path, &Definition::default(), &queries).unwrap());
+    drop(SqliteStore::open(&path, &Definition::default(), &queries, false).unwrap());
     let asked = arguments(&path, "--query distinct --video 1");
     let error = show(&asked, &mut Vec::new()).unwrap_err();
     assert!(matches!(error, ShowError::NoVideos(_)), "{error}");

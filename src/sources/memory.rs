@@ -32,19 +32,21 @@ impl Source for MemorySource {
         let discovered = self.partitions.iter().map(|(name, events)| Discovered {
             name: name.clone(),
             size_bytes: std::mem::size_of_val(&events[..]) as u64,
+            end_offset: None,
         });
         Ok(discovered.collect())
     }
 
     fn open(
         &self,
-        partition: &PartitionName,
-        offset: u64,
+        partition: &Discovered,
+        offset: Option<u64>,
     ) -> Result<Box<dyn PartitionReader>, SourceError> {
-        let found = self.partitions.iter().find(|(name, _)| name == partition);
+        let found = self.partitions.iter().find(|(name, _)| *name == partition.name);
         let Some((_, events)) = found else {
-            return Err(SourceError::NotFound(partition.name.clone().into()));
+            return Err(SourceError::NotFound(partition.name.name.clone().into()));
         };
+        let offset = offset.unwrap_or(0);
         Ok(Box::new(MemoryReader {
             events: Arc::clone(events),
             next: events.partition_point(|event| event.offset < offset),

@@ -36,6 +36,8 @@ pub struct Discovered {
     pub name: PartitionName,
     /// Its size in bytes as far as known, to share the partitions out and to estimate the end.
     pub size_bytes: u64,
+    /// The offset at which reading is to end, where the log goes on but the job does not.
+    pub end_offset: Option<u64>,
 }
 
 /// A set of partitions. Every process holds one of its own.
@@ -47,14 +49,15 @@ pub trait Source: Send {
     /// When the source as a whole cannot be used: a path that does not exist, say.
     fn discover(&mut self) -> Result<Vec<Discovered>, SourceError>;
 
-    /// Starts to read a partition at an offset (0 is its start).
+    /// Starts to read a partition, at an offset or from the first record that is there.
     ///
     /// # Errors
-    /// When the partition cannot be read at all, or no longer reaches back to the offset.
+    /// When the partition cannot be read at all, or does not hold the offset: its log was cut, or
+    /// its retention has passed.
     fn open(
         &self,
-        partition: &PartitionName,
-        offset: u64,
+        partition: &Discovered,
+        offset: Option<u64>,
     ) -> Result<Box<dyn PartitionReader>, SourceError>;
 }
 

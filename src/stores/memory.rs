@@ -1,6 +1,7 @@
 //! A store in memory: for benchmarks of the engine alone, and tests.
 
-use super::{PartitionProgress, Publication, Store, StoreError};
+use super::{PartitionProgress, Progress, Publication, RowChange, Store, StoreError};
+use crate::digest::{self, Digests};
 use crate::ledger::Ledger;
 use crate::query::{KEY_CELLS, Row};
 use crate::sources::PartitionName;
@@ -24,6 +25,12 @@ pub struct Tables {
     pub final_through: Option<Epoch>,
     /// How many publications were committed.
     pub publications: u64,
+    /// How many jobs have had the store.
+    pub generation: u64,
+    /// The digests of all epochs.
+    pub digests: Digests,
+    /// What replay has rebuilt, in the last job that had anything to replay.
+    pub restored: Vec<RowChange>,
 }
 
 /// A store whose tables can be looked at from outside, after every commit.
@@ -44,6 +51,24 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
+    fn progress(&mut self) -> Result<Progress, StoreError> {
+        let mut tables = self.lock();
+        tables.generation += 1;
+        let is_open = |epoch: &Epoch| Some(*epoch) > tables.final_through;
+        let digests = tables.digests.iter().filter(|(epoch, _)| is_open(epoch));
+        Ok(Progress {
+            generation: tables.generation,
+            publications: tables.publications,
+            final_through: tables.final_through,
+            partitions: tables.partitions.values().cloned().collect(),
+            digests: digests.map(|(epoch, digest)| (*epoch, *digest)).collect(),
+        })
+    }
+
+    fn restore(&mut self, rows: Vec<RowChange>) {
+        self.lock().restored = rows;
+    }
+
     fn commit(&mut self, publication: &Publication) -> Result<(), StoreError> {
         let tables = &mut *self.lock();
         for change in &publication.rows {
@@ -63,6 +88,7 @@ impl Store for MemoryStore {
             tables.partitions.insert(progress.partition.clone(), progress);
         }
         tables.final_through = tables.final_through.max(publication.final_through);
+        digest::add(&mut tables.digests, &publication.digests);
         tables.publications += 1;
         Ok(())
     }

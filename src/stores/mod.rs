@@ -10,6 +10,7 @@
 pub mod memory;
 pub mod sqlite;
 
+use crate::digest::Digests;
 use crate::ledger::Ledger;
 use crate::query::Row;
 use crate::sources::PartitionName;
@@ -59,14 +60,48 @@ pub struct Publication {
     /// All epochs up to this one are final: their rows are complete, and nothing will change them.
     /// It never falls back.
     pub final_through: Option<Epoch>,
+    /// By how much the rows moved the digest of each epoch, over all queries.
+    pub digests: Digests,
+    /// The least watermark of the partitions that hold epochs open, or the greatest of all if none
+    /// does, in milliseconds.
+    pub watermark_ms: Option<i64>,
+}
+
+/// What a store reflects: where the job that takes it over goes on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The number of the job that has the store, counted from 1. Jobs before it are fenced.
+    pub generation: u64,
+    /// How many publications were committed.
+    pub publications: u64,
+    /// All epochs up to this one are final.
+    pub final_through: Option<Epoch>,
+    /// How far every partition was read; `malformed` is the sum.
+    pub partitions: Vec<PartitionProgress>,
+    /// The digest of the rows of every epoch that is not final and has rows.
+    pub digests: Digests,
 }
 
 /// A place for results that commits publications atomically.
+///
+/// Whoever opens a store takes it over: from then on, those who had it before can commit nothing.
 pub trait Store: Send {
+    /// What the store reflects, as of the last commit.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn progress(&mut self) -> Result<Progress, StoreError>;
+
+    /// Hands over the rows of all epochs that are not final, as replay has rebuilt them: what the
+    /// store holds already. It is called once, before the first commit, and never in a job that
+    /// had nothing to replay. A store that needs no memory of its rows does nothing.
+    fn restore(&mut self, _rows: Vec<RowChange>) {}
+
     /// Commits a publication: all of it, durably, or nothing.
     ///
     /// # Errors
-    /// When it cannot; the job then ends, and the store holds what was committed before.
+    /// When it cannot, or another job has taken the store over; the job then ends, and the store
+    /// holds what was committed before.
     fn commit(&mut self, publication: &Publication) -> Result<(), StoreError>;
 }
 
@@ -100,16 +135,27 @@ pub enum StoreError {
     #[error("no store at `{0}`; `trendmark run --store` makes one")]
     NotFound(PathBuf),
     /// Another program has it.
-    #[error("`{path}` is in use: {reason}; end the other program, or give another --store")]
+    #[error(
+        "`{path}` is in use: {reason}; end the other program, give another --store, or --take-over \
+         to fence a job that does not end"
+    )]
     Locked {
         /// The store.
         path: PathBuf,
         /// Who has it, as far as known.
         reason: String,
     },
-    /// The store already holds a run.
-    #[error("`{0}` already holds results; give a new --store")]
-    Occupied(PathBuf),
+    /// Another job has taken the store over.
+    #[error(
+        "another job has taken over `{store}` from this one, generation {generation}; what this \
+         one read since its last commit was not written, and the other goes on from there"
+    )]
+    Fenced {
+        /// The store.
+        store: String,
+        /// The generation of this job.
+        generation: u64,
+    },
     /// The database refused.
     #[error("cannot {action} `{path}`: {error}")]
     Database {

@@ -51,7 +51,10 @@ impl Finder {
             let name = self.names.entry((kind, true_path)).or_insert(name).clone();
             discovered.insert(PartitionName { kind, name }, size_bytes);
         }
-        discovered.into_iter().map(|(name, size_bytes)| Discovered { name, size_bytes }).collect()
+        discovered
+            .into_iter()
+            .map(|(name, size_bytes)| Discovered { name, size_bytes, end_offset: None })
+            .collect()
     }
 
     /// The files that an argument stands for.

@@ -22,7 +22,7 @@ mod split;
 
 pub use split::LINE_BYTES_MAX;
 
-use super::{Discovered, PartitionName, PartitionReader, Source, SourceError};
+use super::{Discovered, PartitionReader, Source, SourceError};
 use crate::decode::FieldNames;
 use crate::event::Kind;
 use discover::Finder;
@@ -51,9 +51,10 @@ impl Source for FileSource {
 
     fn open(
         &self,
-        partition: &PartitionName,
-        offset: u64,
+        partition: &Discovered,
+        offset: Option<u64>,
     ) -> Result<Box<dyn PartitionReader>, SourceError> {
+        let (partition, offset) = (&partition.name, offset.unwrap_or(0));
         let Some(format) = Format::of(Path::new(&partition.name)) else {
             return Err(SourceError::UnknownFormat(partition.name.clone().into()));
         };

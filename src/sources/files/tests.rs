@@ -1,7 +1,7 @@
 //! What is found, what is read of lines, and that no bytes do harm.
 
 use super::*;
-use crate::sources::{Batch, Malformed, Polled};
+use crate::sources::{Batch, Malformed, PartitionName, Polled};
 use proptest::prelude::*;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -31,9 +31,10 @@ fn source(folder: &TempDir, arguments: &[&str], follow: bool) -> FileSource {
     FileSource::new(paths.collect(), FieldNames::default(), follow)
 }
 
-fn partition(folder: &TempDir, name: &str) -> PartitionName {
+fn partition(folder: &TempDir, name: &str) -> Discovered {
     let name = folder.path().join(name).to_str().unwrap().to_string();
-    PartitionName { kind: Kind::Impression, name }
+    let name = PartitionName { kind: Kind::Impression, name };
+    Discovered { name, size_bytes: 0, end_offset: None }
 }
 
 /// The file names of what a source finds.
@@ -49,7 +50,7 @@ pub(super) fn open(
     follow: bool,
     offset: u64,
 ) -> Result<Box<dyn PartitionReader>, SourceError> {
-    source(folder, &[], follow).open(&partition(folder, name), offset)
+    source(folder, &[], follow).open(&partition(folder, name), Some(offset))
 }
 
 /// Everything in a file from an offset on, polled a few records at a time.

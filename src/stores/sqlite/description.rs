@@ -76,7 +76,7 @@ impl Description {
         let definition = &self.definition;
         connection.execute(
             "INSERT INTO job (epoch_length_ms, join_window_epochs, max_delay_ms, max_future_ms, \
-             generation, publications) VALUES (?1, ?2, ?3, ?4, 1, 0)",
+             generation, publications) VALUES (?1, ?2, ?3, ?4, 0, 0)",
             params![
                 definition.epoch_length_ms,
                 definition.join_window_epochs,

@@ -12,15 +12,16 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(super) struct StoreLock {
     path: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl StoreLock {
-    /// Takes the lock of a store, which need not exist yet.
+    /// Takes the lock of a store, which need not exist yet. With `take_over`, a run that has it
+    /// loses it: the file is replaced by another.
     ///
     /// # Errors
     /// When another run has it, or the folder of the store is missing or cannot be written.
-    pub fn acquire(store: &Path) -> Result<StoreLock, StoreError> {
+    pub fn acquire(store: &Path, take_over: bool) -> Result<StoreLock, StoreError> {
         let mut name = store.as_os_str().to_owned();
         name.push(".lock");
         let path = PathBuf::from(name);
@@ -32,10 +33,13 @@ impl StoreLock {
             match file.try_lock() {
                 Ok(()) if is_at(&file, &path) => {
                     write_owner(&mut file).map_err(failed)?;
-                    return Ok(StoreLock { path, _file: file });
+                    return Ok(StoreLock { path, file });
                 }
                 // The run that had it has just ended, and removed the file that was opened here.
                 Ok(()) => continue,
+                Err(TryLockError::WouldBlock) if take_over => {
+                    std::fs::remove_file(&path).map_err(failed)?;
+                }
                 Err(TryLockError::WouldBlock) => return Err(locked(store, file)),
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
@@ -45,7 +49,9 @@ impl StoreLock {
 
 impl Drop for StoreLock {
     fn drop(&mut self) {
+        // After a take-over the file at the path is the other run's.
         if cfg!(unix)
+            && is_at(&self.file, &self.path)
             && let Err(error) = std::fs::remove_file(&self.path)
         {
             tracing::debug!(path = %self.path.display(), %error, "the lock file stays behind");

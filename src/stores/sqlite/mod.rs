@@ -13,6 +13,7 @@ mod description;
 pub(crate) mod fixtures;
 mod lock;
 mod open;
+mod progress;
 pub mod read;
 pub mod schema;
 #[cfg(test)]
@@ -22,9 +23,10 @@ pub use cells::Value;
 pub use description::{StoredColumn, StoredQuery};
 pub use read::{Order, ScannedRow, Selection, SqliteReader};
 
+use crate::digest::{self, Digests};
 use crate::ledger::Ledger;
 use crate::query::{KEY_CELLS, Query, VALUE_CELLS};
-use crate::stores::{PartitionProgress, Publication, RowChange, Store, StoreError};
+use crate::stores::{PartitionProgress, Progress, Publication, RowChange, Store, StoreError};
 use crate::time::{Definition, Epoch, rfc3339};
 use description::Description;
 use lock::StoreLock;
@@ -44,33 +46,45 @@ pub struct SqliteStore {
     connection: Connection,
     path: PathBuf,
     description: Description,
-    /// How many publications were committed.
-    publications: i64,
+    /// What it reflects; of the partitions and digests, only what it did when it was opened.
+    progress: Progress,
+    /// The digests of the epochs that are not final.
+    digests: Digests,
     busy_limit: Duration,
     _lock: StoreLock,
 }
 
 impl SqliteStore {
-    /// Makes a new store. A file that is empty, or a store of the same definition and queries to
-    /// which nothing was committed, counts as new; anything else is left as it is.
+    /// Opens a store, or makes a new one where there is none, and takes it over. A run that has the
+    /// store is left alone, unless `take_over` says that it is to be fenced.
     ///
     /// # Errors
-    /// When the file holds results or is no store, when another program has it, and when it cannot
-    /// be made.
+    /// When the store is of another definition or other queries, the file is no store, another
+    /// program has it, and when it cannot be made.
     ///
     /// # Panics
     /// When `queries` lacks `distinct`, the other half of the ledger.
-    pub fn create(
+    pub fn open(
         path: &Path,
         definition: &Definition,
         queries: &[&'static Query],
+        take_over: bool,
     ) -> Result<SqliteStore, StoreError> {
         let path = open::absolute(path)?;
-        let lock = StoreLock::acquire(&path)?;
+        let lock = StoreLock::acquire(&path, take_over)?;
         let description = Description::of(definition, queries);
-        let connection = open::create(&path, &description)?;
-        let busy_limit = BUSY_LIMIT;
-        Ok(SqliteStore { connection, path, description, publications: 0, busy_limit, _lock: lock })
+        let connection = open::take_over(&path, &description)?;
+        let progress = progress::read(&connection).map_err(open::explain(&path, "read"))?;
+        let (digests, busy_limit) = (progress.digests.clone(), BUSY_LIMIT);
+        Ok(SqliteStore {
+            connection,
+            path,
+            description,
+            progress,
+            digests,
+            busy_limit,
+            _lock: lock,
+        })
     }
 
     /// Begins to write, waiting a bounded time for other writers.
@@ -100,23 +114,33 @@ impl SqliteStore {
         }
     }
 
+    /// Writes a publication, unless another job has taken the store over. Returns whether.
     fn write(
         &self,
         transaction: &Transaction<'_>,
         publication: &Publication,
-    ) -> rusqlite::Result<()> {
-        let number = self.publications + 1;
+        digests: &Digests,
+    ) -> rusqlite::Result<bool> {
+        let number = cells::integer(self.progress.publications + 1)?;
+        let owned = transaction
+            .prepare_cached(
+                "UPDATE job SET publications = ?1, \
+                 final_through = max(coalesce(final_through, ?2), coalesce(?2, final_through)) \
+                 WHERE generation = ?3",
+            )?
+            .execute(params![
+                number,
+                publication.final_through.map(|epoch| epoch.0),
+                cells::integer(self.progress.generation)?
+            ])?;
+        if owned == 0 {
+            return Ok(false);
+        }
         self.write_rows(transaction, &publication.rows, number)?;
         write_ledger(transaction, &publication.ledger)?;
         write_partitions(transaction, &publication.partitions)?;
-        self.write_epochs(transaction, publication, number)?;
-        transaction
-            .prepare_cached(
-                "UPDATE job SET publications = ?1, \
-                 final_through = max(coalesce(final_through, ?2), coalesce(?2, final_through))",
-            )?
-            .execute(params![number, publication.final_through.map(|epoch| epoch.0)])?;
-        Ok(())
+        self.write_epochs(transaction, publication, digests, number)?;
+        Ok(true)
     }
 
     fn write_rows(
@@ -140,25 +164,25 @@ impl SqliteStore {
         &self,
         transaction: &Transaction<'_>,
         publication: &Publication,
+        digests: &Digests,
         number: i64,
     ) -> rusqlite::Result<()> {
-        let mut touched: BTreeSet<Epoch> =
-            publication.ledger.iter().map(|(epoch, _, _)| epoch).collect();
-        let mut latest = None;
-        for change in &publication.rows {
-            if latest != Some(change.row.epoch) {
-                touched.insert(Epoch(change.row.epoch));
-                latest = Some(change.row.epoch);
-            }
-        }
+        let changed = publication.rows.iter().map(|change| Epoch(change.row.epoch));
+        let counted = publication.ledger.iter().map(|(epoch, _, _)| epoch);
+        let touched: BTreeSet<Epoch> =
+            counted.chain(changed).chain(publication.digests.keys().copied()).collect();
         let mut upsert = transaction.prepare_cached(
-            "INSERT INTO epochs (epoch, epoch_start, final, publication) VALUES (?1, ?2, \
-             coalesce(?1 <= (SELECT final_through FROM job), 0), ?3) \
-             ON CONFLICT DO UPDATE SET publication = excluded.publication",
+            "INSERT INTO epochs (epoch, epoch_start, final, publication, digest) VALUES (?1, ?2, \
+             coalesce(?1 <= (SELECT final_through FROM job), 0), ?3, coalesce(?4, 0)) \
+             ON CONFLICT DO UPDATE SET publication = excluded.publication, \
+             digest = coalesce(?4, digest)",
         )?;
         for epoch in touched {
             let start = self.description.definition.start_rfc3339(epoch);
-            upsert.execute(params![epoch.0, start, number])?;
+            let moved = publication.digests.contains_key(&epoch);
+            let digest = digests.get(&epoch).copied().unwrap_or_default().0.cast_signed();
+            let digest = moved.then_some(digest);
+            upsert.execute(params![epoch.0, start, number, digest])?;
         }
         if let Some(through) = publication.final_through {
             transaction
@@ -174,12 +198,26 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
+    fn progress(&mut self) -> Result<Progress, StoreError> {
+        Ok(self.progress.clone())
+    }
+
     fn commit(&mut self, publication: &Publication) -> Result<(), StoreError> {
+        let mut digests = self.digests.clone();
+        digest::add(&mut digests, &publication.digests);
         let transaction = self.begin()?;
         // A transaction that is dropped is rolled back.
-        self.write(&transaction, publication).map_err(self.cannot("write a publication to"))?;
+        let written = self
+            .write(&transaction, publication, &digests)
+            .map_err(self.cannot("write a publication to"))?;
+        if !written {
+            let store = self.path.display().to_string();
+            return Err(StoreError::Fenced { store, generation: self.progress.generation });
+        }
         transaction.commit().map_err(self.cannot("commit a publication to"))?;
-        self.publications += 1;
+        self.progress.publications += 1;
+        digests.retain(|epoch, _| Some(*epoch) > publication.final_through);
+        self.digests = digests;
         Ok(())
     }
 }

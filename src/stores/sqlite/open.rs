@@ -1,7 +1,7 @@
 //! Opens the database of a store: decides what the file is before anything in it is changed.
 
 use super::BUSY_TIMEOUT;
-use super::description::Description;
+use super::description::{Description, Difference};
 use super::schema;
 use crate::stores::StoreError;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
@@ -20,8 +20,8 @@ const CACHE_BYTES: i64 = 64 << 20;
 enum Found {
     /// Nothing is in it.
     Empty,
-    /// A store that was made for this, and how many publications it holds.
-    Store(Description, i64),
+    /// A store that was made for this.
+    Store(Description),
 }
 
 /// The path of a store without links, so that it is one store by whatever name it is given.
@@ -44,19 +44,20 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// Opens a database for writing and makes it a store, if it is not one already.
+/// Opens a database for writing, makes it a store if it is not one already, and takes it over: who
+/// had it before can commit nothing more.
 ///
 /// # Errors
-/// When it holds results, is none of ours, or another program has it.
-pub(super) fn create(path: &Path, description: &Description) -> Result<Connection, StoreError> {
-    let failed = explain(path, "make");
+/// When it is of another definition, is none of ours, or another program has it.
+pub(super) fn take_over(path: &Path, description: &Description) -> Result<Connection, StoreError> {
+    let failed = explain(path, "open");
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(&failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(&failed)?;
     match find(&connection, path)? {
-        Found::Store(stored, publications) => refuse(path, &stored, description, publications)?,
+        Found::Store(stored) => refuse(path, &stored, description)?,
         Found::Empty => connection.pragma_update(None, "page_size", PAGE_BYTES).map_err(&failed)?,
     }
     set_up(&connection, path, &failed)?;
@@ -66,6 +67,7 @@ pub(super) fn create(path: &Path, description: &Description) -> Result<Connectio
         transaction.execute_batch(&schema::create(&description.queries)).map_err(&failed)?;
         description.write(&transaction).map_err(&failed)?;
     }
+    transaction.execute("UPDATE job SET generation = generation + 1", []).map_err(&failed)?;
     transaction.commit().map_err(&failed)?;
     connection.set_prepared_statement_cache_capacity(16 + 2 * description.queries.len());
     Ok(connection)
@@ -88,7 +90,7 @@ pub(super) fn read(path: &Path) -> Result<(Connection, Description), StoreError>
         opened => opened?,
     };
     match found {
-        Found::Store(description, _) => Ok((connection, description)),
+        Found::Store(description) => Ok((connection, description)),
         Found::Empty => Err(not_a_store(path, "nothing is in it")),
     }
 }
@@ -152,29 +154,17 @@ fn find(connection: &Connection, path: &Path) -> Result<Found, StoreError> {
         return Err(not_a_store(path, &reason));
     }
     let description = Description::read(connection).map_err(&failed)?;
-    let publications = connection.query_row("SELECT publications FROM job", [], |row| row.get(0));
-    Ok(Found::Store(description, publications.map_err(&failed)?))
+    Ok(Found::Store(description))
 }
 
 fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))
 }
 
-fn refuse(
-    path: &Path,
-    stored: &Description,
-    given: &Description,
-    publications: i64,
-) -> Result<(), StoreError> {
-    let path = path.to_owned();
-    if let Some(difference) = stored.difference(given) {
-        let super::description::Difference { key, stored, given } = difference;
-        return Err(StoreError::OtherDefinition { path, key, stored, given });
-    }
-    if publications > 0 {
-        return Err(StoreError::Occupied(path));
-    }
-    Ok(())
+fn refuse(path: &Path, stored: &Description, given: &Description) -> Result<(), StoreError> {
+    let Some(difference) = stored.difference(given) else { return Ok(()) };
+    let Difference { key, stored, given } = difference;
+    Err(StoreError::OtherDefinition { path: path.to_owned(), key, stored, given })
 }
 
 /// Settings of the connection, and the WAL.

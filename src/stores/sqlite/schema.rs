@@ -12,7 +12,7 @@ use crate::query::ColumnType;
 /// Marks the file as ours (`trmk`), for `PRAGMA application_id` and the program `file`.
 pub(super) const APPLICATION_ID: i64 = 0x7472_6d6b;
 /// Raised whenever the tables change; `PRAGMA user_version`.
-pub(super) const FORMAT_VERSION: i64 = 1;
+pub(super) const FORMAT_VERSION: i64 = 2;
 /// The query whose view has no column `publication`: its columns are a promise.
 pub const TRENDS: &str = "trends";
 /// The query that is half of the view `ledger`, and has no view of its own.
@@ -27,7 +27,7 @@ CREATE TABLE job (
     join_window_epochs INTEGER NOT NULL,
     max_delay_ms INTEGER NOT NULL,
     max_future_ms INTEGER NOT NULL,
-    generation INTEGER NOT NULL,
+    generation INTEGER NOT NULL, -- how many jobs have had the store; only the last may write
     publications INTEGER NOT NULL,
     final_through INTEGER -- the last epoch that is final; 9223372036854775807: the run has ended
 );
@@ -40,12 +40,14 @@ CREATE TABLE columns (
     is_key INTEGER NOT NULL,
     unit TEXT NOT NULL
 );
--- Every epoch that has rows or events; `publication` is the last one that changed any of them.
+-- Every epoch that has rows or events; `publication` is the last one that changed any of them, and
+-- `digest` the sum of the hashes of its rows in all queries, to tell whether two stores agree.
 CREATE TABLE epochs (
     epoch INTEGER PRIMARY KEY,
     epoch_start TEXT NOT NULL,
     final INTEGER NOT NULL,
-    publication INTEGER NOT NULL
+    publication INTEGER NOT NULL,
+    digest INTEGER NOT NULL
 );
 CREATE INDEX epochs_open ON epochs (epoch) WHERE final = 0;
 CREATE TABLE partitions (

@@ -5,6 +5,7 @@ use super::fixtures::{
     trend,
 };
 use super::*;
+use crate::digest::{Digest, Digests};
 use crate::event::{Kind, VideoId};
 use std::fs;
 use std::ops::ControlFlow;
@@ -19,11 +20,11 @@ fn folder() -> (TempDir, PathBuf) {
 }
 
 fn create(path: &Path) -> SqliteStore {
-    SqliteStore::create(path, &Definition::default(), &QUERIES).unwrap()
+    SqliteStore::open(path, &Definition::default(), &QUERIES, false).unwrap()
 }
 
 fn refusal(path: &Path, definition: &Definition, queries: &[&'static Query]) -> StoreError {
-    match SqliteStore::create(path, definition, queries) {
+    match SqliteStore::open(path, definition, queries, false) {
         Ok(_) => panic!("{} was not refused", path.display()),
         Err(error) => error,
     }
@@ -222,7 +223,8 @@ fn what_was_committed_survives_a_kill() {
     let mut store = create(&path);
     store.commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
     let begun = store.begin().unwrap();
-    store.write(&begun, &publication((0..100).map(|id| trend(id, 5, 9, 9)).collect())).unwrap();
+    let rows = publication((0..100).map(|id| trend(id, 5, 9, 9)).collect());
+    store.write(&begun, &rows, &Digests::new()).unwrap();
     // What a kill would leave: the database and its WAL as they are now.
     let copy = folder.path().join("copy.db");
     fs::copy(&path, &copy).unwrap();
@@ -304,13 +306,43 @@ fn a_store_of_other_queries_is_refused() {
 }
 
 #[test]
-fn results_are_never_overwritten_but_an_unused_store_is_taken() {
+fn a_store_tells_the_next_job_what_it_reflects() {
     let (_folder, path) = folder();
-    drop(create(&path));
-    create(&path).commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    let mut store = create(&path);
+    let fresh = Progress { generation: 1, ..Progress::default() };
+    assert_eq!(store.progress().unwrap(), fresh);
+    let mut first = publication(vec![trend(1, 5, 0, 1)]);
+    first.digests = Digests::from([(Epoch(5), Digest(u64::MAX)), (Epoch(6), Digest(7))]);
+    store.commit(&first).unwrap();
+    let mut second = publication(vec![]);
+    second.digests = Digests::from([(Epoch(5), Digest(3)), (Epoch(6), Digest(1))]);
+    second.final_through = Some(Epoch(5));
+    store.commit(&second).unwrap();
+    drop(store);
+    let mut later = create(&path);
+    let progress = later.progress().unwrap();
+    assert_eq!((progress.generation, progress.publications), (2, 2));
+    assert_eq!(progress.final_through, Some(Epoch(5)));
+    assert_eq!(progress.digests, Digests::from([(Epoch(6), Digest(8))]));
+    assert_eq!(select(&path, "SELECT digest FROM epochs WHERE epoch = 5"), ["2"]);
+    later.commit(&publication(vec![trend(1, 6, 2, 3)])).unwrap();
+    assert_eq!(select(&path, "SELECT publications FROM job"), ["3"]);
+}
+
+#[test]
+fn who_had_a_store_before_can_commit_nothing_more() {
+    let (_folder, path) = folder();
+    let mut fenced = create(&path);
+    fenced.commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    let mut owner = SqliteStore::open(&path, &Definition::default(), &QUERIES, true).unwrap();
+    let error = fenced.commit(&publication(vec![trend(1, 5, 9, 9)])).unwrap_err();
+    assert!(matches!(error, StoreError::Fenced { generation: 1, .. }), "{error}");
+    drop(fenced);
+    owner.commit(&publication(vec![trend(2, 5, 0, 1)])).unwrap();
+    assert_eq!(select(&path, "SELECT video_id, plays FROM trends"), ["1|0", "2|0"]);
+    // The lock is the new owner's, and the fenced one's end has not taken it away.
     let error = refusal(&path, &Definition::default(), &QUERIES);
-    assert!(matches!(error, StoreError::Occupied(_)), "{error}");
-    assert_eq!(select(&path, "SELECT count(*) FROM trends"), ["1"]);
+    assert!(matches!(error, StoreError::Locked { .. }), "{error}");
 }
 
 #[test]
