@@ -1,14 +1,20 @@
 //! A thread that commits publications to the store, so that no worker ever waits for a disk.
 
 use super::coordinator::Committed;
-use crate::stores::{Publication, Store, StoreError};
+use crate::stores::{Publication, RowChange, Store, StoreError};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle, Thread};
+
+/// What the thread has to do next.
+enum Task {
+    Commit(u64, Publication),
+    Restore(Vec<RowChange>),
+}
 
 /// The store's thread. At most one publication is under way; the rows that change meanwhile wait
 /// where they arose, and add up.
 pub struct Committer {
-    publications: Option<SyncSender<(u64, Publication)>>,
+    tasks: Option<SyncSender<Task>>,
     commits: Receiver<Result<Committed, StoreError>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -16,10 +22,17 @@ pub struct Committer {
 impl Committer {
     /// Starts the thread. It wakes the given one whenever a commit is done.
     pub fn start(mut store: Box<dyn Store>, waker: Thread) -> Committer {
-        let (publications, incoming) = sync_channel::<(u64, Publication)>(1);
+        let (tasks, incoming) = sync_channel(1);
         let (outgoing, commits) = sync_channel(1);
         let thread = thread::spawn(move || {
-            for (publication, content) in incoming {
+            for task in incoming {
+                let (publication, content) = match task {
+                    Task::Commit(publication, content) => (publication, content),
+                    Task::Restore(rows) => {
+                        store.restore(rows);
+                        continue;
+                    }
+                };
                 let committed = Committed { publication, final_through: content.final_through };
                 let result = store.commit(&content).map(|()| committed);
                 let failed = result.is_err();
@@ -29,14 +42,23 @@ impl Committer {
                 waker.unpark();
             }
         });
-        Committer { publications: Some(publications), commits, thread: Some(thread) }
+        Committer { tasks: Some(tasks), commits, thread: Some(thread) }
     }
 
     /// Hands a publication over. The one before must be committed.
     pub fn commit(&self, publication: u64, content: Publication) {
-        if let Some(publications) = &self.publications {
+        self.hand_over(Task::Commit(publication, content));
+    }
+
+    /// Gives the store the rows back that replay has rebuilt, before the first commit.
+    pub fn restore(&self, rows: Vec<RowChange>) {
+        self.hand_over(Task::Restore(rows));
+    }
+
+    fn hand_over(&self, task: Task) {
+        if let Some(tasks) = &self.tasks {
             // It fails only when the thread has ended, which the next look at it tells.
-            let _ = publications.send((publication, content));
+            let _ = tasks.send(task);
         }
     }
 
@@ -59,7 +81,7 @@ impl Committer {
 impl Drop for Committer {
     /// Lets the thread finish and close the store.
     fn drop(&mut self) {
-        self.publications = None;
+        self.tasks = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

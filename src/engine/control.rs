@@ -6,6 +6,7 @@
 //! one worker to another keep their order; the timestamps here only push them along.
 
 use crate::sources::Discovered;
+use crate::stores::PartitionProgress;
 use crate::time::Epoch;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -28,6 +29,8 @@ pub struct Report {
     pub round: u64,
     /// How many partitions it has seen assigned, to any worker.
     pub assigned: u64,
+    /// Whether all its partitions have been replayed.
+    pub replayed: bool,
     /// The watermarks of its partitions.
     pub watermarks: Watermarks,
     /// Epochs that its events need and that are not open.
@@ -82,6 +85,8 @@ pub enum Order {
         worker: usize,
         /// Which partition.
         partition: Discovered,
+        /// How far the store says that it was read.
+        progress: Option<PartitionProgress>,
     },
     /// Build the dataflow of an epoch.
     Open(Epoch),

@@ -5,8 +5,9 @@
 use super::control::{Order, Report, Watermarks};
 use super::rounds;
 use crate::sources::Discovered;
+use crate::stores::Progress;
 use crate::time::{Definition, Epoch};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// What the coordinator needs to know of a job.
@@ -24,6 +25,8 @@ pub struct Rules {
     pub publish_interval: Duration,
     /// Whether more may follow once everything is read.
     pub follow: bool,
+    /// What the store reflects at the start.
+    pub progress: Progress,
 }
 
 /// What the store has reached, as far as the coordinator must know.
@@ -50,6 +53,11 @@ pub struct Coordinator {
     aligned_ms: Option<i64>,
     round: u64,
     begun_at: Instant,
+    /// Whether the state that the store reflects is not rebuilt yet. No epoch closes until it is:
+    /// the partitions are read again from where they were, not from where they are.
+    replaying: bool,
+    /// Whether nothing will ever come any more.
+    exhausted: bool,
     /// Since when the current publication holds something new.
     changed_at: Option<Instant>,
     committed: Committed,
@@ -68,25 +76,32 @@ struct Activity {
 }
 
 impl Coordinator {
-    /// At the start of a job, in publication 1.
+    /// At the start of a job, which begins with its replay.
     pub fn new(rules: Rules, now: Instant) -> Coordinator {
         Coordinator {
+            closed_through: rules.progress.final_through,
             reports: vec![None; rules.workers],
             loads: vec![0; rules.workers],
             rules,
             assigned: 0,
             open: BTreeSet::new(),
             opened: 0,
-            closed_through: None,
             aligned_ms: None,
-            round: rounds::first(1),
+            round: rounds::first(rounds::REPLAY),
             begun_at: now,
+            replaying: true,
+            exhausted: false,
             changed_at: None,
             committed: Committed::default(),
             published: None,
             draining: false,
             ended: false,
         }
+    }
+
+    /// What every worker must do before anything else.
+    pub fn begin(&self) -> Vec<Order> {
+        self.closed_through.map(Order::Close).into_iter().collect()
     }
 
     /// Takes a report in.
@@ -106,6 +121,8 @@ impl Coordinator {
 
     /// Shares new partitions out, the largest first, each to the worker with the least so far.
     pub fn assign(&mut self, mut discovered: Vec<Discovered>) -> Vec<Order> {
+        let progress: BTreeMap<_, _> =
+            self.rules.progress.partitions.iter().map(|at| (&at.partition, at)).collect();
         discovered.sort_by(|one, other| {
             other.size_bytes.cmp(&one.size_bytes).then_with(|| one.name.cmp(&other.name))
         });
@@ -113,7 +130,8 @@ impl Coordinator {
             let lightest = (0..self.loads.len()).min_by_key(|worker| self.loads[*worker]);
             let worker = lightest.unwrap_or(0);
             self.loads[worker] += partition.size_bytes.max(1);
-            Order::Assign { worker, partition }
+            let progress = progress.get(&partition.name).copied().cloned();
+            Order::Assign { worker, partition, progress }
         });
         let orders: Vec<_> = orders.collect();
         self.assigned += orders.len() as u64;
@@ -135,7 +153,9 @@ impl Coordinator {
             self.draining = true;
             orders.push(Order::Drain);
         }
-        if let Some(watermarks) = self.watermarks() {
+        if let Some(watermarks) = self.watermarks()
+            && !self.replaying
+        {
             self.align(watermarks, &mut orders);
             self.close(watermarks, &mut orders);
         }
@@ -192,10 +212,11 @@ impl Coordinator {
     /// all are idle, event time has passed as far as the largest watermark tells, and no further:
     /// a quiet night must not make the next morning's first event late.
     fn close(&mut self, watermarks: Watermarks, orders: &mut Vec<Order>) {
+        self.exhausted = watermarks.exhausted && !self.rules.follow;
         let closed_through = match watermarks {
             Watermarks { active_min_ms: Some(i64::MIN), .. } => None,
             Watermarks { active_min_ms: Some(slowest_ms), .. } => Some(slowest_ms),
-            Watermarks { exhausted: true, .. } if !self.rules.follow => Some(i64::MAX),
+            _ if self.exhausted => Some(i64::MAX),
             Watermarks { max_ms, .. } => max_ms,
         };
         let closed_through = closed_through.map(|watermark_ms| match watermark_ms {
@@ -218,7 +239,8 @@ impl Coordinator {
                 continue;
             }
             let live = self.opened - self.completed_min();
-            if live >= self.rules.open_epochs_max as u64 {
+            // Replay needs what was open before, which another bound may have allowed.
+            if live >= self.rules.open_epochs_max as u64 && !self.replaying {
                 break;
             }
             self.open.insert(epoch);
@@ -237,7 +259,13 @@ impl Coordinator {
     fn advance(&mut self, now: Instant, orders: &mut Vec<Order>) {
         let latest = self.reported().map(|report| report.round).max().unwrap_or(0);
         let mut round = self.round.max(latest);
-        if let Some(activity) = self.due_publication(round, now) {
+        if self.replaying {
+            if self.is_replayed() {
+                self.replaying = false;
+                round = rounds::first(rounds::REPLAY + 1);
+                self.committed.publication = rounds::REPLAY;
+            }
+        } else if let Some(activity) = self.due_publication(round, now) {
             round = rounds::first(rounds::publication(round) + 1);
             self.published = Some(Activity { round, ..activity });
             self.begun_at = now;
@@ -247,6 +275,12 @@ impl Coordinator {
             self.round = round;
             orders.push(Order::Advance(round));
         }
+    }
+
+    /// Whether all workers have replayed all partitions that there are.
+    fn is_replayed(&self) -> bool {
+        let replayed = |report: &Report| report.replayed && report.assigned == self.assigned;
+        self.reports.iter().all(|report| report.as_ref().is_some_and(replayed))
     }
 
     /// Whether the current publication is to end now, and what it then takes in.
@@ -259,11 +293,7 @@ impl Coordinator {
         if busy || self.reports.iter().any(Option::is_none) {
             return None;
         }
-        let activity = Activity {
-            round,
-            completed: self.completed_min(),
-            closed_through: self.closed_through,
-        };
+        let activity = self.activity(round);
         if self.published == Some(activity) {
             self.changed_at = None;
             return None;
@@ -273,22 +303,29 @@ impl Coordinator {
         let quiet = self.reported().all(|report| report.quiet);
         let due = is_over(self.begun_at) && (quiet || is_over(changed_at));
         let pressed = self.reported().any(|report| report.pressed);
-        let last = self.closed_through == Some(Epoch(i64::MAX)) || self.is_drained();
-        let all_completed = self.completed_min() == self.opened;
-        (due || pressed || last && (all_completed || self.draining)).then_some(activity)
+        (due || pressed || self.is_last()).then_some(activity)
+    }
+
+    fn activity(&self, round: u64) -> Activity {
+        let completed = self.completed_min();
+        Activity { round, completed, closed_through: self.closed_through }
+    }
+
+    /// Whether what has been read is all that the job will ever read.
+    fn is_last(&self) -> bool {
+        self.is_drained() || self.exhausted && self.completed_min() == self.opened
     }
 
     fn is_drained(&self) -> bool {
         self.draining && self.reports.iter().flatten().all(|report| report.drained)
     }
 
-    /// Whether the store holds everything.
+    /// Whether the store holds everything. A job that is ended while it replays has nothing new.
     fn is_finished(&self) -> bool {
-        let current = rounds::publication(self.round);
-        let all_final = self.committed.final_through == Some(Epoch(i64::MAX));
-        let all_drained = self.is_drained()
-            && self.published.is_some_and(|published| published.round == self.round)
-            && self.committed.publication + 1 == current;
-        all_final || all_drained
+        if self.replaying {
+            return self.is_drained();
+        }
+        let is_committed = self.committed.publication + 1 == rounds::publication(self.round);
+        self.is_last() && is_committed && self.published == Some(self.activity(self.round))
     }
 }

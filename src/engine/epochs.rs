@@ -4,7 +4,8 @@
 //! every worker drops its input; once all have, the frontier of the dataflow becomes empty, which
 //! is event time having passed, and timely frees its operators and all their state.
 
-use super::rounds;
+use super::{Settings, rounds};
+use crate::digest::{self, Digest, Digests};
 use crate::event::{RequestId, Touch, VideoId};
 use crate::query::{KEY_CELLS, Query, Row, Rows, VALUE_CELLS};
 use crate::showings::Showings;
@@ -31,11 +32,6 @@ pub struct Epochs {
     open: BTreeMap<Epoch, OpenEpoch>,
     /// Epochs whose input is dropped and whose dataflow is not complete.
     closing: BTreeMap<Epoch, ProbeHandle<u64>>,
-    /// Orders to close that were obeyed, up to which epoch and in which publication, and whose
-    /// epochs are not known to be complete.
-    closed: Vec<(Epoch, u64)>,
-    /// All epochs up to this one are complete on this worker.
-    done_through: Option<Epoch>,
     completed: u64,
     live_max: usize,
     /// A dataflow without data, whose frontier is the earliest round that any worker is in.
@@ -84,7 +80,7 @@ impl OpenEpoch {
 
 impl Epochs {
     /// Builds the clock, on every worker.
-    pub fn build(worker: &mut Worker, queries: Vec<&'static Query>, round: u64) -> Epochs {
+    pub fn build(worker: &mut Worker, settings: &Settings, round: u64) -> Epochs {
         let probe = ProbeHandle::new();
         let mut clock = worker.dataflow_named::<u64, _, _>("clock", |scope| {
             let (input, stream) = scope.new_input::<Vec<()>>();
@@ -93,15 +89,13 @@ impl Epochs {
         });
         clock.advance_to(round);
         Epochs {
-            queries,
+            queries: settings.queries.clone(),
             open: BTreeMap::new(),
             closing: BTreeMap::new(),
-            closed: Vec::new(),
-            done_through: None,
             completed: 0,
             live_max: 0,
             clock: (clock, probe),
-            rows: Rc::default(),
+            rows: Rc::new(RefCell::new(ChangedRows::new(settings))),
             pool: Pool::default(),
         }
     }
@@ -139,11 +133,10 @@ impl Epochs {
     }
 
     /// Drops the inputs of all epochs up to one.
-    pub fn close_through(&mut self, epoch: Epoch, publication: u64) {
+    pub fn close_through(&mut self, epoch: Epoch) {
         let still_open = self.open.split_off(&epoch.plus(1));
         let closed = std::mem::replace(&mut self.open, still_open);
         self.closing.extend(closed.into_iter().map(|(epoch, open)| (epoch, open.close())));
-        self.closed.push((epoch, publication));
     }
 
     /// Enters a round.
@@ -171,20 +164,6 @@ impl Epochs {
         self.completed += (before - self.closing.len()) as u64;
     }
 
-    /// The last epoch through which all were closed in or before a publication and are complete.
-    pub fn done_through(&mut self, publication: u64) -> Option<Epoch> {
-        let first_alive = self.closing.keys().next();
-        self.closed.retain(|(through, closed_in)| {
-            let complete = first_alive.is_none_or(|alive| alive > through);
-            let done = *closed_in <= publication && complete;
-            if done {
-                self.done_through = self.done_through.max(Some(*through));
-            }
-            !done
-        });
-        self.done_through
-    }
-
     /// How many dataflows of epochs were completed.
     pub fn completed(&self) -> u64 {
         self.completed
@@ -200,19 +179,26 @@ impl Epochs {
         self.live_max
     }
 
-    /// How many rows have changed and were not handed on.
+    /// How many rows have changed since the replay and were not handed on.
     pub fn rows_waiting(&self) -> usize {
-        self.rows.borrow().publications.values().map(HashMap::len).sum()
+        let changed = self.rows.borrow();
+        let live = changed.publications.range(rounds::REPLAY + 1..);
+        live.map(|(_, changed)| changed.rows.len()).sum()
     }
 
-    /// The rows that changed in a publication, which must be complete.
-    pub fn take_rows(&mut self, publication: u64) -> impl Iterator<Item = RowChange> + use<> {
-        let rows = self.rows.borrow_mut().publications.remove(&publication).unwrap_or_default();
-        rows.into_iter().map(|((query, epoch, key), latest)| RowChange {
+    /// The rows that changed in a publication, which must be complete, and by how much they moved
+    /// the digests.
+    pub fn take_rows(
+        &mut self,
+        publication: u64,
+    ) -> (impl Iterator<Item = RowChange> + use<>, Digests) {
+        let changed = self.rows.borrow_mut().publications.remove(&publication).unwrap_or_default();
+        let rows = changed.rows.into_iter().map(|((query, epoch, key), latest)| RowChange {
             query,
             row: Row { epoch, key, values: latest.values },
             deleted: !latest.exists(),
-        })
+        });
+        (rows, changed.digests)
     }
 }
 
@@ -232,7 +218,7 @@ fn collect(
                 input.for_each(|_capability, chunk| {
                     let changed = &mut *changed.borrow_mut();
                     for (row, round, diff) in chunk.drain(..) {
-                        changed.add((query, epoch.0, row.key), row.values, round, diff);
+                        changed.add(query, Row { epoch: epoch.0, ..row }, round, diff);
                     }
                 });
             }
@@ -244,10 +230,20 @@ fn collect(
 /// The query, the epoch and the key of a row.
 type RowName = (usize, i64, [u64; KEY_CELLS]);
 
-/// Rows that changed, by publication, each as it was last.
-#[derive(Default)]
+/// Rows that changed, by publication.
 struct ChangedRows {
-    publications: BTreeMap<u64, HashMap<RowName, Latest, RandomState>>,
+    publications: BTreeMap<u64, Changed>,
+    /// What tells the rows of each query apart in a digest.
+    seeds: Vec<u64>,
+    /// The query whose rows the store is to have back after the replay.
+    restored: Option<usize>,
+}
+
+/// Rows that changed in a publication, each as it was last.
+#[derive(Default)]
+struct Changed {
+    rows: HashMap<RowName, Latest, RandomState>,
+    digests: Digests,
 }
 
 /// The last change of a row.
@@ -265,13 +261,30 @@ impl Latest {
 }
 
 impl ChangedRows {
-    fn add(&mut self, name: RowName, values: [u64; VALUE_CELLS], round: u64, diff: isize) {
+    fn new(settings: &Settings) -> ChangedRows {
+        ChangedRows {
+            publications: BTreeMap::new(),
+            seeds: settings.queries.iter().map(|query| digest::seed(query.name)).collect(),
+            restored: settings.restored_query,
+        }
+    }
+
+    fn add(&mut self, query: usize, row: Row, round: u64, diff: isize) {
         assert!(diff.abs() == 1, "a row comes or goes once a round, not {diff} times");
+        let publication = rounds::publication(round);
+        let changed = self.publications.entry(publication).or_default();
+        let digest = changed.digests.entry(Epoch(row.epoch)).or_default();
+        let moved = Digest::of(self.seeds[query], &row);
+        *digest = if diff > 0 { digest.plus(moved) } else { digest.minus(moved) };
+        // The store holds the rows that a replay rebuilds.
+        if publication == rounds::REPLAY && self.restored != Some(query) {
+            return;
+        }
         let rank = 2 * round + u64::from(diff > 0);
-        let rows = self.publications.entry(rounds::publication(round)).or_default();
-        let latest = rows.entry(name).or_insert(Latest { rank, values });
+        let name = (query, row.epoch, row.key);
+        let latest = changed.rows.entry(name).or_insert(Latest { rank, values: row.values });
         if rank > latest.rank {
-            *latest = Latest { rank, values };
+            *latest = Latest { rank, values: row.values };
         }
     }
 }

@@ -41,6 +41,8 @@ pub struct Intake {
     watermark_limit_ms: i64,
     /// Epochs up to this one take no more events.
     closed_through: Epoch,
+    /// Whether partitions are read only as far as the store says that they were.
+    replaying: bool,
     ledger: Ledger,
     wanted: BTreeSet<Epoch>,
     /// What may be read of a topic in a round, and what is left of that for each.
@@ -93,6 +95,7 @@ impl Intake {
             exhausted_max_ms: None,
             watermark_limit_ms: i64::MIN,
             closed_through: Epoch(i64::MIN),
+            replaying: true,
             ledger: Ledger::default(),
             wanted: BTreeSet::new(),
             budget,
@@ -100,16 +103,37 @@ impl Intake {
         }
     }
 
-    /// Starts to read a partition from its beginning.
+    /// Starts to read a partition, from its beginning or from where it must be replayed.
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub fn open(&mut self, source: &dyn Source, partition: &Discovered) -> Result<(), SourceError> {
-        let name = &partition.name;
-        let reader = source.open(partition, None)?;
-        let watermark = Watermark::new(self.definition, name.kind, None);
-        self.partitions.push(Partition::new(name.clone(), reader, watermark));
+    pub fn open(
+        &mut self,
+        source: &dyn Source,
+        partition: &Discovered,
+        progress: Option<PartitionProgress>,
+    ) -> Result<(), SourceError> {
+        let reader = source.open(partition, progress.as_ref().map(|at| at.replay_offset))?;
+        let before_ms = progress.as_ref().and_then(|at| at.replay_watermark_ms);
+        let watermark = Watermark::new(self.definition, partition.name.kind, before_ms);
+        let name = partition.name.clone();
+        self.partitions.push(Partition::new(name, reader, watermark, progress));
         Ok(())
+    }
+
+    /// Whether all partitions have been read as far as the store says that they were.
+    pub fn is_replayed(&self) -> bool {
+        !self.partitions.iter().any(Partition::is_replaying)
+    }
+
+    /// Reads on beyond what is replayed.
+    pub fn go_live(&mut self) {
+        self.replaying = false;
+    }
+
+    /// Epochs up to this one take no more events.
+    pub fn closed_through(&self) -> Epoch {
+        self.closed_through
     }
 
     /// Lets partitions run as far as the alignment bound ahead of a watermark.
@@ -180,7 +204,8 @@ impl Intake {
     /// The readable partition with the least watermark.
     fn next_partition(&self, now: Instant) -> Option<usize> {
         let readable = self.partitions.iter().enumerate().filter(|(_, partition)| {
-            !partition.held_back && partition.may_have_more(now, self.poll_interval)
+            let may_read = !self.replaying || partition.is_replaying();
+            may_read && !partition.held_back && partition.may_have_more(now, self.poll_interval)
         });
         readable.min_by_key(|(_, partition)| partition.watermark.at_ms()).map(|(index, _)| index)
     }
@@ -204,13 +229,18 @@ impl Intake {
         let mut judge = Judge {
             watermark_limit_ms: self.watermark_limit_ms,
             closed_through: self.closed_through,
+            replaying: self.replaying,
             epochs,
             wanted: &mut self.wanted,
             ledger: &mut self.ledger,
         };
+        let replaying = partition.is_replaying();
         let events = judge.pass_on(partition, budget.events);
         budget.spend(events, 0);
-        self.counters.add_events(events);
+        match replaying {
+            true => self.counters.add_replayed(events),
+            false => self.counters.add_events(events),
+        }
         Ok(events)
     }
 
@@ -242,6 +272,10 @@ struct Partition {
     waiting: Option<(Judgement, Option<i64>)>,
     end: End,
     idle: bool,
+    /// Whether it was idle in the job before, and nothing new has come since.
+    was_idle: bool,
+    /// Records before this offset are in the store: they are replayed, and counted no more.
+    counted_from: u64,
     /// Whether nothing more can be done with it in this call of [`Intake::poll`].
     held_back: bool,
     /// For each epoch not final, the first offset that contributed to it, and the watermark before.
@@ -271,27 +305,42 @@ impl Partition {
         name: PartitionName,
         reader: Box<dyn PartitionReader>,
         watermark: Watermark,
+        progress: Option<PartitionProgress>,
     ) -> Partition {
+        let progress = progress.map(|at| PartitionProgress { malformed: 0, ..at });
+        let next_offset = progress.as_ref().map_or(0, |at| at.replay_offset);
         Partition {
             name,
             reader,
             watermark,
-            batch: Batch::default(),
+            batch: Batch { next_offset, ..Batch::default() },
             next: 0,
             waiting: None,
             end: End::NotSeen,
             idle: false,
+            was_idle: progress.as_ref().is_some_and(|at| at.idle),
+            counted_from: progress.as_ref().map_or(0, |at| at.next_offset),
             held_back: false,
             starts: BTreeMap::new(),
             last_epoch: Epoch(i64::MIN),
             malformed: 0,
-            reported: None,
+            reported: progress,
         }
     }
 
     /// Whether all events that were read are dealt with.
     fn is_drained(&self) -> bool {
         self.next == self.batch.events.len()
+    }
+
+    /// Whether the next record was read before, by an earlier job.
+    fn is_replaying(&self) -> bool {
+        self.next_offset() < self.counted_from
+    }
+
+    /// The index of the first event in the batch whose offset is not less than this one.
+    fn first_event_from(&self, offset: u64) -> usize {
+        self.batch.events.partition_point(|event| event.offset < offset)
     }
 
     fn is_exhausted(&self) -> bool {
@@ -335,11 +384,18 @@ impl Partition {
             (Polled::AtEnd, End::Seen { since, .. }) if nothing => End::Seen { since, last: now },
             (Polled::AtEnd, _) => End::Seen { since: now, last: now },
         };
+        self.was_idle &= nothing || self.is_replaying();
         self.idle = match self.end {
-            End::Seen { since, .. } => nothing && now.duration_since(since) >= idle_timeout,
+            End::Seen { since, .. } => {
+                nothing && (self.was_idle || now.duration_since(since) >= idle_timeout)
+            }
             _ => false,
         };
         self.held_back = nothing;
+        if polled != Polled::More && self.is_drained() && self.is_replaying() {
+            let (partition, end) = (self.name.clone(), self.next_offset());
+            return Err(SourceError::Shrunk { partition, end, offset: self.counted_from });
+        }
         Ok(self.batch.bytes)
     }
 
@@ -352,8 +408,10 @@ impl Partition {
     fn settle_malformed(&mut self, before: u64, dead_letters: &DeadLetters) {
         let settled = self.batch.malformed.partition_point(|record| record.offset < before);
         for record in self.batch.malformed.drain(..settled) {
-            dead_letters.write(&self.name, &record);
-            self.malformed += 1;
+            if record.offset >= self.counted_from {
+                dead_letters.write(&self.name, &record);
+                self.malformed += 1;
+            }
         }
     }
 
@@ -374,7 +432,7 @@ impl Partition {
             replay_offset: replay.0,
             replay_watermark_ms: replay.1,
             malformed: std::mem::take(&mut self.malformed),
-            idle: self.idle || self.is_exhausted(),
+            idle: self.idle || self.was_idle || self.is_exhausted(),
         };
         let unmoved = PartitionProgress { malformed: 0, ..progress.clone() };
         if progress.malformed == 0 && self.reported.as_ref() == Some(&unmoved) {
@@ -389,6 +447,7 @@ impl Partition {
 struct Judge<'a> {
     watermark_limit_ms: i64,
     closed_through: Epoch,
+    replaying: bool,
     epochs: &'a mut Epochs,
     wanted: &'a mut BTreeSet<Epoch>,
     ledger: &'a mut Ledger,
@@ -399,10 +458,15 @@ impl Judge<'_> {
     /// Returns how many.
     fn pass_on(&mut self, partition: &mut Partition, events_max: usize) -> usize {
         let start = partition.next;
+        let replayed = partition.is_replaying();
+        let end = match replayed {
+            true => partition.first_event_from(partition.counted_from),
+            false => partition.batch.events.len(),
+        };
         // Consecutive events mostly fare alike, so they are counted together.
         let mut alike: Option<(Epoch, Verdict, u64)> = None;
-        while partition.next - start < events_max {
-            let Some(event) = partition.batch.events.get(partition.next).copied() else { break };
+        while partition.next < end && partition.next - start < events_max {
+            let event = partition.batch.events[partition.next];
             let before_ms = partition.watermark.at_ms();
             let judged = partition.waiting.take();
             let (judgement, before_ms) =
@@ -413,6 +477,9 @@ impl Judge<'_> {
                 break;
             };
             partition.next += 1;
+            if replayed {
+                continue;
+            }
             match &mut alike {
                 Some((epoch, same, events)) if *epoch == judgement.epoch && *same == verdict => {
                     *events += 1;
@@ -447,7 +514,9 @@ impl Judge<'_> {
         if judgement.epoch <= self.closed_through {
             return Some(Verdict::Late);
         }
-        if partition.watermark.at_ms() > Some(self.watermark_limit_ms) {
+        // What is replayed opens only epochs that were open before.
+        let is_ahead = partition.watermark.at_ms() > Some(self.watermark_limit_ms);
+        if is_ahead && !self.replaying {
             return None;
         }
         let epochs = partition.watermark.contributes_to(judgement.epoch);

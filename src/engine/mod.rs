@@ -8,6 +8,11 @@
 //!
 //! Every worker runs the same loop (`worker`): obey orders, read, step, report. Worker 0 decides
 //! (`coordinator`) and owns the store (`committer`). This module alone knows timely's worker.
+//!
+//! A job begins with its *replay*: partitions are read again from their replay offsets to where the
+//! store says that they were read, which rebuilds the state of the open epochs. Nothing of it is
+//! committed; its digests are compared with the store's, and then the job goes on where the last
+//! one left off. For a new store there is nothing to replay.
 
 mod committer;
 mod control;
@@ -94,6 +99,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// How often to look for more at the end of a partition.
     pub poll_interval: Duration,
+    /// The query whose rows the store wants back after a replay, see [`Store::restore`].
+    pub restored_query: Option<usize>,
 }
 
 impl Settings {
@@ -128,6 +135,7 @@ impl Settings {
             follow: false,
             idle_timeout: Duration::from_secs(10),
             poll_interval: Duration::from_millis(10),
+            restored_query: None,
         }
     }
 }
@@ -136,6 +144,7 @@ impl Settings {
 #[derive(Debug, Default)]
 pub struct Counters {
     events: AtomicU64,
+    replayed: AtomicU64,
     bytes: AtomicU64,
     bytes_total: AtomicU64,
     launched: AtomicBool,
@@ -144,6 +153,10 @@ pub struct Counters {
 impl Counters {
     fn add_events(&self, events: usize) {
         self.events.fetch_add(events as u64, Ordering::Relaxed);
+    }
+
+    fn add_replayed(&self, events: usize) {
+        self.replayed.fetch_add(events as u64, Ordering::Relaxed);
     }
 
     fn add_bytes(&self, bytes: u64) {
@@ -163,9 +176,14 @@ impl Counters {
         self.launched.load(Ordering::Relaxed)
     }
 
-    /// Events read by this process.
+    /// Events read by this process for the first time.
     pub fn events(&self) -> u64 {
         self.events.load(Ordering::Relaxed)
+    }
+
+    /// Events read again by this process, to rebuild the state that the store reflects.
+    pub fn replayed(&self) -> u64 {
+        self.replayed.load(Ordering::Relaxed)
     }
 
     /// Bytes read by this process.
@@ -228,6 +246,15 @@ pub enum EngineError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A log does not give again what it gave before.
+    #[error(
+        "replaying the logs gives other rows of epoch {epoch} than the store holds: what was read \
+         before has changed; restore the logs, or start with a new store"
+    )]
+    Replay {
+        /// The first epoch that differs.
+        epoch: i64,
+    },
     /// The processes cannot find each other.
     #[error(
         "cannot start the workers: {0}; check --hostfile, and that no other job uses its ports"

@@ -7,8 +7,12 @@
 
 const TICK_BITS: u32 = 24;
 
-/// The first round of a publication. Publications are numbered from 1, so that no round is 0, the
-/// time at which every dataflow starts.
+/// The publication in which a job rebuilds the state that its store reflects. Nothing of it is
+/// committed. Publications are numbered from it on, so that no round is 0, the time at which every
+/// dataflow starts.
+pub const REPLAY: u64 = 1;
+
+/// The first round of a publication.
 pub fn first(publication: u64) -> u64 {
     publication << TICK_BITS
 }

@@ -5,6 +5,7 @@
 //! is complete everywhere, so what worker 0 has received of a complete publication is all that
 //! changed in it: rows, ledger and positions that belong together.
 
+use crate::digest::{self, Digests};
 use crate::ledger::Ledger;
 use crate::sources::PartitionName;
 use crate::stores::{PartitionProgress, Publication, RowChange};
@@ -21,16 +22,17 @@ use timely::dataflow::{InputHandle, ProbeHandle};
 use timely::worker::Worker;
 
 /// How far a worker got, as of a publication.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerProgress {
-    /// Which worker.
-    pub worker: usize,
     /// Its partitions that moved.
     pub partitions: Vec<PartitionProgress>,
     /// What became of the events that it read.
     pub ledger: Ledger,
-    /// All epochs up to this one are complete on this worker.
-    pub done_through: Option<Epoch>,
+    /// All epochs up to this one were closed. As every worker closed them in this publication or
+    /// before, and the publication is complete, they are final.
+    pub closed_through: Epoch,
+    /// By how much its rows moved the digests.
+    pub digests: Digests,
 }
 
 type Input<D> = InputHandle<u64, CapacityContainerBuilder<Vec<D>>>;
@@ -41,9 +43,9 @@ pub struct Table {
     progress_in: Input<WorkerProgress>,
     probe: ProbeHandle<u64>,
     received: Rc<RefCell<BTreeMap<u64, Received>>>,
-    /// The progress of every partition, and how far each worker is done, on worker 0.
+    /// The progress of every partition, on worker 0.
     partitions: BTreeMap<PartitionName, PartitionProgress>,
-    done_through: Vec<Option<Epoch>>,
+    workers: usize,
 }
 
 #[derive(Default)]
@@ -85,13 +87,19 @@ impl Table {
         });
         rows_in.advance_to(publication);
         progress_in.advance_to(publication);
-        let done_through = vec![None; worker.peers()];
-        Table { rows_in, progress_in, probe, received, partitions: BTreeMap::new(), done_through }
+        let (partitions, workers) = (BTreeMap::new(), worker.peers());
+        Table { rows_in, progress_in, probe, received, partitions, workers }
+    }
+
+    /// Learns how far the store says that partitions were read.
+    pub fn resume(&mut self, partitions: &[PartitionProgress]) {
+        let named = partitions.iter().map(|at| (at.partition.clone(), at.clone()));
+        self.partitions.extend(named);
     }
 
     /// How many workers there are.
     pub fn workers(&self) -> usize {
-        self.done_through.len()
+        self.workers
     }
 
     /// The publication that is to be handed on next.
@@ -123,28 +131,32 @@ impl Table {
     }
 
     fn assemble(&mut self, parts: Received) -> Publication {
-        let mut ledger = Ledger::default();
-        let mut moved = Vec::new();
+        let mut publication = Publication { rows: parts.rows, ..Publication::default() };
+        let mut closed_through = Epoch(i64::MAX);
         for progress in parts.progress {
-            self.done_through[progress.worker] =
-                self.done_through[progress.worker].max(progress.done_through);
-            ledger.merge(progress.ledger);
+            closed_through = closed_through.min(progress.closed_through);
+            publication.ledger.merge(progress.ledger);
+            digest::add(&mut publication.digests, &progress.digests);
             for partition in progress.partitions {
                 self.partitions.insert(partition.partition.clone(), partition.clone());
-                moved.push(partition);
+                publication.partitions.push(partition);
             }
         }
-        let final_through = self.done_through.iter().min().copied().flatten();
-        if final_through == Some(Epoch(i64::MAX)) {
-            moved = self.settled(moved);
+        if closed_through == Epoch(i64::MAX) {
+            publication.partitions = self.settled(publication.partitions);
         }
-        moved.sort_by(|one, other| one.partition.cmp(&other.partition));
-        Publication {
-            rows: parts.rows,
-            ledger,
-            partitions: moved,
-            final_through,
-            ..Publication::default()
+        publication.partitions.sort_by(|one, other| one.partition.cmp(&other.partition));
+        publication.final_through = (closed_through > Epoch(i64::MIN)).then_some(closed_through);
+        publication.watermark_ms = self.watermark_ms();
+        publication
+    }
+
+    /// The least watermark of the partitions that hold epochs open, else the greatest of all.
+    fn watermark_ms(&self) -> Option<i64> {
+        let active = self.partitions.values().filter(|progress| !progress.idle);
+        match active.map(|progress| progress.watermark_ms).min() {
+            Some(least_ms) => least_ms,
+            None => self.partitions.values().filter_map(|progress| progress.watermark_ms).max(),
         }
     }
 

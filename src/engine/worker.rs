@@ -7,7 +7,9 @@ use super::epochs::Epochs;
 use super::intake::Intake;
 use super::table::{Table, WorkerProgress};
 use super::{EngineError, Job, Summary, rounds};
-use crate::sources::{Discovered, PartitionName, Source};
+use crate::digest::Digests;
+use crate::sources::{Discovered, PartitionName, Source, SourceError};
+use crate::stores::{PartitionProgress, Progress, Publication};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -78,11 +80,11 @@ struct State<'a> {
 impl<'a> State<'a> {
     /// Builds the dataflows that live as long as the job, in the same order on every worker.
     fn build(worker: &mut Worker, job: &'a Job) -> State<'a> {
-        let round = rounds::first(1);
+        let round = rounds::first(rounds::REPLAY);
         let settings = &job.settings;
         let control = Control::build(worker);
         let table = Table::build(worker, rounds::publication(round));
-        let epochs = Epochs::build(worker, settings.queries.clone(), round);
+        let epochs = Epochs::build(worker, settings, round);
         let dead_letters = Arc::clone(&job.dead_letters);
         State {
             index: worker.index(),
@@ -109,21 +111,23 @@ impl<'a> State<'a> {
     }
 
     /// What makes worker 0 the first.
-    fn head(&self, job: &Job) -> Option<Head> {
+    fn head(&mut self, job: &Job) -> Option<Head> {
         (self.index == 0).then(|| Head::new(self, job))
     }
 
     fn obey(&mut self, worker: &mut Worker) {
         while let Some(order) = self.control.next_order() {
             match order {
-                Order::Assign { worker, partition } => self.assign(worker, &partition),
+                Order::Assign { worker, partition, progress } => {
+                    self.assign(worker, &partition, progress);
+                }
                 Order::Open(epoch) => {
                     self.epochs.open(worker, epoch, self.round);
                     self.summary.epochs += 1;
                 }
                 Order::Close(epoch) => {
                     self.intake.close_through(epoch);
-                    self.epochs.close_through(epoch, rounds::publication(self.round));
+                    self.epochs.close_through(epoch);
                 }
                 Order::Align(slowest_ms) => self.intake.align(slowest_ms),
                 Order::Advance(round) => self.follow(round),
@@ -138,13 +142,18 @@ impl<'a> State<'a> {
         }
     }
 
-    fn assign(&mut self, worker: usize, partition: &Discovered) {
+    fn assign(
+        &mut self,
+        worker: usize,
+        partition: &Discovered,
+        progress: Option<PartitionProgress>,
+    ) {
         self.assigned += 1;
         if worker != self.index {
             return;
         }
         self.job.counters.add_bytes_total(partition.size_bytes);
-        if let Err(error) = self.intake.open(self.source.as_ref(), partition) {
+        if let Err(error) = self.intake.open(self.source.as_ref(), partition, progress) {
             self.failure.get_or_insert(error.into());
         }
     }
@@ -222,11 +231,16 @@ impl<'a> State<'a> {
     fn enter(&mut self, round: u64) {
         let (before, after) = (rounds::publication(self.round), rounds::publication(round));
         if after > before {
-            let (partitions, ledger) = self.intake.snapshot();
+            // Of what is replayed, nothing is news.
+            let is_news = before > rounds::REPLAY;
+            let (partitions, ledger) =
+                if is_news { self.intake.snapshot() } else { Default::default() };
             self.job.dead_letters.flush();
-            let progress =
-                WorkerProgress { worker: self.index, partitions, ledger, done_through: None };
+            let closed_through = self.intake.closed_through();
+            let digests = Digests::new();
+            let progress = WorkerProgress { partitions, ledger, closed_through, digests };
             self.ended_publications.push_back((before, progress));
+            self.intake.go_live();
         }
         if !self.round_is_empty {
             self.in_flight.push_back(self.round);
@@ -249,8 +263,9 @@ impl<'a> State<'a> {
             && let Some((publication, mut progress)) = self.ended_publications.pop_front()
         {
             assert_eq!(publication, self.table.publication(), "publications come one by one");
-            progress.done_through = self.epochs.done_through(publication);
-            self.table.hand_on(self.epochs.take_rows(publication), progress);
+            let (rows, digests) = self.epochs.take_rows(publication);
+            progress.digests = digests;
+            self.table.hand_on(rows, progress);
         }
     }
 
@@ -268,6 +283,7 @@ impl<'a> State<'a> {
             job: self.description.clone(),
             round: self.round,
             assigned: self.assigned,
+            replayed: self.intake.is_replayed(),
             watermarks: self.intake.watermarks(),
             wanted: self.intake.wanted(),
             completed: self.epochs.completed(),
@@ -296,14 +312,23 @@ impl<'a> State<'a> {
 /// What only worker 0 has: it decides, looks for partitions, and brings publications to the store.
 struct Head {
     coordinator: Coordinator,
+    /// What the store reflects, until replay has shown that the logs still say the same.
+    progress: Option<Progress>,
     committer: Option<Committer>,
     known: BTreeSet<PartitionName>,
     looked_at: Option<Instant>,
 }
 
 impl Head {
-    fn new(state: &State<'_>, job: &Job) -> Head {
+    fn new(state: &mut State<'_>, job: &Job) -> Head {
         let settings = &job.settings;
+        let mut store = job.store.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        let progress = store.as_mut().map_or(Ok(Progress::default()), |store| store.progress());
+        let progress = progress.unwrap_or_else(|error| {
+            state.failure.get_or_insert(error.into());
+            Progress::default()
+        });
+        state.table.resume(&progress.partitions);
         let rules = Rules {
             definition: settings.definition,
             job: settings.description(),
@@ -311,10 +336,13 @@ impl Head {
             open_epochs_max: settings.definition.open_epochs_max(settings.alignment_ms),
             publish_interval: settings.publish_interval,
             follow: settings.follow,
+            progress: progress.clone(),
         };
-        let store = job.store.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        let coordinator = Coordinator::new(rules, Instant::now());
+        state.control.order(coordinator.begin());
         Head {
-            coordinator: Coordinator::new(rules, Instant::now()),
+            coordinator,
+            progress: Some(progress),
             committer: store.map(|store| Committer::start(store, std::thread::current())),
             known: BTreeSet::new(),
             looked_at: None,
@@ -355,9 +383,23 @@ impl Head {
             self.looked_at = Some(Instant::now());
             let mut discovered = state.source.discover()?;
             discovered.retain(|partition| self.known.insert(partition.name.clone()));
+            self.find_lost()?;
             orders.extend(self.coordinator.assign(discovered));
         }
         Ok(())
+    }
+
+    /// Makes sure that all partitions are there that must be replayed.
+    fn find_lost(&self) -> Result<(), SourceError> {
+        let Some(progress) = &self.progress else { return Ok(()) };
+        let needed = progress.partitions.iter().filter(|at| at.replay_offset < at.next_offset);
+        match needed.into_iter().find(|at| !self.known.contains(&at.partition)) {
+            Some(lost) => Err(SourceError::Lost {
+                partition: lost.partition.clone(),
+                offset: lost.replay_offset,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Brings a complete publication to the store, and learns what was committed.
@@ -367,13 +409,29 @@ impl Head {
         orders: &mut Vec<Order>,
     ) -> Result<(), EngineError> {
         let Some(committer) = &self.committer else { return Ok(()) };
-        if let Some((publication, content)) = state.table.receive() {
-            committer.commit(publication, content);
+        match state.table.receive() {
+            Some((rounds::REPLAY, rebuilt)) => {
+                if let Some(progress) = self.progress.take() {
+                    compare(&progress, &rebuilt)?;
+                    committer.restore(rebuilt.rows);
+                }
+            }
+            Some((publication, content)) => committer.commit(publication, content),
+            None => {}
         }
         if let Some(committed) = committer.done()? {
             state.summary.publications += 1;
             orders.extend(self.coordinator.committed(committed));
         }
         Ok(())
+    }
+}
+
+/// Compares what a replay has rebuilt with what the store reflects.
+fn compare(progress: &Progress, rebuilt: &Publication) -> Result<(), EngineError> {
+    let epochs: BTreeSet<_> = progress.digests.keys().chain(rebuilt.digests.keys()).collect();
+    match epochs.into_iter().find(|at| progress.digests.get(at) != rebuilt.digests.get(at)) {
+        Some(epoch) => Err(EngineError::Replay { epoch: epoch.0 }),
+        None => Ok(()),
     }
 }

@@ -155,6 +155,17 @@ pub enum SourceError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// A log is gone that must be read again.
+    #[error(
+        "{partition} is not there any more, but must be read again from offset {offset}, as epochs \
+         are open that it contributed to: restore it, or start with a new store"
+    )]
+    Lost {
+        /// Which partition.
+        partition: PartitionName,
+        /// Where reading has to go on.
+        offset: u64,
+    },
     /// A log does not reach back to where reading has to go on.
     #[error(
         "{partition} ends at offset {end}, before offset {offset} which was read already; the \
