@@ -3,97 +3,19 @@
 
 mod common;
 
-use common::contents::{Contents, all, contents, expected};
-use common::files::{line, write_log};
+use common::contents::{all, contents};
+use common::event;
+use common::files::line;
+use common::fixture::{Fixture, assert_same};
 use common::program::{Running, run_processes, start_processes, trendmark};
-use common::random::{definitions, from_seed, logs};
-use common::{Log, event};
-use proptest::prelude::*;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
-use tempfile::TempDir;
 use trendmark::event::Kind;
 use trendmark::sources::PartitionName;
 use trendmark::time::Definition;
 
 /// How soon the others of a job must have ended when one of its processes is gone.
 const SOON: Duration = Duration::from_secs(10);
-
-/// A log in files, and what it must come to.
-struct Fixture {
-    folder: TempDir,
-    definition: Definition,
-    expected: Contents,
-}
-
-impl Fixture {
-    fn of(definition: Definition, log: &Log) -> Fixture {
-        let folder = tempfile::tempdir().unwrap();
-        let (log, files) = write_log(folder.path(), log);
-        let expected = expected(definition, &log, &files);
-        Fixture { folder, definition, expected }
-    }
-
-    /// Random; at least one partition.
-    fn random(seed: u8) -> Fixture {
-        let strategy = (definitions(), logs(), logs())
-            .prop_map(|(definition, one, other)| (definition, [one, other].concat()))
-            .prop_filter("partitions", |(_, log)| !log.is_empty());
-        let (definition, log) = from_seed(&strategy, seed);
-        Fixture::of(definition, &log)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// The program with everything but the processes.
-    fn command(&self, store: &Path) -> Command {
-        let mut command = trendmark();
-        command.arg("run").args(["--query", "all"]).arg("--store").arg(store);
-        for kind in Kind::ALL {
-            let pattern = format!("{}-*", kind.topic());
-            if std::fs::read_dir(self.folder.path())
-                .unwrap()
-                .any(|entry| entry.unwrap().file_name().to_str().unwrap().starts_with(kind.topic()))
-            {
-                command.arg(format!("--{}", kind.topic())).arg(self.path(&pattern));
-            }
-        }
-        let definition = self.definition;
-        command.arg("--epoch-length").arg(format!("{}ms", definition.epoch_length_ms));
-        command.arg("--join-window").arg(definition.join_window_epochs.to_string());
-        command.arg("--max-delay").arg(format!("{}ms", definition.max_delay_ms));
-        command.arg("--max-future").arg(format!("{}ms", definition.max_future_ms));
-        command
-    }
-
-    /// What so many processes and workers come to.
-    fn run(&self, processes: usize, workers: usize) -> Contents {
-        let store = self.path(&format!("{processes}x{workers}.db"));
-        let hostfile = self.path(&format!("{processes}x{workers}.hosts"));
-        let finished = run_processes(processes, &hostfile, |_| {
-            let mut command = self.command(&store);
-            command.args(["--round-events", "50", "--publish-interval", "20ms"]);
-            command.arg("--workers").arg(workers.to_string());
-            command
-        });
-        for finished in finished {
-            finished.succeeded();
-        }
-        contents(&store, &all())
-    }
-}
-
-/// Compares table by table, so that a failure is short.
-#[track_caller]
-fn assert_same(found: &Contents, expected: &Contents, how: &str) {
-    assert!(found.keys().eq(expected.keys()), "{how}");
-    for (table, rows) in found {
-        assert_eq!(rows, &expected[table], "{table}: {how}");
-    }
-}
 
 #[test]
 fn any_number_of_processes_and_workers_comes_to_the_same_bytes_as_the_oracle() {

@@ -20,6 +20,7 @@ mod coordinator;
 mod dead_letters;
 mod epochs;
 mod intake;
+mod partition;
 mod rounds;
 mod table;
 mod worker;

@@ -8,6 +8,7 @@
 
 pub mod contents;
 pub mod files;
+pub mod fixture;
 pub mod place;
 pub mod program;
 pub mod random;

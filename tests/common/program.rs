@@ -80,8 +80,13 @@ impl Running {
 
     /// Sends what Ctrl-C sends.
     pub fn interrupt(&self) {
-        let id = self.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        self.signal("INT");
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, name: &str) {
+        let (name, id) = (format!("-{name}"), self.id().to_string());
+        assert!(Command::new("kill").args([name, id]).status().unwrap().success());
     }
 
     /// Ends it as the system does when memory runs out.
@@ -165,8 +170,11 @@ pub fn start_processes(
         let mut command = command(process);
         command.arg("--processes").arg(processes.to_string());
         command.arg("--process").arg(process.to_string());
+        command.arg("--hostfile").arg(hostfile);
         // Shorter than the patience of the test, so that one that cannot start is told.
-        command.arg("--hostfile").arg(hostfile).args(["--launch-timeout", "20s"]);
+        if !command.get_args().any(|argument| argument == "--launch-timeout") {
+            command.args(["--launch-timeout", "20s"]);
+        }
         Running::start(&mut command)
     });
     started.collect()

@@ -1,0 +1,206 @@
+//! One partition on a worker: its reader, what was read and not dealt with yet, and where it stands.
+
+use super::control::Watermarks;
+use super::dead_letters::DeadLetters;
+use crate::sources::{Batch, PartitionName, PartitionReader, Polled, SourceError};
+use crate::stores::PartitionProgress;
+use crate::time::Epoch;
+use crate::watermark::{Judgement, Watermark};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// How many records are decoded at a time. It bounds what a partition holds in memory.
+const BATCH_RECORDS_MAX: usize = 2048;
+
+/// A partition and its reader.
+pub(super) struct Partition {
+    pub(super) name: PartitionName,
+    reader: Box<dyn PartitionReader>,
+    pub(super) watermark: Watermark,
+    /// The records read last; the events before `next` are dealt with.
+    pub(super) batch: Batch,
+    pub(super) next: usize,
+    /// The next event, if it was judged and must wait; with the watermark before it.
+    pub(super) waiting: Option<(Judgement, Option<i64>)>,
+    end: End,
+    idle: bool,
+    /// Whether it was idle in the job before, and nothing new has come since.
+    was_idle: bool,
+    /// Records before this offset are in the store: they are replayed, and counted no more.
+    pub(super) counted_from: u64,
+    /// Whether nothing more can be done with it in this call of [`Intake::poll`].
+    pub(super) held_back: bool,
+    /// For each epoch not final, the first offset that contributed to it, and the watermark before.
+    pub(super) starts: BTreeMap<Epoch, (u64, Option<i64>)>,
+    /// The epoch of the last event that contributed.
+    pub(super) last_epoch: Epoch,
+    /// Malformed records since the last report.
+    malformed: u64,
+    /// What was reported last.
+    reported: Option<PartitionProgress>,
+}
+
+/// Whether the end of a partition was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    NotSeen,
+    /// First seen at one instant, and last at another, with nothing in between.
+    Seen {
+        since: Instant,
+        last: Instant,
+    },
+    Exhausted,
+}
+
+impl Partition {
+    pub(super) fn new(
+        name: PartitionName,
+        reader: Box<dyn PartitionReader>,
+        watermark: Watermark,
+        progress: Option<PartitionProgress>,
+    ) -> Partition {
+        let progress = progress.map(|at| PartitionProgress { malformed: 0, ..at });
+        let next_offset = progress.as_ref().map_or(0, |at| at.replay_offset);
+        Partition {
+            name,
+            reader,
+            watermark,
+            batch: Batch { next_offset, ..Batch::default() },
+            next: 0,
+            waiting: None,
+            end: End::NotSeen,
+            idle: false,
+            was_idle: progress.as_ref().is_some_and(|at| at.idle),
+            counted_from: progress.as_ref().map_or(0, |at| at.next_offset),
+            held_back: false,
+            starts: BTreeMap::new(),
+            last_epoch: Epoch(i64::MIN),
+            malformed: 0,
+            reported: progress,
+        }
+    }
+
+    /// Whether all events that were read are dealt with.
+    pub(super) fn is_drained(&self) -> bool {
+        self.next == self.batch.events.len()
+    }
+
+    /// Whether the next record was read before, by an earlier job.
+    pub(super) fn is_replaying(&self) -> bool {
+        self.next_offset() < self.counted_from
+    }
+
+    /// Makes sure that it does not end before what was read of it earlier.
+    pub(super) fn check_end(&self) -> Result<(), SourceError> {
+        if self.end_was_seen() && self.is_drained() && self.is_replaying() {
+            let (partition, end) = (self.name.clone(), self.next_offset());
+            return Err(SourceError::Shrunk { partition, end, offset: self.counted_from });
+        }
+        Ok(())
+    }
+
+    /// The index of the first event in the batch whose offset is not less than this one.
+    pub(super) fn first_event_from(&self, offset: u64) -> usize {
+        self.batch.events.partition_point(|event| event.offset < offset)
+    }
+
+    /// Whether its end was seen, and nothing has come since.
+    pub(super) fn end_was_seen(&self) -> bool {
+        self.end != End::NotSeen
+    }
+
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.end == End::Exhausted && self.is_drained()
+    }
+
+    pub(super) fn may_have_more(&self, now: Instant, poll_interval: Duration) -> bool {
+        let end_may_have_moved = match self.end {
+            End::NotSeen => true,
+            End::Seen { last, .. } => now.duration_since(last) >= poll_interval,
+            End::Exhausted => false,
+        };
+        !self.is_drained() || end_may_have_moved
+    }
+
+    pub(super) fn watermarks(&self) -> Watermarks {
+        let at_ms = self.watermark.at_ms();
+        let active = !self.idle && !self.is_exhausted();
+        Watermarks {
+            active_min_ms: active.then_some(at_ms.unwrap_or(i64::MIN)),
+            max_ms: at_ms,
+            exhausted: self.is_exhausted(),
+        }
+    }
+
+    /// Reads more records. Returns how many bytes they were.
+    pub(super) fn poll(
+        &mut self,
+        now: Instant,
+        idle_timeout: Duration,
+        dead_letters: &DeadLetters,
+    ) -> Result<u64, SourceError> {
+        self.settle_malformed(u64::MAX, dead_letters);
+        self.batch.clear();
+        self.next = 0;
+        let polled = self.reader.poll(&mut self.batch, BATCH_RECORDS_MAX)?;
+        let nothing = self.batch.bytes == 0;
+        self.end = match (polled, self.end) {
+            (Polled::More, _) => End::NotSeen,
+            (Polled::Exhausted, _) => End::Exhausted,
+            (Polled::AtEnd, End::Seen { since, .. }) if nothing => End::Seen { since, last: now },
+            (Polled::AtEnd, _) => End::Seen { since: now, last: now },
+        };
+        self.was_idle &= nothing || self.is_replaying();
+        self.idle = match self.end {
+            End::Seen { since, .. } => {
+                nothing && (self.was_idle || now.duration_since(since) >= idle_timeout)
+            }
+            _ => false,
+        };
+        self.held_back = nothing;
+        Ok(self.batch.bytes)
+    }
+
+    /// The offset after the last record that was dealt with.
+    pub(super) fn next_offset(&self) -> u64 {
+        self.batch.events.get(self.next).map_or(self.batch.next_offset, |event| event.offset)
+    }
+
+    /// Counts and writes down the malformed records before an offset.
+    pub(super) fn settle_malformed(&mut self, before: u64, dead_letters: &DeadLetters) {
+        let settled = self.batch.malformed.partition_point(|record| record.offset < before);
+        for record in self.batch.malformed.drain(..settled) {
+            if record.offset >= self.counted_from {
+                dead_letters.write(&self.name, &record);
+                self.malformed += 1;
+            }
+        }
+    }
+
+    /// Where it stands, if that differs from what was reported last.
+    pub(super) fn moved(&mut self, dead_letters: &DeadLetters) -> Option<PartitionProgress> {
+        let next_offset = self.next_offset();
+        let at_end = if self.is_drained() { u64::MAX } else { next_offset };
+        self.settle_malformed(at_end, dead_letters);
+        let watermark_ms = match self.waiting {
+            Some((_, before_ms)) => before_ms,
+            None => self.watermark.at_ms(),
+        };
+        let replay = self.starts.values().min().copied().unwrap_or((next_offset, watermark_ms));
+        let progress = PartitionProgress {
+            partition: self.name.clone(),
+            next_offset,
+            watermark_ms,
+            replay_offset: replay.0,
+            replay_watermark_ms: replay.1,
+            malformed: std::mem::take(&mut self.malformed),
+            idle: self.idle || self.was_idle || self.is_exhausted(),
+        };
+        let unmoved = PartitionProgress { malformed: 0, ..progress.clone() };
+        if progress.malformed == 0 && self.reported.as_ref() == Some(&unmoved) {
+            return None;
+        }
+        self.reported = Some(unmoved);
+        Some(progress)
+    }
+}

@@ -1,0 +1,103 @@
+//! A log in files with what it must come to, and the commands that run on it.
+
+use super::Log;
+use super::contents::{Contents, all, contents, expected};
+use super::files::write_log;
+use super::program::{run_processes, trendmark};
+use super::random::{definitions, from_seed, logs};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+use trendmark::event::{Event, Kind};
+use trendmark::generate::{Generator, Model};
+use trendmark::sources::PartitionName;
+use trendmark::time::Definition;
+
+/// A log in files, and what it must come to.
+pub struct Fixture {
+    pub folder: TempDir,
+    pub definition: Definition,
+    pub expected: Contents,
+}
+
+impl Fixture {
+    pub fn of(definition: Definition, log: &Log) -> Fixture {
+        let folder = tempfile::tempdir().unwrap();
+        let (log, files) = write_log(folder.path(), log);
+        let expected = expected(definition, &log, &files);
+        Fixture { folder, definition, expected }
+    }
+
+    /// Random; at least one partition.
+    pub fn random(seed: u8) -> Fixture {
+        let strategy = (definitions(), logs(), logs())
+            .prop_map(|(definition, one, other)| (definition, [one, other].concat()))
+            .prop_filter("partitions", |(_, log)| !log.is_empty());
+        let (definition, log) = from_seed(&strategy, seed);
+        Fixture::of(definition, &log)
+    }
+
+    /// As `trendmark generate` makes it: hours of event time, with every disorder.
+    pub fn generated(seed: u64, impressions: u64) -> Fixture {
+        let model = Model { seed, impressions, partitions: 3, ..Model::default() };
+        let mut log: BTreeMap<PartitionName, Vec<Event>> = BTreeMap::new();
+        for arrival in Generator::new(&model).unwrap() {
+            let name = PartitionName { kind: arrival.kind, name: arrival.partition.to_string() };
+            let events = log.entry(name).or_default();
+            events.extend(arrival.event(events.len() as u64));
+        }
+        Fixture::of(Definition::default(), &log.into_iter().collect())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The program with everything but the processes.
+    pub fn command(&self, store: &Path) -> Command {
+        let mut command = trendmark();
+        command.arg("run").args(["--query", "all"]).arg("--store").arg(store);
+        for kind in Kind::ALL {
+            let pattern = format!("{}-*", kind.topic());
+            if std::fs::read_dir(self.folder.path())
+                .unwrap()
+                .any(|entry| entry.unwrap().file_name().to_str().unwrap().starts_with(kind.topic()))
+            {
+                command.arg(format!("--{}", kind.topic())).arg(self.path(&pattern));
+            }
+        }
+        let definition = self.definition;
+        command.arg("--epoch-length").arg(format!("{}ms", definition.epoch_length_ms));
+        command.arg("--join-window").arg(definition.join_window_epochs.to_string());
+        command.arg("--max-delay").arg(format!("{}ms", definition.max_delay_ms));
+        command.arg("--max-future").arg(format!("{}ms", definition.max_future_ms));
+        command
+    }
+
+    /// What so many processes and workers come to.
+    pub fn run(&self, processes: usize, workers: usize) -> Contents {
+        let store = self.path(&format!("{processes}x{workers}.db"));
+        let hostfile = self.path(&format!("{processes}x{workers}.hosts"));
+        let finished = run_processes(processes, &hostfile, |_| {
+            let mut command = self.command(&store);
+            command.args(["--round-events", "50", "--publish-interval", "20ms"]);
+            command.arg("--workers").arg(workers.to_string());
+            command
+        });
+        for finished in finished {
+            finished.succeeded();
+        }
+        contents(&store, &all())
+    }
+}
+
+/// Compares table by table, so that a failure is short.
+#[track_caller]
+pub fn assert_same(found: &Contents, expected: &Contents, how: &str) {
+    assert!(found.keys().eq(expected.keys()), "{how}");
+    for (table, rows) in found {
+        assert_eq!(rows, &expected[table], "{table}: {how}");
+    }
+}

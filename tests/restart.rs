@@ -1,0 +1,201 @@
+//! Killed at any moment, a job that is started again comes to the same bytes as one that never was.
+//!
+//! Every life of a job has another number of workers and processes, and other limits. A share of
+//! the kills runs each time; `TRENDMARK_TEST_KILLS=1000 cargo test --release --test restart` takes
+//! longer.
+
+mod common;
+
+use common::contents::{all, contents};
+use common::fixture::{Fixture, assert_same};
+use common::place::{Place, lines};
+use common::program::{Running, start_processes};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How many kills are tried, unless the environment says otherwise.
+const KILLS: u64 = 40;
+/// The longest that a life is left to go on, in milliseconds.
+const LIFE_MS_MAX: u64 = 400;
+
+fn kills() -> u64 {
+    match std::env::var("TRENDMARK_TEST_KILLS") {
+        Ok(text) => text.parse().expect("TRENDMARK_TEST_KILLS is a number"),
+        Err(_) => KILLS,
+    }
+}
+
+/// One life of a job, to its end or to its kill. Returns whether it was killed.
+fn live(fixture: &Fixture, random: &mut ChaCha8Rng) -> bool {
+    let store = fixture.path("s.db");
+    let processes = random.random_range(1..=3);
+    let limits = [
+        format!("--workers={}", random.random_range(1..=2)),
+        format!("--round-events={}", random.random_range(20..200)),
+        format!("--publish-interval={}ms", random.random_range(0..40)),
+        format!("--alignment={}m", random.random_range(0..90)),
+    ];
+    let mut job = start_processes(processes, &fixture.path("hosts"), |_| {
+        let mut command = fixture.command(&store);
+        command.args(&limits).args(["--launch-timeout", "2s"]);
+        command
+    });
+    std::thread::sleep(Duration::from_millis(random.random_range(0..LIFE_MS_MAX)));
+    let was_killed = job.iter_mut().any(|process| !process.has_ended());
+    let one = random.random_range(0..processes);
+    let all_at_once = random.random();
+    for (number, process) in job.iter_mut().enumerate() {
+        if all_at_once || number == one {
+            process.kill();
+        }
+    }
+    for process in job {
+        let finished = process.finish();
+        // The others of a job end by themselves, with an error unless all was done before.
+        assert!(was_killed || finished.code == Some(0), "{finished:#?}");
+        assert!(matches!(finished.code, None | Some(0 | 1)), "{finished:#?}");
+    }
+    was_killed
+}
+
+/// Lives until one was not killed. Returns how many were.
+fn live_until_done(fixture: &Fixture, random: &mut ChaCha8Rng, kills_max: u64) -> u64 {
+    let mut kills = 0;
+    while kills < kills_max && live(fixture, random) {
+        kills += 1;
+    }
+    kills
+}
+
+#[test]
+fn however_often_it_is_killed_a_job_comes_to_the_same_bytes() {
+    const JOB_KILLS: u64 = 20;
+    let (tried, seeds) = (AtomicU64::new(0), AtomicU64::new(0));
+    // A killed job is mostly waited for.
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while tried.load(Ordering::Relaxed) < kills() {
+                    let seed = seeds.fetch_add(1, Ordering::Relaxed);
+                    tried.fetch_add(check_killed(seed, JOB_KILLS), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    eprintln!("{} kills in {} jobs", tried.into_inner(), seeds.into_inner());
+}
+
+/// Kills a job again and again, lets it end, and compares. Returns how often it was killed.
+fn check_killed(seed: u64, kills_max: u64) -> u64 {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let fixture = Fixture::generated(seed, 20_000);
+    let kills = live_until_done(&fixture, &mut random, kills_max);
+    Running::start(&mut fixture.command(&fixture.path("s.db"))).finish().succeeded();
+    let found = contents(&fixture.path("s.db"), &all());
+    assert_same(&found, &fixture.expected, &format!("seed {seed}, {kills} kills"));
+    kills
+}
+
+/// A job that was ended in the middle: epochs are open, and all of its file must be replayed.
+fn interrupted() -> Place {
+    let place = Place::new();
+    place.write("i.jsonl", lines(0..1_000));
+    let mut job = place.follow(&INPUT);
+    job.wait_until("all is committed", || place.events_committed() == 1_000);
+    job.interrupt();
+    job.finish().succeeded();
+    place
+}
+
+const INPUT: [&str; 2] = ["--impressions", "i.jsonl"];
+
+/// Everything that is in the store but the number of the job that has it.
+fn stored(place: &Place) -> Vec<String> {
+    ["* FROM trends", "* FROM ledger", "* FROM partitions", "publications FROM job"]
+        .iter()
+        .flat_map(|selection| place.select(selection))
+        .collect()
+}
+
+#[test]
+fn a_job_that_was_interrupted_goes_on_and_counts_nothing_twice() {
+    let place = interrupted();
+    place.append("i.jsonl", lines(900..1_100));
+    let mut job = place.follow(&INPUT);
+    job.wait_until("all is committed", || place.events_committed() == 1_200);
+    job.interrupt();
+    job.finish().succeeded();
+    let ledger = "events, distinct_events, duplicate_events FROM ledger";
+    assert_eq!(place.select(ledger), ["1200,1100,100"]);
+    assert_eq!(place.select("sum(impressions) FROM trends"), ["1100"]);
+}
+
+#[test]
+fn a_store_whose_run_has_ended_takes_nothing_more_but_counts_what_is_late() {
+    let place = Place::new();
+    place.write("i.jsonl", lines(0..10));
+    place.run(&INPUT).succeeded();
+    let before = stored(&place);
+    place.run(&INPUT).succeeded();
+    assert_eq!(stored(&place)[..before.len() - 1], before[..before.len() - 1]);
+    place.append("i.jsonl", lines(10..13));
+    place.run(&INPUT).succeeded();
+    assert_eq!(place.select("distinct_events, late_events FROM ledger"), ["10,3"]);
+}
+
+#[test]
+fn a_log_that_is_not_what_it_was_is_refused_and_nothing_is_written() {
+    let all = lines(0..1_000);
+    let cut = lines(0..500);
+    let changed = all.replacen("\"video_id\":3", "\"video_id\":4", 1);
+    let reordered = lines(1..1_000) + &lines(0..1);
+    let others: [(Option<&str>, &[&str]); 4] = [
+        (Some(&cut), &["impressions i.jsonl ends at offset 500, before offset 1000"]),
+        (Some(&changed), &["replaying the logs gives other rows of epoch 0"]),
+        (None, &["impressions i.jsonl is not there any more", "read again from offset 0"]),
+        (Some(&reordered), &[]),
+    ];
+    for (content, said) in others {
+        let place = interrupted();
+        let before = stored(&place);
+        match content {
+            Some(content) => drop(place.write("i.jsonl", content)),
+            None => fs::rename(place.path("i.jsonl"), place.path("away")).unwrap(),
+        }
+        place.write("other.jsonl", lines(0..1));
+        let finished = place.run(&["--impressions", "*.jsonl"]);
+        if said.is_empty() {
+            finished.succeeded();
+        } else {
+            finished.failed(1, said);
+            assert_eq!(stored(&place), before, "{said:?}");
+        }
+    }
+}
+
+#[test]
+fn a_job_that_was_stopped_and_goes_on_after_another_took_over_writes_nothing() {
+    for _ in 0..5 {
+        let place = Place::new();
+        place.write("i.jsonl", lines(0..1_000));
+        let mut zombie = place.follow(&INPUT);
+        zombie.wait_until("all is committed", || place.events_committed() == 1_000);
+        zombie.signal("STOP");
+        place.append("i.jsonl", lines(1_000..1_500));
+        place.run(&INPUT).failed(1, &["is in use", "--take-over"]);
+        let mut owner = place.follow(&[&INPUT[..], &["--take-over"]].concat());
+        owner.wait_until("all is committed", || place.events_committed() == 1_500);
+        place.append("i.jsonl", lines(1_500..2_000));
+        zombie.signal("CONT");
+        let fenced = zombie.finish();
+        fenced.failed(1, &["another job has taken over", "generation 1"]);
+        owner.wait_until("all is committed", || place.events_committed() == 2_000);
+        owner.interrupt();
+        owner.finish().succeeded();
+        assert_eq!(place.select("sum(impressions) FROM trends"), ["2000"]);
+        assert_eq!(place.select("sum(events), sum(distinct_events) FROM ledger"), ["2000,2000"]);
+    }
+}
