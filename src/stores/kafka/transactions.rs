@@ -30,6 +30,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long one wait for room in the queue, or for the next try of a call, lasts.
 const POLL_TIMEOUT: Duration = Duration::from_millis(10);
+/// How long one wait for deliveries lasts.
+const FLUSH_POLL_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// A producer that writes transactions, unless it is fenced.
 pub(super) struct Transactions {
@@ -146,10 +148,24 @@ impl Transactions {
     ) -> KafkaResult<()> {
         self.producer.begin_transaction()?;
         write(&Transaction { transactions: self, deadline })?;
+        self.flush(deadline)?;
         // A call that has timed out goes on in librdkafka, and the next one waits for the same
         // commit, not for another. So this asks until the outcome is known. If it never is, the
         // job ends, and its successor reads from the progress how it ended.
         self.insist(deadline, |producer| producer.commit_transaction(CALL_TIMEOUT))
+    }
+
+    /// Waits until every record was delivered or has failed. A commit would do that too, but looks
+    /// every 100 ms only (rdkafka 0.39), which is most of what a small commit would take.
+    fn flush(&self, deadline: Instant) -> KafkaResult<()> {
+        loop {
+            match self.producer.flush(Duration::ZERO) {
+                Err(error) if is_retriable(&error) && Instant::now() < deadline => {
+                    self.producer.poll(FLUSH_POLL_TIMEOUT);
+                }
+                flushed => return flushed,
+            }
+        }
     }
 
     /// Aborts the open transaction. Like a commit, a call that has timed out is resumed.
