@@ -21,7 +21,8 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, other: Counts) {
+    /// Adds other counts.
+    pub fn add(&mut self, other: Counts) {
         self.accepted += other.accepted;
         self.late += other.late;
         self.future += other.future;

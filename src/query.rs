@@ -59,7 +59,8 @@ impl Row {
 }
 
 /// How the cells of a column are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ColumnType {
     /// A [`VideoId`].
     Video,

@@ -4,13 +4,17 @@
 //! of all workers (rows, ledger, positions of every partition), to be committed together or not at
 //! all. It knows rows and their columns, never a query's meaning.
 //!
+//! - [`kafka`]: rows as a changelog in a compacted topic, for readers of Kafka.
 //! - [`sqlite`]: one file, readable by any program while the job runs. The default.
 //! - [`memory`]: for benchmarks of the engine alone, and tests.
 
+pub mod description;
+pub mod kafka;
 pub mod memory;
 pub mod sqlite;
 
 use crate::digest::Digests;
+use crate::kafka::KafkaSettingsError;
 use crate::ledger::Ledger;
 use crate::query::Row;
 use crate::sources::PartitionName;
@@ -108,14 +112,14 @@ pub trait Store: Send {
 /// Why a store cannot be used. Every one names what, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The file holds results of another definition.
+    /// The store holds results of another definition.
     #[error(
-        "`{path}` was written with {key} = {stored}, but this run has {key} = {given}; give the \
+        "`{store}` was written with {key} = {stored}, but this run has {key} = {given}; give the \
          same value, or another --store"
     )]
     OtherDefinition {
         /// The store.
-        path: PathBuf,
+        store: String,
         /// What differs.
         key: String,
         /// Its value in the store.
@@ -123,11 +127,11 @@ pub enum StoreError {
         /// Its value in this run.
         given: String,
     },
-    /// The file is there and is not one of ours.
-    #[error("`{path}` is not a trendmark store: {reason}; give another --store")]
+    /// Something is there and is not one of ours.
+    #[error("`{store}` is not a trendmark store: {reason}; give another --store")]
     NotAStore {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the topic.
+        store: String,
         /// How that is known.
         reason: String,
     },
@@ -155,6 +159,31 @@ pub enum StoreError {
         store: String,
         /// The generation of this job.
         generation: u64,
+    },
+    /// A topic is not as a store needs it.
+    #[error("topic `{topic}`: {problem}; {remedy}")]
+    Topic {
+        /// The topic.
+        topic: String,
+        /// What is wrong with it.
+        problem: String,
+        /// The way out.
+        remedy: String,
+    },
+    /// The settings of Kafka's clients are wrong.
+    #[error(transparent)]
+    KafkaSettings(#[from] KafkaSettingsError),
+    /// The brokers refused, or did not answer.
+    #[error("cannot {action} `{store}`: {reason}; {advice}")]
+    Kafka {
+        /// What was tried.
+        action: &'static str,
+        /// The store.
+        store: String,
+        /// What the brokers, or librdkafka, said.
+        reason: String,
+        /// What to do.
+        advice: &'static str,
     },
     /// The database refused.
     #[error("cannot {action} `{path}`: {error}")]

@@ -2,7 +2,7 @@
 
 use crate::event::{Kind, RequestId, VideoId};
 use crate::query::{ColumnType, KEY_CELLS};
-use crate::stores::sqlite::description::StoredColumn;
+use crate::stores::description::StoredColumn;
 use rusqlite::types::{FromSqlError, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Error, ToSql};
 use std::fmt;

@@ -19,16 +19,16 @@ pub mod schema;
 #[cfg(test)]
 mod tests;
 
+pub use crate::stores::description::{StoredColumn, StoredQuery};
 pub use cells::Value;
-pub use description::{StoredColumn, StoredQuery};
 pub use read::{Order, ScannedRow, Selection, SqliteReader};
 
 use crate::digest::{self, Digests};
 use crate::ledger::Ledger;
 use crate::query::{KEY_CELLS, Query, VALUE_CELLS};
+use crate::stores::description::Description;
 use crate::stores::{PartitionProgress, Progress, Publication, RowChange, Store, StoreError};
 use crate::time::{Definition, Epoch, rfc3339};
-use description::Description;
 use lock::StoreLock;
 use rusqlite::{CachedStatement, Connection, Transaction, TransactionBehavior, params};
 use std::collections::BTreeSet;

@@ -1,9 +1,9 @@
 //! Opens the database of a store: decides what the file is before anything in it is changed.
 
 use super::BUSY_TIMEOUT;
-use super::description::{Description, Difference};
-use super::schema;
+use super::{description, schema};
 use crate::stores::StoreError;
+use crate::stores::description::{Description, Difference};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -65,7 +65,7 @@ pub(super) fn take_over(path: &Path, description: &Description) -> Result<Connec
     let transaction = connection.transaction_with_behavior(behavior).map_err(&failed)?;
     if is_empty(&transaction).map_err(&failed)? {
         transaction.execute_batch(&schema::create(&description.queries)).map_err(&failed)?;
-        description.write(&transaction).map_err(&failed)?;
+        description::write(&transaction, description).map_err(&failed)?;
     }
     transaction.execute("UPDATE job SET generation = generation + 1", []).map_err(&failed)?;
     transaction.commit().map_err(&failed)?;
@@ -153,7 +153,7 @@ fn find(connection: &Connection, path: &Path) -> Result<Found, StoreError> {
         let reason = format!("it has format {format}, and this version knows format {known}");
         return Err(not_a_store(path, &reason));
     }
-    let description = Description::read(connection).map_err(&failed)?;
+    let description = description::read(connection).map_err(&failed)?;
     Ok(Found::Store(description))
 }
 
@@ -164,7 +164,7 @@ fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
 fn refuse(path: &Path, stored: &Description, given: &Description) -> Result<(), StoreError> {
     let Some(difference) = stored.difference(given) else { return Ok(()) };
     let Difference { key, stored, given } = difference;
-    Err(StoreError::OtherDefinition { path: path.to_owned(), key, stored, given })
+    Err(StoreError::OtherDefinition { store: path.display().to_string(), key, stored, given })
 }
 
 /// Settings of the connection, and the WAL.
@@ -210,7 +210,7 @@ pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
 }
 
 fn not_a_store(path: &Path, reason: &str) -> StoreError {
-    StoreError::NotAStore { path: path.to_owned(), reason: reason.to_owned() }
+    StoreError::NotAStore { store: path.display().to_string(), reason: reason.to_owned() }
 }
 
 /// Turns an error of the database into one of the store.

@@ -1,11 +1,11 @@
 //! Reads a store, while a job writes it or afterwards.
 
 use super::cells::{self, Value};
-use super::description::{Description, StoredColumn, StoredQuery};
 use super::{open, schema};
 use crate::event::VideoId;
 use crate::query::ColumnType;
 use crate::stores::StoreError;
+use crate::stores::description::{Description, StoredColumn, StoredQuery};
 use crate::time::{Definition, Epoch};
 use rusqlite::types::Value as Parameter;
 use rusqlite::{Connection, Statement, params_from_iter};

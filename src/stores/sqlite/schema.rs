@@ -6,17 +6,14 @@
 //! ask that of a large table without reading all of it, skip the epochs in which nothing changed:
 //! `AND epoch IN (SELECT epoch FROM epochs WHERE publication > N)`.
 
-use super::description::{StoredColumn, StoredQuery};
 use crate::query::ColumnType;
+pub use crate::stores::description::{DISTINCT, TRENDS};
+use crate::stores::description::{StoredColumn, StoredQuery};
 
 /// Marks the file as ours (`trmk`), for `PRAGMA application_id` and the program `file`.
 pub(super) const APPLICATION_ID: i64 = 0x7472_6d6b;
 /// Raised whenever the tables change; `PRAGMA user_version`.
 pub(super) const FORMAT_VERSION: i64 = 2;
-/// The query whose view has no column `publication`: its columns are a promise.
-pub const TRENDS: &str = "trends";
-/// The query that is half of the view `ledger`, and has no view of its own.
-pub const DISTINCT: &str = "distinct";
 
 const RESERVED: [&str; 6] = ["job", "queries", "columns", "epochs", "ledger", "partitions"];
 

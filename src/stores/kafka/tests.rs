@@ -1,0 +1,241 @@
+//! What stands in the records of a Kafka store, and what the job remembers: all that needs no
+//! broker. The rest is in `tests/kafka_store.rs`.
+
+use super::topics::check_settings;
+use super::*;
+use crate::digest::{Digest, Digests};
+use crate::event::{Kind, RequestId};
+use crate::ledger::Counts;
+use crate::stores::sqlite::fixtures::{
+    QUERIES, deleted, distinct, ledger, progress, publication, request, trend,
+};
+use crate::time::Epoch;
+use encode::Totals;
+use serde_json::{Value, json};
+
+const UUID: &str = "0123abcd-4567-89ab-cdef-0123456789ab";
+
+fn description() -> Description {
+    Description::of(&Definition::default(), &QUERIES)
+}
+
+fn state() -> State {
+    let topics = BTreeMap::from([("trends".to_owned(), 8)]);
+    State::new(StoredProgress::new(description(), topics), &[])
+}
+
+fn format(query: usize) -> RowFormat {
+    RowFormat::of(&description().queries[query])
+}
+
+fn key(change: &RowChange) -> String {
+    let mut record = Vec::new();
+    format(change.query).write_key(&change.row, &mut record);
+    String::from_utf8(record).unwrap()
+}
+
+fn value(change: &RowChange, stamp: &mut Stamp) -> String {
+    let mut record = Vec::new();
+    format(change.query).write_value(&change.row, stamp, &mut record);
+    String::from_utf8(record).unwrap()
+}
+
+fn stamp(final_through: Option<i64>, watermark_ms: Option<i64>) -> Stamp {
+    Stamp::new(Definition::default(), final_through.map(Epoch), watermark_ms, 3)
+}
+
+fn commit(state: &mut State, publication: &Publication) -> Vec<(usize, Row)> {
+    let staged = state.stage(publication);
+    let finals = staged.finals.clone();
+    state.apply(staged, publication);
+    finals
+}
+
+fn final_through(epoch: i64) -> Publication {
+    Publication { final_through: Some(Epoch(epoch)), ..Publication::default() }
+}
+
+#[test]
+fn a_row_of_trends_says_everything() {
+    let row = trend(7, 5, 1, 2);
+    assert_eq!(key(&row), r#"{"video_id":7,"epoch":5}"#);
+    assert_eq!(
+        value(&row, &mut stamp(Some(4), Some(1_767_225_600_500))),
+        r#"{"video_id":7,"epoch":5,"epoch_start":"1970-01-01T02:30:00Z","plays":1,"#.to_owned()
+            + r#""impressions":2,"final":false,"watermark":"2026-01-01T00:00:00.5Z","#
+            + r#""publication":3}"#
+    );
+    let value: Value = serde_json::from_str(&value(&row, &mut stamp(Some(5), None))).unwrap();
+    assert_eq!((&value["final"], &value["watermark"]), (&json!(true), &json!(null)));
+}
+
+#[test]
+fn a_row_of_another_query_names_its_request_as_a_uuid_and_tells_no_final() {
+    let row = request(UUID, 9, 5, true);
+    assert_eq!(key(&row), format!(r#"{{"request_id":"{UUID}","video_id":9,"epoch":5}}"#));
+    let value: Value = serde_json::from_str(&value(&row, &mut stamp(Some(9), None))).unwrap();
+    let expected = json!({
+        "request_id": UUID, "video_id": 9, "epoch": 5, "epoch_start": "1970-01-01T02:30:00Z",
+        "played": true, "publication": 3
+    });
+    assert_eq!(value, expected);
+    let id = RequestId::from_u128(u128::MAX - 5).to_string();
+    assert!(key(&request(&id, 9, 5, true)).contains(&id));
+}
+
+#[test]
+fn videos_keep_their_whole_range_and_epochs_their_sign() {
+    let mut stamp = stamp(None, None);
+    for video in [0, 9, 10, i64::MAX as u64, u64::MAX] {
+        for epoch in [-7, 0, 983_568] {
+            let row = trend(video, epoch, 0, u64::MAX);
+            assert_eq!(key(&row), format!(r#"{{"video_id":{video},"epoch":{epoch}}}"#));
+            let value: Value = serde_json::from_str(&value(&row, &mut stamp)).unwrap();
+            assert_eq!(value["video_id"].as_u64(), Some(video));
+            assert_eq!(value["impressions"].as_u64(), Some(u64::MAX));
+            assert_eq!(value["epoch"].as_i64(), Some(epoch));
+            let start = Definition::default().start_rfc3339(Epoch(epoch));
+            assert_eq!(value["epoch_start"], start);
+        }
+    }
+}
+
+#[test]
+fn progress_survives_being_written() {
+    let mut state = state();
+    let mut first = publication(vec![trend(u64::MAX, 5, 0, 1)]);
+    first.partitions = vec![progress("plays 0", 10, 1), progress("plays 1", u64::MAX, 0)];
+    first.digests = Digests::from([(Epoch(-5), Digest(u64::MAX)), (Epoch(6), Digest(7))]);
+    first.watermark_ms = Some(1_000);
+    commit(&mut state, &first);
+    let mut second = final_through(-5);
+    second.partitions = vec![progress("plays 0", 30, 2)];
+    second.digests = Digests::from([(Epoch(6), Digest(1))]);
+    commit(&mut state, &second);
+    let stored = StoredProgress::parse(&state.stored.to_record()).unwrap();
+    assert_eq!(stored, state.stored);
+    let expected = Progress {
+        generation: 0,
+        publications: 2,
+        final_through: Some(Epoch(-5)),
+        partitions: vec![progress("plays 0", 30, 3), progress("plays 1", u64::MAX, 0)],
+        digests: Digests::from([(Epoch(6), Digest(8))]),
+    };
+    assert_eq!(stored.progress, expected);
+    assert_eq!(stored.watermark_ms, Some(1_000), "a publication without one keeps the last");
+}
+
+#[test]
+fn progress_of_another_format_is_refused_by_its_number() {
+    let newer = StoredProgress { format: 2, ..state().stored }.to_record();
+    assert!(StoredProgress::parse(&newer).unwrap_err().contains("format 2, and this version"));
+    assert!(StoredProgress::parse(b"{}").unwrap_err().contains("no progress"));
+}
+
+#[test]
+fn counts_are_kept_as_they_are_written() {
+    let key = LedgerKey { epoch: Epoch(-3), kind: Kind::Play };
+    let totals = Totals { counts: Counts { accepted: 9, late: 2, future: 1 }, distinct: 4 };
+    let mut record = Vec::new();
+    write_json(&totals.row(key), &mut record);
+    let expected = r#"{"epoch":-3,"kind":"play","events":12,"distinct_events":4,"#.to_owned()
+        + r#""duplicate_events":5,"late_events":2,"future_events":1}"#;
+    assert_eq!(String::from_utf8(record.clone()).unwrap(), expected);
+    assert_eq!(Totals::of(&serde_json::from_slice(&record).unwrap()), totals);
+}
+
+#[test]
+fn counts_add_up_over_publications_and_only_what_changed_is_written() {
+    let mut state = state();
+    let mut first = publication(vec![distinct(Kind::Play, 5, 3), distinct(Kind::Impression, 5, 2)]);
+    first.ledger = ledger(5, Kind::Play, 4, 1, 0);
+    first.ledger.merge(ledger(5, Kind::Impression, 2, 0, 0));
+    commit(&mut state, &first);
+    let mut second = publication(vec![distinct(Kind::Play, 5, 6)]);
+    second.ledger = ledger(5, Kind::Play, 10, 0, 7);
+    let staged = state.stage(&second);
+    let expected = Totals { counts: Counts { accepted: 14, late: 1, future: 7 }, distinct: 6 };
+    let key = LedgerKey { epoch: Epoch(5), kind: Kind::Play };
+    assert_eq!(staged.ledger, BTreeMap::from([(key, expected)]));
+}
+
+#[test]
+fn each_row_of_an_epoch_is_told_once_when_it_becomes_final() {
+    let mut state = state();
+    let rows = vec![trend(1, 4, 0, 1), trend(2, 5, 0, 1), trend(3, 5, 0, 1), trend(4, 5, 0, 1)];
+    assert_eq!(commit(&mut state, &publication(rows)), []);
+    let last = Publication {
+        rows: vec![trend(3, 5, 1, 1), deleted(trend(4, 5, 0, 0)), trend(1, 6, 0, 1)],
+        ..final_through(5)
+    };
+    let finals = commit(&mut state, &last);
+    assert_eq!(finals, [(0, trend(1, 4, 0, 1).row), (0, trend(2, 5, 0, 1).row)]);
+    assert_eq!(commit(&mut state, &final_through(5)), [], "and never again");
+    let finals = commit(&mut state, &final_through(i64::MAX));
+    assert_eq!(finals, [(0, trend(1, 6, 0, 1).row)]);
+}
+
+#[test]
+fn rows_that_replay_has_rebuilt_become_final_too() {
+    let mut state = state();
+    commit(&mut state, &final_through(4));
+    state.restore(&[trend(1, 4, 0, 1), trend(2, 5, 3, 4), request(UUID, 2, 5, true)]);
+    assert_eq!(commit(&mut state, &final_through(5)), [(0, trend(2, 5, 3, 4).row)]);
+}
+
+#[test]
+fn a_publication_that_was_not_committed_changes_nothing() {
+    let mut state = state();
+    commit(&mut state, &publication(vec![trend(1, 5, 0, 1)]));
+    let before = state.stored.clone();
+    let mut failed = final_through(5);
+    failed.ledger = ledger(5, Kind::Play, 1, 0, 0);
+    drop(state.stage(&failed));
+    assert_eq!(state.stored, before);
+    assert_eq!(state.stage(&failed).finals.len(), 1);
+    assert_eq!(state.stage(&failed).stored.progress.publications, 2);
+}
+
+#[test]
+fn topics_are_named_after_their_queries_and_names_are_checked() {
+    let topics = Topics::new("trends", &description().queries).unwrap();
+    let names: Vec<_> = topics.all().map(|topic| (topic.name.as_str(), topic.role)).collect();
+    let expected = [
+        ("trends", Role::Rows),
+        ("trends-requests", Role::Increments),
+        ("trends-ledger", Role::Ledger),
+        ("trends-progress", Role::Progress),
+    ];
+    assert_eq!(names, expected);
+    for (name, problem) in [
+        ("", "no topic can have this name"),
+        ("..", "no topic can have this name"),
+        ("a/b", "has only letters"),
+        ("häuser", "has only letters"),
+        (&"a".repeat(245), "would have 254 bytes, 249 at most"),
+    ] {
+        let error = Topics::new(name, &description().queries).unwrap_err().to_string();
+        assert!(error.contains(problem), "{error}");
+    }
+    assert!(Topics::new(&"a".repeat(240), &description().queries).is_ok());
+}
+
+#[test]
+fn settings_that_lose_rows_are_refused_with_the_command_that_mends_them() {
+    let topic = |role| Topic { name: "trends".to_owned(), role };
+    let checked = |role, settings: &[(&str, &'static str)]| {
+        let setting =
+            |key: &str| settings.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
+        check_settings(&topic(role), setting).map_err(|error| error.to_string())
+    };
+    let error = checked(Role::Rows, &[("cleanup.policy", "delete")]).unwrap_err();
+    assert!(error.contains("it has cleanup.policy=delete"), "{error}");
+    assert!(error.contains("--entity-name trends --add-config cleanup.policy=compact"), "{error}");
+    let both = [("cleanup.policy", "compact,delete"), ("retention.ms", "604800000")];
+    assert!(checked(Role::Ledger, &both).unwrap_err().contains("retention.ms=604800000"));
+    let kept = [("cleanup.policy", "compact, delete"), ("retention.ms", "-1")];
+    assert_eq!(checked(Role::Progress, &kept), Ok(()));
+    let compacted = [("cleanup.policy", "compact"), ("retention.ms", "604800000")];
+    assert_eq!(checked(Role::Rows, &compacted), Ok(()), "compaction knows no retention");
+    assert_eq!(checked(Role::Increments, &[("cleanup.policy", "delete")]), Ok(()));
+}

@@ -1,0 +1,293 @@
+//! The topics of a store: their names, the settings that they are created with, and the check of
+//! those that are there already.
+
+use super::client::{Client, block_on, patiently};
+use crate::query::ColumnType;
+use crate::stores::StoreError;
+use crate::stores::description::{DISTINCT, StoredQuery, TRENDS};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
+};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The longest name of a topic, in bytes; Kafka's own limit.
+const NAME_BYTES_MAX: usize = 249;
+/// How many partitions a topic of rows is created with.
+pub(super) const ROW_PARTITIONS: i32 = 8;
+/// How long the brokers may take to create a topic, or to tell its settings.
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a topic is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The last record of a key is its row.
+    Rows,
+    /// Members that join a set: a log, of which the reader decides how long it is kept.
+    Increments,
+    /// All counts of the ledger, by epoch and kind.
+    Ledger,
+    /// The last record is the progress.
+    Progress,
+}
+
+/// A topic of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Topic {
+    pub name: String,
+    pub role: Role,
+}
+
+/// The topics of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Topics {
+    /// The topic of each query; none of `distinct`, which is in the ledger.
+    pub queries: Vec<Option<Topic>>,
+    pub ledger: Topic,
+    pub progress: Topic,
+}
+
+impl Role {
+    fn partitions(self) -> i32 {
+        match self {
+            Role::Rows | Role::Increments => ROW_PARTITIONS,
+            Role::Ledger | Role::Progress => 1,
+        }
+    }
+
+    /// The settings that a topic is created with.
+    fn settings(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            // For six hours a follower sees every change, and then at least the last of each row.
+            Role::Rows => &[("cleanup.policy", "compact"), ("min.compaction.lag.ms", "21600000")],
+            Role::Increments => {
+                &[("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")]
+            }
+            // Small segments, as only closed ones are compacted, and all of it is read at a start.
+            Role::Ledger | Role::Progress => &[
+                ("cleanup.policy", "compact"),
+                ("retention.ms", "-1"),
+                ("segment.bytes", "16777216"),
+                ("segment.ms", "3600000"),
+            ],
+        }
+    }
+}
+
+impl Topics {
+    /// The topics of a store with these queries.
+    ///
+    /// # Errors
+    /// When Kafka has no topics of such names.
+    ///
+    /// # Panics
+    /// When a query has the name of a topic that the store needs itself: a fault of the list.
+    pub fn new(topic: &str, queries: &[StoredQuery]) -> Result<Topics, StoreError> {
+        let of_query = |query: &StoredQuery| {
+            assert!(!["ledger", "progress"].contains(&query.name.as_str()), "{}", query.name);
+            let names_requests =
+                query.key.iter().any(|column| column.column_type == ColumnType::Request);
+            let role = if names_requests { Role::Increments } else { Role::Rows };
+            match query.name.as_str() {
+                DISTINCT => None,
+                TRENDS => Some(Topic { name: topic.to_owned(), role }),
+                name => Some(Topic { name: format!("{topic}-{name}"), role }),
+            }
+        };
+        let topics = Topics {
+            queries: queries.iter().map(of_query).collect(),
+            ledger: Topic { name: format!("{topic}-ledger"), role: Role::Ledger },
+            progress: Topic { name: progress_of(topic), role: Role::Progress },
+        };
+        for Topic { name, .. } in topics.all() {
+            check_name(topic, name)?;
+        }
+        Ok(topics)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Topic> {
+        self.queries.iter().flatten().chain([&self.ledger, &self.progress])
+    }
+}
+
+/// The topic of the progress of a store.
+pub(super) fn progress_of(topic: &str) -> String {
+    format!("{topic}-progress")
+}
+
+/// Refuses a name that Kafka would refuse, but later and in other words.
+pub(super) fn check_name(topic: &str, name: &str) -> Result<(), StoreError> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let problem = if topic.is_empty() || matches!(topic, "." | "..") {
+        "no topic can have this name".to_owned()
+    } else if !name.bytes().all(is_allowed) {
+        "a name has only letters, digits, dots, underscores and hyphens".to_owned()
+    } else if name.len() > NAME_BYTES_MAX {
+        format!("`{name}` would have {} bytes, {NAME_BYTES_MAX} at most", name.len())
+    } else {
+        return Ok(());
+    };
+    Err(StoreError::Topic {
+        topic: topic.to_owned(),
+        problem,
+        remedy: "give another name behind `kafka:`".to_owned(),
+    })
+}
+
+/// Creates and checks topics.
+pub(super) struct Administrator<'a> {
+    client: &'a Client,
+    admin: AdminClient<DefaultClientContext>,
+    options: AdminOptions,
+}
+
+impl<'a> Administrator<'a> {
+    pub fn new(client: &'a Client) -> Result<Administrator<'a>, StoreError> {
+        let admin = client.config.create().map_err(|error| client.cannot("reach", error))?;
+        let timeout = Some(ADMIN_TIMEOUT);
+        let options = AdminOptions::new().request_timeout(timeout).operation_timeout(timeout);
+        Ok(Administrator { client, admin, options })
+    }
+
+    /// Creates a topic, and waits until it can be written.
+    pub fn create(&self, topic: &Topic) -> Result<(), StoreError> {
+        let replication = TopicReplication::Fixed(-1);
+        let mut new = NewTopic::new(&topic.name, topic.role.partitions(), replication);
+        for (key, value) in topic.role.settings() {
+            new = new.set(key, value);
+        }
+        let created = block_on(self.admin.create_topics([&new], &self.options))
+            .map_err(|error| self.client.cannot("create the topics of", error))?;
+        for result in created {
+            match result {
+                // Somebody was faster; it is checked like any other that was there.
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((_, code)) => return Err(self.refused(topic, code)),
+            }
+        }
+        let ready = patiently(ADMIN_TIMEOUT, || match self.client.partitions(&topic.name)? {
+            Some(partitions) => Ok(partitions),
+            None => Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition)),
+        });
+        ready.map_err(|error| self.client.cannot("create the topics of", error))?;
+        tracing::info!(topic = topic.name, partitions = topic.role.partitions(), "topic created");
+        Ok(())
+    }
+
+    /// Refuses a topic whose settings would lose what is written to it.
+    ///
+    /// `partitions_before` is how many it had when rows were first written to it, if any were: keys
+    /// would move to other partitions, and their old rows stay behind in the compacted topic.
+    pub fn check(
+        &self,
+        topic: &Topic,
+        partitions: i32,
+        partitions_before: Option<i32>,
+    ) -> Result<(), StoreError> {
+        let wanted = match topic.role {
+            Role::Ledger | Role::Progress => Some(1),
+            Role::Rows | Role::Increments => partitions_before,
+        };
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != partitions) {
+            return Err(StoreError::Topic {
+                topic: topic.name.clone(),
+                problem: format!("it has {partitions} partitions, and must have {wanted}"),
+                remedy: "their number cannot be lowered: give another --store, or delete the \
+                         topics of this one if its results are not needed"
+                    .to_owned(),
+            });
+        }
+        match self.settings(topic)? {
+            Some(settings) => check_settings(topic, |key| {
+                settings.get(key).and_then(|entry| entry.value.as_deref())
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The settings of a topic, or none where this user may not see them.
+    fn settings(&self, topic: &Topic) -> Result<Option<ConfigResource>, StoreError> {
+        let resource = ResourceSpecifier::Topic(&topic.name);
+        let described = block_on(self.admin.describe_configs([&resource], &self.options))
+            .map_err(|error| self.client.cannot("read the settings of the topics of", error))?;
+        match described.into_iter().next() {
+            Some(Ok(settings)) => Ok(Some(settings)),
+            Some(Err(RDKafkaErrorCode::TopicAuthorizationFailed)) | None => {
+                tracing::warn!(
+                    topic = topic.name,
+                    "its settings cannot be checked: this user lacks the right DescribeConfigs"
+                );
+                Ok(None)
+            }
+            Some(Err(code)) => Err(self
+                .client
+                .cannot("read the settings of the topics of", KafkaError::AdminOp(code))),
+        }
+    }
+
+    fn refused(&self, topic: &Topic, code: RDKafkaErrorCode) -> StoreError {
+        let settings: String =
+            topic.role.settings().iter().map(|(key, value)| format!(" {key}={value}")).collect();
+        StoreError::Topic {
+            topic: topic.name.clone(),
+            problem: format!("it is not there, and cannot be created: {code}"),
+            remedy: format!(
+                "create it with {} partition(s) and{settings}, or let this user create topics",
+                topic.role.partitions()
+            ),
+        }
+    }
+}
+
+/// Refuses settings by which records would be lost, or never compacted.
+pub(super) fn check_settings<'a>(
+    topic: &Topic,
+    setting: impl Fn(&str) -> Option<&'a str>,
+) -> Result<(), StoreError> {
+    if topic.role == Role::Increments {
+        return Ok(());
+    }
+    let policy = setting("cleanup.policy").unwrap_or("compact");
+    let has = |wanted: &str| policy.split(',').any(|policy| policy.trim() == wanted);
+    let refuse = |is: String, wanted: &str| {
+        let name = &topic.name;
+        Err(StoreError::Topic {
+            topic: name.clone(),
+            problem: format!("it has {is}, by which rows would be lost or kept many times"),
+            remedy: format!(
+                "set it (kafka-configs.sh --alter --entity-type topics --entity-name {name} \
+                 --add-config {wanted}), or give another --store"
+            ),
+        })
+    };
+    if !has("compact") {
+        return refuse(format!("cleanup.policy={policy}"), "cleanup.policy=compact");
+    }
+    let limits = ["retention.ms", "retention.bytes"];
+    for key in limits.into_iter().filter(|_| has("delete")) {
+        if let Some(limit) = setting(key).filter(|limit| *limit != "-1") {
+            return refuse(
+                format!("cleanup.policy={policy} and {key}={limit}"),
+                "cleanup.policy=compact",
+            );
+        }
+    }
+    Ok(())
+}
+
+/// How many partitions the topics that are there have, by name.
+pub(super) fn partitions(
+    client: &Client,
+    topics: &Topics,
+) -> Result<BTreeMap<String, i32>, StoreError> {
+    let mut found = BTreeMap::new();
+    for Topic { name, .. } in topics.all() {
+        let partitions = patiently(ADMIN_TIMEOUT, || client.partitions(name));
+        let partitions = partitions.map_err(|error| client.cannot("reach", error))?;
+        found.extend(partitions.map(|partitions| (name.clone(), partitions)));
+    }
+    Ok(found)
+}
