@@ -12,6 +12,7 @@ pub mod digest;
 pub mod engine;
 pub mod event;
 pub mod generate;
+pub mod kafka;
 pub mod ledger;
 pub mod panics;
 pub mod query;

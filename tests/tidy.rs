@@ -17,8 +17,9 @@ const BANNED_NAMES: [&str; 7] = ["cnt", "ts", "evt", "req", "idx", "cfg", "tmp"]
 const PRINTING: [&str; 3] = ["src/main.rs", "src/run.rs", "src/demo.rs"];
 
 /// What each module of the crate may use of the others. Anything else points the wrong way.
-const MAY_USE: [(&str, &[&str]); 19] = [
+const MAY_USE: [(&str, &[&str]); 20] = [
     ("panics", &[]),
+    ("kafka", &[]),
     ("time", &[]),
     ("event", &[]),
     ("ledger", &["event", "time"]),
@@ -27,8 +28,8 @@ const MAY_USE: [(&str, &[&str]); 19] = [
     ("showings", &["event"]),
     ("query", &["event", "showings", "time"]),
     ("dataflows", &["event", "query", "showings", "time"]),
-    ("sources", &["decode", "event", "panics", "time"]),
-    ("stores", &["event", "ledger", "query", "sources", "time"]),
+    ("sources", &["decode", "event", "kafka", "panics", "time"]),
+    ("stores", &["event", "kafka", "ledger", "query", "sources", "time"]),
     ("generate", &["event", "ledger", "time", "watermark"]),
     ("show", &["event", "query", "stores", "time"]),
     ("engine", &["event", "ledger", "query", "showings", "sources", "stores", "time", "watermark"]),

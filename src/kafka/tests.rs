@@ -1,0 +1,87 @@
+//! Settings that are resolved, refused and shown; secrets that are not.
+
+use super::*;
+
+fn settings(settings: &[(&str, &str)]) -> KafkaSettings {
+    let settings = settings.iter().map(|(key, value)| (key.to_string(), value.to_string()));
+    KafkaSettings { bootstrap_servers: "localhost:9092".into(), settings: settings.collect() }
+}
+
+#[test]
+fn a_secret_is_hidden_unless_it_stands_elsewhere() {
+    let hidden = [
+        "sasl.password",
+        "ssl.key.password",
+        "ssl.key.pem",
+        "ssl.keystore.password",
+        "sasl.oauthbearer.client.secret",
+        "sasl.oauthbearer.config",
+        "sasl.oauthbearer.assertion.private.key.pem",
+        "sasl.jaas.config",
+        "SASL.PASSWORD",
+        "some.token",
+    ];
+    for key in hidden {
+        let printed = format!("{:?}", settings(&[(key, "geheim")]));
+        assert!(printed.contains("(hidden)") && !printed.contains("geheim"), "{key}: {printed}");
+        for elsewhere in ["file:/run/geheim", "env:GEHEIM"] {
+            let printed = format!("{:?}", settings(&[(key, elsewhere)]));
+            assert!(printed.contains(elsewhere), "{key}: {printed}");
+        }
+    }
+    for key in ["ssl.key.location", "ssl.ca.location", "sasl.username", "security.protocol"] {
+        assert!(format!("{:?}", settings(&[(key, "plain")])).contains("plain"), "{key}");
+    }
+}
+
+#[test]
+fn a_value_comes_from_a_file_without_its_newline() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("password");
+    std::fs::write(&path, "geheim\n").unwrap();
+    let reference = format!("file:{}", path.display());
+    let config = settings(&[("sasl.password", &reference)]).client_config().unwrap();
+    assert_eq!(config.get("sasl.password"), Some("geheim"));
+    assert_eq!(config.get("bootstrap.servers"), Some("localhost:9092"));
+}
+
+#[test]
+fn a_value_comes_from_the_environment() {
+    let config = settings(&[("sasl.username", "env:CARGO_PKG_NAME")]).client_config().unwrap();
+    assert_eq!(config.get("sasl.username"), Some("trendmark"));
+}
+
+#[test]
+fn what_is_wrong_is_told_without_the_secret() {
+    let told = |given: &[(&str, &str)]| settings(given).client_config().unwrap_err().to_string();
+    let missing = told(&[("sasl.password", "env:TRENDMARK_NO_SUCH_VARIABLE")]);
+    assert!(missing.contains("`TRENDMARK_NO_SUCH_VARIABLE`, which is not set"), "{missing}");
+    let missing = told(&[("sasl.password", "file:/no/such/file")]);
+    assert!(missing.contains("`/no/such/file`"), "{missing}");
+    let unknown = told(&[("no.such.password", "geheim")]);
+    assert!(unknown.contains("no.such.password") && !unknown.contains("geheim"), "{unknown}");
+    let unknown = told(&[("fetch.wait.max.ms", "soon")]);
+    assert!(unknown.contains("fetch.wait.max.ms") && unknown.contains("soon"), "{unknown}");
+    let hidden = told(&[("sasl.password", "(hidden)")]);
+    assert!(hidden.contains("file:PATH or env:NAME"), "{hidden}");
+}
+
+#[test]
+fn settings_that_would_break_the_job_are_refused() {
+    for (key, reason) in REFUSED {
+        let error = settings(&[(key, "true")]).client_config().unwrap_err();
+        assert_eq!(error, KafkaSettingsError::Refused { key: key.into(), reason });
+    }
+    let nowhere = KafkaSettings::default().client_config().unwrap_err();
+    assert_eq!(nowhere, KafkaSettingsError::NoServers);
+}
+
+#[test]
+fn a_place_is_a_topic_or_not() {
+    assert_eq!(topic_of("kafka:plays.v1_a-b"), Ok(Some("plays.v1_a-b")));
+    assert_eq!(topic_of("./kafka:plays"), Ok(None));
+    assert_eq!(topic_of("plays.jsonl"), Ok(None));
+    for wrong in ["kafka:", "kafka:a/b", "kafka:..", "kafka:*.jsonl"] {
+        assert!(topic_of(wrong).is_err(), "{wrong}");
+    }
+}
