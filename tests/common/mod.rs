@@ -11,6 +11,7 @@ pub mod files;
 pub mod place;
 pub mod program;
 pub mod random;
+pub mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};
 use trendmark::dataflows;
