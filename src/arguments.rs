@@ -9,7 +9,7 @@ pub use plan::{Inputs, Plan, StorePlace};
 use crate::dataflows;
 use crate::engine::Settings;
 use crate::generate::GenerateArguments;
-use crate::kafka::{GivenSetting, KafkaSettingsError, TopicNameError};
+use crate::kafka::{GivenSetting, KafkaSettingsError, TopicNameError, is_secret};
 use crate::show::ShowArguments;
 use crate::time::{Definition, format_duration, parse_duration_ms};
 use clap::{Args, Parser, Subcommand};
@@ -291,8 +291,8 @@ pub enum ArgumentError {
     Config {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and where.
-        error: toml::de::Error,
+        /// What is wrong, and where; without the line itself, where that may hold a secret.
+        error: String,
     },
     /// The host file cannot be used.
     #[error("cannot use the host file `{path}`: {reason}")]
@@ -342,8 +342,11 @@ impl RunArguments {
 
     fn over(&self, path: &Path) -> Result<RunArguments, ArgumentError> {
         let read = |error| ArgumentError::ConfigRead { path: path.to_owned(), error };
-        let wrong = |error| ArgumentError::Config { path: path.to_owned(), error };
         let text = std::fs::read_to_string(path).map_err(read)?;
+        let wrong = |error| ArgumentError::Config {
+            path: path.to_owned(),
+            error: without_secrets(&error, &text),
+        };
         // Read as arguments first, so that what is wrong is told with its line.
         let written: RunArguments = toml::from_str(&text).map_err(wrong)?;
         let mut table: toml::Table = toml::from_str(&text).map_err(wrong)?;
@@ -390,6 +393,18 @@ impl RunArguments {
             ..self
         }
     }
+}
+
+/// What is wrong with a configuration. The line is quoted, unless it may hold a secret.
+fn without_secrets(error: &toml::de::Error, text: &str) -> String {
+    let Some(span) = error.span() else { return error.to_string() };
+    let before = text.get(..span.start).unwrap_or(text);
+    let begins_at = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let ends_at = text[begins_at..].find('\n').map_or(text.len(), |length| begins_at + length);
+    if !is_secret(&text[begins_at..ends_at.max(span.end.min(text.len()))]) {
+        return error.to_string();
+    }
+    format!("line {}, which may hold a secret", before.matches('\n').count() + 1)
 }
 
 #[cfg(test)]

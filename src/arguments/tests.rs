@@ -184,6 +184,20 @@ fn a_secret_is_neither_printed_nor_told() {
 }
 
 #[test]
+fn a_line_that_may_hold_a_secret_is_not_quoted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("job.toml");
+    let lines =
+        ["\"sasl.password\" = geheim", "\"sasl.password\" = [\"geheim\"]", "token = \"geheim"];
+    for line in lines {
+        std::fs::write(&path, format!("[kafka]\n{line}\n")).unwrap();
+        let error = run(&["--config", path.to_str().unwrap()]).complete().unwrap_err();
+        let told = format!("{error} {error:?}");
+        assert!(told.contains("is wrong") && !told.contains("geheim"), "{told}");
+    }
+}
+
+#[test]
 fn what_kafka_cannot_be_is_refused() {
     let told =
         |arguments: &[&str]| run(arguments).complete().unwrap().plan().unwrap_err().to_string();

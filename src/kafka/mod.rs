@@ -7,7 +7,7 @@ mod settings;
 
 pub use given::{GivenSetting, deserialize_settings, serialize_settings};
 pub use names::{TopicNameError, topic_of};
-pub use settings::{KafkaSettings, KafkaSettingsError, REFUSED};
+pub use settings::{KafkaSettings, KafkaSettingsError, REFUSED, is_secret};
 
 #[cfg(test)]
 mod tests;

@@ -27,7 +27,8 @@ pub fn real_broker(what: &str) -> Option<String> {
     let servers = std::env::var("TRENDMARK_TEST_KAFKA").ok();
     if servers.is_none() {
         // Not by `eprintln`, which is held back while tests succeed.
-        writeln!(std::io::stderr(), "SKIPPED: {what} needs TRENDMARK_TEST_KAFKA").unwrap();
+        let skipped = format!("SKIPPED: {what} needs TRENDMARK_TEST_KAFKA\n");
+        std::io::stderr().write_all(skipped.as_bytes()).unwrap();
     }
     servers
 }
