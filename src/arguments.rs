@@ -4,11 +4,12 @@
 
 mod plan;
 
-pub use plan::Plan;
+pub use plan::{Inputs, Plan, StorePlace};
 
 use crate::dataflows;
 use crate::engine::Settings;
 use crate::generate::GenerateArguments;
+use crate::kafka::{GivenSetting, KafkaSettingsError, TopicNameError, is_secret};
 use crate::show::ShowArguments;
 use crate::time::{Definition, format_duration, parse_duration_ms};
 use clap::{Args, Parser, Subcommand};
@@ -68,13 +69,15 @@ pub struct DemoArguments {
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct RunArguments {
-    /// Impressions: files, folders or patterns; .jsonl (also .gz, .zst) and .parquet
-    #[arg(long, value_name = "PATH", num_args = 1.., help_heading = "Sources and store")]
+    /// Impressions: files, folders or patterns, .jsonl (also .gz, .zst) and .parquet; or topics of
+    /// Kafka, kafka:TOPIC
+    #[arg(long, value_name = "PLACE", num_args = 1.., help_heading = "Sources and store")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub impressions: Vec<String>,
 
-    /// Plays: files, folders or patterns; .jsonl (also .gz, .zst) and .parquet
-    #[arg(long, value_name = "PATH", num_args = 1.., help_heading = "Sources and store")]
+    /// Plays: files, folders or patterns, .jsonl (also .gz, .zst) and .parquet; or topics of
+    /// Kafka, kafka:TOPIC
+    #[arg(long, value_name = "PLACE", num_args = 1.., help_heading = "Sources and store")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plays: Vec<String>,
 
@@ -84,8 +87,9 @@ pub struct RunArguments {
     #[serde(rename = "field", skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
 
-    /// Store: an SQLite file; the job goes on where the last one that had it left off
-    #[arg(long, value_name = "FILE", help_heading = "Sources and store")]
+    /// Store: an SQLite file, or topics of Kafka, kafka:TOPIC; the job goes on where the last one
+    /// that had it left off
+    #[arg(long, value_name = "PLACE", help_heading = "Sources and store")]
     pub store: Option<PathBuf>,
 
     /// Take the store over from a job that still has it: it can write nothing more, and ends
@@ -97,10 +101,21 @@ pub struct RunArguments {
     #[arg(long, value_name = "FILE", help_heading = "Sources and store")]
     pub dead_letter: Option<PathBuf>,
 
-    /// Go on when everything is read: files may grow, and folders and patterns get new files
+    /// Go on when everything is read: files may grow, and folders and patterns get new files;
+    /// topics of Kafka always go on, unless --until-end is given
     #[arg(long, help_heading = "Sources and store")]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub follow: bool,
+
+    /// Read topics of Kafka to the ends that their partitions have at the start, and finish with
+    /// every epoch final
+    #[arg(long, conflicts_with = "follow", help_heading = "Sources and store")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub until_end: bool,
+
+    /// Brokers of Kafka to begin with, separated by commas
+    #[arg(long, value_name = "HOST:PORT,…", help_heading = "Kafka")]
+    pub bootstrap_servers: Option<String>,
 
     /// Query to keep a table of, or `all` [default: trends]
     #[arg(long, value_name = "NAME", help_heading = "What is computed", help = query_help())]
@@ -184,6 +199,18 @@ pub struct RunArguments {
     #[arg(long, value_name = "ROWS", help_heading = "Pace and limits")]
     pub rows_waiting_max: Option<usize>,
 
+    /// Setting of librdkafka, repeatable, or a table [kafka] in the configuration:
+    /// security.protocol=SASL_SSL; the value file:PATH stands for what that file holds, env:NAME
+    /// for a variable, so that no secret is written here
+    #[arg(long = "kafka", value_name = "KEY=VALUE", help_heading = "Kafka")]
+    #[serde(
+        rename = "kafka",
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "crate::kafka::serialize_settings",
+        deserialize_with = "crate::kafka::deserialize_settings"
+    )]
+    pub kafka: Vec<GivenSetting>,
+
     /// Configuration: a TOML file with these flags as keys
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
@@ -264,8 +291,8 @@ pub enum ArgumentError {
     Config {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and where.
-        error: toml::de::Error,
+        /// What is wrong, and where; without the line itself, where that may hold a secret.
+        error: String,
     },
     /// The host file cannot be used.
     #[error("cannot use the host file `{path}`: {reason}")]
@@ -278,6 +305,15 @@ pub enum ArgumentError {
     /// A flag is missing that nothing can stand in for.
     #[error("{0}")]
     Missing(&'static str),
+    /// A place is to be in Kafka, but is not.
+    #[error(transparent)]
+    Topic(#[from] TopicNameError),
+    /// The settings of Kafka cannot be these.
+    #[error(transparent)]
+    Kafka(#[from] KafkaSettingsError),
+    /// Flags contradict each other.
+    #[error("{0}")]
+    Conflict(String),
     /// A flag has a value that it cannot have.
     #[error("--{flag} is {given}, but {limit}")]
     Limit {
@@ -306,16 +342,23 @@ impl RunArguments {
 
     fn over(&self, path: &Path) -> Result<RunArguments, ArgumentError> {
         let read = |error| ArgumentError::ConfigRead { path: path.to_owned(), error };
-        let wrong = |error| ArgumentError::Config { path: path.to_owned(), error };
         let text = std::fs::read_to_string(path).map_err(read)?;
+        let wrong = |error| ArgumentError::Config {
+            path: path.to_owned(),
+            error: without_secrets(&error, &text),
+        };
         // Read as arguments first, so that what is wrong is told with its line.
-        toml::from_str::<RunArguments>(&text).map_err(wrong)?;
+        let written: RunArguments = toml::from_str(&text).map_err(wrong)?;
         let mut table: toml::Table = toml::from_str(&text).map_err(wrong)?;
         match toml::Table::try_from(self) {
             Ok(given) => table.extend(given),
             Err(error) => unreachable!("arguments can be written as TOML: {error}"),
         }
-        table.try_into().map_err(wrong)
+        // Secrets are not written as TOML. Where a key is given twice, the last holds.
+        table.remove("kafka");
+        let merged: RunArguments = table.try_into().map_err(wrong)?;
+        let kafka = [written.kafka, self.kafka.clone()].concat();
+        Ok(RunArguments { kafka, ..merged })
     }
 
     fn with_defaults(self) -> RunArguments {
@@ -350,6 +393,18 @@ impl RunArguments {
             ..self
         }
     }
+}
+
+/// What is wrong with a configuration. The line is quoted, unless it may hold a secret.
+fn without_secrets(error: &toml::de::Error, text: &str) -> String {
+    let Some(span) = error.span() else { return error.to_string() };
+    let before = text.get(..span.start).unwrap_or(text);
+    let begins_at = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let ends_at = text[begins_at..].find('\n').map_or(text.len(), |length| begins_at + length);
+    if !is_secret(&text[begins_at..ends_at.max(span.end.min(text.len()))]) {
+        return error.to_string();
+    }
+    format!("line {}, which may hold a secret", before.matches('\n').count() + 1)
 }
 
 #[cfg(test)]

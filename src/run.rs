@@ -1,8 +1,10 @@
 //! `trendmark run`: everything between the command line and the engine.
 
-use crate::arguments::{ArgumentError, Plan, RunArguments};
+use crate::arguments::{ArgumentError, Plan, RunArguments, StorePlace};
 use crate::engine::{self, Counters, DeadLetters, EngineError, Job, Summary};
+use crate::sources::combined::CombinedSource;
 use crate::sources::files::FileSource;
+use crate::sources::kafka::KafkaSource;
 use crate::sources::{Source, SourceError};
 use crate::stores::sqlite::SqliteStore;
 use crate::stores::{Store, StoreError};
@@ -27,6 +29,9 @@ pub enum RunError {
     /// The job has failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// Kafka is no store yet.
+    #[error("cannot write to `kafka:{0}` yet; give --store an SQLite file")]
+    NotYet(String),
     /// The dead letters have no place.
     #[error("cannot open the file of dead letters `{path}`: {error}")]
     DeadLetters {
@@ -73,16 +78,11 @@ pub fn start(
     counters: Arc<Counters>,
     stop: Arc<AtomicBool>,
 ) -> Result<(Summary, u64), RunError> {
-    let source = FileSource::new(plan.paths.clone(), plan.fields.clone(), plan.settings.follow);
+    let source = source(plan);
     source.clone().discover()?;
     let dead_letters = Arc::new(dead_letters(plan)?);
     let store = match plan.cluster.process {
-        0 => {
-            let settings = &plan.settings;
-            let (definition, queries) = (&settings.definition, &settings.queries);
-            let store = SqliteStore::open(&plan.store, definition, queries, plan.take_over)?;
-            Some(Box::new(store) as Box<dyn Store>)
-        }
+        0 => Some(store(plan)?),
         _ => None,
     };
     let job = Job {
@@ -98,6 +98,28 @@ pub fn start(
     }
     let summary = engine::run(&plan.cluster, job)?;
     Ok((summary, dead_letters.malformed()))
+}
+
+fn source(plan: &Plan) -> CombinedSource {
+    let (inputs, fields) = (&plan.inputs, &plan.fields);
+    let files = (!inputs.paths.is_empty())
+        .then(|| FileSource::new(inputs.paths.clone(), fields.clone(), plan.settings.follow));
+    let settings = plan.kafka.clone().filter(|_| !inputs.topics.is_empty());
+    let kafka = settings.map(|settings| {
+        KafkaSource::new(settings, inputs.topics.clone(), fields.clone(), inputs.until_end)
+    });
+    CombinedSource { files, kafka }
+}
+
+fn store(plan: &Plan) -> Result<Box<dyn Store>, RunError> {
+    let settings = &plan.settings;
+    match &plan.store {
+        StorePlace::Sqlite(path) => {
+            let (definition, queries) = (&settings.definition, &settings.queries);
+            Ok(Box::new(SqliteStore::open(path, definition, queries, plan.take_over)?))
+        }
+        StorePlace::Kafka { topic } => Err(RunError::NotYet(topic.clone())),
+    }
 }
 
 fn dead_letters(plan: &Plan) -> Result<DeadLetters, RunError> {
@@ -139,7 +161,7 @@ fn report(plan: &Plan, counters: &Counters, summary: &Summary, malformed: u64, e
     } else {
         "every epoch is final"
     };
-    println!("{state}; `trendmark show --store {}`", plan.store.display());
+    println!("{state}; `trendmark show --store {}`", plan.store);
 }
 
 /// Sets a flag on Ctrl-C, and ends the process on the second.

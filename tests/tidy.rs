@@ -34,7 +34,10 @@ const MAY_USE: [(&str, &[&str]); 20] = [
     ("show", &["event", "query", "stores", "time"]),
     ("engine", &["event", "ledger", "query", "showings", "sources", "stores", "time", "watermark"]),
     ("watch", &["engine"]),
-    ("arguments", &["dataflows", "decode", "engine", "event", "generate", "query", "show", "time"]),
+    (
+        "arguments",
+        &["dataflows", "decode", "engine", "event", "generate", "kafka", "query", "show", "time"],
+    ),
     ("run", &["arguments", "engine", "sources", "stores", "watch"]),
     ("demo", &["arguments", "engine", "generate", "run", "show", "stores"]),
     ("lib", &[]),

@@ -5,10 +5,11 @@ use crate::dataflows;
 use crate::decode::FieldNames;
 use crate::engine::{Cluster, Settings};
 use crate::event::Kind;
+use crate::kafka::{KafkaSettings, topic_of};
 use crate::query::Query;
 use crate::time::{Definition, format_duration};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What `trendmark run` is to do.
@@ -20,16 +21,67 @@ pub struct Plan {
     pub cluster: Cluster,
     /// How long the processes of the job have to find each other.
     pub launch_timeout: Duration,
-    /// Which files hold what.
-    pub paths: Vec<(Kind, String)>,
-    /// What their fields are called.
+    /// Where the events come from.
+    pub inputs: Inputs,
+    /// How to reach Kafka, where it is a source or the store.
+    pub kafka: Option<KafkaSettings>,
+    /// What the fields of records are called.
     pub fields: FieldNames,
     /// Where the results go.
-    pub store: PathBuf,
+    pub store: StorePlace,
     /// Whether to fence a run that has the store.
     pub take_over: bool,
     /// Where malformed records go.
     pub dead_letter: Option<PathBuf>,
+}
+
+/// Where events come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// Which files, folders and patterns hold what.
+    pub paths: Vec<(Kind, String)>,
+    /// Which topics of Kafka hold what.
+    pub topics: Vec<(Kind, String)>,
+    /// Whether topics are read to the ends that they have at the start.
+    pub until_end: bool,
+}
+
+impl Inputs {
+    /// Whether a job that reads them goes on for ever.
+    fn go_on(&self, follow: bool) -> bool {
+        follow || (!self.topics.is_empty() && !self.until_end)
+    }
+}
+
+/// Where results go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StorePlace {
+    /// An SQLite file.
+    Sqlite(PathBuf),
+    /// Topics of Kafka.
+    Kafka {
+        /// The topic of the rows; the others are named after it.
+        topic: String,
+    },
+}
+
+impl StorePlace {
+    fn of(place: &Path) -> Result<StorePlace, ArgumentError> {
+        match place.to_str().map(topic_of).transpose()?.flatten() {
+            Some(topic) => Ok(StorePlace::Kafka { topic: topic.into() }),
+            None => Ok(StorePlace::Sqlite(place.into())),
+        }
+    }
+}
+
+impl fmt::Display for StorePlace {
+    /// As it is given to `--store`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StorePlace::Sqlite(path) => write!(formatter, "{}", path.display()),
+            StorePlace::Kafka { topic } => write!(formatter, "kafka:{topic}"),
+        }
+    }
 }
 
 impl RunArguments {
@@ -38,20 +90,20 @@ impl RunArguments {
     /// # Errors
     /// When something is missing or out of its limits.
     pub fn plan(&self) -> Result<Plan, ArgumentError> {
-        let impressions = self.impressions.iter().map(|path| (Kind::Impression, path.clone()));
-        let plays = self.plays.iter().map(|path| (Kind::Play, path.clone()));
-        let paths: Vec<_> = impressions.chain(plays).collect();
-        if paths.is_empty() {
-            return Err(ArgumentError::Missing("give --impressions or --plays, or both"));
-        }
-        let store = self.store.clone().ok_or(ArgumentError::Missing("give --store"))?;
+        let inputs = self.inputs()?;
+        let store = self.store.as_ref().ok_or(ArgumentError::Missing("give --store"))?;
+        let store = StorePlace::of(store)?;
+        let in_kafka = !inputs.topics.is_empty() || matches!(store, StorePlace::Kafka { .. });
+        let servers = self.bootstrap_servers.as_deref().unwrap_or("");
+        let kafka = in_kafka.then(|| KafkaSettings::given(servers, &self.kafka)).transpose()?;
         Ok(Plan {
-            settings: self.settings()?,
+            settings: self.settings(inputs.go_on(self.follow))?,
             cluster: self.cluster()?,
             launch_timeout: within("launch-timeout", self.launch_timeout, 0, WEEK_MS)?
                 .unwrap_or(LAUNCH_TIMEOUT)
                 .duration(),
-            paths,
+            inputs,
+            kafka,
             fields: self.field_names()?,
             store,
             take_over: self.take_over,
@@ -59,7 +111,40 @@ impl RunArguments {
         })
     }
 
-    fn settings(&self) -> Result<Settings, ArgumentError> {
+    fn inputs(&self) -> Result<Inputs, ArgumentError> {
+        let impressions = self.impressions.iter().map(|place| (Kind::Impression, place));
+        let plays = self.plays.iter().map(|place| (Kind::Play, place));
+        let mut inputs = Inputs { until_end: self.until_end, ..Inputs::default() };
+        for (kind, place) in impressions.chain(plays) {
+            match topic_of(place)? {
+                Some(topic) => inputs.topics.push((kind, topic.into())),
+                None => inputs.paths.push((kind, place.clone())),
+            }
+        }
+        inputs.topics.sort();
+        inputs.topics.dedup();
+        if inputs.paths.is_empty() && inputs.topics.is_empty() {
+            return Err(ArgumentError::Missing("give --impressions or --plays, or both"));
+        }
+        let names: std::collections::BTreeSet<_> =
+            inputs.topics.iter().map(|(_, topic)| topic).collect();
+        if names.len() < inputs.topics.len() {
+            let what = "a topic cannot hold both impressions and plays: give each its own";
+            return Err(ArgumentError::Conflict(what.into()));
+        }
+        if self.follow && self.until_end {
+            let what = "--follow goes on for ever and --until-end does not: give one of them";
+            return Err(ArgumentError::Conflict(what.into()));
+        }
+        if !inputs.paths.is_empty() && inputs.go_on(false) && !self.follow {
+            let what = "topics of Kafka go on for ever and files do not: give --until-end or \
+                        --follow, for both";
+            return Err(ArgumentError::Conflict(what.into()));
+        }
+        Ok(inputs)
+    }
+
+    fn settings(&self, follow: bool) -> Result<Settings, ArgumentError> {
         let definition = self.definition()?;
         let defaults = Settings::new(definition, self.queries()?);
         let clock = |flag, span: Option<Span>, default| {
@@ -93,7 +178,7 @@ impl RunArguments {
                 self.rows_waiting_max,
                 defaults.rows_waiting_max,
             )?,
-            follow: self.follow,
+            follow,
             ..defaults
         })
     }

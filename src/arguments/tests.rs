@@ -1,6 +1,7 @@
 //! Arguments and configurations, completed, printed and refused.
 
 use super::*;
+use crate::event::Kind;
 use clap::CommandFactory;
 
 fn run(arguments: &[&str]) -> RunArguments {
@@ -103,4 +104,110 @@ fn a_query_that_is_not_in_the_list_is_refused_with_the_list() {
 #[test]
 fn the_command_line_is_consistent() {
     Arguments::command().debug_assert();
+}
+
+const IN_KAFKA: [&str; 6] =
+    ["--plays", "kafka:plays", "--store", "s.db", "--bootstrap-servers", "localhost:9092"];
+
+#[test]
+fn a_place_in_kafka_is_a_topic_and_any_other_a_path() {
+    let arguments = [
+        &["--impressions", "kafka:b", "kafka:a", "files/*.jsonl", "--until-end"][..],
+        &["--plays", "kafka:plays", "--store", "kafka:trends"],
+        &["--bootstrap-servers", "one:9092,two:9092", "--kafka", "linger.ms=5"],
+    ];
+    let plan = run(&arguments.concat()).complete().unwrap().plan().unwrap();
+    let topics = [(Kind::Impression, "a"), (Kind::Impression, "b"), (Kind::Play, "plays")];
+    assert_eq!(plan.inputs.topics, topics.map(|(kind, topic)| (kind, topic.to_string())));
+    assert_eq!(plan.inputs.paths, [(Kind::Impression, "files/*.jsonl".to_string())]);
+    assert_eq!(plan.store, StorePlace::Kafka { topic: "trends".into() });
+    let kafka = plan.kafka.unwrap();
+    assert_eq!(kafka.bootstrap_servers, "one:9092,two:9092");
+    assert_eq!(kafka.settings["linger.ms"], "5");
+    let files = run(&["--plays", "p.jsonl", "--store", "s.db"]).complete().unwrap();
+    let plan = files.plan().unwrap();
+    assert_eq!((plan.kafka, plan.store), (None, StorePlace::Sqlite("s.db".into())));
+}
+
+#[test]
+fn topics_go_on_for_ever_unless_they_are_read_until_their_ends() {
+    let follows = |more: &[&str]| {
+        let plan = run(&[&IN_KAFKA[..], more].concat()).complete().unwrap().plan();
+        plan.map(|plan| plan.settings.follow).map_err(|error| error.to_string())
+    };
+    assert_eq!(follows(&[]), Ok(true));
+    assert_eq!(follows(&["--follow"]), Ok(true));
+    assert_eq!(follows(&["--until-end"]), Ok(false));
+    assert_eq!(follows(&["--impressions", "i.jsonl", "--follow"]), Ok(true));
+    assert_eq!(follows(&["--impressions", "i.jsonl", "--until-end"]), Ok(false));
+    let mixed = follows(&["--impressions", "i.jsonl"]).unwrap_err();
+    assert!(mixed.contains("give --until-end or --follow, for both"), "{mixed}");
+    let shared = follows(&["--impressions", "kafka:plays"]).unwrap_err();
+    assert!(shared.contains("give each its own"), "{shared}");
+}
+
+#[test]
+fn settings_of_kafka_are_flags_or_a_table_and_the_flag_wins() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("job.toml");
+    let text = "bootstrap-servers = \"b:1\"\n[kafka]\n\"sasl.username\" = \"file\"\n\
+                linger.ms = 5\nsecurity.protocol = \"SSL\"";
+    std::fs::write(&path, text).unwrap();
+    let typed = ["--config", path.to_str().unwrap(), "--kafka", "sasl.username=flag=x"];
+    let plan = run(&[&IN_KAFKA[..4], &typed].concat()).complete().unwrap().plan().unwrap();
+    let kafka = plan.kafka.unwrap();
+    assert_eq!(kafka.bootstrap_servers, "b:1");
+    let settings: Vec<_> =
+        kafka.settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let expected = [("linger.ms", "5"), ("sasl.username", "flag=x"), ("security.protocol", "SSL")];
+    assert_eq!(settings, expected);
+}
+
+#[test]
+fn a_secret_is_neither_printed_nor_told() {
+    let secrets = ["--kafka", "sasl.password=geheim", "--kafka", "ssl.key.password=env:KEY"];
+    let typed = run(&[&IN_KAFKA[..], &secrets].concat());
+    let complete = typed.complete().unwrap();
+    let printed = toml::to_string(&complete).unwrap();
+    let debug = format!("{typed:?} {complete:?} {:?}", complete.plan().unwrap());
+    assert!(!printed.contains("geheim") && !debug.contains("geheim"), "{printed} {debug}");
+    assert!(printed.contains("\"sasl.password\" = \"(hidden)\""), "{printed}");
+    assert!(printed.contains("\"ssl.key.password\" = \"env:KEY\""), "{printed}");
+    let read_back: RunArguments = toml::from_str(&printed).unwrap();
+    let error = read_back.plan().unwrap_err().to_string();
+    assert!(error.contains("`sasl.password` is `(hidden)`"), "{error}");
+    let shown = ["--kafka", "sasl.username=me", "--kafka", "linger.ms=5"];
+    let complete = run(&[&IN_KAFKA[..], &shown].concat()).complete().unwrap();
+    let printed = toml::to_string(&complete).unwrap();
+    let read_back: RunArguments = toml::from_str(&printed).unwrap();
+    assert_eq!(read_back.plan().unwrap().kafka, complete.plan().unwrap().kafka);
+}
+
+#[test]
+fn a_line_that_may_hold_a_secret_is_not_quoted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("job.toml");
+    let lines =
+        ["\"sasl.password\" = geheim", "\"sasl.password\" = [\"geheim\"]", "token = \"geheim"];
+    for line in lines {
+        std::fs::write(&path, format!("[kafka]\n{line}\n")).unwrap();
+        let error = run(&["--config", path.to_str().unwrap()]).complete().unwrap_err();
+        let told = format!("{error} {error:?}");
+        assert!(told.contains("is wrong") && !told.contains("geheim"), "{told}");
+    }
+}
+
+#[test]
+fn what_kafka_cannot_be_is_refused() {
+    let told =
+        |arguments: &[&str]| run(arguments).complete().unwrap().plan().unwrap_err().to_string();
+    let told_with = |more: &[&str]| told(&[&IN_KAFKA[..], more].concat());
+    assert!(told(&IN_KAFKA[..4]).starts_with("give --bootstrap-servers"));
+    assert!(
+        told_with(&["--kafka", "isolation.level=read_uncommitted"]).contains("cannot be given")
+    );
+    let error = told_with(&["--kafka", "sasl.password geheim"]);
+    assert!(error.contains("`sasl.password` has no value"), "{error}");
+    assert!(told_with(&["--impressions", "kafka:a/b"]).contains("`kafka:a/b` names no topic"));
+    assert!(told(&["--plays", "p", "--store", "kafka:"]).contains("`kafka:` names no topic"));
 }

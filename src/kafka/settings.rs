@@ -178,7 +178,7 @@ pub(super) fn shown<'a>(key: &str, value: &'a str) -> &'a str {
 }
 
 /// Whether the value of a setting is to be hidden. Rather too many than too few.
-fn is_secret(key: &str) -> bool {
+pub fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     let names_a_place = [".location", ".url", ".uri"].iter().any(|end| key.ends_with(end));
     let secrets = [

@@ -5,9 +5,13 @@
 //! all that recovery rests on. Sources know events, never a query.
 //!
 //! - [`files`]: JSON Lines and Parquet; a file is a partition, its line or row number the offset.
+//! - [`kafka`]: JSON messages of topics; the offsets are Kafka's.
+//! - [`combined`]: files and topics together.
 //! - [`memory`]: events that are already decoded, for benchmarks and tests.
 
+pub mod combined;
 pub mod files;
+pub mod kafka;
 pub mod memory;
 
 use crate::event::{Event, Kind};
@@ -59,6 +63,10 @@ pub trait Source: Send {
         partition: &Discovered,
         offset: Option<u64>,
     ) -> Result<Box<dyn PartitionReader>, SourceError>;
+
+    /// Tells up to where the store reflects partitions (their next offsets), for those that can
+    /// show it to others. The store is the truth, so it must not wait, and failures are no errors.
+    fn committed(&mut self, _positions: &[(PartitionName, u64)]) {}
 }
 
 /// Reads one partition in its order. It never blocks for longer than a read from a disk.
@@ -163,6 +171,23 @@ pub enum SourceError {
     Lost {
         /// Which partition.
         partition: PartitionName,
+        /// Where reading has to go on.
+        offset: u64,
+    },
+    /// Topics cannot be read.
+    #[error(transparent)]
+    Kafka(#[from] kafka::KafkaSourceError),
+    /// A log no longer has what reading has to begin with.
+    #[error(
+        "{partition} begins at offset {first}, after offset {offset} where reading has to go on: \
+         its retention has passed; restore the log, or start with a new store and a longer \
+         retention"
+    )]
+    Retention {
+        /// Which partition.
+        partition: PartitionName,
+        /// Where it begins now.
+        first: u64,
         /// Where reading has to go on.
         offset: u64,
     },

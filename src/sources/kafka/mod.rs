@@ -1,0 +1,116 @@
+//! Topics of Kafka as partitions, their messages as JSON records.
+//!
+//! A partition is called `kafka:TOPIC/NUMBER`, and its offsets are Kafka's. Which worker reads
+//! which partition is the job's affair, and how far it was read is in the store: the offsets that
+//! are committed to the group (`group.id`, by default `trendmark`) are for dashboards.
+//!
+//! - Only committed messages are read. A message that is no event is malformed, also one without
+//!   a value. A record without a time of its own has that of its message.
+//! - Brokers that go away and leaders that move are waited for. A partition counts as read to its
+//!   end only when that was seen since the last connection was lost.
+//! - Every worker has a client of its own, with all the threads that librdkafka gives it.
+
+mod client;
+mod errors;
+mod finder;
+mod place;
+mod reader;
+
+pub use errors::KafkaSourceError;
+
+use super::{Discovered, PartitionName, PartitionReader, Source, SourceError};
+use crate::decode::FieldNames;
+use crate::event::Kind;
+use crate::kafka::KafkaSettings;
+use client::Client;
+use finder::Finder;
+use place::Place;
+use std::sync::{Arc, OnceLock};
+
+/// Topics of Kafka.
+pub struct KafkaSource {
+    settings: KafkaSettings,
+    topics: Vec<(Kind, String)>,
+    fields: FieldNames,
+    until_end: bool,
+    /// Made when it is first needed.
+    client: OnceLock<Arc<Client>>,
+    finder: Option<Finder>,
+}
+
+impl Clone for KafkaSource {
+    /// A source of the same topics, with a client of its own.
+    fn clone(&self) -> KafkaSource {
+        let (settings, topics) = (self.settings.clone(), self.topics.clone());
+        KafkaSource::new(settings, topics, self.fields.clone(), self.until_end)
+    }
+}
+
+impl KafkaSource {
+    /// A source of these topics, as records with fields of these names. With `until_end` it ends
+    /// where the partitions end when they are discovered; without, it never does. No broker is
+    /// asked for anything before its partitions are.
+    pub fn new(
+        settings: KafkaSettings,
+        topics: Vec<(Kind, String)>,
+        fields: FieldNames,
+        until_end: bool,
+    ) -> KafkaSource {
+        let client = OnceLock::new();
+        KafkaSource { settings, topics, fields, until_end, client, finder: None }
+    }
+
+    /// Whether a partition is one in Kafka.
+    pub fn holds(partition: &PartitionName) -> bool {
+        Place::of(partition).is_some()
+    }
+
+    fn client(&self) -> Result<&Arc<Client>, KafkaSourceError> {
+        match self.client.get() {
+            Some(client) => Ok(client),
+            None => {
+                let client = Arc::new(Client::new(&self.settings)?);
+                Ok(self.client.get_or_init(|| client))
+            }
+        }
+    }
+}
+
+impl Source for KafkaSource {
+    fn discover(&mut self) -> Result<Vec<Discovered>, SourceError> {
+        if let Some(finder) = &self.finder {
+            self.client()?.hear()?;
+            return Ok(finder.find());
+        }
+        let finder = Finder::start(self.client()?, &self.topics, self.until_end)?;
+        let found = finder.find();
+        self.finder = Some(finder);
+        Ok(found)
+    }
+
+    fn open(
+        &self,
+        partition: &Discovered,
+        offset: Option<u64>,
+    ) -> Result<Box<dyn PartitionReader>, SourceError> {
+        let Some(place) = Place::of(&partition.name) else {
+            return Err(SourceError::NotFound(partition.name.name.clone().into()));
+        };
+        reader::open(self.client()?, place, partition, offset, &self.fields)
+    }
+
+    fn committed(&mut self, positions: &[(PartitionName, u64)]) {
+        let places = positions
+            .iter()
+            .filter_map(|(name, next_offset)| Place::of(name).map(|place| (place, *next_offset)));
+        let places: Vec<_> = places.collect();
+        let Ok(client) = self.client() else { return };
+        client.commit(
+            places
+                .iter()
+                .map(|(place, next_offset)| (place.topic.as_str(), place.number, *next_offset)),
+        );
+        // What stops the job is told by `discover` and the readers.
+        let _ = client.hear();
+    }
+}

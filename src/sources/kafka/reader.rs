@@ -1,0 +1,245 @@
+//! Reads one partition: decodes its messages, and says where its end is.
+
+use super::client::{Client, Queue};
+use super::errors::{Gravity, KafkaSourceError, gravity};
+use super::place::Place;
+use crate::decode::{Decoder, FieldNames};
+use crate::sources::{
+    Batch, Discovered, Malformed, PartitionName, PartitionReader, Polled, SourceError, sample,
+};
+use rdkafka::Offset;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How much a poll takes at most, in bytes, and one message.
+const POLL_BYTES_MAX: u64 = 16 << 20;
+/// How often a partition that seems to have been cut is looked at, and how long in between: a new
+/// leader does not know at once how far its followers had got.
+const LOOKS_MAX: usize = 4;
+const LOOK_PAUSE: Duration = Duration::from_millis(500);
+
+pub(super) struct KafkaReader {
+    name: PartitionName,
+    place: Place,
+    client: Arc<Client>,
+    queue: Queue,
+    decoder: Decoder,
+    /// The offset after the last message that was taken.
+    next_offset: u64,
+    end_offset: Option<u64>,
+    end: End,
+    /// The lost connections that this partition knows of.
+    losses: u64,
+}
+
+/// What is known of the end of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    NotSeen,
+    /// Not seen; and if it is seen now, that is from before a connection was lost.
+    Doubtful,
+    Seen,
+    /// Nothing more is wanted.
+    Exhausted,
+}
+
+/// Opens a partition at an offset, or where it begins.
+pub(super) fn open(
+    client: &Arc<Client>,
+    place: Place,
+    partition: &Discovered,
+    offset: Option<u64>,
+    fields: &FieldNames,
+) -> Result<Box<dyn PartitionReader>, SourceError> {
+    let next_offset = start(client, &place, &partition.name, offset)?;
+    // Where nothing was read before, the beginning may move before reading begins.
+    let first = offset.map_or(Offset::Beginning, to_kafka);
+    let is_exhausted = partition.end_offset.is_some_and(|end| next_offset >= end);
+    let queue = if is_exhausted {
+        client.queue(&place.topic, place.number)
+    } else {
+        client.open(&place.topic, place.number, first)
+    };
+    let Some(queue) = queue else {
+        let (partition, offset) = (partition.name.clone(), next_offset);
+        return Err(KafkaSourceError::Gone { partition, offset }.into());
+    };
+    Ok(Box::new(KafkaReader {
+        name: partition.name.clone(),
+        place,
+        client: Arc::clone(client),
+        queue,
+        decoder: Decoder::new(fields),
+        next_offset,
+        end_offset: partition.end_offset,
+        end: if is_exhausted { End::Exhausted } else { End::NotSeen },
+        losses: client.losses(),
+    }))
+}
+
+/// Where reading begins, if that is there.
+fn start(
+    client: &Client,
+    place: &Place,
+    partition: &PartitionName,
+    offset: Option<u64>,
+) -> Result<u64, SourceError> {
+    let mut looks = 1;
+    loop {
+        let (first, end) = client.ends(&place.topic, place.number)?;
+        let Some(offset) = offset else { return Ok(first) };
+        let partition = partition.clone();
+        if offset < first {
+            return Err(SourceError::Retention { partition, first, offset });
+        }
+        if offset <= end {
+            return Ok(offset);
+        }
+        if looks == LOOKS_MAX {
+            return Err(SourceError::Shrunk { partition, end, offset });
+        }
+        looks += 1;
+        std::thread::sleep(LOOK_PAUSE);
+    }
+}
+
+fn to_kafka(offset: u64) -> Offset {
+    Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX))
+}
+
+impl PartitionReader for KafkaReader {
+    fn poll(&mut self, batch: &mut Batch, records_max: usize) -> Result<Polled, SourceError> {
+        self.client.serve()?;
+        self.doubt_the_end();
+        let read = self.read(batch, records_max.max(1));
+        batch.next_offset = self.next_offset;
+        read?;
+        Ok(match self.end {
+            End::NotSeen | End::Doubtful => Polled::More,
+            End::Seen => Polled::AtEnd,
+            End::Exhausted => Polled::Exhausted,
+        })
+    }
+}
+
+impl KafkaReader {
+    fn read(&mut self, batch: &mut Batch, records_max: usize) -> Result<(), SourceError> {
+        let bytes_before = batch.bytes;
+        for _ in 0..records_max {
+            if self.end == End::Exhausted || batch.bytes - bytes_before >= POLL_BYTES_MAX {
+                break;
+            }
+            match self.queue.poll(Duration::ZERO) {
+                None => break,
+                Some(Ok(message)) => {
+                    let offset = u64::try_from(message.offset()).unwrap_or(0);
+                    if self.end_offset.is_some_and(|end| offset >= end) {
+                        self.end = End::Exhausted;
+                        break;
+                    }
+                    if offset < self.next_offset {
+                        continue;
+                    }
+                    take(&mut self.decoder, batch, offset, &message);
+                    self.next_offset = offset + 1;
+                    if self.end == End::Seen {
+                        self.end = End::NotSeen;
+                    }
+                    if self.end_offset == Some(self.next_offset) {
+                        self.end = End::Exhausted;
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    self.see_the_end();
+                    break;
+                }
+                Some(Err(error)) => self.judge(&error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The end was seen. What is committed ends there, so that whatever offsets of it are missing
+    /// are no messages: they mark transactions.
+    fn see_the_end(&mut self) {
+        match (self.end, self.end_offset) {
+            (End::Doubtful, _) => self.look_again(),
+            (_, Some(_)) => self.end = End::Exhausted,
+            (_, None) => self.end = End::Seen,
+        }
+    }
+
+    /// Where a connection was lost, more may have been written since the end was seen.
+    fn doubt_the_end(&mut self) {
+        let losses = self.client.losses();
+        if losses == self.losses {
+            return;
+        }
+        self.losses = losses;
+        match self.end {
+            End::NotSeen => self.end = End::Doubtful,
+            End::Seen => self.look_again(),
+            End::Doubtful | End::Exhausted => {}
+        }
+    }
+
+    /// Has librdkafka read on from where this is, so that it tells the end anew.
+    fn look_again(&mut self) {
+        let offset = to_kafka(self.next_offset);
+        self.end = match self.client.seek(&self.place.topic, self.place.number, offset) {
+            Ok(()) => End::NotSeen,
+            Err(error) => {
+                tracing::debug!("{}: cannot look for the end again: {error}", self.name);
+                self.losses = self.losses.wrapping_sub(1);
+                End::Seen
+            }
+        };
+    }
+
+    /// An error of this partition, if it stops the job.
+    #[cold]
+    fn judge(&self, error: &KafkaError) -> Result<(), SourceError> {
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+        let (partition, offset) = (self.name.clone(), self.next_offset);
+        let reason = self.client.reason(code);
+        let advice = match gravity(code) {
+            Gravity::Passing => return Ok(()),
+            Gravity::Gone => return Err(KafkaSourceError::Gone { partition, offset }.into()),
+            Gravity::OffsetLost => {
+                start(&self.client, &self.place, &self.name, Some(offset))?;
+                "its log was cut or replaced: restore it, or start with a new store"
+            }
+            Gravity::Refused => "check what the user may do",
+            Gravity::Broken => "mend what librdkafka names, and start again",
+        };
+        Err(KafkaSourceError::Partition { partition, offset, reason, advice }.into())
+    }
+}
+
+/// Decodes a message into a batch. An empty one counts as a byte, so that a batch of bytes is
+/// never taken for one of no messages.
+#[inline]
+fn take(decoder: &mut Decoder, batch: &mut Batch, offset: u64, message: &BorrowedMessage<'_>) {
+    let Some(payload) = message.payload() else {
+        batch.bytes += 1;
+        batch.malformed.push(malformed(offset, "the message has no value".into(), b""));
+        return;
+    };
+    batch.bytes += payload.len().max(1) as u64;
+    match decoder.decode(payload, offset) {
+        Ok(mut event) => {
+            if event.record_time_ms.is_none() {
+                event.record_time_ms = message.timestamp().to_millis();
+            }
+            batch.events.push(event);
+        }
+        Err(error) => batch.malformed.push(malformed(offset, error.to_string(), payload)),
+    }
+}
+
+#[cold]
+fn malformed(offset: u64, reason: String, payload: &[u8]) -> Malformed {
+    Malformed { offset, place: format!("offset {offset}"), reason, sample: sample(payload) }
+}

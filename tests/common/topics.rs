@@ -1,0 +1,234 @@
+//! Topics for tests: on a real broker where `TRENDMARK_TEST_KAFKA` names one, and on librdkafka's
+//! mock cluster for what that can honestly show.
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake};
+use std::thread::Thread;
+use std::time::Duration;
+use trendmark::kafka::KafkaSettings;
+
+pub const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The address of a real broker, if there is one; otherwise says loudly that `what` is not shown.
+pub fn real_broker(what: &str) -> Option<String> {
+    let servers = std::env::var("TRENDMARK_TEST_KAFKA").ok();
+    if servers.is_none() {
+        // Not by `eprintln`, which is held back while tests succeed.
+        let skipped = format!("SKIPPED: {what} needs TRENDMARK_TEST_KAFKA\n");
+        std::io::stderr().write_all(skipped.as_bytes()).unwrap();
+    }
+    servers
+}
+
+/// A cluster, and how it is reached.
+pub struct Cluster {
+    pub settings: KafkaSettings,
+    pub mock: Option<MockCluster<'static, DefaultProducerContext>>,
+    broker: Option<PathBuf>,
+}
+
+impl Cluster {
+    /// The real broker, or a mock.
+    pub fn any() -> Cluster {
+        match std::env::var("TRENDMARK_TEST_KAFKA") {
+            Ok(servers) => Cluster::at(&servers),
+            Err(_) => Cluster::mock(),
+        }
+    }
+
+    pub fn at(servers: &str) -> Cluster {
+        let settings =
+            KafkaSettings { bootstrap_servers: servers.into(), settings: BTreeMap::new() };
+        Cluster { settings, mock: None, broker: None }
+    }
+
+    pub fn mock() -> Cluster {
+        let mock = MockCluster::new(1).unwrap();
+        let mut cluster = Cluster::at(&mock.bootstrap_servers());
+        cluster.mock = Some(mock);
+        cluster
+    }
+
+    /// A real broker of the test's own, which it may break.
+    pub fn own(options: &[&str]) -> Cluster {
+        let folder = std::env::temp_dir().join(unique("trendmark-broker"));
+        let servers = broker("start", &folder, options);
+        let mut cluster = Cluster::at(servers.trim());
+        cluster.broker = Some(folder);
+        cluster
+    }
+
+    /// The folder of the test's own broker.
+    pub fn folder(&self) -> &PathBuf {
+        self.broker.as_ref().unwrap()
+    }
+
+    /// Has `tests/kafka/broker` do something with the test's own broker.
+    pub fn order(&self, order: &str) {
+        broker(order, self.folder(), &[]);
+    }
+
+    pub fn servers(&self) -> &str {
+        &self.settings.bootstrap_servers
+    }
+
+    /// The same, with another setting.
+    pub fn with(mut self, key: &str, value: &str) -> Cluster {
+        self.settings.settings.insert(key.into(), value.into());
+        self
+    }
+
+    fn config(&self) -> ClientConfig {
+        let mut config = self.settings.client_config().unwrap();
+        config.set("message.max.bytes", "16000000");
+        config
+    }
+
+    /// Creates a topic with a name of its own.
+    pub fn create_topic(&self, name: &str, partitions: i32) -> String {
+        let topic = unique(name);
+        if let Some(mock) = &self.mock {
+            mock.create_topic(&topic, partitions, 1).unwrap();
+            return topic;
+        }
+        let new = NewTopic::new(&topic, partitions, TopicReplication::Fixed(-1));
+        let created = block_on(self.admin().create_topics([&new], &AdminOptions::new()));
+        created.unwrap()[0].as_ref().unwrap();
+        topic
+    }
+
+    pub fn add_partitions(&self, topic: &str, partitions: usize) {
+        let new = NewPartitions::new(topic, partitions);
+        let added = block_on(self.admin().create_partitions([&new], &AdminOptions::new()));
+        added.unwrap()[0].as_ref().unwrap();
+    }
+
+    pub fn delete_topic(&self, topic: &str) {
+        block_on(self.admin().delete_topics(&[topic], &AdminOptions::new())).unwrap();
+    }
+
+    /// Deletes the messages of partition 0 before an offset, as retention does.
+    pub fn delete_records(&self, topic: &str, before: i64) {
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(topic, 0, Offset::Offset(before)).unwrap();
+        block_on(self.admin().delete_records(&offsets, &AdminOptions::new())).unwrap();
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.config().create().unwrap()
+    }
+
+    pub fn writer(&self) -> Writer {
+        Writer { producer: self.config().create().unwrap() }
+    }
+
+    /// A writer in transactions.
+    pub fn transactional_writer(&self) -> Writer {
+        let id = unique("writer");
+        let producer: BaseProducer = self.config().set("transactional.id", id).create().unwrap();
+        producer.init_transactions(TIMEOUT).unwrap();
+        Writer { producer }
+    }
+
+    /// What a group has committed for partition 0 of a topic.
+    pub fn committed(&self, group: &str, topic: &str) -> Option<i64> {
+        let consumer: BaseConsumer = self.config().set("group.id", group).create().unwrap();
+        let mut partitions = TopicPartitionList::new();
+        partitions.add_partition(topic, 0);
+        let committed = consumer.committed_offsets(partitions, TIMEOUT).unwrap();
+        committed.elements()[0].offset().to_raw().filter(|offset| *offset >= 0)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.broker {
+            broker("stop", folder, &[]);
+        }
+    }
+}
+
+fn broker(order: &str, folder: &std::path::Path, options: &[&str]) -> String {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/broker");
+    let mut command = Command::new(script);
+    command.arg(order).arg("--folder").arg(folder).args(options);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{order}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A name that nothing else has.
+pub fn unique(name: &str) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    format!("{name}-{}-{}-{count}", now.as_micros(), std::process::id())
+}
+
+/// Writes messages.
+pub struct Writer {
+    pub producer: BaseProducer,
+}
+
+impl Writer {
+    /// Writes a message, with or without a value, at a time by the message's own timestamp.
+    pub fn write(&self, topic: &str, partition: i32, value: Option<&[u8]>, time_ms: i64) {
+        let mut record = BaseRecord::<(), [u8]>::to(topic).partition(partition).timestamp(time_ms);
+        record.payload = value;
+        while let Err((_, unsent)) = self.producer.send(record) {
+            record = unsent;
+            self.producer.poll(Duration::from_millis(10));
+        }
+    }
+
+    /// Writes impressions with the videos `from..to`, in this order, and waits until they are
+    /// there.
+    pub fn write_events(&self, topic: &str, partition: i32, videos: std::ops::Range<u64>) {
+        for video in videos {
+            self.write(topic, partition, Some(event(video).as_bytes()), EVENT_TIME_MS);
+        }
+        self.flush();
+    }
+
+    pub fn flush(&self) {
+        self.producer.flush(TIMEOUT).unwrap();
+    }
+}
+
+pub const EVENT_TIME_MS: i64 = 1_767_225_600_000;
+
+/// A record of an event with a video.
+pub fn event(video: u64) -> String {
+    format!(r#"{{"request_id":"r{video}","video_id":{video},"event_time":{EVENT_TIME_MS}}}"#)
+}
+
+/// Waits for a future in this thread.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Unpark>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}

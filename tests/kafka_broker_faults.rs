@@ -1,0 +1,134 @@
+//! The Kafka source and brokers of a test's own, which it breaks or locks: restarts, leaders that
+//! move, TLS and SASL. All of it needs a real broker.
+
+mod common;
+
+use common::topics::{Cluster, TIMEOUT, real_broker};
+use std::time::{Duration, Instant};
+use trendmark::decode::FieldNames;
+use trendmark::event::Kind;
+use trendmark::sources::kafka::{KafkaSource, KafkaSourceError};
+use trendmark::sources::{Batch, PartitionReader, Polled, Source, SourceError};
+
+fn source(cluster: &Cluster, topic: &str) -> KafkaSource {
+    let topics = vec![(Kind::Play, topic.to_string())];
+    KafkaSource::new(cluster.settings.clone(), topics, FieldNames::default(), false)
+}
+
+/// Reads until that many events are there and the end was seen.
+fn read_to_end(reader: &mut dyn PartitionReader, batch: &mut Batch, events: usize) {
+    let started = Instant::now();
+    while reader.poll(batch, 1_000).unwrap() != Polled::AtEnd || batch.events.len() < events {
+        assert!(started.elapsed() < 2 * TIMEOUT, "{} of {events} events", batch.events.len());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn check(batch: &Batch, events: u64) {
+    let videos: Vec<_> = batch.events.iter().map(|event| event.video.0).collect();
+    assert_eq!(videos, (0..events).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_broker_that_is_killed_and_restarted_is_waited_for() {
+    if real_broker("a_broker_that_is_killed_and_restarted_is_waited_for").is_none() {
+        return;
+    }
+    let cluster = Cluster::own(&[]);
+    let topic = cluster.create_topic("restart", 1);
+    let writer = cluster.writer();
+    writer.write_events(&topic, 0, 0..20_000);
+    let mut source = source(&cluster, &topic);
+    let found = source.discover().unwrap();
+    let mut reader = source.open(&found[0], None).unwrap();
+    let mut batch = Batch::default();
+    while batch.events.len() < 5_000 {
+        reader.poll(&mut batch, 1_000).unwrap();
+    }
+    cluster.order("kill");
+    let killed = Instant::now();
+    let mut at_end = 0;
+    while killed.elapsed() < Duration::from_secs(3) {
+        at_end += usize::from(reader.poll(&mut batch, 1_000).unwrap() == Polled::AtEnd);
+        source.discover().unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(at_end, 0, "the end of a partition was seen while its broker was down");
+    cluster.order("restart");
+    writer.write_events(&topic, 0, 20_000..20_100);
+    read_to_end(reader.as_mut(), &mut batch, 20_100);
+    // Once more, with the end seen before.
+    cluster.order("kill");
+    let started = Instant::now();
+    while reader.poll(&mut batch, 1_000).unwrap() == Polled::AtEnd {
+        assert!(started.elapsed() < TIMEOUT);
+    }
+    cluster.order("restart");
+    read_to_end(reader.as_mut(), &mut batch, 20_100);
+    writer.write_events(&topic, 0, 20_100..20_200);
+    read_to_end(reader.as_mut(), &mut batch, 20_200);
+    check(&batch, 20_200);
+}
+
+#[test]
+fn a_leader_that_moves_is_followed() {
+    if real_broker("a_leader_that_moves_is_followed").is_none() {
+        return;
+    }
+    let cluster = Cluster::own(&["--nodes", "3"]);
+    let topic = cluster.create_topic("leader", 6);
+    let writer = cluster.writer();
+    for partition in 0..6 {
+        writer.write_events(&topic, partition, 0..1_000);
+    }
+    let mut source = source(&cluster, &topic);
+    let found = source.discover().unwrap();
+    let mut reads: Vec<_> =
+        found.iter().map(|found| (source.open(found, None).unwrap(), Batch::default())).collect();
+    for (reader, batch) in &mut reads {
+        read_to_end(reader.as_mut(), batch, 1_000);
+    }
+    // Node 1 leads a third of the partitions, which others now lead.
+    cluster.order("kill");
+    for partition in 0..6 {
+        writer.write_events(&topic, partition, 1_000..2_000);
+    }
+    for (reader, batch) in &mut reads {
+        read_to_end(reader.as_mut(), batch, 2_000);
+        check(batch, 2_000);
+    }
+}
+
+#[test]
+fn tls_and_scram_let_in_who_has_the_password() {
+    if real_broker("tls_and_scram_let_in_who_has_the_password").is_none() {
+        return;
+    }
+    let cluster = Cluster::own(&["--security", "sasl_ssl"]);
+    let folder = cluster.folder().clone();
+    let inside = |name: &str| folder.join(name).display().to_string();
+    let cluster = cluster
+        .with("security.protocol", "SASL_SSL")
+        .with("sasl.mechanisms", "SCRAM-SHA-512")
+        .with("sasl.username", "trendmark")
+        .with("sasl.password", &format!("file:{}", inside("password")))
+        .with("ssl.ca.location", &inside("ca.pem"));
+    let topic = cluster.create_topic("locked", 1);
+    cluster.writer().write_events(&topic, 0, 0..100);
+    let mut right = source(&cluster, &topic);
+    let found = right.discover().unwrap();
+    let mut batch = Batch::default();
+    read_to_end(right.open(&found[0], None).unwrap().as_mut(), &mut batch, 100);
+    check(&batch, 100);
+
+    let refusal = |cluster: &Cluster| {
+        let started = Instant::now();
+        let error = source(cluster, &topic).discover().unwrap_err();
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+        (error.to_string(), error)
+    };
+    let cluster = cluster.with("sasl.password", "not-the-password");
+    let (said, error) = refusal(&cluster);
+    assert!(matches!(error, SourceError::Kafka(KafkaSourceError::Refused { .. })), "{said}");
+    assert!(!said.contains("not-the-password"), "{said}");
+}
