@@ -6,6 +6,7 @@ use crate::sources::combined::CombinedSource;
 use crate::sources::files::FileSource;
 use crate::sources::kafka::KafkaSource;
 use crate::sources::{Source, SourceError};
+use crate::stores::kafka::KafkaStore;
 use crate::stores::sqlite::SqliteStore;
 use crate::stores::{Store, StoreError};
 use crate::watch::Watch;
@@ -29,9 +30,6 @@ pub enum RunError {
     /// The job has failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// Kafka is no store yet.
-    #[error("cannot write to `kafka:{0}` yet; give --store an SQLite file")]
-    NotYet(String),
     /// The dead letters have no place.
     #[error("cannot open the file of dead letters `{path}`: {error}")]
     DeadLetters {
@@ -112,13 +110,15 @@ fn source(plan: &Plan) -> CombinedSource {
 }
 
 fn store(plan: &Plan) -> Result<Box<dyn Store>, RunError> {
-    let settings = &plan.settings;
+    let (definition, queries) = (&plan.settings.definition, &plan.settings.queries);
     match &plan.store {
         StorePlace::Sqlite(path) => {
-            let (definition, queries) = (&settings.definition, &settings.queries);
             Ok(Box::new(SqliteStore::open(path, definition, queries, plan.take_over)?))
         }
-        StorePlace::Kafka { topic } => Err(RunError::NotYet(topic.clone())),
+        StorePlace::Kafka { topic } => {
+            let Some(kafka) = &plan.kafka else { unreachable!("a plan with topics has brokers") };
+            Ok(Box::new(KafkaStore::open(kafka, topic, definition, queries)?))
+        }
     }
 }
 

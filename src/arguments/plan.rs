@@ -7,6 +7,7 @@ use crate::engine::{Cluster, Settings};
 use crate::event::Kind;
 use crate::kafka::{KafkaSettings, topic_of};
 use crate::query::Query;
+use crate::stores::description::TRENDS;
 use crate::time::{Definition, format_duration};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -96,8 +97,14 @@ impl RunArguments {
         let in_kafka = !inputs.topics.is_empty() || matches!(store, StorePlace::Kafka { .. });
         let servers = self.bootstrap_servers.as_deref().unwrap_or("");
         let kafka = in_kafka.then(|| KafkaSettings::given(servers, &self.kafka)).transpose()?;
+        let mut settings = self.settings(inputs.go_on(self.follow))?;
+        if matches!(store, StorePlace::Kafka { .. }) {
+            // A log cannot be asked for a row, so that the store must know those that become final.
+            settings.restored_query =
+                settings.queries.iter().position(|query| query.name == TRENDS);
+        }
         Ok(Plan {
-            settings: self.settings(inputs.go_on(self.follow))?,
+            settings,
             cluster: self.cluster()?,
             launch_timeout: within("launch-timeout", self.launch_timeout, 0, WEEK_MS)?
                 .unwrap_or(LAUNCH_TIMEOUT)

@@ -314,6 +314,8 @@ struct Head {
     coordinator: Coordinator,
     /// What the store reflects, until replay has shown that the logs still say the same.
     progress: Option<Progress>,
+    /// The positions of the publication that is being committed.
+    positions: Vec<(PartitionName, u64)>,
     committer: Option<Committer>,
     known: BTreeSet<PartitionName>,
     looked_at: Option<Instant>,
@@ -343,6 +345,7 @@ impl Head {
         Head {
             coordinator,
             progress: Some(progress),
+            positions: Vec::new(),
             committer: store.map(|store| Committer::start(store, std::thread::current())),
             known: BTreeSet::new(),
             looked_at: None,
@@ -416,11 +419,17 @@ impl Head {
                     committer.restore(rebuilt.rows);
                 }
             }
-            Some((publication, content)) => committer.commit(publication, content),
+            Some((publication, content)) => {
+                let partitions = content.partitions.iter();
+                self.positions =
+                    partitions.map(|at| (at.partition.clone(), at.next_offset)).collect();
+                committer.commit(publication, content);
+            }
             None => {}
         }
         if let Some(committed) = committer.done()? {
             state.summary.publications += 1;
+            state.source.committed(&std::mem::take(&mut self.positions));
             orders.extend(self.coordinator.committed(committed));
         }
         Ok(())

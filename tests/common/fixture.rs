@@ -41,6 +41,11 @@ impl Fixture {
 
     /// As `trendmark generate` makes it: hours of event time, with every disorder.
     pub fn generated(seed: u64, impressions: u64) -> Fixture {
+        Fixture::of(Definition::default(), &Fixture::log(seed, impressions))
+    }
+
+    /// The events of such a log, those of impressions first.
+    pub fn log(seed: u64, impressions: u64) -> Log {
         let model = Model { seed, impressions, partitions: 3, ..Model::default() };
         let mut log: BTreeMap<PartitionName, Vec<Event>> = BTreeMap::new();
         for arrival in Generator::new(&model).unwrap() {
@@ -48,7 +53,7 @@ impl Fixture {
             let events = log.entry(name).or_default();
             events.extend(arrival.event(events.len() as u64));
         }
-        Fixture::of(Definition::default(), &log.into_iter().collect())
+        log.into_iter().collect()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -1,0 +1,284 @@
+//! From Kafka to Kafka, killed at any moment: what a `read_committed` reader of the changelog sees
+//! is, record by record, what the logs say up to the positions committed with it.
+//!
+//! Needs a real broker: `TRENDMARK_TEST_KAFKA=$(tests/kafka/broker start) cargo test --test
+//! kafka_restart`. `TRENDMARK_TEST_KILLS=1000` takes longer.
+
+mod common;
+
+use common::fixture::Fixture;
+use common::program::{Finished, Running, start_processes, trendmark};
+use common::topics::{Cluster, EVENT_TIME_MS, TIMEOUT, real_broker, unique};
+use common::{Expected, Log, expect, files};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{Message, Offset, TopicPartitionList};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+use std::time::Duration;
+use trendmark::dataflows;
+use trendmark::event::{Event, Kind};
+use trendmark::query::{Query, Row};
+use trendmark::stores::kafka::KafkaStore;
+use trendmark::time::Definition;
+
+/// How many kills are tried, unless the environment says otherwise.
+const KILLS: u64 = 12;
+/// The longest that a life is left to go on, in milliseconds.
+const LIFE_MS_MAX: u64 = 2_500;
+
+/// A log in topics, and the topic that is its store.
+struct Place {
+    cluster: Cluster,
+    inputs: BTreeMap<Kind, String>,
+    store: String,
+    hosts: tempfile::TempDir,
+    definition: Definition,
+    /// The events, with the names of their partitions in Kafka.
+    log: Log,
+}
+
+impl Place {
+    /// Writes a generated log to topics of its own, with messages that are no events here and
+    /// there.
+    fn generated(cluster: Cluster, seed: u64) -> Place {
+        const PARTITIONS: usize = 3;
+        let generated = Fixture::log(seed, 15_000);
+        let inputs: BTreeMap<Kind, String> = Kind::ALL
+            .into_iter()
+            .map(|kind| (kind, cluster.create_topic(kind.topic(), PARTITIONS as i32)))
+            .collect();
+        let (writer, mut log) = (cluster.writer(), Log::new());
+        for (number, (mut partition, events)) in generated.into_iter().enumerate() {
+            let (topic, number) = (&inputs[&partition.kind], (number % PARTITIONS) as i32);
+            let mut written: Vec<Event> = Vec::new();
+            let mut offset = 0;
+            for event in events {
+                if offset % 97 == 5 {
+                    writer.write(topic, number, Some(b"poison"), EVENT_TIME_MS);
+                    offset += 1;
+                }
+                let line = files::line(&event);
+                writer.write(topic, number, Some(line.as_bytes()), EVENT_TIME_MS);
+                // The message's own time would be the record's, where it has none.
+                assert!(event.record_time_ms.is_some());
+                written.push(Event { offset, ..event });
+                offset += 1;
+            }
+            partition.name = format!("kafka:{topic}/{number}");
+            log.push((partition, written));
+        }
+        writer.flush();
+        let (store, hosts) = (unique("trends"), tempfile::tempdir().unwrap());
+        Place { cluster, inputs, store, hosts, definition: Definition::default(), log }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = trendmark();
+        command.args(["run", "--query", "trends", "--query", "requests", "--until-end"]);
+        for (kind, topic) in &self.inputs {
+            command.arg(format!("--{}", kind.topic())).arg(format!("kafka:{topic}"));
+        }
+        command.args(["--bootstrap-servers", self.cluster.servers()]);
+        command.arg("--store").arg(format!("kafka:{}", self.store));
+        command
+    }
+
+    /// One life of a job, to its end or to its kill. Returns whether it was killed.
+    fn live(&self, random: &mut ChaCha8Rng) -> bool {
+        let processes = random.random_range(1..=2);
+        let limits = [
+            format!("--workers={}", random.random_range(1..=2)),
+            format!("--round-events={}", random.random_range(50..400)),
+            format!("--publish-interval={}ms", random.random_range(0..100)),
+            format!("--rows-waiting-max={}", random.random_range(100..2_000)),
+        ];
+        let mut job = start_processes(processes, &self.hosts.path().join("hosts"), |_| {
+            let mut command = self.command();
+            command.args(&limits).args(["--launch-timeout", "2s"]);
+            command
+        });
+        std::thread::sleep(Duration::from_millis(random.random_range(0..LIFE_MS_MAX)));
+        let was_killed = job.iter_mut().any(|process| !process.has_ended());
+        let one = random.random_range(0..processes);
+        let all_at_once = random.random();
+        for (number, process) in job.iter_mut().enumerate() {
+            if all_at_once || number == one {
+                process.kill();
+            }
+        }
+        let finished: Vec<Finished> = job.into_iter().map(Running::finish).collect();
+        let is_expected = |finished: &Finished| match finished.code {
+            Some(0) | None => true,
+            Some(code) => was_killed && code == 1,
+        };
+        assert!(finished.iter().all(is_expected), "{finished:#?}");
+        was_killed
+    }
+
+    /// All committed messages of a topic, with their keys, partition by partition.
+    fn read(&self, topic: &str) -> Vec<(Value, Option<Value>)> {
+        let mut config = self.cluster.settings.client_config().unwrap();
+        config.set("group.id", "follower").set("enable.partition.eof", "true");
+        let consumer: BaseConsumer =
+            config.set("isolation.level", "read_committed").create().unwrap();
+        let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).unwrap();
+        let mut left: BTreeSet<i32> =
+            metadata.topics()[0].partitions().iter().map(|partition| partition.id()).collect();
+        let mut assignment = TopicPartitionList::new();
+        for partition in &left {
+            assignment.add_partition_offset(topic, *partition, Offset::Beginning).unwrap();
+        }
+        consumer.assign(&assignment).unwrap();
+        let mut messages = Vec::new();
+        while !left.is_empty() {
+            match consumer.poll(TIMEOUT).expect("a reader is not left waiting") {
+                Ok(message) => {
+                    let json = |bytes: &[u8]| serde_json::from_slice(bytes).unwrap();
+                    messages.push((json(message.key().unwrap()), message.payload().map(json)));
+                }
+                Err(KafkaError::PartitionEOF(partition)) => drop(left.remove(&partition)),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        messages
+    }
+}
+
+/// What the follower of the changelog has seen.
+struct Changelog {
+    /// The rows as they are last, by key.
+    rows: BTreeMap<String, Value>,
+    /// All rows by the publication that they came in.
+    publications: BTreeMap<u64, Vec<Value>>,
+    /// The positions that each publication reflects.
+    positions: BTreeMap<u64, BTreeMap<String, u64>>,
+}
+
+impl Changelog {
+    fn read(place: &Place) -> Changelog {
+        let (mut rows, mut publications) = (BTreeMap::new(), BTreeMap::<_, Vec<_>>::new());
+        for (key, value) in place.read(&place.store) {
+            let value = value.expect("no row of a trend ever goes");
+            let number = value["publication"].as_u64().unwrap();
+            publications.entry(number).or_default().push(value.clone());
+            rows.insert(key.to_string(), value);
+        }
+        let mut positions = BTreeMap::new();
+        for (_, progress) in place.read(&format!("{}-progress", place.store)) {
+            let progress = &progress.unwrap()["progress"];
+            let partitions = progress["partitions"].as_array().unwrap().iter().map(|partition| {
+                let name = partition["partition"]["name"].as_str().unwrap().to_string();
+                (name, partition["next_offset"].as_u64().unwrap())
+            });
+            positions.insert(progress["publications"].as_u64().unwrap(), partitions.collect());
+        }
+        Changelog { rows, publications, positions }
+    }
+}
+
+/// What the logs come to up to some positions.
+fn expect_up_to(place: &Place, positions: &BTreeMap<String, u64>) -> Expected {
+    let prefix = place.log.iter().map(|(partition, events)| {
+        let end = positions.get(&partition.name).copied().unwrap_or(0);
+        let events = events.iter().copied().filter(|event| event.offset < end);
+        (partition.clone(), events.collect())
+    });
+    expect(place.definition, &prefix.collect())
+}
+
+/// The rows of the query `trends`, by video and epoch.
+fn trends(expected: &Expected) -> BTreeMap<(u64, i64), [u64; 2]> {
+    let query: &Query = dataflows::find("trends").unwrap();
+    expected.rows(query).iter().map(|row| ((row.key[0], row.epoch), row.values)).collect()
+}
+
+fn named(value: &Value) -> ((u64, i64), [u64; 2]) {
+    let number = |name: &str| value[name].as_u64().unwrap();
+    let epoch = value["epoch"].as_i64().unwrap();
+    ((number("video_id"), epoch), [number("plays"), number("impressions")])
+}
+
+/// Every row in the log is what the logs said up to the positions of its publication.
+fn check_changelog(place: &Place, changelog: &Changelog, how: &str) {
+    const SAMPLES: usize = 12;
+    let step = changelog.publications.len().div_ceil(SAMPLES).max(1);
+    for (number, rows) in changelog.publications.iter().step_by(step) {
+        let positions = changelog.positions.get(number);
+        let positions = positions.unwrap_or_else(|| panic!("{how}: no progress with {number}"));
+        let expected = trends(&expect_up_to(place, positions));
+        for row in rows {
+            let (name, values) = named(row);
+            assert_eq!(expected.get(&name), Some(&values), "{how}, publication {number}: {row}");
+        }
+    }
+}
+
+fn check_final(place: &Place, changelog: &Changelog, how: &str) {
+    let expected = expect(place.definition, &place.log);
+    let found: BTreeMap<_, _> = changelog.rows.values().map(named).collect();
+    assert_eq!(found, trends(&expected), "{how}");
+    assert!(changelog.rows.values().all(|row| row["final"] == true), "{how}");
+    let ledger = KafkaStore::read_ledger(&place.cluster.settings, &place.store).unwrap();
+    let fates = ledger.iter().map(|row| {
+        let accepted = row.distinct_events + row.duplicate_events;
+        let counts = [accepted, row.late_events, row.future_events].map(i64::cast_unsigned);
+        ((row.key.epoch, row.key.kind), (counts[0], counts[1], counts[2]))
+    });
+    assert_eq!(fates.collect::<BTreeMap<_, _>>(), expected.fates, "{how}");
+}
+
+/// The increments of the sets are each there once, and none is missing.
+fn check_sets(place: &Place, how: &str) {
+    let query: &Query = dataflows::find("requests").unwrap();
+    let expected = expect(place.definition, &place.log).rows(query);
+    let mut members: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (key, value) in place.read(&format!("{}-requests", place.store)) {
+        let mut value = value.unwrap();
+        value.as_object_mut().unwrap().remove("publication");
+        members.entry(key.to_string()).or_default().push(value.to_string());
+    }
+    for (member, increments) in &members {
+        let distinct: BTreeSet<&String> = increments.iter().collect();
+        assert_eq!(distinct.len(), increments.len(), "{how}: {member}: {increments:?}");
+    }
+    let played = |row: &&Row| row.values[1] == 1;
+    let last_is_played =
+        |increments: &&Vec<String>| increments.last().unwrap().contains("\"played\":true");
+    assert_eq!(members.len(), expected.len(), "{how}");
+    assert_eq!(
+        members.values().filter(last_is_played).count(),
+        expected.iter().filter(played).count(),
+        "{how}"
+    );
+}
+
+#[test]
+fn however_often_it_is_killed_a_reader_of_the_changelog_sees_every_change_once() {
+    let Some(servers) = real_broker("being killed between Kafka and Kafka") else { return };
+    let kills_wanted = match std::env::var("TRENDMARK_TEST_KILLS") {
+        Ok(text) => text.parse().expect("TRENDMARK_TEST_KILLS is a number"),
+        Err(_) => KILLS,
+    };
+    let (mut tried, mut seed) = (0, 0);
+    while tried < kills_wanted {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let place = Place::generated(Cluster::at(&servers), seed);
+        let mut kills = 0;
+        while kills < 20 && place.live(&mut random) {
+            kills += 1;
+        }
+        Running::start(&mut place.command()).finish().succeeded();
+        let changelog = Changelog::read(&place);
+        let how = format!("seed {seed}, {kills} kills, {}", place.store);
+        check_changelog(&place, &changelog, &how);
+        check_final(&place, &changelog, &how);
+        check_sets(&place, &how);
+        eprintln!("{how}: {} publications", changelog.positions.len());
+        tried += kills;
+        seed += 1;
+    }
+}
