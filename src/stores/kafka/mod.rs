@@ -40,10 +40,14 @@ use rdkafka::error::KafkaResult;
 use state::{PROGRESS_KEY, Staged, State};
 use std::collections::BTreeMap;
 use topics::{Administrator, Role, Topic, Topics};
-use transactions::{Transaction, Transactions};
+use transactions::{Failure, Transaction, Transactions};
+
+/// With how many producers a publication is tried to be committed.
+const PRODUCERS_MAX: u32 = 4;
 
 /// A store that this process writes.
 pub struct KafkaStore {
+    client: Client,
     transactions: Transactions,
     topics: Topics,
     formats: Vec<RowFormat>,
@@ -78,7 +82,7 @@ impl KafkaStore {
         assert!(topics.queries.contains(&None), "the ledger needs the query `distinct`");
         let client = Client::new(settings, topic)?;
         let row_partitions = prepare(&client, &topics, &description)?;
-        let mut transactions = Transactions::fence(&client, topic)?;
+        let mut transactions = Transactions::fence(&client, 0)?;
         // What the job before has committed since, which is all that it ever will.
         let stored = read_progress(&client, &topics.progress.name)?;
         refuse_other(&client.store, stored.as_ref(), &description)?;
@@ -90,12 +94,13 @@ impl KafkaStore {
         transactions.set_generation(stored.progress.generation);
         let ledger = read_ledger(&client, &topics.ledger.name)?;
         let record = stored.to_record();
-        transactions.commit(|transaction| {
+        let committed = transactions.commit(|transaction| {
             transaction.send(&topics.progress.name, PROGRESS_KEY, Some(&record))
-        })?;
+        });
+        committed.map_err(|(Failure::Final(error) | Failure::Broken(error))| error)?;
         let formats = stored.description.queries.iter().map(RowFormat::of).collect();
         let state = State::new(stored, &ledger);
-        Ok(KafkaStore { transactions, topics, formats, state })
+        Ok(KafkaStore { client, transactions, topics, formats, state })
     }
 
     /// Reads what a store reflects, and leaves it to the job that has it; none if there is no such
@@ -131,6 +136,29 @@ impl KafkaStore {
         match client.partitions(name).map_err(|error| client.cannot("reach", error))? {
             Some(_) => read_ledger(&client, name),
             None => Ok(Vec::new()),
+        }
+    }
+
+    /// Goes on with a new producer, if the store is still this job's. Returns whether the last
+    /// publication was committed after all.
+    fn renew(&mut self, staged: &Staged) -> Result<bool, StoreError> {
+        let generation = staged.stored.progress.generation;
+        // Before the new producer: it would fence the job that has the store.
+        self.stored_by(generation)?;
+        self.transactions = Transactions::fence(&self.client, generation)?;
+        let publications = self.stored_by(generation)?;
+        Ok(publications == staged.stored.progress.publications)
+    }
+
+    /// How many publications are committed, all of them by this job or those before.
+    fn stored_by(&self, generation: u64) -> Result<u64, StoreError> {
+        let store = &self.client.store;
+        match read_progress(&self.client, &self.topics.progress.name)? {
+            Some(StoredProgress { progress, .. }) if progress.generation == generation => {
+                Ok(progress.publications)
+            }
+            Some(_) => Err(StoreError::Fenced { store: store.clone(), generation }),
+            None => Err(lost(&self.topics.progress)),
         }
     }
 
@@ -204,8 +232,21 @@ impl Store for KafkaStore {
     fn commit(&mut self, publication: &Publication) -> Result<(), StoreError> {
         let staged = self.state.stage(publication);
         let mut buffers = Buffers::default();
-        self.transactions
-            .commit(|transaction| self.write(transaction, publication, &staged, &mut buffers))?;
+        for attempt in 1.. {
+            let committed = self
+                .transactions
+                .commit(|transaction| self.write(transaction, publication, &staged, &mut buffers));
+            match committed {
+                Ok(()) => break,
+                Err(Failure::Broken(error)) if attempt < PRODUCERS_MAX => {
+                    tracing::warn!(%error, "going on with a new producer");
+                    if self.renew(&staged)? {
+                        break;
+                    }
+                }
+                Err(Failure::Final(error) | Failure::Broken(error)) => return Err(error),
+            }
+        }
         self.state.apply(staged, publication);
         Ok(())
     }
