@@ -41,8 +41,11 @@ pub(super) struct Client {
 
 impl Client {
     pub fn new(settings: &KafkaSettings, topic: &str) -> Result<Client, StoreError> {
-        let config = settings.client_config()?;
-        let store = format!("{PREFIX}{topic}");
+        Client::connect(settings.client_config()?, format!("{PREFIX}{topic}"))
+    }
+
+    /// That of a store which was reached before.
+    pub fn connect(config: ClientConfig, store: String) -> Result<Client, StoreError> {
         let questions =
             consumer(&config, &store).map_err(|error| cannot("reach", &store, &error))?;
         Ok(Client { config, store, questions })

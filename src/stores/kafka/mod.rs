@@ -36,6 +36,7 @@ use crate::stores::{Progress, Publication, RowChange, Store, StoreError};
 use crate::time::Definition;
 use client::Client;
 use encode::{RowFormat, Stamp};
+use rdkafka::ClientConfig;
 use rdkafka::error::KafkaResult;
 use state::{PROGRESS_KEY, Staged, State};
 use std::collections::BTreeMap;
@@ -47,7 +48,10 @@ const PRODUCERS_MAX: u32 = 4;
 
 /// A store that this process writes.
 pub struct KafkaStore {
-    client: Client,
+    /// How the brokers are reached again. A client that is not asked is not kept.
+    config: ClientConfig,
+    /// The store as it is named to the user.
+    name: String,
     transactions: Transactions,
     topics: Topics,
     formats: Vec<RowFormat>,
@@ -100,7 +104,8 @@ impl KafkaStore {
         committed.map_err(|(Failure::Final(error) | Failure::Broken(error))| error)?;
         let formats = stored.description.queries.iter().map(RowFormat::of).collect();
         let state = State::new(stored, &ledger);
-        Ok(KafkaStore { client, transactions, topics, formats, state })
+        let Client { config, store: name, .. } = client;
+        Ok(KafkaStore { config, name, transactions, topics, formats, state })
     }
 
     /// Reads what a store reflects, and leaves it to the job that has it; none if there is no such
@@ -142,22 +147,22 @@ impl KafkaStore {
     /// Goes on with a new producer, if the store is still this job's. Returns whether the last
     /// publication was committed after all.
     fn renew(&mut self, staged: &Staged) -> Result<bool, StoreError> {
+        let client = Client::connect(self.config.clone(), self.name.clone())?;
         let generation = staged.stored.progress.generation;
         // Before the new producer: it would fence the job that has the store.
-        self.stored_by(generation)?;
-        self.transactions = Transactions::fence(&self.client, generation)?;
-        let publications = self.stored_by(generation)?;
+        self.stored_by(&client, generation)?;
+        self.transactions = Transactions::fence(&client, generation)?;
+        let publications = self.stored_by(&client, generation)?;
         Ok(publications == staged.stored.progress.publications)
     }
 
     /// How many publications are committed, all of them by this job or those before.
-    fn stored_by(&self, generation: u64) -> Result<u64, StoreError> {
-        let store = &self.client.store;
-        match read_progress(&self.client, &self.topics.progress.name)? {
+    fn stored_by(&self, client: &Client, generation: u64) -> Result<u64, StoreError> {
+        match read_progress(client, &self.topics.progress.name)? {
             Some(StoredProgress { progress, .. }) if progress.generation == generation => {
                 Ok(progress.publications)
             }
-            Some(_) => Err(StoreError::Fenced { store: store.clone(), generation }),
+            Some(_) => Err(StoreError::Fenced { store: self.name.clone(), generation }),
             None => Err(lost(&self.topics.progress)),
         }
     }

@@ -301,15 +301,16 @@ fn producer_config(base: &ClientConfig, topic: &str) -> ClientConfig {
     // A record is given up before the brokers give up the transaction: aborting it is up to us.
     let message_timeout_ms = (transaction_timeout_ms / 6 * 5).max(1).to_string();
     let defaults = [
-        ("transaction.timeout.ms", transaction_timeout_ms.to_string()),
-        ("message.timeout.ms", message_timeout_ms),
-        ("compression.type", "lz4".to_owned()),
-        ("linger.ms", "5".to_owned()),
-        ("reconnect.backoff.max.ms", "1000".to_owned()),
+        (["transaction.timeout.ms", ""], transaction_timeout_ms.to_string()),
+        (["message.timeout.ms", "delivery.timeout.ms"], message_timeout_ms),
+        (["compression.type", "compression.codec"], "lz4".to_owned()),
+        (["linger.ms", "queue.buffering.max.ms"], "5".to_owned()),
+        (["reconnect.backoff.max.ms", ""], "1000".to_owned()),
     ];
-    for (key, value) in defaults {
-        if base.get(key).is_none() {
-            config.set(key, value);
+    // Some have two names.
+    for (names, value) in defaults {
+        if names.iter().all(|name| base.get(name).is_none()) {
+            config.set(names[0], value);
         }
     }
     config
