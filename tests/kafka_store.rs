@@ -27,7 +27,7 @@ use trendmark::ledger::{Ledger, Verdict};
 use trendmark::query::{Query, Row};
 use trendmark::sources::PartitionName;
 use trendmark::stores::kafka::KafkaStore;
-use trendmark::stores::{PartitionProgress, Publication, RowChange, Store, StoreError};
+use trendmark::stores::{PartitionProgress, Progress, Publication, RowChange, Store, StoreError};
 use trendmark::time::{Definition, Epoch};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -111,7 +111,7 @@ impl Place {
             match consumer.poll(TIMEOUT).expect("records, or the end of a partition") {
                 Ok(message) => {
                     let key = String::from_utf8(message.key().unwrap().to_vec()).unwrap();
-                    let value = message.payload().map(|value| serde_json::from_slice(value));
+                    let value = message.payload().map(serde_json::from_slice);
                     records.push((message.partition(), key, value.transpose().unwrap()));
                 }
                 Err(KafkaError::PartitionEOF(_)) => ends += 1,
@@ -231,8 +231,6 @@ fn what_is_committed_is_there_for_readers_and_for_the_next_job() {
     let stored = KafkaStore::read_progress(&place.settings, &place.topic).unwrap().unwrap();
     assert_eq!(stored.progress, Progress { publications: 3, ..progress });
 }
-
-use trendmark::stores::Progress;
 
 #[test]
 fn who_had_the_store_before_can_commit_nothing_more() {
@@ -366,6 +364,39 @@ fn each_row_is_told_once_more_when_its_epoch_becomes_final() {
 }
 
 #[test]
+fn what_the_broker_compacts_are_no_rows() {
+    let Some(place) = Place::new("compacted") else { return };
+    let quick = [("cleanup.policy", "compact"), ("segment.ms", "1000")];
+    place.create("", 2, &quick);
+    let mut store = place.open().unwrap();
+    for round in 0..10 {
+        store.commit(&publication((0..50).map(|id| trend(id, 5, round, 10)).collect())).unwrap();
+    }
+    let deleted = |id| RowChange { deleted: true, ..trend(id, 5, 0, 0) };
+    store.commit(&publication((0..10).map(deleted).collect())).unwrap();
+    let started = Instant::now();
+    let mut others = 50;
+    loop {
+        // A segment is closed by the next record that comes to it.
+        thread::sleep(Duration::from_millis(1_200));
+        store
+            .commit(&publication((others..others + 20).map(|id| trend(id, 5, 0, 1)).collect()))
+            .unwrap();
+        others += 20;
+        let table = place.table("");
+        assert_eq!(table.len(), usize::try_from(others).unwrap() - 10);
+        for id in 10..50 {
+            let row = &table[&format!("{{\"video_id\":{id},\"epoch\":5}}")];
+            assert_eq!(row["plays"], 9, "{row}");
+        }
+        if place.records("").len() < 400 {
+            break;
+        }
+        assert!(started.elapsed() < TIMEOUT, "the broker has compacted nothing");
+    }
+}
+
+#[test]
 fn many_rows_are_committed_in_one_publication() {
     let Some(place) = Place::new("many") else { return };
     let mut store = place.open().unwrap();
@@ -407,7 +438,11 @@ impl Drop for Broker {
 fn commit_through_an_outage(place: &Place, commits: u64) {
     let mut store = place.open().unwrap();
     for number in 0..commits {
+        let started = Instant::now();
         store.commit(&publication(vec![trend(number, 5, 0, number)])).unwrap();
+        if started.elapsed() > Duration::from_secs(1) {
+            eprintln!("{}: commit {number} took {:?}", place.topic, started.elapsed());
+        }
     }
     assert_eq!(place.open().unwrap().progress().unwrap().publications, commits);
     let records = place.records("");

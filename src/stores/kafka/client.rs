@@ -13,6 +13,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+/// What tells a topic from a file where a store is named.
+const PREFIX: &str = "kafka:";
 /// How long one question to the brokers may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long brokers that do not answer are asked again.
@@ -39,11 +41,19 @@ pub(super) struct Client {
 
 impl Client {
     pub fn new(settings: &KafkaSettings, topic: &str) -> Result<Client, StoreError> {
-        let config = settings.client_config()?;
-        let store = format!("kafka:{topic}");
+        Client::connect(settings.client_config()?, format!("{PREFIX}{topic}"))
+    }
+
+    /// That of a store which was reached before.
+    pub fn connect(config: ClientConfig, store: String) -> Result<Client, StoreError> {
         let questions =
             consumer(&config, &store).map_err(|error| cannot("reach", &store, &error))?;
         Ok(Client { config, store, questions })
+    }
+
+    /// The topic that the store is named after.
+    pub fn topic(&self) -> &str {
+        self.store.strip_prefix(PREFIX).unwrap_or(&self.store)
     }
 
     /// That something could not be done with the store.
@@ -139,7 +149,7 @@ impl Client {
 fn consumer(config: &ClientConfig, store: &str) -> KafkaResult<BaseConsumer> {
     let mut config = config.clone();
     config
-        .set("group.id", format!("trendmark-store-{}", store.trim_start_matches("kafka:")))
+        .set("group.id", format!("trendmark-store-{}", store.trim_start_matches(PREFIX)))
         .set("enable.auto.commit", "false")
         .set("isolation.level", "read_committed")
         .set("enable.partition.eof", "true")

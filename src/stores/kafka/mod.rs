@@ -36,14 +36,22 @@ use crate::stores::{Progress, Publication, RowChange, Store, StoreError};
 use crate::time::Definition;
 use client::Client;
 use encode::{RowFormat, Stamp};
+use rdkafka::ClientConfig;
 use rdkafka::error::KafkaResult;
 use state::{PROGRESS_KEY, Staged, State};
 use std::collections::BTreeMap;
 use topics::{Administrator, Role, Topic, Topics};
-use transactions::{Transaction, Transactions};
+use transactions::{Failure, Transaction, Transactions};
+
+/// With how many producers a publication is tried to be committed.
+const PRODUCERS_MAX: u32 = 4;
 
 /// A store that this process writes.
 pub struct KafkaStore {
+    /// How the brokers are reached again. A client that is not asked is not kept.
+    config: ClientConfig,
+    /// The store as it is named to the user.
+    name: String,
     transactions: Transactions,
     topics: Topics,
     formats: Vec<RowFormat>,
@@ -78,7 +86,7 @@ impl KafkaStore {
         assert!(topics.queries.contains(&None), "the ledger needs the query `distinct`");
         let client = Client::new(settings, topic)?;
         let row_partitions = prepare(&client, &topics, &description)?;
-        let mut transactions = Transactions::fence(&client, topic)?;
+        let mut transactions = Transactions::fence(&client, 0)?;
         // What the job before has committed since, which is all that it ever will.
         let stored = read_progress(&client, &topics.progress.name)?;
         refuse_other(&client.store, stored.as_ref(), &description)?;
@@ -90,12 +98,14 @@ impl KafkaStore {
         transactions.set_generation(stored.progress.generation);
         let ledger = read_ledger(&client, &topics.ledger.name)?;
         let record = stored.to_record();
-        transactions.commit(|transaction| {
+        let committed = transactions.commit(|transaction| {
             transaction.send(&topics.progress.name, PROGRESS_KEY, Some(&record))
-        })?;
+        });
+        committed.map_err(|(Failure::Final(error) | Failure::Broken(error))| error)?;
         let formats = stored.description.queries.iter().map(RowFormat::of).collect();
         let state = State::new(stored, &ledger);
-        Ok(KafkaStore { transactions, topics, formats, state })
+        let Client { config, store: name, .. } = client;
+        Ok(KafkaStore { config, name, transactions, topics, formats, state })
     }
 
     /// Reads what a store reflects, and leaves it to the job that has it; none if there is no such
@@ -131,6 +141,29 @@ impl KafkaStore {
         match client.partitions(name).map_err(|error| client.cannot("reach", error))? {
             Some(_) => read_ledger(&client, name),
             None => Ok(Vec::new()),
+        }
+    }
+
+    /// Goes on with a new producer, if the store is still this job's. Returns whether the last
+    /// publication was committed after all.
+    fn renew(&mut self, staged: &Staged) -> Result<bool, StoreError> {
+        let client = Client::connect(self.config.clone(), self.name.clone())?;
+        let generation = staged.stored.progress.generation;
+        // Before the new producer: it would fence the job that has the store.
+        self.stored_by(&client, generation)?;
+        self.transactions = Transactions::fence(&client, generation)?;
+        let publications = self.stored_by(&client, generation)?;
+        Ok(publications == staged.stored.progress.publications)
+    }
+
+    /// How many publications are committed, all of them by this job or those before.
+    fn stored_by(&self, client: &Client, generation: u64) -> Result<u64, StoreError> {
+        match read_progress(client, &self.topics.progress.name)? {
+            Some(StoredProgress { progress, .. }) if progress.generation == generation => {
+                Ok(progress.publications)
+            }
+            Some(_) => Err(StoreError::Fenced { store: self.name.clone(), generation }),
+            None => Err(lost(&self.topics.progress)),
         }
     }
 
@@ -204,8 +237,21 @@ impl Store for KafkaStore {
     fn commit(&mut self, publication: &Publication) -> Result<(), StoreError> {
         let staged = self.state.stage(publication);
         let mut buffers = Buffers::default();
-        self.transactions
-            .commit(|transaction| self.write(transaction, publication, &staged, &mut buffers))?;
+        for attempt in 1.. {
+            let committed = self
+                .transactions
+                .commit(|transaction| self.write(transaction, publication, &staged, &mut buffers));
+            match committed {
+                Ok(()) => break,
+                Err(Failure::Broken(error)) if attempt < PRODUCERS_MAX => {
+                    tracing::warn!(%error, "going on with a new producer");
+                    if self.renew(&staged)? {
+                        break;
+                    }
+                }
+                Err(Failure::Final(error) | Failure::Broken(error)) => return Err(error),
+            }
+        }
         self.state.apply(staged, publication);
         Ok(())
     }

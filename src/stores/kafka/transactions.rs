@@ -30,6 +30,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long one wait for room in the queue, or for the next try of a call, lasts.
 const POLL_TIMEOUT: Duration = Duration::from_millis(10);
+/// What is done with a publication, for messages.
+const COMMIT: &str = "commit a publication to";
 /// How long one wait for deliveries lasts.
 const FLUSH_POLL_TIMEOUT: Duration = Duration::from_millis(1);
 
@@ -51,6 +53,15 @@ pub(super) struct Transaction<'a> {
 #[derive(Default)]
 struct Deliveries {
     failed: Mutex<Option<KafkaError>>,
+}
+
+/// Why a publication was not committed, as far as is known.
+pub(super) enum Failure {
+    /// It was not, and this job can do nothing about it.
+    Final(StoreError),
+    /// The producer can do nothing more, and how its last transaction ended may not be known. A new
+    /// one can, if the store is still this job's.
+    Broken(StoreError),
 }
 
 /// What an error means for a publication.
@@ -89,11 +100,12 @@ impl Deliveries {
 
 impl Transactions {
     /// Fences whoever wrote the store before, and ends the transaction that it has left open.
-    pub fn fence(client: &Client, topic: &str) -> Result<Transactions, StoreError> {
-        let producer = producer_config(&client.config, topic)
+    /// `generation` is that of this job as far as it is known, for what it says when it is fenced.
+    pub fn fence(client: &Client, generation: u64) -> Result<Transactions, StoreError> {
+        let producer = producer_config(&client.config, client.topic())
             .create_with_context(Deliveries::default())
             .map_err(|error| client.cannot("write to", error))?;
-        let transactions = Transactions { producer, store: client.store.clone(), generation: 0 };
+        let transactions = Transactions { producer, store: client.store.clone(), generation };
         let deadline = Instant::now() + FENCE_LIMIT;
         let fenced =
             transactions.insist(deadline, |producer| producer.init_transactions(CALL_TIMEOUT));
@@ -103,7 +115,7 @@ impl Transactions {
         }
     }
 
-    /// Tells the generation of this job, for what it says when it is fenced.
+    /// Tells the generation of this job.
     pub fn set_generation(&mut self, generation: u64) {
         self.generation = generation;
     }
@@ -113,7 +125,7 @@ impl Transactions {
     pub fn commit(
         &self,
         mut write: impl FnMut(&Transaction<'_>) -> KafkaResult<()>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), Failure> {
         let deadline = Instant::now() + COMMIT_LIMIT;
         let mut pause = FIRST_PAUSE;
         for attempt in 1.. {
@@ -131,11 +143,10 @@ impl Transactions {
                 Meaning::Again | Meaning::InVain => {
                     let error = self.explained(error);
                     self.abort(deadline)?;
-                    return Err(self.ended("commit a publication to", error));
+                    return Err(Failure::Final(self.ended(COMMIT, error)));
                 }
-                Meaning::Fenced | Meaning::Over => {
-                    return Err(self.ended("commit a publication to", error));
-                }
+                Meaning::Fenced => return Err(Failure::Final(self.ended(COMMIT, error))),
+                Meaning::Over => return Err(Failure::Broken(self.ended(COMMIT, error))),
             }
         }
         unreachable!("attempts are bounded")
@@ -151,7 +162,7 @@ impl Transactions {
         self.flush(deadline)?;
         // A call that has timed out goes on in librdkafka, and the next one waits for the same
         // commit, not for another. So this asks until the outcome is known. If it never is, the
-        // job ends, and its successor reads from the progress how it ended.
+        // progress tells it to the next producer.
         self.insist(deadline, |producer| producer.commit_transaction(CALL_TIMEOUT))
     }
 
@@ -169,12 +180,18 @@ impl Transactions {
     }
 
     /// Aborts the open transaction. Like a commit, a call that has timed out is resumed.
-    fn abort(&self, deadline: Instant) -> Result<(), StoreError> {
+    ///
+    /// librdkafka 2.12 fails fatally here when the brokers went away before they knew of the
+    /// transaction (confluentinc/librdkafka#4849).
+    fn abort(&self, deadline: Instant) -> Result<(), Failure> {
         self.insist(deadline, |producer| {
             producer.poll(Duration::ZERO);
             producer.abort_transaction(CALL_TIMEOUT)
         })
-        .map_err(|error| self.ended("abort a publication to", error))
+        .map_err(|error| match self.is_fenced(&error) {
+            true => Failure::Final(self.ended(COMMIT, error)),
+            false => Failure::Broken(self.ended(COMMIT, error)),
+        })
     }
 
     /// Calls until the outcome is known, or the deadline has passed.
@@ -282,16 +299,18 @@ fn producer_config(base: &ClientConfig, topic: &str) -> ClientConfig {
         .and_then(|timeout_ms| timeout_ms.parse().ok())
         .unwrap_or(TRANSACTION_TIMEOUT_MS);
     // A record is given up before the brokers give up the transaction: aborting it is up to us.
-    let message_timeout_ms = (transaction_timeout_ms / 2).max(1).to_string();
+    let message_timeout_ms = (transaction_timeout_ms / 6 * 5).max(1).to_string();
     let defaults = [
-        ("transaction.timeout.ms", transaction_timeout_ms.to_string()),
-        ("message.timeout.ms", message_timeout_ms),
-        ("compression.type", "lz4".to_owned()),
-        ("linger.ms", "5".to_owned()),
+        (["transaction.timeout.ms", ""], transaction_timeout_ms.to_string()),
+        (["message.timeout.ms", "delivery.timeout.ms"], message_timeout_ms),
+        (["compression.type", "compression.codec"], "lz4".to_owned()),
+        (["linger.ms", "queue.buffering.max.ms"], "5".to_owned()),
+        (["reconnect.backoff.max.ms", ""], "1000".to_owned()),
     ];
-    for (key, value) in defaults {
-        if base.get(key).is_none() {
-            config.set(key, value);
+    // Some have two names.
+    for (names, value) in defaults {
+        if names.iter().all(|name| base.get(name).is_none()) {
+            config.set(names[0], value);
         }
     }
     config
