@@ -11,6 +11,7 @@ use crate::engine::Settings;
 use crate::generate::GenerateArguments;
 use crate::kafka::{GivenSetting, KafkaSettingsError, TopicNameError, is_secret};
 use crate::show::ShowArguments;
+use crate::status::StatusArguments;
 use crate::time::{Definition, format_duration, parse_duration_ms};
 use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -37,6 +38,8 @@ pub enum Command {
     Demo(DemoArguments),
     /// Print a table of a store
     Show(ShowArguments),
+    /// Tell how a job stands: generation, lag, watermarks, open epochs, replay distance
+    Status(StatusArguments),
     /// Write a realistic, seeded log of events
     Generate(Box<GenerateArguments>),
 }

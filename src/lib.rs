@@ -20,6 +20,7 @@ pub mod run;
 pub mod show;
 pub mod showings;
 pub mod sources;
+pub mod status;
 pub mod stores;
 pub mod time;
 pub mod watch;

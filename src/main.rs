@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use trendmark::arguments::{Arguments, Command};
 use trendmark::run::RunError;
-use trendmark::{demo, generate, panics, run, show};
+use trendmark::{demo, generate, panics, run, show, status};
 
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -37,6 +37,7 @@ fn execute(command: Command) -> Result<(), Box<dyn Error>> {
             // It flushes what it writes, and knows when a reader that goes away is no error.
             show::show(&arguments, &mut std::io::stdout().lock())?;
         }
+        Command::Status(arguments) => println!("{}", status::status(&arguments)?),
         Command::Generate(arguments) => println!("{}", generate::generate(&arguments)?),
     }
     Ok(())

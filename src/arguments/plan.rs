@@ -67,7 +67,11 @@ pub enum StorePlace {
 }
 
 impl StorePlace {
-    fn of(place: &Path) -> Result<StorePlace, ArgumentError> {
+    /// The place that a text names.
+    ///
+    /// # Errors
+    /// When it is no name of a topic.
+    pub fn of(place: &Path) -> Result<StorePlace, ArgumentError> {
         match place.to_str().map(topic_of).transpose()?.flatten() {
             Some(topic) => Ok(StorePlace::Kafka { topic: topic.into() }),
             None => Ok(StorePlace::Sqlite(place.into())),

@@ -8,7 +8,7 @@
 use crate::digest::{self, Digests};
 use crate::ledger::Ledger;
 use crate::sources::PartitionName;
-use crate::stores::{PartitionProgress, Publication, RowChange};
+use crate::stores::{PartitionProgress, Publication, RowChange, watermark_ms};
 use crate::time::Epoch;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -147,17 +147,8 @@ impl Table {
         }
         publication.partitions.sort_by(|one, other| one.partition.cmp(&other.partition));
         publication.final_through = (closed_through > Epoch(i64::MIN)).then_some(closed_through);
-        publication.watermark_ms = self.watermark_ms();
+        publication.watermark_ms = watermark_ms(self.partitions.values());
         publication
-    }
-
-    /// The least watermark of the partitions that hold epochs open, else the greatest of all.
-    fn watermark_ms(&self) -> Option<i64> {
-        let active = self.partitions.values().filter(|progress| !progress.idle);
-        match active.map(|progress| progress.watermark_ms).min() {
-            Some(least_ms) => least_ms,
-            None => self.partitions.values().filter_map(|progress| progress.watermark_ms).max(),
-        }
     }
 
     /// All partitions, with nothing to replay: every epoch is final.

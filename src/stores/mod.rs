@@ -86,6 +86,18 @@ pub struct Progress {
     pub digests: Digests,
 }
 
+/// The least watermark of the partitions that hold epochs open, or the greatest of all if none does,
+/// in milliseconds.
+pub fn watermark_ms<'a>(
+    partitions: impl IntoIterator<Item = &'a PartitionProgress> + Clone,
+) -> Option<i64> {
+    let active = partitions.clone().into_iter().filter(|progress| !progress.idle);
+    match active.map(|progress| progress.watermark_ms).min() {
+        Some(least_ms) => least_ms,
+        None => partitions.into_iter().filter_map(|progress| progress.watermark_ms).max(),
+    }
+}
+
 /// A place for results that commits publications atomically.
 ///
 /// Whoever opens a store takes it over: from then on, those who had it before can commit nothing.

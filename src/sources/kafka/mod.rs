@@ -65,6 +65,18 @@ impl KafkaSource {
         Place::of(partition).is_some()
     }
 
+    /// The offset after the last committed message of a partition.
+    ///
+    /// # Errors
+    /// When the partition is not in Kafka, or cannot be asked for.
+    pub fn end_offset(&self, partition: &PartitionName) -> Result<u64, SourceError> {
+        let Some(place) = Place::of(partition) else {
+            return Err(SourceError::NotFound(partition.name.clone().into()));
+        };
+        let (_, end) = self.client()?.ends(&place.topic, place.number)?;
+        Ok(end)
+    }
+
     fn client(&self) -> Result<&Arc<Client>, KafkaSourceError> {
         match self.client.get() {
             Some(client) => Ok(client),

@@ -1,11 +1,11 @@
 //! Reads a store, while a job writes it or afterwards.
 
 use super::cells::{self, Value};
-use super::{open, schema};
+use super::{open, progress, schema};
 use crate::event::VideoId;
 use crate::query::ColumnType;
-use crate::stores::StoreError;
 use crate::stores::description::{Description, StoredColumn, StoredQuery};
+use crate::stores::{Progress, StoreError};
 use crate::time::{Definition, Epoch};
 use rusqlite::types::Value as Parameter;
 use rusqlite::{Connection, Statement, params_from_iter};
@@ -78,6 +78,19 @@ impl SqliteReader {
     /// A query by its name.
     pub fn query(&self, name: &str) -> Option<&StoredQuery> {
         self.queries().iter().find(|query| query.name == name)
+    }
+
+    /// What the store was made for.
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// What the store reflects.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn progress(&self) -> Result<Progress, StoreError> {
+        progress::read(&self.connection).map_err(self.explain())
     }
 
     /// How many publications were committed.
