@@ -127,8 +127,16 @@ fn tls_and_scram_let_in_who_has_the_password() {
         assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
         (error.to_string(), error)
     };
+    let right_password = cluster.settings.settings["sasl.password"].clone();
     let cluster = cluster.with("sasl.password", "not-the-password");
     let (said, error) = refusal(&cluster);
     assert!(matches!(error, SourceError::Kafka(KafkaSourceError::Refused { .. })), "{said}");
     assert!(!said.contains("not-the-password"), "{said}");
+
+    // A broker whose certificate nobody vouches for.
+    let mut cluster = cluster.with("sasl.password", &right_password);
+    cluster.settings.settings.remove("ssl.ca.location");
+    let (said, error) = refusal(&cluster);
+    assert!(matches!(error, SourceError::Kafka(KafkaSourceError::Refused { .. })), "{said}");
+    assert!(said.contains("certificate"), "{said}");
 }

@@ -23,11 +23,13 @@ use std::time::{Duration, Instant};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a single question waits for its answer; in between, refusals are heard.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long handshakes may fail: a certificate does not become right by waiting.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const QUESTION_PAUSE: Duration = Duration::from_millis(100);
 /// How often the same trouble is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 /// Most events of the common queue that are dealt with at a time.
-const EVENTS_MAX: usize = 16;
+const EVENTS_MAX: usize = 64;
 
 /// The queue of a partition.
 pub(super) type Queue = PartitionQueue<Context>;
@@ -83,7 +85,10 @@ impl Client {
     /// Deals with the events of the common queue.
     pub(super) fn hear(&self) -> Result<(), KafkaSourceError> {
         for _ in 0..EVENTS_MAX {
+            let told = self.told();
             match self.consumer.poll(Duration::ZERO) {
+                // Nothing also means that it told the context something: go on to what follows.
+                None if self.told() != told => {}
                 None => break,
                 Some(Ok(_)) => {
                     let what = "a message came outside the queue of its partition: report this";
@@ -93,6 +98,11 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// How many times librdkafka has told the context something.
+    fn told(&self) -> u64 {
+        self.consumer.context().told.load(Ordering::Relaxed)
     }
 
     /// An error of the client as a whole, if it stops the job.
@@ -190,6 +200,7 @@ impl Client {
             self.hear().map_err(Unanswered::Heard)?;
             let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
             let patience = match gravity(code) {
+                Gravity::Passing if self.last_loss_is_of_tls() => HANDSHAKE_TIMEOUT,
                 Gravity::Passing => ANSWER_TIMEOUT,
                 // What was created a moment ago may not be known everywhere.
                 Gravity::Gone => QUESTION_TIMEOUT,
@@ -200,6 +211,11 @@ impl Client {
             }
             std::thread::sleep(QUESTION_PAUSE);
         }
+    }
+
+    fn last_loss_is_of_tls(&self) -> bool {
+        let last = self.consumer.context().last_loss();
+        last.is_some_and(|(code, _)| code == RDKafkaErrorCode::SSL)
     }
 
     fn unanswered(&self, error: Unanswered, topic: &str) -> KafkaSourceError {
@@ -216,8 +232,11 @@ impl Client {
             }
             _ => {
                 // What was said of connections says more than that an answer did not come.
-                let reason = self.consumer.context().last_loss();
-                let reason = reason.unwrap_or_else(|| self.reason(code));
+                let last = self.consumer.context().last_loss();
+                let (code, reason) = last.unwrap_or_else(|| (code, self.reason(code)));
+                if code == RDKafkaErrorCode::SSL {
+                    return KafkaSourceError::Refused { servers, reason };
+                }
                 KafkaSourceError::Unreachable { servers, seconds: elapsed.as_secs(), reason }
             }
         }
@@ -274,9 +293,10 @@ fn list<'a>(
 /// What librdkafka says, counted, kept for messages, and logged from time to time.
 #[derive(Default)]
 pub(super) struct Context {
+    told: AtomicU64,
     losses: AtomicU64,
     said: Mutex<BTreeMap<i32, Said>>,
-    last_loss: Mutex<Option<String>>,
+    last_loss: Mutex<Option<(RDKafkaErrorCode, String)>>,
 }
 
 /// What was said about one kind of error.
@@ -293,7 +313,7 @@ impl Context {
         said.get(&(code as i32)).map_or_else(|| code.to_string(), |said| said.reason.clone())
     }
 
-    fn last_loss(&self) -> Option<String> {
+    fn last_loss(&self) -> Option<(RDKafkaErrorCode, String)> {
         lock(&self.last_loss).clone()
     }
 
@@ -324,6 +344,7 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.told.fetch_add(1, Ordering::Relaxed);
         // What these say is said by `error` too; or it is of no concern: a setting of producers.
         let known = matches!(facility, "FAIL" | "ERROR" | "CONFWARN");
         match level {
@@ -347,7 +368,7 @@ impl ClientContext for Context {
             self.losses.fetch_add(1, Ordering::Relaxed);
             // That all are down is said after why.
             if code != RDKafkaErrorCode::AllBrokersDown {
-                *lock(&self.last_loss) = Some(reason.to_string());
+                *lock(&self.last_loss) = Some((code, reason.to_string()));
             }
         }
         self.note(code, reason);
@@ -356,6 +377,7 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        self.told.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = result {
             self.note_commit_failure(&error);
         }

@@ -29,9 +29,9 @@ pub enum KafkaSourceError {
         /// What librdkafka says.
         reason: String,
     },
-    /// The brokers do not let this client in.
+    /// The brokers do not let this client in, or cannot show who they are.
     #[error(
-        "the Kafka brokers `{servers}` refuse this client: {reason}; check `security.protocol`, \
+        "cannot log in to the Kafka brokers `{servers}`: {reason}; check `security.protocol`, \
          `sasl.*`, `ssl.*` and what the user may do"
     )]
     Refused {
