@@ -17,6 +17,9 @@ mod progress;
 pub mod read;
 pub mod schema;
 #[cfg(test)]
+#[path = "speed/tests.rs"]
+mod speed;
+#[cfg(test)]
 mod tests;
 
 pub use crate::stores::description::{StoredColumn, StoredQuery};
