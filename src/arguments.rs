@@ -11,7 +11,6 @@ use crate::engine::Settings;
 use crate::generate::GenerateArguments;
 use crate::kafka::{GivenSetting, KafkaSettingsError, TopicNameError, is_secret};
 use crate::show::ShowArguments;
-use crate::status::StatusArguments;
 use crate::time::{Definition, format_duration, parse_duration_ms};
 use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -66,6 +65,32 @@ pub struct DemoArguments {
     /// Seed of the events
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
+}
+
+/// `trendmark status`: of which store.
+#[derive(Args, Clone, Debug)]
+pub struct StatusArguments {
+    /// The store, as given to `run`: a file or kafka:TOPIC
+    #[arg(long, value_name = "FILE|kafka:TOPIC")]
+    pub store: PathBuf,
+    /// Brokers of Kafka, to read a store there, and where the logs end that are there
+    #[arg(long, value_name = "HOST:PORT,…")]
+    pub bootstrap_servers: Option<String>,
+    /// Setting of librdkafka, such as security.protocol=SASL_SSL
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub kafka: Vec<GivenSetting>,
+    /// How it is printed: a table for people, or one JSON object
+    #[arg(long, value_enum, default_value_t = StatusFormat::Table)]
+    pub format: StatusFormat,
+}
+
+/// How a status is printed.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusFormat {
+    /// For people
+    Table,
+    /// For programs
+    Json,
 }
 
 /// `trendmark run`: its flags, which are the keys of its configuration too.

@@ -1,9 +1,9 @@
 //! Tells how a job stands: what its store reflects, how far behind its logs that is, and how much
 //! a restart would read again. It disturbs nobody: it takes nothing over and locks nothing.
 
-use crate::arguments::{ArgumentError, StorePlace};
+use crate::arguments::{ArgumentError, StatusArguments, StatusFormat, StorePlace};
 use crate::decode::FieldNames;
-use crate::kafka::{GivenSetting, KafkaSettings};
+use crate::kafka::KafkaSettings;
 use crate::run::RunError;
 use crate::sources::files::FileSource;
 use crate::sources::kafka::KafkaSource;
@@ -15,33 +15,6 @@ use crate::stores::{PartitionProgress, Progress, StoreError, watermark_ms};
 use crate::time::{Epoch, format_duration, rfc3339};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
-use std::path::PathBuf;
-
-/// Of which store.
-#[derive(clap::Args, Clone, Debug)]
-pub struct StatusArguments {
-    /// The store, as given to `run`: a file or kafka:TOPIC
-    #[arg(long, value_name = "FILE|kafka:TOPIC")]
-    pub store: PathBuf,
-    /// Brokers of Kafka, to read a store there, and where the logs end that are there
-    #[arg(long, value_name = "HOST:PORT,…")]
-    pub bootstrap_servers: Option<String>,
-    /// Setting of librdkafka, such as security.protocol=SASL_SSL
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub kafka: Vec<GivenSetting>,
-    /// How it is printed: a table for people, or one JSON object
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
-}
-
-/// A format of output.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// For people
-    Table,
-    /// For programs
-    Json,
-}
 
 /// How a job stands.
 struct Status {
@@ -69,8 +42,8 @@ pub fn status(arguments: &StatusArguments) -> Result<String, RunError> {
     let behind = progress.partitions.iter().map(|at| behind(at, kafka.as_ref())).collect();
     let status = Status { store: place.to_string(), description, progress, behind };
     Ok(match arguments.format {
-        Format::Table => status.table(),
-        Format::Json => status.json().to_string(),
+        StatusFormat::Table => status.table(),
+        StatusFormat::Json => status.json().to_string(),
     })
 }
 

@@ -3,6 +3,9 @@
 //!
 //! `TRENDMARK_TEST_KAFKA=$(tests/kafka/broker start) cargo test --test kafka_store`
 
+mod common;
+
+use common::topics::real_broker;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -44,11 +47,7 @@ type Record = (i32, String, Option<Value>);
 impl Place {
     /// None, said loudly, where there is no broker.
     fn new(test: &str) -> Option<Place> {
-        let Ok(bootstrap_servers) = std::env::var("TRENDMARK_TEST_KAFKA") else {
-            eprintln!("SKIPPED: {test} needs TRENDMARK_TEST_KAFKA, see tests/kafka/README.md");
-            return None;
-        };
-        Some(Place::at(bootstrap_servers, test))
+        real_broker(test).map(|servers| Place::at(servers, test))
     }
 
     fn at(bootstrap_servers: String, test: &str) -> Place {

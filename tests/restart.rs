@@ -9,7 +9,7 @@ mod common;
 use common::contents::{all, contents};
 use common::fixture::{Fixture, assert_same};
 use common::place::{Place, lines};
-use common::program::{Running, start_processes};
+use common::program::{Running, start_processes, trendmark};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::fs;
@@ -131,6 +131,32 @@ fn a_job_that_was_interrupted_goes_on_and_counts_nothing_twice() {
     let ledger = "events, distinct_events, duplicate_events FROM ledger";
     assert_eq!(place.select(ledger), ["1200,1100,100"]);
     assert_eq!(place.select("sum(impressions) FROM trends"), ["1100"]);
+}
+
+#[test]
+fn the_status_of_a_job_tells_how_far_it_is_and_what_a_restart_costs() {
+    let place = interrupted();
+    place.append("i.jsonl", lines(1_000..1_050));
+    let status = |arguments: &[&str]| {
+        let mut command = trendmark();
+        command.current_dir(place.0.path()).args(["status", "--store", "s.db"]).args(arguments);
+        Running::start(&mut command).finish().succeeded().stdout
+    };
+    let told: serde_json::Value = serde_json::from_str(&status(&["--format", "json"])).unwrap();
+    assert_eq!(told["generation"], 1);
+    // All partitions are idle, so that the watermark has closed what it can.
+    assert_eq!(told["final_through"], -5);
+    assert_eq!(told["open_epochs"], serde_json::json!([0]));
+    assert_eq!((&told["behind"], &told["replay"]), (&50.into(), &1_000.into()));
+    // The last event is 999 s after the start of 1970, and may be late by ten minutes.
+    assert_eq!(told["watermark"], "1970-01-01T00:06:39Z");
+    let table = status(&[]);
+    for said in ["Generation", "impressions i.jsonl", "1000 records would be read again"] {
+        assert!(table.contains(said), "{table}");
+    }
+    let mut absent = trendmark();
+    absent.args(["status", "--store", "/no/such.db"]);
+    Running::start(&mut absent).finish().failed(1, &["no store at `/no/such.db`"]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! One partition on a worker: its reader, what was read and not dealt with yet, and where it stands.
+//! One partition on a worker: its reader, what was read and not dealt with, and where it stands.
 
 use super::control::Watermarks;
 use super::dead_letters::DeadLetters;
@@ -34,6 +34,8 @@ pub(super) struct Partition {
     pub(super) starts: BTreeMap<Epoch, (u64, Option<i64>)>,
     /// The epoch of the last event that contributed.
     pub(super) last_epoch: Epoch,
+    /// Whether it was ever polled; before, nobody knows at which offset it begins.
+    was_polled: bool,
     /// Malformed records since the last report.
     malformed: u64,
     /// What was reported last.
@@ -73,6 +75,7 @@ impl Partition {
             was_idle: progress.as_ref().is_some_and(|at| at.idle),
             counted_from: progress.as_ref().map_or(0, |at| at.next_offset),
             held_back: false,
+            was_polled: false,
             starts: BTreeMap::new(),
             last_epoch: Epoch(i64::MIN),
             malformed: 0,
@@ -139,6 +142,7 @@ impl Partition {
         idle_timeout: Duration,
         dead_letters: &DeadLetters,
     ) -> Result<u64, SourceError> {
+        self.was_polled = true;
         self.settle_malformed(u64::MAX, dead_letters);
         self.batch.clear();
         self.next = 0;
@@ -179,6 +183,9 @@ impl Partition {
 
     /// Where it stands, if that differs from what was reported last.
     pub(super) fn moved(&mut self, dead_letters: &DeadLetters) -> Option<PartitionProgress> {
+        if !self.was_polled {
+            return None;
+        }
         let next_offset = self.next_offset();
         let at_end = if self.is_drained() { u64::MAX } else { next_offset };
         self.settle_malformed(at_end, dead_letters);

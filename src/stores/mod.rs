@@ -86,8 +86,8 @@ pub struct Progress {
     pub digests: Digests,
 }
 
-/// The least watermark of the partitions that hold epochs open, or the greatest of all if none does,
-/// in milliseconds.
+/// The least watermark of the partitions that hold epochs open, or the greatest of all if none
+/// does, in milliseconds.
 pub fn watermark_ms<'a>(
     partitions: impl IntoIterator<Item = &'a PartitionProgress> + Clone,
 ) -> Option<i64> {
