@@ -35,8 +35,8 @@ impl AvroDecoder {
         references: &[(String, String)],
     ) -> Result<AvroDecoder, String> {
         let referenced = references.iter().map(|(_, text)| text);
-        let (schema, referenced) = Schema::parse_str_with_list(schema, referenced)
-            .map_err(|error| error.to_string())?;
+        let (schema, referenced) =
+            Schema::parse_str_with_list(schema, referenced).map_err(|error| error.to_string())?;
         let Schema::Record(record) = &schema else {
             return Err("it is not that of a record".into());
         };
@@ -60,8 +60,7 @@ impl AvroDecoder {
     /// When the record is no event.
     pub fn decode(&self, record: &[u8], offset: u64) -> Result<Event, DecodeError> {
         let found = self.walk(record);
-        let found =
-            found.map_err(|reason| DecodeError::NotOfSchema { format: "Avro", reason })?;
+        let found = found.map_err(|reason| DecodeError::NotOfSchema { format: "Avro", reason })?;
         typed::event(&self.fields, found, offset)
     }
 

@@ -59,8 +59,12 @@ pub struct Registry {
 
 enum State {
     /// Asked for, and how many times it was unknown.
-    Wanted { unknown: u32 },
-    Unknown { since: Instant },
+    Wanted {
+        unknown: u32,
+    },
+    Unknown {
+        since: Instant,
+    },
     Done(Lookup),
 }
 
@@ -114,9 +118,7 @@ impl Asking {
         loop {
             let ended = match pause {
                 None => woken.recv().is_err(),
-                Some(pause) => {
-                    woken.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected)
-                }
+                Some(pause) => woken.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected),
             };
             if ended {
                 return;
