@@ -1,9 +1,9 @@
 //! Decodes a record into an event: what a record holds, and what can be wrong with one.
 //!
-//! A JSON record is an object with a request id, a video id, an event time and, perhaps, a time of its
-//! own. A hand-written scanner (`scan`) reads the common shape and gives up on anything else;
-//! then serde_json (`strict`) decides, and says what is wrong. The scanner accepts nothing that
-//! serde_json would not accept as the same event.
+//! A record has a request id, a video id, an event time and, perhaps, a time of its own. JSON is
+//! read by a hand-written scanner (`scan`), which knows the common shape and gives up on anything
+//! else; then serde_json (`strict`) decides, and says what is wrong. The scanner accepts nothing
+//! that serde_json would not accept as the same event.
 //!
 //! Records of [`avro`] and [`protobuf`] need schemas, which their [`framing`] names. They are
 //! walked by their schemas: of each only the wanted fields are looked at, nothing is allocated,

@@ -91,9 +91,14 @@ fn answer(format: &str, schema: &str, references: &[(&str, &str, u32)]) -> Strin
     if format != "AVRO" {
         answer["schemaType"] = format.into();
     }
+    let references: Vec<_> = references
+        .iter()
+        .map(|(name, subject, version)| {
+            serde_json::json!({ "name": name, "subject": subject, "version": version })
+        })
+        .collect();
     if !references.is_empty() {
-        let reference = |(name, subject, version): &(&str, &str, u32)| serde_json::json!({ "name": name, "subject": subject, "version": version });
-        answer["references"] = references.iter().map(reference).collect();
+        answer["references"] = references.into();
     }
     answer.to_string()
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::event::{RequestId, VideoId};
 use apache_avro::Schema;
 use apache_avro::types::Value;
+use apache_avro::writer::datum::GenericDatumWriter;
 use proptest::prelude::*;
 
 const UUID: &str = "0123abcd-4567-89ab-cdef-0123456789ab";
@@ -28,7 +29,8 @@ fn decoder(schema: &str) -> AvroDecoder {
 fn written(schema: &str, values: Vec<(&str, Value)>) -> Vec<u8> {
     let values = values.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
     let schema = Schema::parse_str(schema).unwrap();
-    apache_avro::to_avro_datum(&schema, Value::Record(values)).unwrap()
+    let writer = GenericDatumWriter::builder(&schema).build().unwrap();
+    writer.write_value_to_vec(Value::Record(values)).unwrap()
 }
 
 /// Writes and decodes a record of these types and values.
@@ -144,7 +146,8 @@ fn fields_in_any_order_beside_others_of_every_shape() {
             {"name":"f","type":"float"},{"name":"d","type":"double"},{"name":"b","type":"boolean"},
             {"name":"e","type":{"type":"enum","name":"E","symbols":["X","Y"]}},
             {"name":"next","type":["null","In"]}]}}},
-        {"name":"request_id","type":"string"},{"name":"e","type":"E"},{"name":"video_id","type":"int"},
+        {"name":"request_id","type":"string"},{"name":"e","type":"E"},
+        {"name":"video_id","type":"int"},
         {"name":"n","type":{"type":"array","items":"null"}}"#,
     );
     let inner = |next| {

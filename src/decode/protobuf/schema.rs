@@ -73,7 +73,7 @@ impl ProtobufSchema {
     }
 
     /// The type at a place: the numbers of the types that are nested in each other.
-    fn message(&self, place: &[usize]) -> Option<MessageDescriptor> {
+    pub(super) fn message(&self, place: &[usize]) -> Option<MessageDescriptor> {
         let (first, nested) = place.split_first()?;
         let mut message = self.pool.get_file_by_name(ROOT)?.messages().nth(*first)?;
         for number in nested {

@@ -12,7 +12,8 @@ fn schema(types: [&str; 4], more: &str) -> String {
     let [request, video, event_time, record_time] = types;
     format!(
         "syntax = \"proto3\"; import \"google/protobuf/timestamp.proto\"; package t;
-         message Play {{ {request} request_id = 1; {video} video_id = 200; {event_time} event_time = 3;
+         message Play {{ {request} request_id = 1; {video} video_id = 200;
+         {event_time} event_time = 3;
          {record_time} record_time = 4; {more} }}"
     )
 }
