@@ -223,6 +223,8 @@ pub struct Summary {
     pub epochs: u64,
     /// Publications that were committed, in the first process.
     pub publications: u64,
+    /// How long the replay took, from the launch on, in the first process.
+    pub replay: Duration,
     /// Whether the job was ended early.
     pub stopped: bool,
 }
@@ -233,6 +235,7 @@ impl Summary {
             live_epochs_max: self.live_epochs_max.max(other.live_epochs_max),
             epochs: self.epochs.max(other.epochs),
             publications: self.publications.max(other.publications),
+            replay: self.replay.max(other.replay),
             stopped: self.stopped || other.stopped,
         }
     }

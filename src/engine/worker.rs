@@ -314,6 +314,7 @@ struct Head {
     coordinator: Coordinator,
     /// What the store reflects, until replay has shown that the logs still say the same.
     progress: Option<Progress>,
+    launched_at: Instant,
     /// The positions of the publication that is being committed.
     positions: Vec<(PartitionName, u64)>,
     committer: Option<Committer>,
@@ -345,6 +346,7 @@ impl Head {
         Head {
             coordinator,
             progress: Some(progress),
+            launched_at: Instant::now(),
             positions: Vec::new(),
             committer: store.map(|store| Committer::start(store, std::thread::current())),
             known: BTreeSet::new(),
@@ -415,6 +417,7 @@ impl Head {
         match state.table.receive() {
             Some((rounds::REPLAY, rebuilt)) => {
                 if let Some(progress) = self.progress.take() {
+                    state.summary.replay = self.launched_at.elapsed();
                     compare(&progress, &rebuilt)?;
                     committer.restore(rebuilt.rows);
                 }
