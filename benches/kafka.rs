@@ -24,6 +24,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+use trendmark::event::Event;
+use trendmark::generate::{Generator, Model};
 
 /// Partitions of each kind.
 const PARTITIONS: usize = 8;
@@ -97,7 +99,7 @@ fn send(producer: &BaseProducer, topic: &str, partition: usize, line: &str) {
     }
 }
 
-/// The lines of the log, each with its kind and partition, in the order of the files' turns.
+/// The lines of the log, each with its kind and partition, a line of each file in turn.
 fn for_each_line(folder: &Path, mut act: impl FnMut(usize, usize, &str)) {
     let mut files = Vec::new();
     for (kind, name) in KINDS.iter().enumerate() {
@@ -173,6 +175,14 @@ fn measure_rate(servers: &str, folder: &Path) {
     );
 }
 
+fn line(event: &Event) -> String {
+    let record_time_ms = event.record_time_ms.unwrap_or(event.event_time_ms);
+    format!(
+        "{{\"request_id\":\"{}\",\"video_id\":{},\"event_time\":{},\"record_time\":{record_time_ms}}}",
+        event.request, event.video.0, event.event_time_ms
+    )
+}
+
 /// When an event was sent, and where it is.
 struct Sent {
     at: Instant,
@@ -224,7 +234,7 @@ fn measure_latency(servers: &str, folder: &Path) {
     let rate = parameter("--rate", 200_000_u64, 2_000);
     let seconds = parameter("--seconds", 20_u64, 2);
     let topics = Topics::create(servers, "latency");
-    let producer: BaseProducer = topics.config().set("linger.ms", "5").create().unwrap();
+    let producer: BaseProducer = topics.config().set("linger.ms", "50").create().unwrap();
     let names = KINDS.map(|kind| topics.name(kind));
     let store = folder.join("latency.db");
     let mut job: Child =
@@ -234,26 +244,39 @@ fn measure_latency(servers: &str, folder: &Path) {
         let store = store.clone();
         std::thread::spawn(move || watch(&store, &sent))
     };
-    let mut offsets = [[0_u64; PARTITIONS]; 2];
+    let model = Model {
+        impressions: rate * seconds,
+        duration_ms: seconds.cast_signed() * 1_000,
+        partitions: 8,
+        ..Model::default()
+    };
+    // Topics in production are not empty: a partition of which nothing is known holds all others
+    // back until it counts as idle.
+    for (partition, name) in (0..PARTITIONS).flat_map(|n| names.iter().map(move |name| (n, name))) {
+        let event = Generator::new(&model).unwrap().find_map(|arrival| arrival.event(0));
+        send(&producer, name, partition, &line(&event.unwrap()));
+    }
+    let mut offsets = [[1_u64; PARTITIONS]; 2];
+    std::thread::sleep(Duration::from_secs(1));
     let (mut count, started) = (0_u64, Instant::now());
-    for_each_line(&folder.join("log"), |kind, partition, line| {
-        if count >= rate * seconds {
-            return;
-        }
+    // A second of event time a second, in the order of arrival, as production has it.
+    for arrival in Generator::new(&model).unwrap() {
+        let (kind, partition) = (arrival.kind as usize, arrival.partition as usize);
+        let offset = &mut offsets[kind][partition];
+        let Some(event) = arrival.event(*offset) else { continue };
         let due = Duration::from_secs_f64(count as f64 / rate as f64);
         if count.is_multiple_of(200) {
             producer.poll(Duration::ZERO);
             std::thread::sleep(due.saturating_sub(started.elapsed()));
         }
-        send(&producer, &names[kind], partition, line);
-        let offset = &mut offsets[kind][partition];
+        send(&producer, &names[kind], partition, &line(&event));
         if count.is_multiple_of(TIMED) {
             let partition = format!("kafka:{}/{partition}", names[kind]);
             sender.send(Sent { at: Instant::now(), partition, offset: *offset }).unwrap();
         }
         *offset += 1;
         count += 1;
-    });
+    }
     producer.flush(Duration::from_secs(60)).unwrap();
     let took = started.elapsed();
     drop(sender);

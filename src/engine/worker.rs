@@ -173,7 +173,7 @@ impl<'a> State<'a> {
             && self.epochs.rows_waiting() < self.job.settings.rows_waiting_max
     }
 
-    /// Reads on in this round. Returns whether anything was read.
+    /// Reads on in this round. Returns whether there is more to read at once.
     fn read(&mut self) -> bool {
         if !self.may_read() {
             return false;
@@ -189,7 +189,7 @@ impl<'a> State<'a> {
                 if progress.full {
                     self.end_round();
                 }
-                progress.records > 0
+                progress.full
             }
             Err(error) => {
                 self.failure.get_or_insert(error.into());
@@ -198,10 +198,13 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Ends a round that has waited long enough, or that nothing can be added to now.
+    /// Ends a round that has waited long enough, or to which nothing was added for a moment. A
+    /// steady stream fills rounds for a tick: small rounds cost much more than large ones.
     fn end_round_if_due(&mut self) {
-        let waited = self.round_began.elapsed() >= self.job.settings.tick;
-        if !self.round_is_empty && (waited || self.intake.is_caught_up()) {
+        let settings = &self.job.settings;
+        let waited = self.round_began.elapsed() >= settings.tick;
+        let paused = self.read_at.elapsed() >= settings.poll_interval;
+        if !self.round_is_empty && (waited || paused && self.intake.is_caught_up()) {
             self.end_round();
         }
     }
