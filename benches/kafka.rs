@@ -22,7 +22,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 use trendmark::event::Event;
 use trendmark::generate::{Generator, Model};
@@ -61,7 +61,7 @@ impl Topics {
             .map(|name| NewTopic::new(name, PARTITIONS as i32, TopicReplication::Fixed(1)));
         let mut created = Box::pin(admin.create_topics(&new, &AdminOptions::new()));
         let mut context = Context::from_waker(Waker::noop());
-        while let Poll::Pending = created.as_mut().poll(&mut context) {
+        while created.as_mut().poll(&mut context).is_pending() {
             std::thread::sleep(Duration::from_millis(5));
         }
         topics
