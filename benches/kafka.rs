@@ -177,10 +177,10 @@ fn measure_rate(servers: &str, folder: &Path) {
 
 fn line(event: &Event) -> String {
     let record_time_ms = event.record_time_ms.unwrap_or(event.event_time_ms);
-    format!(
-        "{{\"request_id\":\"{}\",\"video_id\":{},\"event_time\":{},\"record_time\":{record_time_ms}}}",
-        event.request, event.video.0, event.event_time_ms
-    )
+    let (request, video) = (event.request, event.video.0);
+    let ids = format!("\"request_id\":\"{request}\",\"video_id\":{video}");
+    let event_time_ms = event.event_time_ms;
+    format!("{{{ids},\"event_time\":{event_time_ms},\"record_time\":{record_time_ms}}}")
 }
 
 /// When an event was sent, and where it is.

@@ -167,7 +167,11 @@ fn report(plan: &Plan, counters: &Counters, summary: &Summary, malformed: u64, e
     } else {
         "every epoch is final"
     };
-    println!("{state}; `trendmark show --store {}`", plan.store);
+    let look = match plan.store {
+        StorePlace::Sqlite(_) => "show",
+        StorePlace::Kafka { .. } => "status",
+    };
+    println!("{state}; `trendmark {look} --store {}`", plan.store);
 }
 
 /// Sets a flag on Ctrl-C, and ends the process on the second.
