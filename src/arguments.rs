@@ -243,7 +243,7 @@ pub struct RunArguments {
     #[arg(long, value_name = "ROWS", help_heading = "Pace and limits")]
     pub rows_waiting_max: Option<usize>,
 
-    /// Setting of librdkafka, repeatable, or a table [kafka] in the configuration:
+    /// Setting of librdkafka, repeatable, or a table `kafka` in the configuration:
     /// security.protocol=SASL_SSL; the value file:PATH stands for what that file holds, env:NAME
     /// for a variable, so that no secret is written here
     #[arg(long = "kafka", value_name = "KEY=VALUE", help_heading = "Kafka")]

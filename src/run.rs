@@ -174,12 +174,22 @@ fn report(plan: &Plan, counters: &Counters, summary: &Summary, malformed: u64, e
         summary.epochs,
         summary.publications
     );
+    let replayed = counters.replayed();
+    if replayed > 0 {
+        let replay_s = summary.replay.as_secs_f64();
+        let rate = replayed as f64 / replay_s / 1e6;
+        println!("before that, {replayed} events{whose} again in {replay_s:.2} s ({rate:.2} M/s)");
+    }
     let state = if summary.stopped {
         "ended early: open epochs are provisional"
     } else {
         "every epoch is final"
     };
-    println!("{state}; `trendmark show --store {}`", plan.store);
+    let look = match plan.store {
+        StorePlace::Sqlite(_) => "show",
+        StorePlace::Kafka { .. } => "status",
+    };
+    println!("{state}; `trendmark {look} --store {}`", plan.store);
 }
 
 /// Sets a flag on Ctrl-C, and ends the process on the second.

@@ -13,7 +13,7 @@ use crate::stores::kafka::KafkaStore;
 use crate::stores::sqlite::SqliteReader;
 use crate::stores::{PartitionProgress, Progress, StoreError, watermark_ms};
 use crate::time::{Epoch, format_duration, rfc3339};
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use serde_json::{Value, json};
 
 /// How a job stands.
@@ -165,7 +165,7 @@ impl Status {
 
     fn partitions(&self) -> Table {
         let mut table = Table::new();
-        table.load_style(presets::ASCII_NO_BORDERS);
+        table.load_style(presets::ASCII_NO_BORDERS.row_separator(LineStyle::none()));
         table.set_header([
             "Partition",
             "Next offset",

@@ -223,6 +223,8 @@ pub struct Summary {
     pub epochs: u64,
     /// Publications that were committed, in the first process.
     pub publications: u64,
+    /// How long the replay took, from the launch on, in the first process.
+    pub replay: Duration,
     /// Whether the job was ended early.
     pub stopped: bool,
 }
@@ -233,6 +235,7 @@ impl Summary {
             live_epochs_max: self.live_epochs_max.max(other.live_epochs_max),
             epochs: self.epochs.max(other.epochs),
             publications: self.publications.max(other.publications),
+            replay: self.replay.max(other.replay),
             stopped: self.stopped || other.stopped,
         }
     }
@@ -284,9 +287,17 @@ pub fn run(cluster: &Cluster, job: Job) -> Result<Summary, EngineError> {
     let (builders, others) =
         cluster.communication().try_build_with(hooks).map_err(EngineError::Launch)?;
     let job = Arc::new(job);
-    let guards = timely::execute::execute_from(builders, others, config, move |worker| {
-        worker::run(worker, &job)
-    });
+    let is_over = Arc::new(AtomicBool::new(false));
+    let guards = {
+        let is_over = Arc::clone(&is_over);
+        timely::execute::execute_from(builders, others, config, move |worker| {
+            let result = worker::run(worker, &job);
+            if let Err(failure) = &result {
+                end_soon(failure.to_string(), Arc::clone(&is_over));
+            }
+            result
+        })
+    };
     let guards = guards.map_err(EngineError::Launch)?;
     let mut summary = Summary::default();
     let mut failure = None;
@@ -302,5 +313,21 @@ pub fn run(cluster: &Cluster, job: Job) -> Result<Summary, EngineError> {
             Err(panic) => failure = failure.or(Some(EngineError::Worker(panic))),
         }
     }
+    is_over.store(true, Ordering::Relaxed);
     failure.map_or(Ok(summary), Err)
+}
+
+/// How long the dataflows of a job that has failed may take to wind up.
+const WIND_UP_MAX: Duration = Duration::from_secs(10);
+
+/// Ends the process if timely does not come to an end after a failure: it steps its dataflows until
+/// all are complete everywhere, and a failure elsewhere may have taken away what they wait for.
+fn end_soon(failure: String, is_over: Arc<AtomicBool>) {
+    std::thread::spawn(move || {
+        std::thread::sleep(WIND_UP_MAX);
+        if !is_over.load(Ordering::Relaxed) {
+            eprintln!("error: {failure}");
+            std::process::exit(1);
+        }
+    });
 }

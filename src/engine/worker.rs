@@ -173,7 +173,7 @@ impl<'a> State<'a> {
             && self.epochs.rows_waiting() < self.job.settings.rows_waiting_max
     }
 
-    /// Reads on in this round. Returns whether anything was read.
+    /// Reads on in this round. Returns whether there is more to read at once.
     fn read(&mut self) -> bool {
         if !self.may_read() {
             return false;
@@ -189,7 +189,7 @@ impl<'a> State<'a> {
                 if progress.full {
                     self.end_round();
                 }
-                progress.records > 0
+                progress.full
             }
             Err(error) => {
                 self.failure.get_or_insert(error.into());
@@ -198,10 +198,13 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Ends a round that has waited long enough, or that nothing can be added to now.
+    /// Ends a round that has waited long enough, or to which nothing was added for a moment. A
+    /// steady stream fills rounds for a tick: small rounds cost much more than large ones.
     fn end_round_if_due(&mut self) {
-        let waited = self.round_began.elapsed() >= self.job.settings.tick;
-        if !self.round_is_empty && (waited || self.intake.is_caught_up()) {
+        let settings = &self.job.settings;
+        let waited = self.round_began.elapsed() >= settings.tick;
+        let paused = self.read_at.elapsed() >= settings.poll_interval;
+        if !self.round_is_empty && (waited || paused && self.intake.is_caught_up()) {
             self.end_round();
         }
     }
@@ -314,6 +317,7 @@ struct Head {
     coordinator: Coordinator,
     /// What the store reflects, until replay has shown that the logs still say the same.
     progress: Option<Progress>,
+    launched_at: Instant,
     /// The positions of the publication that is being committed.
     positions: Vec<(PartitionName, u64)>,
     committer: Option<Committer>,
@@ -345,6 +349,7 @@ impl Head {
         Head {
             coordinator,
             progress: Some(progress),
+            launched_at: Instant::now(),
             positions: Vec::new(),
             committer: store.map(|store| Committer::start(store, std::thread::current())),
             known: BTreeSet::new(),
@@ -415,6 +420,7 @@ impl Head {
         match state.table.receive() {
             Some((rounds::REPLAY, rebuilt)) => {
                 if let Some(progress) = self.progress.take() {
+                    state.summary.replay = self.launched_at.elapsed();
                     compare(&progress, &rebuilt)?;
                     committer.restore(rebuilt.rows);
                 }

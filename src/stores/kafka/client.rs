@@ -2,8 +2,9 @@
 
 use crate::kafka::KafkaSettings;
 use crate::stores::StoreError;
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::client::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -36,7 +37,7 @@ pub(super) struct Client {
     /// The store as it is named to the user: `kafka:TOPIC`.
     pub store: String,
     /// A consumer that reads nothing: for questions about topics.
-    questions: BaseConsumer,
+    questions: Reader,
 }
 
 impl Client {
@@ -146,7 +147,7 @@ impl Client {
 }
 
 /// A consumer that sees what is committed, and is told where a partition ends.
-fn consumer(config: &ClientConfig, store: &str) -> KafkaResult<BaseConsumer> {
+fn consumer(config: &ClientConfig, store: &str) -> KafkaResult<Reader> {
     let mut config = config.clone();
     config
         .set("group.id", format!("trendmark-store-{}", store.trim_start_matches(PREFIX)))
@@ -156,8 +157,23 @@ fn consumer(config: &ClientConfig, store: &str) -> KafkaResult<BaseConsumer> {
         // Compaction may remove the record that a read begins at, and never one that is needed.
         .set("auto.offset.reset", "earliest")
         .set("fetch.wait.max.ms", "10");
-    config.create()
+    config.create_with_context(Quiet)
 }
+
+type Reader = BaseConsumer<Quiet>;
+
+/// Tells the errors of a reader, of which the end of a partition is none.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if !matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PartitionEOF)) {
+            tracing::warn!("librdkafka: {error}: {reason}");
+        }
+    }
+}
+
+impl ConsumerContext for Quiet {}
 
 /// That something could not be done, and what to do about it.
 pub(super) fn cannot(action: &'static str, store: &str, error: &KafkaError) -> StoreError {

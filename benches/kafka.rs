@@ -1,0 +1,313 @@
+//! How fast are events in Kafka rows in the store, and how long does one event take?
+//!
+//! The program itself reads a real broker that shares the machine: JSON, 16 partitions, zstd.
+//! First all that is there, as fast as it goes; then a stream at a steady rate, of which every
+//! thousandth event is timed from its being sent to its being in the store for another program to
+//! read. The rows of the first are compared with those from the same events in files.
+//!
+//! `cargo bench --bench kafka -- [--impressions N] [--repeat N] [--rate N] [--seconds N]`, with a
+//! broker: `TRENDMARK_TEST_KAFKA=$(tests/kafka/broker start)`. Without one it says so and ends.
+//! With `--test`, as CI runs it, it takes a small log, once.
+
+mod common;
+
+use common::{median, parameter};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rusqlite::{Connection, OpenFlags};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+use trendmark::event::Event;
+use trendmark::generate::{Generator, Model};
+
+/// Partitions of each kind.
+const PARTITIONS: usize = 8;
+const KINDS: [&str; 2] = ["impressions", "plays"];
+/// Every how many events one is timed.
+const TIMED: u64 = 1_000;
+
+fn trendmark() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_trendmark"))
+}
+
+fn succeed(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A broker with topics of this run's own.
+struct Topics {
+    servers: String,
+    suffix: String,
+}
+
+impl Topics {
+    fn create(servers: &str, what: &str) -> Topics {
+        let topics = Topics {
+            servers: servers.into(),
+            suffix: format!("{what}-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()),
+        };
+        let admin: AdminClient<DefaultClientContext> = topics.config().create().unwrap();
+        let names = KINDS.map(|kind| topics.name(kind));
+        let new = names
+            .each_ref()
+            .map(|name| NewTopic::new(name, PARTITIONS as i32, TopicReplication::Fixed(1)));
+        let mut created = Box::pin(admin.create_topics(&new, &AdminOptions::new()));
+        let mut context = Context::from_waker(Waker::noop());
+        while created.as_mut().poll(&mut context).is_pending() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        topics
+    }
+
+    fn name(&self, kind: &str) -> String {
+        format!("{kind}-{}", self.suffix)
+    }
+
+    fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.servers).set("compression.type", "zstd");
+        config.set("linger.ms", "20").set("queue.buffering.max.messages", "1000000");
+        config
+    }
+
+    /// The program, reading these topics.
+    fn run(&self, store: &Path) -> Command {
+        let mut command = trendmark();
+        command.args(["run", "--bootstrap-servers", &self.servers, "--workers", "2"]);
+        for kind in KINDS {
+            command.arg(format!("--{kind}")).arg(format!("kafka:{}", self.name(kind)));
+        }
+        command.arg("--store").arg(store);
+        command
+    }
+}
+
+fn send(producer: &BaseProducer, topic: &str, partition: usize, line: &str) {
+    let partition = partition as i32;
+    let mut record = BaseRecord::<(), str>::to(topic).partition(partition).payload(line);
+    while let Err((_, unsent)) = producer.send(record) {
+        record = unsent;
+        producer.poll(Duration::from_millis(1));
+    }
+}
+
+/// The lines of the log, each with its kind and partition, a line of each file in turn.
+fn for_each_line(folder: &Path, mut act: impl FnMut(usize, usize, &str)) {
+    let mut files = Vec::new();
+    for (kind, name) in KINDS.iter().enumerate() {
+        let mut paths: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(name))
+            .collect();
+        paths.sort();
+        assert_eq!(paths.len(), PARTITIONS);
+        for (partition, path) in paths.into_iter().enumerate() {
+            files.push((kind, partition, BufReader::new(std::fs::File::open(path).unwrap())));
+        }
+    }
+    let mut line = String::new();
+    while !files.is_empty() {
+        files.retain_mut(|(kind, partition, file)| {
+            line.clear();
+            let more = file.read_line(&mut line).unwrap() > 0;
+            if more {
+                act(*kind, *partition, line.trim_end());
+            }
+            more
+        });
+    }
+}
+
+/// The sums of a store, to be compared.
+fn totals(store: &Path) -> Vec<i64> {
+    let connection = Connection::open(store).unwrap();
+    let sums = ["count(*) FROM trends", "sum(plays) FROM trends", "sum(impressions) FROM trends"];
+    let events = ["sum(events) FROM ledger", "sum(distinct_events) FROM ledger"];
+    let number = |what: &&str| {
+        connection.query_row(&format!("SELECT {what}"), [], |row| row.get(0)).unwrap()
+    };
+    sums.iter().chain(&events).map(number).collect()
+}
+
+/// Everything that is there, as fast as it goes.
+fn measure_rate(servers: &str, folder: &Path) {
+    let topics = Topics::create(servers, "rate");
+    let producer: BaseProducer = topics.config().create().unwrap();
+    let names = KINDS.map(|kind| topics.name(kind));
+    let mut events = 0_u64;
+    for_each_line(&folder.join("log"), |kind, partition, line| {
+        send(&producer, &names[kind], partition, line);
+        events += 1;
+    });
+    producer.flush(Duration::from_secs(60)).unwrap();
+    let from_files = folder.join("files.db");
+    let log = |kind: &str| format!("{}/{kind}-*", folder.join("log").display());
+    succeed(
+        trendmark()
+            .args(["run", "--impressions", &log("impressions"), "--plays", &log("plays")])
+            .arg("--store")
+            .arg(&from_files),
+    );
+    let expected = totals(&from_files);
+    let mut times = Vec::new();
+    for run in 0..parameter("--repeat", 3, 1) {
+        let store = folder.join(format!("{run}.db"));
+        let started = Instant::now();
+        succeed(topics.run(&store).arg("--until-end"));
+        times.push(started.elapsed());
+        assert_eq!(totals(&store), expected, "Kafka and files differ");
+    }
+    let rate = |elapsed: Duration| events as f64 / elapsed.as_secs_f64() / 1e6;
+    let all: Vec<_> = times.iter().map(|time| format!("{:.2}", rate(*time))).collect();
+    let typical = rate(median(&times));
+    println!(
+        "{events} events: {typical:.2} M events/s (all: {}) to committed rows",
+        all.join(", ")
+    );
+}
+
+fn line(event: &Event) -> String {
+    let record_time_ms = event.record_time_ms.unwrap_or(event.event_time_ms);
+    let (request, video) = (event.request, event.video.0);
+    let ids = format!("\"request_id\":\"{request}\",\"video_id\":{video}");
+    let event_time_ms = event.event_time_ms;
+    format!("{{{ids},\"event_time\":{event_time_ms},\"record_time\":{record_time_ms}}}")
+}
+
+/// When an event was sent, and where it is.
+struct Sent {
+    at: Instant,
+    partition: String,
+    offset: u64,
+}
+
+/// Sees, commit by commit, which of the sent events are in the store. Returns how long each took.
+fn watch(store: &Path, sent: &Receiver<Sent>) -> Vec<Duration> {
+    while !store.exists() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let connection = Connection::open_with_flags(store, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
+    let mut waiting: Vec<Sent> = Vec::new();
+    let (mut latencies, mut is_over) = (Vec::new(), false);
+    while !(is_over && waiting.is_empty()) {
+        std::thread::sleep(Duration::from_millis(5));
+        loop {
+            match sent.try_recv() {
+                Ok(event) => waiting.push(event),
+                Err(error) => {
+                    is_over = error == std::sync::mpsc::TryRecvError::Disconnected;
+                    break;
+                }
+            }
+        }
+        let Ok(mut statement) =
+            connection.prepare_cached("SELECT partition, next_offset FROM partitions")
+        else {
+            continue;
+        };
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)));
+        let read: BTreeMap<String, i64> = rows.unwrap().filter_map(Result::ok).collect();
+        let now = Instant::now();
+        waiting.retain(|event| {
+            let next_offset = read.get(&event.partition).copied().unwrap_or(0);
+            let is_there = next_offset.cast_unsigned() > event.offset;
+            if is_there {
+                latencies.push(now.duration_since(event.at));
+            }
+            !is_there
+        });
+    }
+    latencies
+}
+
+/// A stream at a steady rate.
+fn measure_latency(servers: &str, folder: &Path) {
+    let rate = parameter("--rate", 200_000_u64, 2_000);
+    let seconds = parameter("--seconds", 20_u64, 2);
+    let topics = Topics::create(servers, "latency");
+    let producer: BaseProducer = topics.config().set("linger.ms", "50").create().unwrap();
+    let names = KINDS.map(|kind| topics.name(kind));
+    let store = folder.join("latency.db");
+    let mut job: Child =
+        topics.run(&store).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let (sender, sent) = channel();
+    let watched = {
+        let store = store.clone();
+        std::thread::spawn(move || watch(&store, &sent))
+    };
+    let model = Model {
+        impressions: rate * seconds,
+        duration_ms: seconds.cast_signed() * 1_000,
+        partitions: 8,
+        ..Model::default()
+    };
+    // Topics in production are not empty: a partition of which nothing is known holds all others
+    // back until it counts as idle.
+    for (partition, name) in (0..PARTITIONS).flat_map(|n| names.iter().map(move |name| (n, name))) {
+        let event = Generator::new(&model).unwrap().find_map(|arrival| arrival.event(0));
+        send(&producer, name, partition, &line(&event.unwrap()));
+    }
+    let mut offsets = [[1_u64; PARTITIONS]; 2];
+    std::thread::sleep(Duration::from_secs(1));
+    let (mut count, started) = (0_u64, Instant::now());
+    // A second of event time a second, in the order of arrival, as production has it.
+    for arrival in Generator::new(&model).unwrap() {
+        let (kind, partition) = (arrival.kind as usize, arrival.partition as usize);
+        let offset = &mut offsets[kind][partition];
+        let Some(event) = arrival.event(*offset) else { continue };
+        let due = Duration::from_secs_f64(count as f64 / rate as f64);
+        if count.is_multiple_of(200) {
+            producer.poll(Duration::ZERO);
+            std::thread::sleep(due.saturating_sub(started.elapsed()));
+        }
+        send(&producer, &names[kind], partition, &line(&event));
+        if count.is_multiple_of(TIMED) {
+            let partition = format!("kafka:{}/{partition}", names[kind]);
+            sender.send(Sent { at: Instant::now(), partition, offset: *offset }).unwrap();
+        }
+        *offset += 1;
+        count += 1;
+    }
+    producer.flush(Duration::from_secs(60)).unwrap();
+    let took = started.elapsed();
+    drop(sender);
+    let mut latencies = watched.join().unwrap();
+    job.kill().unwrap();
+    job.wait().unwrap();
+    latencies.sort_unstable();
+    let percentile = |part: usize| latencies[(latencies.len() - 1) * part / 100].as_millis();
+    println!(
+        "{:.0} events/s for {:.0} s, published every second: p50 {} ms, p99 {} ms, most {} ms",
+        count as f64 / took.as_secs_f64(),
+        took.as_secs_f64(),
+        percentile(50),
+        percentile(99),
+        percentile(100)
+    );
+}
+
+fn main() {
+    let Ok(servers) = std::env::var("TRENDMARK_TEST_KAFKA") else {
+        eprintln!("SKIPPED: the benchmark of Kafka needs TRENDMARK_TEST_KAFKA");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let impressions = parameter("--impressions", 5_000_000_u64, 20_000).to_string();
+    let partitions = PARTITIONS.to_string();
+    succeed(
+        trendmark()
+            .args(["generate", "--impressions", &impressions, "--partitions", &partitions, "--out"])
+            .arg(folder.path().join("log")),
+    );
+    measure_rate(&servers, folder.path());
+    measure_latency(&servers, folder.path());
+}
