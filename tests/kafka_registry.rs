@@ -36,7 +36,7 @@ fn lines(videos: u64) -> Vec<serde_json::Value> {
         let video = number * 7919 % videos;
         let mut line =
             serde_json::json!({ "request_id": id, "video_id": video, "event_time": time });
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             line["record_time"] = (time + 5).into();
         }
         line

@@ -7,6 +7,7 @@ use crate::decode::protobuf::{ProtobufDecoder, ProtobufSchema, place};
 use crate::decode::{DecodeError, Decoder, FieldNames};
 use crate::event::Event;
 use crate::kafka::{Lookup, Registry, Schema};
+use crate::panics::contain;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -104,7 +105,7 @@ impl FramedDecoder {
                     return Ok(Decoded::Malformed(reason));
                 }
                 Lookup::Known(schema) => {
-                    let prepared = self.prepare(&schema);
+                    let prepared = contain(|| self.prepare(&schema));
                     self.schemas.insert(id, prepared);
                 }
             }

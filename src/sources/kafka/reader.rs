@@ -162,10 +162,7 @@ impl KafkaReader {
                         self.held = Some(Held::of(&message, offset));
                         break;
                     }
-                    self.next_offset = offset + 1;
-                    if self.end_offset == Some(self.next_offset) {
-                        self.end = End::Exhausted;
-                    }
+                    self.pass(offset);
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     self.see_the_end();
@@ -185,12 +182,19 @@ impl KafkaReader {
         if !take_value(&mut self.decoder, batch, held.offset, payload, || held.time_ms)? {
             return Ok(false);
         }
-        self.next_offset = held.offset + 1;
+        let offset = held.offset;
+        self.held = None;
+        self.pass(offset);
+        Ok(true)
+    }
+
+    /// A message was taken.
+    #[inline]
+    fn pass(&mut self, offset: u64) {
+        self.next_offset = offset + 1;
         if self.end_offset == Some(self.next_offset) {
             self.end = End::Exhausted;
         }
-        self.held = None;
-        Ok(true)
     }
 
     /// The end was seen. What is committed ends there, so that whatever offsets of it are missing
