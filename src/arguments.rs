@@ -4,12 +4,14 @@
 
 mod plan;
 
-pub use plan::{Inputs, Plan, StorePlace};
+pub use plan::{Inputs, Messages, Plan, StorePlace};
 
 use crate::dataflows;
 use crate::engine::Settings;
 use crate::generate::GenerateArguments;
-use crate::kafka::{GivenSetting, KafkaSettingsError, TopicNameError, is_secret};
+use crate::kafka::{
+    GivenSetting, KafkaSettingsError, RegistryError, RegistryText, TopicNameError, is_secret,
+};
 use crate::show::ShowArguments;
 use crate::time::{Definition, format_duration, parse_duration_ms};
 use clap::{Args, Parser, Subcommand};
@@ -145,6 +147,20 @@ pub struct RunArguments {
     #[arg(long, value_name = "HOST:PORT,…", help_heading = "Kafka")]
     pub bootstrap_servers: Option<String>,
 
+    /// What the messages of all topics are; Avro and Protobuf in Confluent framing, their schemas
+    /// in a registry [default: json]
+    #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Kafka")]
+    pub kafka_format: Option<KafkaFormat>,
+
+    /// URL of the schema registry, of Confluent or compatible
+    #[arg(long, value_name = "URL", help_heading = "Kafka")]
+    pub schema_registry: Option<RegistryText>,
+
+    /// Who asks the schema registry: file:PATH or env:NAME that holds USER:PASSWORD, or that
+    /// itself
+    #[arg(long, value_name = "USER:PASSWORD", help_heading = "Kafka")]
+    pub schema_registry_auth: Option<RegistryText>,
+
     /// Query to keep a table of, or `all` [default: trends]
     #[arg(long, value_name = "NAME", help_heading = "What is computed", help = query_help())]
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -250,6 +266,18 @@ pub struct RunArguments {
     pub print_config: bool,
 }
 
+/// What the messages of topics are.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KafkaFormat {
+    /// JSON objects
+    Json,
+    /// Avro
+    Avro,
+    /// Protobuf
+    Protobuf,
+}
+
 fn query_help() -> String {
     let queries = dataflows::ALL.iter().map(|query| format!("{}: {}", query.name, query.about));
     let queries: Vec<_> = queries.collect();
@@ -339,6 +367,9 @@ pub enum ArgumentError {
     /// The settings of Kafka cannot be these.
     #[error(transparent)]
     Kafka(#[from] KafkaSettingsError),
+    /// The schema registry cannot be this.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// Flags contradict each other.
     #[error("{0}")]
     Conflict(String),
@@ -386,7 +417,11 @@ impl RunArguments {
         table.remove("kafka");
         let merged: RunArguments = table.try_into().map_err(wrong)?;
         let kafka = [written.kafka, self.kafka.clone()].concat();
-        Ok(RunArguments { kafka, ..merged })
+        let registry = self.schema_registry.clone().or(written.schema_registry);
+        let auth = self.schema_registry_auth.clone().or(written.schema_registry_auth);
+        let secrets =
+            RunArguments { kafka, schema_registry: registry, schema_registry_auth: auth, ..merged };
+        Ok(secrets)
     }
 
     fn with_defaults(self) -> RunArguments {
@@ -401,6 +436,7 @@ impl RunArguments {
         };
         RunArguments {
             query,
+            kafka_format: self.kafka_format.or(Some(KafkaFormat::Json)),
             epoch_length: Some(epoch_length),
             join_window: self.join_window.or(Some(definition.join_window_epochs)),
             max_delay: self.max_delay.or(Some(Span { ms: definition.max_delay_ms })),

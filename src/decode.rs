@@ -1,12 +1,20 @@
-//! Decodes a JSON record into an event: what a record holds, and what can be wrong with one.
+//! Decodes a record into an event: what a record holds, and what can be wrong with one.
 //!
-//! A record is an object with a request id, a video id, an event time and, perhaps, a time of its
-//! own. A hand-written scanner (`scan`) reads the common shape and gives up on anything else;
-//! then serde_json (`strict`) decides, and says what is wrong. The scanner accepts nothing that
-//! serde_json would not accept as the same event.
+//! A record has a request id, a video id, an event time and, perhaps, a time of its own. JSON is
+//! read by a hand-written scanner (`scan`), which knows the common shape and gives up on anything
+//! else; then serde_json (`strict`) decides, and says what is wrong. The scanner accepts nothing
+//! that serde_json would not accept as the same event.
+//!
+//! Records of [`avro`] and [`protobuf`] need schemas, which their [`framing`] names. They are
+//! walked by their schemas: of each only the wanted fields are looked at, nothing is allocated,
+//! and no length or depth that a record claims is believed before it is there.
 
+pub mod avro;
+pub mod framing;
+pub mod protobuf;
 mod scan;
 mod strict;
+mod typed;
 
 use crate::event::{Event, REQUEST_ID_BYTES_MAX, RequestId};
 use crate::time::{EVENT_TIME_MAX_MS, EVENT_TIME_MIN_MS};
@@ -97,6 +105,25 @@ pub enum DecodeError {
     /// A text is no time in RFC 3339.
     #[error("`{0}` is not a time in RFC 3339, such as `2026-01-01T00:00:00Z`")]
     NotATime(String),
+    /// A message has no Confluent framing.
+    #[error("not in Confluent framing: {0}")]
+    NotFramed(&'static str),
+    /// A record does not have the form that its schema says.
+    #[error("not {format} of its schema: {reason}")]
+    NotOfSchema {
+        /// `Avro` or `Protobuf`.
+        format: &'static str,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The bytes of a request id are no UUID.
+    #[error("`{field}` is {bytes} bytes that are no text, expected a string or the 16 of a UUID")]
+    NotAUuid {
+        /// Which field.
+        field: String,
+        /// How many they are.
+        bytes: usize,
+    },
     /// A time lies before the year 1 or after 9999.
     #[error("`{0}` is out of range, expected a time of the years 1 to 9999")]
     TimeOutOfRange(String),

@@ -1,10 +1,11 @@
 //! `trendmark run`: everything between the command line and the engine.
 
-use crate::arguments::{ArgumentError, Plan, RunArguments, StorePlace};
+use crate::arguments::{ArgumentError, Messages, Plan, RunArguments, StorePlace};
 use crate::engine::{self, Counters, DeadLetters, EngineError, Job, Summary};
+use crate::kafka::Registry;
 use crate::sources::combined::CombinedSource;
 use crate::sources::files::FileSource;
-use crate::sources::kafka::KafkaSource;
+use crate::sources::kafka::{KafkaSource, KafkaSourceError, MessageFormat};
 use crate::sources::{Source, SourceError};
 use crate::stores::kafka::KafkaStore;
 use crate::stores::sqlite::SqliteStore;
@@ -76,7 +77,7 @@ pub fn start(
     counters: Arc<Counters>,
     stop: Arc<AtomicBool>,
 ) -> Result<(Summary, u64), RunError> {
-    let source = source(plan);
+    let source = source(plan)?;
     source.clone().discover()?;
     let dead_letters = Arc::new(dead_letters(plan)?);
     let store = match plan.cluster.process {
@@ -98,15 +99,32 @@ pub fn start(
     Ok((summary, dead_letters.malformed()))
 }
 
-fn source(plan: &Plan) -> CombinedSource {
+fn source(plan: &Plan) -> Result<CombinedSource, RunError> {
     let (inputs, fields) = (&plan.inputs, &plan.fields);
     let files = (!inputs.paths.is_empty())
         .then(|| FileSource::new(inputs.paths.clone(), fields.clone(), plan.settings.follow));
     let settings = plan.kafka.clone().filter(|_| !inputs.topics.is_empty());
+    let format = match settings {
+        Some(_) => message_format(&plan.messages)?,
+        None => MessageFormat::Json,
+    };
     let kafka = settings.map(|settings| {
         KafkaSource::new(settings, inputs.topics.clone(), fields.clone(), inputs.until_end)
+            .with_format(format)
     });
-    CombinedSource { files, kafka }
+    Ok(CombinedSource { files, kafka })
+}
+
+fn message_format(messages: &Messages) -> Result<MessageFormat, RunError> {
+    let registry = |settings| match Registry::new(settings) {
+        Ok(registry) => Ok(Arc::new(registry)),
+        Err(error) => Err(SourceError::Kafka(KafkaSourceError::Registry(error))),
+    };
+    Ok(match messages {
+        Messages::Json => MessageFormat::Json,
+        Messages::Avro(settings) => MessageFormat::Avro(registry(settings)?),
+        Messages::Protobuf(settings) => MessageFormat::Protobuf(registry(settings)?),
+    })
 }
 
 fn store(plan: &Plan) -> Result<Box<dyn Store>, RunError> {

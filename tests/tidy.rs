@@ -63,7 +63,7 @@ const MAY_USE: [(&str, &[&str]); 22] = [
             "time",
         ],
     ),
-    ("run", &["arguments", "engine", "sources", "stores", "watch"]),
+    ("run", &["arguments", "engine", "kafka", "sources", "stores", "watch"]),
     ("status", &["arguments", "decode", "kafka", "run", "sources", "stores", "time"]),
     ("demo", &["arguments", "engine", "generate", "run", "show", "stores"]),
     ("lib", &[]),

@@ -1,11 +1,11 @@
 //! What complete arguments mean: a plan, within limits.
 
-use super::{ArgumentError, RunArguments, Span};
+use super::{ArgumentError, KafkaFormat, RunArguments, Span};
 use crate::dataflows;
 use crate::decode::FieldNames;
 use crate::engine::{Cluster, Settings};
 use crate::event::Kind;
-use crate::kafka::{KafkaSettings, topic_of};
+use crate::kafka::{KafkaSettings, RegistrySettings, topic_of};
 use crate::query::Query;
 use crate::stores::description::TRENDS;
 use crate::time::{Definition, format_duration};
@@ -26,6 +26,8 @@ pub struct Plan {
     pub inputs: Inputs,
     /// How to reach Kafka, where it is a source or the store.
     pub kafka: Option<KafkaSettings>,
+    /// What the messages of topics are.
+    pub messages: Messages,
     /// What the fields of records are called.
     pub fields: FieldNames,
     /// Where the results go.
@@ -34,6 +36,17 @@ pub struct Plan {
     pub take_over: bool,
     /// Where malformed records go.
     pub dead_letter: Option<PathBuf>,
+}
+
+/// What the messages of topics are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Messages {
+    /// JSON.
+    Json,
+    /// Avro, with its schemas in a registry.
+    Avro(RegistrySettings),
+    /// Protobuf, with its schemas in a registry.
+    Protobuf(RegistrySettings),
 }
 
 /// Where events come from.
@@ -115,6 +128,7 @@ impl RunArguments {
                 .duration(),
             inputs,
             kafka,
+            messages: self.messages()?,
             fields: self.field_names()?,
             store,
             take_over: self.take_over,
@@ -153,6 +167,28 @@ impl RunArguments {
             return Err(ArgumentError::Conflict(what.into()));
         }
         Ok(inputs)
+    }
+
+    fn messages(&self) -> Result<Messages, ArgumentError> {
+        let registry = self.schema_registry.as_ref();
+        let given = |missing| {
+            let url = registry.ok_or(ArgumentError::Missing(missing))?;
+            let settings = RegistrySettings::given(url, self.schema_registry_auth.as_ref());
+            settings.map_err(ArgumentError::Registry)
+        };
+        match self.kafka_format.unwrap_or(KafkaFormat::Json) {
+            KafkaFormat::Avro => {
+                given("give --schema-registry, for --kafka-format avro").map(Messages::Avro)
+            }
+            KafkaFormat::Protobuf => {
+                given("give --schema-registry, for --kafka-format protobuf").map(Messages::Protobuf)
+            }
+            KafkaFormat::Json if registry.is_some() => {
+                let what = "JSON needs no --schema-registry: give --kafka-format avro or protobuf";
+                Err(ArgumentError::Conflict(what.into()))
+            }
+            KafkaFormat::Json => Ok(Messages::Json),
+        }
     }
 
     fn settings(&self, follow: bool) -> Result<Settings, ArgumentError> {

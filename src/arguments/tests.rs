@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::event::Kind;
+use crate::kafka::RegistrySettings;
 use clap::CommandFactory;
 
 fn run(arguments: &[&str]) -> RunArguments {
@@ -181,6 +182,34 @@ fn a_secret_is_neither_printed_nor_told() {
     let printed = toml::to_string(&complete).unwrap();
     let read_back: RunArguments = toml::from_str(&printed).unwrap();
     assert_eq!(read_back.plan().unwrap().kafka, complete.plan().unwrap().kafka);
+}
+
+#[test]
+fn a_schema_registry_is_a_flag_or_in_the_configuration_and_its_secret_is_not_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("job.toml");
+    let text = "kafka-format = \"protobuf\"\nschema-registry = \"https://r/path/\"\n\
+                schema-registry-auth = \"u:geheim\"";
+    std::fs::write(&path, text).unwrap();
+    let config = ["--config", path.to_str().unwrap()];
+    let planned = |more: &[&str]| {
+        let complete = run(&[&IN_KAFKA[..], &config, more].concat()).complete().unwrap();
+        let printed = toml::to_string(&complete).unwrap();
+        let plan = complete.plan().unwrap();
+        let told = format!("{complete:?} {plan:?} {printed}");
+        assert!(!told.contains("geheim"), "{told}");
+        plan.messages
+    };
+    let url = |url: &str| url.parse::<RegistryText>().unwrap();
+    let settings = |at, auth| RegistrySettings::given(&url(at), Some(&url(auth))).unwrap();
+    assert_eq!(planned(&[]), Messages::Protobuf(settings("https://r/path", "u:geheim")));
+    let typed = ["--kafka-format", "avro", "--schema-registry-auth", "env:USER"];
+    assert_eq!(planned(&typed), Messages::Avro(settings("https://r/path", "env:USER")));
+    let typed = ["--schema-registry", "http://s:1"];
+    assert_eq!(planned(&typed), Messages::Protobuf(settings("http://s:1", "u:geheim")));
+    std::fs::write(&path, "schema-registry-auth = geheim").unwrap();
+    let error = run(&config).complete().unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("geheim"), "{error}");
 }
 
 #[test]

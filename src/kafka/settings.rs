@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use tracing::Level;
 
 /// What stands in place of a secret where settings are printed.
-const HIDDEN: &str = "(hidden)";
+pub(super) const HIDDEN: &str = "(hidden)";
 /// The settings that only this program may make, and why.
 pub const REFUSED: [(&str, &str); 12] = [
     ("auto.commit.enable", COMMITS),
@@ -192,6 +192,7 @@ pub fn is_secret(key: &str) -> bool {
         "password",
         "passwd",
         "private",
+        "registry-auth",
         "secret",
         "ssl.key",
         "ssl_key",
@@ -201,7 +202,7 @@ pub fn is_secret(key: &str) -> bool {
 }
 
 /// The value that a setting stands for.
-fn resolve(key: &str, value: &str) -> Result<String, KafkaSettingsError> {
+pub(super) fn resolve(key: &str, value: &str) -> Result<String, KafkaSettingsError> {
     if let Some(path) = value.strip_prefix("file:") {
         let content = std::fs::read_to_string(path);
         let content = content.map_err(|error| KafkaSettingsError::File {

@@ -12,6 +12,7 @@ pub mod fixture;
 pub mod place;
 pub mod program;
 pub mod random;
+pub mod registry;
 pub mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};

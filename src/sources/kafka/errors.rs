@@ -3,7 +3,7 @@
 //! librdkafka reconnects, finds new leaders and asks again by itself, for as long as it takes. So
 //! only what it cannot mend is an error here; and what nobody knows is, as it may hide a loss.
 
-use crate::kafka::KafkaSettingsError;
+use crate::kafka::{KafkaSettingsError, RegistryError};
 use crate::sources::PartitionName;
 use rdkafka::error::RDKafkaErrorCode;
 
@@ -13,6 +13,9 @@ pub enum KafkaSourceError {
     /// The settings are wrong.
     #[error(transparent)]
     Settings(#[from] KafkaSettingsError),
+    /// The schema registry cannot be used.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// No client can be made of the settings.
     #[error("the Kafka settings are wrong: {0}")]
     Client(String),

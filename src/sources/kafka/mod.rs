@@ -1,4 +1,4 @@
-//! Topics of Kafka as partitions, their messages as JSON records.
+//! Topics of Kafka as partitions, their messages as records: JSON, Avro or Protobuf.
 //!
 //! A partition is called `kafka:TOPIC/NUMBER`, and its offsets are Kafka's. Which worker reads
 //! which partition is the job's affair, and how far it was read is in the store: the offsets that
@@ -6,16 +6,19 @@
 //!
 //! - Only committed messages are read. A message that is no event is malformed, also one without
 //!   a value. A record without a time of its own has that of its message.
+//! - A message whose schema is not there yet is waited for, and with it those behind it.
 //! - Brokers that go away and leaders that move are waited for. A partition counts as read to its
 //!   end only when that was seen since the last connection was lost.
 //! - Every worker has a client of its own, with all the threads that librdkafka gives it.
 
 mod client;
+mod decoder;
 mod errors;
 mod finder;
 mod place;
 mod reader;
 
+pub use decoder::MessageFormat;
 pub use errors::KafkaSourceError;
 
 use super::{Discovered, PartitionName, PartitionReader, Source, SourceError};
@@ -23,6 +26,7 @@ use crate::decode::FieldNames;
 use crate::event::Kind;
 use crate::kafka::KafkaSettings;
 use client::Client;
+use decoder::MessageDecoder;
 use finder::Finder;
 use place::Place;
 use std::sync::{Arc, OnceLock};
@@ -32,6 +36,7 @@ pub struct KafkaSource {
     settings: KafkaSettings,
     topics: Vec<(Kind, String)>,
     fields: FieldNames,
+    format: MessageFormat,
     until_end: bool,
     /// Made when it is first needed.
     client: OnceLock<Arc<Client>>,
@@ -43,6 +48,7 @@ impl Clone for KafkaSource {
     fn clone(&self) -> KafkaSource {
         let (settings, topics) = (self.settings.clone(), self.topics.clone());
         KafkaSource::new(settings, topics, self.fields.clone(), self.until_end)
+            .with_format(self.format.clone())
     }
 }
 
@@ -56,8 +62,13 @@ impl KafkaSource {
         fields: FieldNames,
         until_end: bool,
     ) -> KafkaSource {
-        let client = OnceLock::new();
-        KafkaSource { settings, topics, fields, until_end, client, finder: None }
+        let (client, format) = (OnceLock::new(), MessageFormat::Json);
+        KafkaSource { settings, topics, fields, format, until_end, client, finder: None }
+    }
+
+    /// The same of messages that are not JSON.
+    pub fn with_format(self, format: MessageFormat) -> KafkaSource {
+        KafkaSource { format, ..self }
     }
 
     /// Whether a partition is one in Kafka.
@@ -108,7 +119,8 @@ impl Source for KafkaSource {
         let Some(place) = Place::of(&partition.name) else {
             return Err(SourceError::NotFound(partition.name.name.clone().into()));
         };
-        reader::open(self.client()?, place, partition, offset, &self.fields)
+        let decoder = MessageDecoder::new(&self.format, &self.fields);
+        reader::open(self.client()?, place, partition, offset, decoder)
     }
 
     fn committed(&mut self, positions: &[(PartitionName, u64)]) {

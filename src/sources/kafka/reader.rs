@@ -1,9 +1,9 @@
 //! Reads one partition: decodes its messages, and says where its end is.
 
 use super::client::{Client, Queue};
+use super::decoder::{Decoded, MessageDecoder};
 use super::errors::{Gravity, KafkaSourceError, gravity};
 use super::place::Place;
-use crate::decode::{Decoder, FieldNames};
 use crate::sources::{
     Batch, Discovered, Malformed, PartitionName, PartitionReader, Polled, SourceError, sample,
 };
@@ -25,13 +25,22 @@ pub(super) struct KafkaReader {
     place: Place,
     client: Arc<Client>,
     queue: Queue,
-    decoder: Decoder,
+    decoder: MessageDecoder,
+    /// A message that was taken from the queue, and cannot be decoded yet.
+    held: Option<Held>,
     /// The offset after the last message that was taken.
     next_offset: u64,
     end_offset: Option<u64>,
     end: End,
     /// The lost connections that this partition knows of.
     losses: u64,
+}
+
+/// A message, kept until its schema is there.
+struct Held {
+    offset: u64,
+    time_ms: Option<i64>,
+    payload: Vec<u8>,
 }
 
 /// What is known of the end of a partition.
@@ -51,7 +60,7 @@ pub(super) fn open(
     place: Place,
     partition: &Discovered,
     offset: Option<u64>,
-    fields: &FieldNames,
+    decoder: MessageDecoder,
 ) -> Result<Box<dyn PartitionReader>, SourceError> {
     let next_offset = start(client, &place, &partition.name, offset)?;
     // Where nothing was read before, the beginning may move before reading begins.
@@ -71,7 +80,8 @@ pub(super) fn open(
         place,
         client: Arc::clone(client),
         queue,
-        decoder: Decoder::new(fields),
+        decoder,
+        held: None,
         next_offset,
         end_offset: partition.end_offset,
         end: if is_exhausted { End::Exhausted } else { End::NotSeen },
@@ -127,6 +137,9 @@ impl PartitionReader for KafkaReader {
 impl KafkaReader {
     fn read(&mut self, batch: &mut Batch, records_max: usize) -> Result<(), SourceError> {
         let bytes_before = batch.bytes;
+        if !self.take_held(batch)? {
+            return Ok(());
+        }
         for _ in 0..records_max {
             if self.end == End::Exhausted || batch.bytes - bytes_before >= POLL_BYTES_MAX {
                 break;
@@ -142,14 +155,14 @@ impl KafkaReader {
                     if offset < self.next_offset {
                         continue;
                     }
-                    take(&mut self.decoder, batch, offset, &message);
-                    self.next_offset = offset + 1;
                     if self.end == End::Seen {
                         self.end = End::NotSeen;
                     }
-                    if self.end_offset == Some(self.next_offset) {
-                        self.end = End::Exhausted;
+                    if !take(&mut self.decoder, batch, offset, &message)? {
+                        self.held = Some(Held::of(&message, offset));
+                        break;
                     }
+                    self.pass(offset);
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     self.see_the_end();
@@ -159,6 +172,29 @@ impl KafkaReader {
             }
         }
         Ok(())
+    }
+
+    /// Takes the message that waited, if there is one and its schema is there. Returns whether
+    /// none is left waiting.
+    fn take_held(&mut self, batch: &mut Batch) -> Result<bool, SourceError> {
+        let Some(held) = &self.held else { return Ok(true) };
+        let payload = Some(held.payload.as_slice());
+        if !take_value(&mut self.decoder, batch, held.offset, payload, || held.time_ms)? {
+            return Ok(false);
+        }
+        let offset = held.offset;
+        self.held = None;
+        self.pass(offset);
+        Ok(true)
+    }
+
+    /// A message was taken.
+    #[inline]
+    fn pass(&mut self, offset: u64) {
+        self.next_offset = offset + 1;
+        if self.end_offset == Some(self.next_offset) {
+            self.end = End::Exhausted;
+        }
     }
 
     /// The end was seen. What is committed ends there, so that whatever offsets of it are missing
@@ -218,25 +254,52 @@ impl KafkaReader {
     }
 }
 
-/// Decodes a message into a batch. An empty one counts as a byte, so that a batch of bytes is
-/// never taken for one of no messages.
+impl Held {
+    #[cold]
+    fn of(message: &BorrowedMessage<'_>, offset: u64) -> Held {
+        let payload = message.payload().unwrap_or_default().to_vec();
+        Held { offset, time_ms: message.timestamp().to_millis(), payload }
+    }
+}
+
+/// Decodes a message into a batch. Returns whether that could be done.
 #[inline]
-fn take(decoder: &mut Decoder, batch: &mut Batch, offset: u64, message: &BorrowedMessage<'_>) {
-    let Some(payload) = message.payload() else {
+fn take(
+    decoder: &mut MessageDecoder,
+    batch: &mut Batch,
+    offset: u64,
+    message: &BorrowedMessage<'_>,
+) -> Result<bool, KafkaSourceError> {
+    take_value(decoder, batch, offset, message.payload(), || message.timestamp().to_millis())
+}
+
+/// The same of a message's value and time. An empty one counts as a byte, so that a batch of bytes
+/// is never taken for one of no messages.
+#[inline]
+fn take_value(
+    decoder: &mut MessageDecoder,
+    batch: &mut Batch,
+    offset: u64,
+    payload: Option<&[u8]>,
+    time_ms: impl Fn() -> Option<i64>,
+) -> Result<bool, KafkaSourceError> {
+    let Some(payload) = payload else {
         batch.bytes += 1;
         batch.malformed.push(malformed(offset, "the message has no value".into(), b""));
-        return;
+        return Ok(true);
     };
-    batch.bytes += payload.len().max(1) as u64;
-    match decoder.decode(payload, offset) {
-        Ok(mut event) => {
+    match decoder.decode(payload, offset)? {
+        Decoded::Waiting => return Ok(false),
+        Decoded::Event(mut event) => {
             if event.record_time_ms.is_none() {
-                event.record_time_ms = message.timestamp().to_millis();
+                event.record_time_ms = time_ms();
             }
             batch.events.push(event);
         }
-        Err(error) => batch.malformed.push(malformed(offset, error.to_string(), payload)),
+        Decoded::Malformed(reason) => batch.malformed.push(malformed(offset, reason, payload)),
     }
+    batch.bytes += payload.len().max(1) as u64;
+    Ok(true)
 }
 
 #[cold]

@@ -1,0 +1,195 @@
+//! Messages of Protobuf: the schema says under which numbers the wanted fields stand.
+//!
+//! `protox` reads the schema. A message is walked here. As the language has it, of a field that
+//! is there twice the last holds, and a field without presence that is not there has its default;
+//! but a time that is not there is missing, and not that of 1970.
+
+mod schema;
+
+use super::framing::{Bytes, unzigzag};
+use super::typed::{self, Found};
+use super::{DecodeError, FieldNames};
+use crate::event::Event;
+use schema::{Field, Kind};
+
+pub use schema::ProtobufSchema;
+
+/// The most types that may be nested in each other, in a place of one.
+const PLACE_MAX: i64 = 32;
+const GROUPS_MAX: usize = 64;
+const GROUP_END: u64 = 4;
+
+/// The place of a message's type in its schema, and the message.
+///
+/// # Errors
+/// When they are not there.
+pub fn place(payload: &[u8]) -> Result<(Vec<usize>, &[u8]), DecodeError> {
+    let mut bytes = Bytes(payload);
+    let mut read = || {
+        let count = bytes.signed()?;
+        let number = |number: i64| usize::try_from(number).map_err(|_| "a number is negative");
+        match count {
+            // What nearly every message is of.
+            0 => Ok(vec![0]),
+            1..=PLACE_MAX => (0..count).map(|_| bytes.signed().and_then(number)).collect(),
+            _ => Err("the place of its type is too long"),
+        }
+    };
+    let place = read().map_err(not_of_schema)?;
+    Ok((place, bytes.0))
+}
+
+#[cold]
+fn not_of_schema(reason: &'static str) -> DecodeError {
+    DecodeError::NotOfSchema { format: "Protobuf", reason }
+}
+
+/// Decodes the messages of one type.
+pub struct ProtobufDecoder {
+    fields: FieldNames,
+    wanted: [Option<Field>; 4],
+}
+
+impl ProtobufDecoder {
+    /// A decoder of the messages of the type at a place in a schema.
+    ///
+    /// # Errors
+    /// When there is none; says why.
+    pub fn new(
+        fields: &FieldNames,
+        schema: &ProtobufSchema,
+        place: &[usize],
+    ) -> Result<ProtobufDecoder, String> {
+        let wanted = schema.fields(place, fields.all())?;
+        Ok(ProtobufDecoder { fields: fields.clone(), wanted })
+    }
+
+    /// The event in a message, which stands at `offset` in its partition.
+    ///
+    /// # Errors
+    /// When the message is no event.
+    pub fn decode(&self, message: &[u8], offset: u64) -> Result<Event, DecodeError> {
+        let found = self.walk(message).map_err(not_of_schema)?;
+        typed::event(&self.fields, found, offset)
+    }
+
+    fn walk<'a>(&self, message: &'a [u8]) -> Result<[Found<'a>; 4], &'static str> {
+        let mut found = [Found::Nothing; 4];
+        for (found, field) in found.iter_mut().zip(&self.wanted) {
+            *found = field.as_ref().map_or(Found::Nothing, |field| field.absent);
+        }
+        let mut bytes = Bytes(message);
+        while !bytes.is_empty() {
+            let (number, wire) = key(&mut bytes)?;
+            let is_it = |field: &Option<Field>| {
+                field.as_ref().is_some_and(|field| u64::from(field.number) == number)
+            };
+            let value = Wire::read(&mut bytes, number, wire, 0)?;
+            if let Some(at) = self.wanted.iter().position(is_it)
+                && let Some(field) = &self.wanted[at]
+            {
+                found[at] = value.found(&field.kind)?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The number of a field, and how it is written.
+fn key(bytes: &mut Bytes<'_>) -> Result<(u64, u64), &'static str> {
+    let key = bytes.varint()?;
+    match key >> 3 {
+        1..=0x1fff_ffff => Ok((key >> 3, key & 7)),
+        _ => Err("a field has no such number"),
+    }
+}
+
+/// What is written.
+enum Wire<'a> {
+    Varint(u64),
+    Four(u32),
+    Eight(u64),
+    Bytes(&'a [u8]),
+    Group,
+}
+
+impl<'a> Wire<'a> {
+    fn read(
+        bytes: &mut Bytes<'a>,
+        number: u64,
+        wire: u64,
+        depth: usize,
+    ) -> Result<Wire<'a>, &'static str> {
+        Ok(match wire {
+            0 => Wire::Varint(bytes.varint()?),
+            1 => Wire::Eight(u64::from_le_bytes(array(bytes.take(8)?))),
+            2 => {
+                let length = bytes.varint()?;
+                Wire::Bytes(bytes.take(length)?)
+            }
+            3 if depth < GROUPS_MAX => {
+                loop {
+                    let (inner, wire) = key(bytes)?;
+                    if wire != GROUP_END {
+                        Wire::read(bytes, inner, wire, depth + 1)?;
+                    } else if inner == number {
+                        break;
+                    } else {
+                        return Err("a group ends as another");
+                    }
+                }
+                Wire::Group
+            }
+            3 => return Err("it is nested too deeply"),
+            5 => Wire::Four(u32::from_le_bytes(array(bytes.take(4)?))),
+            _ => return Err("a field is written in no known way"),
+        })
+    }
+
+    /// What a field of a kind holds.
+    fn found(self, kind: &Kind) -> Result<Found<'a>, &'static str> {
+        Ok(match (kind, self) {
+            (Kind::Other(what), _) => Found::Other(what),
+            (Kind::Text, Wire::Bytes(bytes)) => {
+                Found::Text(std::str::from_utf8(bytes).map_err(|_| "a string is not UTF-8")?)
+            }
+            (Kind::Bytes, Wire::Bytes(bytes)) => Found::Bytes(bytes),
+            (Kind::Timestamp, Wire::Bytes(bytes)) => Found::Instant(timestamp(bytes)?),
+            (Kind::Signed, Wire::Varint(number)) => Found::integer(number as i64),
+            (Kind::Signed32, Wire::Varint(number)) => Found::integer(i64::from(number as i32)),
+            (Kind::Unsigned, Wire::Varint(number)) => Found::Unsigned(number),
+            (Kind::Unsigned32, Wire::Varint(number)) => Found::Unsigned(u64::from(number as u32)),
+            (Kind::Zigzag, Wire::Varint(number)) => Found::integer(unzigzag(number)),
+            (Kind::Fixed32, Wire::Four(number)) => Found::Unsigned(number.into()),
+            (Kind::Fixed64, Wire::Eight(number)) => Found::Unsigned(number),
+            (Kind::SignedFixed32, Wire::Four(number)) => Found::integer((number as i32).into()),
+            (Kind::SignedFixed64, Wire::Eight(number)) => Found::integer(number as i64),
+            _ => return Err("a field is not written as its type is"),
+        })
+    }
+}
+
+fn array<const COUNT: usize>(bytes: &[u8]) -> [u8; COUNT] {
+    let mut array = [0; COUNT];
+    array.copy_from_slice(bytes);
+    array
+}
+
+/// The milliseconds of a `google.protobuf.Timestamp`; what is below one is cut off.
+fn timestamp(message: &[u8]) -> Result<i64, &'static str> {
+    let (mut seconds, mut nanoseconds) = (0, 0);
+    let mut bytes = Bytes(message);
+    while !bytes.is_empty() {
+        let (number, wire) = key(&mut bytes)?;
+        match (number, Wire::read(&mut bytes, number, wire, 0)?) {
+            (1, Wire::Varint(value)) => seconds = value as i64,
+            (2, Wire::Varint(value)) => nanoseconds = i64::from(value as i32),
+            (1 | 2, _) => return Err("a field is not written as its type is"),
+            _ => {}
+        }
+    }
+    Ok(seconds.saturating_mul(1_000).saturating_add(nanoseconds.div_euclid(1_000_000)))
+}
+
+#[cfg(test)]
+mod tests;

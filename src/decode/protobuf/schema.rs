@@ -1,0 +1,142 @@
+//! Where the wanted fields stand in the messages of a schema, and what they are.
+
+use crate::decode::typed::Found;
+use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
+use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind as Declared, MessageDescriptor};
+use std::collections::BTreeMap;
+
+/// What the schema is called, which has no name of its own.
+const ROOT: &str = "schema.proto";
+
+/// A schema with its references.
+pub struct ProtobufSchema {
+    pool: DescriptorPool,
+}
+
+/// A wanted field of a type.
+pub(super) struct Field {
+    pub(super) number: u32,
+    pub(super) kind: Kind,
+    /// What it holds where a message does not have it.
+    pub(super) absent: Found<'static>,
+}
+
+/// What a field is declared as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Bytes,
+    Signed,
+    Signed32,
+    Unsigned,
+    Unsigned32,
+    Zigzag,
+    Fixed32,
+    Fixed64,
+    SignedFixed32,
+    SignedFixed64,
+    Timestamp,
+    /// What no wanted field can be.
+    Other(&'static str),
+}
+
+impl ProtobufSchema {
+    /// A schema as it is written, with what it imports, by name. What Google has of its own
+    /// (`google/protobuf/…`) is known.
+    ///
+    /// # Errors
+    /// When it is none; says why.
+    pub fn new(schema: &str, references: &[(String, String)]) -> Result<ProtobufSchema, String> {
+        let mut files: BTreeMap<String, String> = references.iter().cloned().collect();
+        files.insert(ROOT.into(), schema.into());
+        let mut resolver = ChainFileResolver::new();
+        resolver.add(Texts(files));
+        resolver.add(GoogleFileResolver::new());
+        let mut compiler = protox::Compiler::with_file_resolver(resolver);
+        compiler.open_file(ROOT).map_err(|error| error.to_string())?;
+        Ok(ProtobufSchema { pool: compiler.descriptor_pool() })
+    }
+
+    /// The wanted fields of the type at a place.
+    pub(super) fn fields(
+        &self,
+        place: &[usize],
+        names: [&str; 4],
+    ) -> Result<[Option<Field>; 4], String> {
+        let message = self.message(place);
+        let message = message.ok_or_else(|| format!("it has no message at {place:?}"))?;
+        let field = |at: usize| {
+            let found = message.get_field_by_name(names[at]);
+            found.map(|field| Field::of(&field, at))
+        };
+        Ok([field(0), field(1), field(2), field(3)])
+    }
+
+    /// The type at a place: the numbers of the types that are nested in each other.
+    pub(super) fn message(&self, place: &[usize]) -> Option<MessageDescriptor> {
+        let (first, nested) = place.split_first()?;
+        let mut message = self.pool.get_file_by_name(ROOT)?.messages().nth(*first)?;
+        for number in nested {
+            let child = message.child_messages().nth(*number)?;
+            message = child;
+        }
+        Some(message)
+    }
+}
+
+impl Field {
+    /// A field that is wanted as the one at a place of the names.
+    fn of(field: &FieldDescriptor, at: usize) -> Field {
+        let kind = match field.kind() {
+            _ if field.is_map() => Kind::Other("a map"),
+            _ if field.is_list() => Kind::Other("a list"),
+            Declared::String => Kind::Text,
+            Declared::Bytes => Kind::Bytes,
+            Declared::Int64 => Kind::Signed,
+            Declared::Int32 => Kind::Signed32,
+            Declared::Uint64 => Kind::Unsigned,
+            Declared::Uint32 => Kind::Unsigned32,
+            Declared::Sint32 | Declared::Sint64 => Kind::Zigzag,
+            Declared::Fixed32 => Kind::Fixed32,
+            Declared::Fixed64 => Kind::Fixed64,
+            Declared::Sfixed32 => Kind::SignedFixed32,
+            Declared::Sfixed64 => Kind::SignedFixed64,
+            Declared::Message(message) if message.full_name() == "google.protobuf.Timestamp" => {
+                Kind::Timestamp
+            }
+            Declared::Message(_) => Kind::Other("a message"),
+            Declared::Enum(_) => Kind::Other("an enum"),
+            Declared::Bool => Kind::Other("a boolean"),
+            Declared::Float | Declared::Double => Kind::Other("a floating-point number"),
+        };
+        Field { number: field.number(), kind, absent: absent(field, kind, at) }
+    }
+}
+
+/// What a field holds that a message does not have: its default, if it has one. A time has none.
+fn absent(field: &FieldDescriptor, kind: Kind, at: usize) -> Found<'static> {
+    let is_an_id = at < 2;
+    match kind {
+        _ if field.supports_presence() || !is_an_id => Found::Nothing,
+        Kind::Other(what) => Found::Other(what),
+        Kind::Text => Found::Text(""),
+        Kind::Bytes => Found::Bytes(b""),
+        _ => Found::Unsigned(0),
+    }
+}
+
+/// Files that are texts.
+struct Texts(BTreeMap<String, String>);
+
+impl FileResolver for Texts {
+    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
+        match self.0.get(name) {
+            Some(text) => File::from_source(name, text),
+            None => Err(protox::Error::file_not_found(name)),
+        }
+    }
+
+    fn resolve_path(&self, path: &std::path::Path) -> Option<String> {
+        path.to_str().filter(|name| self.0.contains_key(*name)).map(String::from)
+    }
+}

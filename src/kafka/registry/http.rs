@@ -1,0 +1,154 @@
+//! The two questions that a schema registry is asked: for a schema by its id, and for one that it
+//! refers to, by subject and version.
+
+use super::{RegistryError, RegistrySettings, Schema};
+use base64::Engine;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use ureq::Agent;
+use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
+
+/// How long an answer may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest answer, in bytes.
+const ANSWER_BYTES_MAX: u64 = 16 << 20;
+/// The most schemas that one may refer to, and those to others.
+const REFERENCES_MAX: usize = 1_000;
+const ACCEPTED: &str = "application/vnd.schemaregistry.v1+json, application/json";
+
+/// Asks a registry.
+pub(super) struct Http {
+    agent: Agent,
+    url: String,
+    authorization: Option<String>,
+}
+
+/// Why there is no schema.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The registry says that there is none.
+    Unknown,
+    /// It does not let this program in.
+    Refused(u16),
+    /// It cannot be asked now.
+    Unreachable(String),
+}
+
+/// A schema as the registry answers it.
+#[derive(Deserialize)]
+struct Answer {
+    schema: String,
+    #[serde(default, rename = "schemaType")]
+    format: Option<String>,
+    #[serde(default)]
+    references: Option<Vec<Reference>>,
+}
+
+#[derive(Deserialize)]
+struct Reference {
+    name: String,
+    subject: String,
+    version: i64,
+}
+
+/// What the registry answers in place of a schema.
+#[derive(Deserialize)]
+struct Trouble {
+    error_code: i64,
+}
+
+impl Http {
+    pub(super) fn new(settings: &RegistrySettings) -> Result<Http, RegistryError> {
+        let user = settings.user()?;
+        // The OpenSSL that the Kafka client has too, and the certificates that the system trusts.
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::NativeTls)
+            .root_certs(RootCerts::PlatformVerifier)
+            .build();
+        let config = Agent::config_builder()
+            .tls_config(tls)
+            .http_status_as_error(false)
+            .timeout_global(Some(ANSWER_TIMEOUT))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .user_agent(concat!("trendmark/", env!("CARGO_PKG_VERSION")))
+            .build();
+        let encode = |user: String| base64::engine::general_purpose::STANDARD.encode(user);
+        Ok(Http {
+            agent: config.into(),
+            url: settings.url.clone(),
+            authorization: user.map(|user| format!("Basic {}", encode(user))),
+        })
+    }
+
+    /// The schema of an id, with all that it refers to.
+    pub(super) fn schema(&self, id: u32) -> Result<Schema, Failure> {
+        let answer = self.ask(&format!("/schemas/ids/{id}"))?;
+        let mut referenced: BTreeMap<String, String> = BTreeMap::new();
+        // What is referred to comes before what refers to it.
+        let mut texts = Vec::new();
+        let mut waiting = answer.references.unwrap_or_default();
+        while let Some(reference) = waiting.pop() {
+            if referenced.contains_key(&reference.name) {
+                continue;
+            }
+            if referenced.len() == REFERENCES_MAX {
+                let reason = format!("schema {id} refers to more than {REFERENCES_MAX} others");
+                return Err(Failure::Unreachable(reason));
+            }
+            let Reference { name, subject, version } = reference;
+            let subject = encoded(&subject);
+            let answer = match self.ask(&format!("/subjects/{subject}/versions/{version}")) {
+                Err(Failure::Unknown) => {
+                    let reason = format!("schema {id} refers to {name}, which it does not have");
+                    return Err(Failure::Unreachable(reason));
+                }
+                answer => answer?,
+            };
+            referenced.insert(name.clone(), String::new());
+            texts.insert(0, (name, answer.schema));
+            waiting.extend(answer.references.unwrap_or_default());
+        }
+        let format = answer.format.unwrap_or_else(|| "AVRO".into());
+        Ok(Schema { format, text: answer.schema, references: texts })
+    }
+
+    fn ask(&self, path: &str) -> Result<Answer, Failure> {
+        let unreachable = |error: ureq::Error| Failure::Unreachable(error.to_string());
+        let mut request = self.agent.get(format!("{}{path}", self.url)).header("Accept", ACCEPTED);
+        if let Some(authorization) = &self.authorization {
+            request = request.header("Authorization", authorization);
+        }
+        let mut response = request.call().map_err(unreachable)?;
+        let status = response.status().as_u16();
+        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        let body = body.map_err(unreachable)?;
+        let unexpected = |what: &str| Failure::Unreachable(format!("{path} is answered {what}"));
+        match status {
+            200 => serde_json::from_slice(&body)
+                .map_err(|_| unexpected("with what is no schema; check the URL")),
+            401 | 403 => Err(Failure::Refused(status)),
+            404 => match serde_json::from_slice::<Trouble>(&body) {
+                // Codes of five digits: the registry's own, for what it does not have.
+                Ok(Trouble { error_code: 40_401..=40_499 }) => Err(Failure::Unknown),
+                _ => Err(unexpected("404, but not by a schema registry; check the URL")),
+            },
+            status => Err(unexpected(&status.to_string())),
+        }
+    }
+}
+
+/// A subject as a part of a path.
+fn encoded(subject: &str) -> String {
+    let mut encoded = String::new();
+    for byte in subject.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(byte.into());
+            }
+            byte => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}

@@ -1,0 +1,168 @@
+//! Decodes the messages of a partition: JSON at once, and framed ones when their schema is there.
+
+use super::errors::KafkaSourceError;
+use crate::decode::avro::AvroDecoder;
+use crate::decode::framing::unframe;
+use crate::decode::protobuf::{ProtobufDecoder, ProtobufSchema, place};
+use crate::decode::{DecodeError, Decoder, FieldNames};
+use crate::event::Event;
+use crate::kafka::{Lookup, Registry, Schema};
+use crate::panics::contain;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What the messages of topics are.
+#[derive(Clone, Default)]
+pub enum MessageFormat {
+    /// JSON.
+    #[default]
+    Json,
+    /// Avro in Confluent's framing, its schemas in a registry.
+    Avro(Arc<Registry>),
+    /// The same of Protobuf.
+    Protobuf(Arc<Registry>),
+}
+
+/// What a message is.
+pub(super) enum Decoded {
+    Event(Event),
+    /// No event, and why.
+    Malformed(String),
+    /// Not known before the registry has answered.
+    Waiting,
+}
+
+/// The decoder of one partition.
+pub(super) enum MessageDecoder {
+    Json(Box<Decoder>),
+    Framed(Box<FramedDecoder>),
+}
+
+/// Decodes messages by the schemas that they name.
+pub(super) struct FramedDecoder {
+    fields: FieldNames,
+    registry: Arc<Registry>,
+    is_protobuf: bool,
+    /// What was made of schemas so far, or why nothing can be.
+    schemas: BTreeMap<u32, Result<Prepared, String>>,
+}
+
+enum Prepared {
+    Avro(AvroDecoder),
+    /// The schema, and the decoders of those of its types that were met.
+    Protobuf(ProtobufSchema, BTreeMap<Vec<usize>, Result<ProtobufDecoder, String>>),
+}
+
+impl MessageDecoder {
+    pub(super) fn new(format: &MessageFormat, fields: &FieldNames) -> MessageDecoder {
+        let (registry, is_protobuf) = match format {
+            MessageFormat::Json => return MessageDecoder::Json(Box::new(Decoder::new(fields))),
+            MessageFormat::Avro(registry) => (registry, false),
+            MessageFormat::Protobuf(registry) => (registry, true),
+        };
+        MessageDecoder::Framed(Box::new(FramedDecoder {
+            fields: fields.clone(),
+            registry: Arc::clone(registry),
+            is_protobuf,
+            schemas: BTreeMap::new(),
+        }))
+    }
+
+    /// What a message is, which stands at an offset.
+    #[inline]
+    pub(super) fn decode(
+        &mut self,
+        message: &[u8],
+        offset: u64,
+    ) -> Result<Decoded, KafkaSourceError> {
+        match self {
+            MessageDecoder::Json(decoder) => Ok(decoded(decoder.decode(message, offset))),
+            MessageDecoder::Framed(decoder) => decoder.decode(message, offset),
+        }
+    }
+}
+
+#[inline]
+fn decoded(result: Result<Event, DecodeError>) -> Decoded {
+    match result {
+        Ok(event) => Decoded::Event(event),
+        Err(error) => Decoded::Malformed(error.to_string()),
+    }
+}
+
+impl FramedDecoder {
+    fn decode(&mut self, message: &[u8], offset: u64) -> Result<Decoded, KafkaSourceError> {
+        let (id, payload) = match unframe(message) {
+            Ok(framed) => framed,
+            Err(error) => return Ok(Decoded::Malformed(error.to_string())),
+        };
+        if !self.schemas.contains_key(&id) {
+            match self.registry.look(id) {
+                Lookup::Waiting => return Ok(Decoded::Waiting),
+                Lookup::Refused(error) => return Err(error.into()),
+                Lookup::Unknown => {
+                    let reason = format!("the schema registry has no schema {id}");
+                    return Ok(Decoded::Malformed(reason));
+                }
+                Lookup::Known(schema) => {
+                    let prepared = contain(|| self.prepare(&schema));
+                    self.schemas.insert(id, prepared);
+                }
+            }
+        }
+        let prepared = self.schemas.get_mut(&id);
+        Ok(match prepared {
+            Some(Ok(prepared)) => decode(prepared, &self.fields, (id, payload), offset),
+            Some(Err(reason)) => Decoded::Malformed(unusable(id, reason)),
+            None => Decoded::Waiting,
+        })
+    }
+
+    fn prepare(&self, schema: &Schema) -> Result<Prepared, String> {
+        let expected = if self.is_protobuf { "PROTOBUF" } else { "AVRO" };
+        if schema.format != expected {
+            return Err(format!("it is one of {}, expected {expected}", schema.format));
+        }
+        if self.is_protobuf {
+            let schema = ProtobufSchema::new(&schema.text, &schema.references)?;
+            return Ok(Prepared::Protobuf(schema, BTreeMap::new()));
+        }
+        let decoder = AvroDecoder::new(&self.fields, &schema.text, &schema.references)?;
+        Ok(Prepared::Avro(decoder))
+    }
+}
+
+#[cold]
+fn unusable(id: u32, reason: &str) -> String {
+    format!("schema {id} cannot be used: {reason}")
+}
+
+/// The most types of a schema whose decoders are kept.
+const TYPES_MAX: usize = 1_000;
+
+fn decode(
+    prepared: &mut Prepared,
+    fields: &FieldNames,
+    (id, payload): (u32, &[u8]),
+    offset: u64,
+) -> Decoded {
+    let (schema, types) = match prepared {
+        Prepared::Avro(decoder) => return decoded(decoder.decode(payload, offset)),
+        Prepared::Protobuf(schema, types) => (schema, types),
+    };
+    let (place, message) = match place(payload) {
+        Ok(placed) => placed,
+        Err(error) => return Decoded::Malformed(error.to_string()),
+    };
+    if !types.contains_key(&place) {
+        if types.len() == TYPES_MAX {
+            types.clear();
+        }
+        types.insert(place.clone(), ProtobufDecoder::new(fields, schema, &place));
+    }
+    match types.get(&place) {
+        Some(Ok(decoder)) => decoded(decoder.decode(message, offset)),
+        Some(Err(reason)) => Decoded::Malformed(unusable(id, reason)),
+        None => Decoded::Waiting,
+    }
+}

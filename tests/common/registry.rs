@@ -1,0 +1,140 @@
+//! A schema registry for tests: an HTTP server of its own that answers the two questions that a
+//! reader asks, as Confluent's does. It stands for any registry that is compatible with that.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// A registry that runs until this is dropped.
+pub struct TestRegistry {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// What a path is answered with.
+    answers: Mutex<BTreeMap<String, String>>,
+    /// What `Authorization` has to be.
+    authorization: Mutex<Option<String>>,
+    asked: AtomicUsize,
+    is_down: AtomicBool,
+    has_ended: AtomicBool,
+}
+
+impl TestRegistry {
+    pub fn start() -> TestRegistry {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::<Shared>::default();
+        let served = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if served.has_ended.load(Ordering::Relaxed) {
+                    return;
+                }
+                // One that is down closes what is opened.
+                if !served.is_down.load(Ordering::Relaxed) {
+                    let _ = serve(&served, stream.unwrap());
+                }
+            }
+        });
+        TestRegistry { address, shared }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Registers a schema with an id; its references are (name, subject, version).
+    pub fn register(&self, id: u32, format: &str, schema: &str, references: &[(&str, &str, u32)]) {
+        let answer = answer(format, schema, references);
+        self.answers().insert(format!("/schemas/ids/{id}"), answer);
+    }
+
+    /// Registers a schema that others refer to, under its subject as it stands in a path.
+    pub fn register_subject(&self, subject: &str, version: u32, format: &str, schema: &str) {
+        let path = format!("/subjects/{subject}/versions/{version}");
+        self.answers().insert(path, answer(format, schema, &[]));
+    }
+
+    pub fn require(&self, authorization: &str) {
+        *self.shared.authorization.lock().unwrap() = Some(authorization.into());
+    }
+
+    pub fn set_down(&self, is_down: bool) {
+        self.shared.is_down.store(is_down, Ordering::Relaxed);
+    }
+
+    /// How many questions were answered.
+    pub fn asked(&self) -> usize {
+        self.shared.asked.load(Ordering::Relaxed)
+    }
+
+    fn answers(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
+        self.shared.answers.lock().unwrap()
+    }
+}
+
+impl Drop for TestRegistry {
+    fn drop(&mut self) {
+        self.shared.has_ended.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+fn answer(format: &str, schema: &str, references: &[(&str, &str, u32)]) -> String {
+    let mut answer = serde_json::json!({ "schema": schema });
+    // As Confluent's: the type is left out where it is Avro.
+    if format != "AVRO" {
+        answer["schemaType"] = format.into();
+    }
+    let references: Vec<_> = references
+        .iter()
+        .map(|(name, subject, version)| {
+            serde_json::json!({ "name": name, "subject": subject, "version": version })
+        })
+        .collect();
+    if !references.is_empty() {
+        answer["references"] = references.into();
+    }
+    answer.to_string()
+}
+
+fn serve(shared: &Shared, mut stream: TcpStream) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let first = lines.next().transpose()?.unwrap_or_default();
+    let mut authorization = None;
+    for line in lines {
+        let line = line?;
+        match line.split_once(": ") {
+            Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
+                authorization = Some(value.to_string());
+            }
+            Some(_) => {}
+            None => break,
+        }
+    }
+    shared.asked.fetch_add(1, Ordering::Relaxed);
+    let required = shared.authorization.lock().unwrap().clone();
+    let path = first.split(' ').nth(1).unwrap_or_default();
+    let found = shared.answers.lock().unwrap().get(path).cloned();
+    let (status, body) = match found {
+        _ if required.is_some() && required != authorization => {
+            ("401 Unauthorized", r#"{"error_code":401,"message":"Unauthorized"}"#.to_string())
+        }
+        Some(body) => ("200 OK", body),
+        None => {
+            let body = r#"{"error_code":40403,"message":"Schema 9 not found"}"#;
+            ("404 Not Found", body.to_string())
+        }
+    };
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Type: application/vnd.schemaregistry.v1+json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}

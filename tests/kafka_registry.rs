@@ -1,0 +1,275 @@
+//! Avro and Protobuf through a schema registry: what they come to is what JSON comes to, and what
+//! cannot be decoded is told, or waited for.
+
+mod common;
+
+use apache_avro::types::Value as AvroValue;
+use apache_avro::writer::datum::GenericDatumWriter;
+use common::contents::{Contents, contents};
+use common::program::{Running, run, trendmark};
+use common::registry::TestRegistry;
+use common::topics::{Cluster, EVENT_TIME_MS};
+use protox::prost_reflect::prost::Message;
+use protox::prost_reflect::{DynamicMessage, MessageDescriptor, Value};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+use trendmark::dataflows;
+
+const AVRO: &str = r#"{"type":"record","name":"Event","fields":[
+    {"name":"request_id","type":"string"}, {"name":"video_id","type":"long"},
+    {"name":"event_time","type":{"type":"long","logicalType":"timestamp-millis"}},
+    {"name":"record_time","type":["null",{"type":"long","logicalType":"timestamp-micros"}]}]}"#;
+const AVRO_EMPTY: &str = r#"{"type":"record","name":"Empty","fields":[]}"#;
+const PROTOBUF: &str = r#"syntax = "proto3"; import "google/protobuf/timestamp.proto";
+    import "envelope.proto";
+    message Other { Envelope envelope = 1; }
+    message Outer { message Event { uint64 video_id = 1; string request_id = 2;
+        google.protobuf.Timestamp event_time = 5; optional int64 record_time = 6; } }"#;
+const ENVELOPE: &str = r#"syntax = "proto3"; message Envelope { string name = 1; }"#;
+
+/// Events as JSON, a play or an impression a line.
+fn lines(videos: u64) -> Vec<serde_json::Value> {
+    let line = |number: u64| {
+        let time = EVENT_TIME_MS + 1_000 * number as i64;
+        let id = format!("00000000-0000-4000-8000-{:012x}", number / 2);
+        let video = number * 7919 % videos;
+        let mut line =
+            serde_json::json!({ "request_id": id, "video_id": video, "event_time": time });
+        if number.is_multiple_of(3) {
+            line["record_time"] = (time + 5).into();
+        }
+        line
+    };
+    (0..3_000).map(line).collect()
+}
+
+fn frame(id: u32, place: &[u8], payload: &[u8]) -> Vec<u8> {
+    [&[0], &id.to_be_bytes()[..], place, payload].concat()
+}
+
+fn to_avro(line: &serde_json::Value) -> Vec<u8> {
+    let schema = apache_avro::Schema::parse_str(AVRO).unwrap();
+    let record_time = match line["record_time"].as_i64() {
+        Some(time) => AvroValue::Union(1, Box::new(AvroValue::TimestampMicros(time * 1_000))),
+        None => AvroValue::Union(0, Box::new(AvroValue::Null)),
+    };
+    let id = line["request_id"].as_str().unwrap().to_string();
+    let record = AvroValue::Record(vec![
+        ("request_id".into(), AvroValue::String(id)),
+        ("video_id".into(), AvroValue::Long(line["video_id"].as_i64().unwrap())),
+        ("event_time".into(), AvroValue::TimestampMillis(line["event_time"].as_i64().unwrap())),
+        ("record_time".into(), record_time),
+    ]);
+    let writer = GenericDatumWriter::builder(&schema).build().unwrap();
+    frame(7, &[], &writer.write_value_to_vec(record).unwrap())
+}
+
+/// The type `Outer.Event`, compiled by itself.
+fn protobuf_event() -> MessageDescriptor {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("events.proto"), PROTOBUF).unwrap();
+    std::fs::write(folder.path().join("envelope.proto"), ENVELOPE).unwrap();
+    let mut compiler = protox::Compiler::new([folder.path()]).unwrap();
+    compiler.open_file("events.proto").unwrap();
+    compiler.descriptor_pool().get_message_by_name("Outer.Event").unwrap()
+}
+
+fn to_protobuf(event: &MessageDescriptor, line: &serde_json::Value) -> Vec<u8> {
+    let mut message = DynamicMessage::new(event.clone());
+    let id = line["request_id"].as_str().unwrap().to_string();
+    message.set_field_by_name("request_id", Value::String(id));
+    message.set_field_by_name("video_id", Value::U64(line["video_id"].as_u64().unwrap()));
+    let field = event.get_field_by_name("event_time").unwrap();
+    let time = line["event_time"].as_i64().unwrap();
+    let mut stamp = DynamicMessage::new(field.kind().as_message().unwrap().clone());
+    stamp.set_field_by_name("seconds", Value::I64(time / 1_000));
+    stamp.set_field_by_name("nanos", Value::I32((time % 1_000 * 1_000_000) as i32));
+    message.set_field_by_name("event_time", Value::Message(stamp));
+    if let Some(time) = line["record_time"].as_i64() {
+        message.set_field_by_name("record_time", Value::I64(time));
+    }
+    // The second type of the schema, and the first in that.
+    frame(8, &[4, 2, 0], &message.encode_to_vec())
+}
+
+/// Writes messages to two partitions of a topic. Returns the place.
+fn to_topic(cluster: &Cluster, name: &str, messages: &[Vec<u8>]) -> String {
+    let topic = cluster.create_topic(name, 2);
+    let writer = cluster.writer();
+    for (number, message) in messages.iter().enumerate() {
+        writer.write(&topic, number as i32 % 2, Some(message), EVENT_TIME_MS);
+    }
+    writer.flush();
+    format!("kafka:{topic}")
+}
+
+fn command(cluster: &Cluster, topics: [&str; 2], store: &Path, more: &[&str]) -> Command {
+    let mut command = trendmark();
+    command.args(["run", "--query", "all", "--impressions", topics[0], "--plays", topics[1]]);
+    command.args(["--bootstrap-servers", cluster.servers(), "--until-end", "--workers", "2"]);
+    command.arg("--store").arg(store).args(more);
+    command
+}
+
+/// What a store holds, but for the names of the partitions.
+fn computed(store: &Path) -> Contents {
+    let mut contents = contents(store, &dataflows::ALL);
+    contents.remove("partitions");
+    contents
+}
+
+/// Runs on messages that are made of the lines of impressions and plays.
+fn from_messages(
+    cluster: &Cluster,
+    folder: &Path,
+    format: &str,
+    more: &[&str],
+    make: impl Fn(&serde_json::Value) -> Vec<u8>,
+) -> Contents {
+    let store = folder.join(format!("{format}.db"));
+    let messages: Vec<_> = lines(50).iter().map(make).collect();
+    let topics = ["impressions", "plays"].map(|kind| to_topic(cluster, kind, &messages));
+    let more = [&["--kafka-format", format], more].concat();
+    let mut command = command(cluster, [&topics[0], &topics[1]], &store, &more);
+    Running::start(&mut command).finish().succeeded();
+    computed(&store)
+}
+
+#[test]
+fn avro_and_protobuf_give_what_json_gives() {
+    let (cluster, registry) = (Cluster::any(), TestRegistry::start());
+    let folder = tempfile::tempdir().unwrap();
+    registry.register(7, "AVRO", AVRO, &[]);
+    registry.register(8, "PROTOBUF", PROTOBUF, &[("envelope.proto", "a/envelope value", 3)]);
+    registry.register_subject("a%2Fenvelope%20value", 3, "PROTOBUF", ENVELOPE);
+    registry.require("Basic cmVhZGVyOmdlaGVpbQ==");
+    let user = folder.path().join("user");
+    std::fs::write(&user, "reader:geheim\n").unwrap();
+    let (url, auth) = (registry.url(), format!("file:{}", user.display()));
+    let more = ["--schema-registry", &url, "--schema-registry-auth", &auth];
+
+    let json = |line: &serde_json::Value| line.to_string().into_bytes();
+    let expected = from_messages(&cluster, folder.path(), "json", &[], json);
+    assert!(expected["trends"].len() > 10);
+    let avro = from_messages(&cluster, folder.path(), "avro", &more, to_avro);
+    assert_eq!(avro, expected);
+    assert_eq!(registry.asked(), 1, "a schema is asked for once");
+    let event = protobuf_event();
+    let protobuf =
+        from_messages(&cluster, folder.path(), "protobuf", &more, |line| to_protobuf(&event, line));
+    assert_eq!(protobuf, expected);
+    assert_eq!(registry.asked(), 3);
+}
+
+#[test]
+fn what_cannot_be_decoded_is_malformed_and_said_why() {
+    let (cluster, registry) = (Cluster::any(), TestRegistry::start());
+    let folder = tempfile::tempdir().unwrap();
+    registry.register(7, "AVRO", AVRO, &[]);
+    registry.register(8, "PROTOBUF", PROTOBUF, &[]);
+    registry.register(6, "AVRO", AVRO_EMPTY, &[]);
+    registry.register(5, "AVRO", "no schema", &[]);
+    let good = to_avro(&lines(50)[0]);
+    let garbage = [
+        vec![],
+        vec![0, 0, 0, 0],
+        b"{\"request_id\":1}".to_vec(),
+        frame(9, &[], &good[5..]),
+        frame(8, &[0], b""),
+        frame(6, &[], b""),
+        frame(5, &[], b""),
+        good[..good.len() - 1].to_vec(),
+        good.clone(),
+    ];
+    let impressions = to_topic(&cluster, "impressions", &garbage);
+    let plays = to_topic(&cluster, "plays", std::slice::from_ref(&good));
+    let (store, dead) = (folder.path().join("s.db"), folder.path().join("dead.jsonl"));
+    let url = format!("{}/", registry.url());
+    let more = ["--kafka-format", "avro", "--schema-registry", &url, "--dead-letter"];
+    let mut command = command(&cluster, [&impressions, &plays], &store, &more);
+    let finished = Running::start(command.arg(&dead)).finish().succeeded();
+    assert!(finished.stdout.contains("2 events and 8 malformed records"), "{finished:#?}");
+    let dead = std::fs::read_to_string(dead).unwrap();
+    for reason in [
+        "not in Confluent framing: it has less than 5 bytes",
+        "not in Confluent framing: its first byte is not 0",
+        "the schema registry has no schema 9",
+        "schema 8 cannot be used: it is one of PROTOBUF, expected AVRO",
+        "missing field `request_id`",
+        "schema 5 cannot be used: ",
+        "not Avro of its schema: it ends too soon",
+    ] {
+        assert!(dead.contains(reason), "{reason}: {dead}");
+    }
+}
+
+#[test]
+fn a_registry_that_is_down_is_waited_for() {
+    let (cluster, registry) = (Cluster::any(), TestRegistry::start());
+    let folder = tempfile::tempdir().unwrap();
+    registry.register(7, "AVRO", AVRO, &[]);
+    registry.set_down(true);
+    let messages: Vec<_> = lines(50).iter().map(to_avro).collect();
+    let topics = ["impressions", "plays"].map(|kind| to_topic(&cluster, kind, &messages));
+    let (store, url) = (folder.path().join("s.db"), registry.url());
+    let more = ["--kafka-format", "avro", "--schema-registry", &url];
+    let mut running =
+        Running::start(&mut command(&cluster, [&topics[0], &topics[1]], &store, &more));
+    let mut said = String::new();
+    common::program::wait_until("the trouble is said", || {
+        said = running.stderr();
+        said.contains("no schema from the schema registry")
+    });
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(!running.has_ended());
+    registry.set_down(false);
+    let finished = running.finish().succeeded();
+    assert!(finished.stdout.contains("6000 events and 0 malformed records"), "{finished:#?}");
+}
+
+#[test]
+fn a_registry_that_refuses_stops_the_job_and_no_secret_is_told() {
+    let (cluster, registry) = (Cluster::any(), TestRegistry::start());
+    let folder = tempfile::tempdir().unwrap();
+    registry.require("Basic other");
+    let good = to_avro(&lines(50)[0]);
+    let topics =
+        ["impressions", "plays"].map(|kind| to_topic(&cluster, kind, std::slice::from_ref(&good)));
+    let (store, url) = (folder.path().join("s.db"), registry.url());
+    let more = ["--kafka-format", "avro", "--schema-registry", &url];
+    let auth = ["--schema-registry-auth", "reader:geheim"];
+    let more = [&more[..], &auth].concat();
+    let mut command = command(&cluster, [&topics[0], &topics[1]], &store, &more);
+    let finished = Running::start(&mut command).finish();
+    let said = ["does not let this program in: it answers 401; check --schema-registry-auth"];
+    let finished = finished.failed(1, &said);
+    assert!(!finished.stderr.contains("geheim") && !finished.stdout.contains("geheim"));
+}
+
+#[test]
+fn what_is_wrong_with_the_flags_is_said() {
+    let arguments =
+        ["run", "--plays", "kafka:plays", "--store", "s.db", "--bootstrap-servers", "b:1"];
+    let refused = |more: &[&str], said: &str| run(arguments.iter().chain(more)).failed(2, &[said]);
+    refused(&["--kafka-format", "avro"], "give --schema-registry");
+    refused(&["--kafka-format", "protobuf"], "give --schema-registry");
+    refused(&["--schema-registry", "http://r"], "give --kafka-format avro or protobuf");
+    let avro = ["--kafka-format", "avro", "--schema-registry"];
+    let with = |url| [&avro[..], &[url]].concat();
+    for url in ["r:8081", "http://", "http://user:geheim@r", "http://r?x=geheim"] {
+        let finished = refused(&with(url), "--schema-registry is not the URL");
+        assert!(!finished.stderr.contains("geheim"), "{finished:#?}");
+    }
+    let auth = |auth| [&with("http://r")[..], &["--schema-registry-auth", auth]].concat();
+    let finished = refused(&auth("geheim"), "--schema-registry-auth is not USER:PASSWORD");
+    assert!(!finished.stderr.contains("geheim"), "{finished:#?}");
+    refused(&auth("(hidden)"), "printed in place of the secret");
+    run(arguments.iter().chain(&auth("file:/no/such/file"))).failed(1, &["`/no/such/file`"]);
+
+    let printed = run(arguments.iter().chain(&auth("u:geheim")).chain(&["--print-config"]));
+    let printed = printed.succeeded().stdout;
+    assert!(printed.contains("schema-registry-auth = \"(hidden)\""), "{printed}");
+    assert!(printed.contains("schema-registry = \"http://r\""), "{printed}");
+    assert!(printed.contains("kafka-format = \"avro\""), "{printed}");
+}
