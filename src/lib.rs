@@ -16,6 +16,7 @@ pub mod kafka;
 pub mod ledger;
 pub mod panics;
 pub mod query;
+pub mod rounds;
 pub mod run;
 pub mod show;
 pub mod showings;

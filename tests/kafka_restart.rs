@@ -22,6 +22,7 @@ use std::time::Duration;
 use trendmark::dataflows;
 use trendmark::event::{Event, Kind};
 use trendmark::query::{Query, Row};
+use trendmark::sources::PartitionName;
 use trendmark::stores::kafka::KafkaStore;
 use trendmark::time::Definition;
 
@@ -29,6 +30,8 @@ use trendmark::time::Definition;
 const KILLS: u64 = 12;
 /// The longest that a life is left to go on, in milliseconds.
 const LIFE_MS_MAX: u64 = 2_500;
+/// The partitions of each topic.
+const PARTITIONS: usize = 3;
 
 /// A log in topics, and the topic that is its store.
 struct Place {
@@ -42,20 +45,30 @@ struct Place {
 }
 
 impl Place {
-    /// Writes a generated log to topics of its own, with messages that are no events here and
-    /// there.
-    fn generated(cluster: Cluster, seed: u64) -> Place {
-        const PARTITIONS: usize = 3;
-        let generated = Fixture::log(seed, 15_000);
+    /// Topics of its own for a log with these partitions, nothing in them yet.
+    fn new(cluster: Cluster, log: &Log) -> Place {
         let inputs: BTreeMap<Kind, String> = Kind::ALL
             .into_iter()
             .map(|kind| (kind, cluster.create_topic(kind.topic(), PARTITIONS as i32)))
             .collect();
-        let (writer, mut log) = (cluster.writer(), Log::new());
-        for (number, (mut partition, events)) in generated.into_iter().enumerate() {
-            let (topic, number) = (&inputs[&partition.kind], (number % PARTITIONS) as i32);
-            let mut written: Vec<Event> = Vec::new();
-            let mut offset = 0;
+        let nothing = log.iter().enumerate().map(|(number, (partition, _))| {
+            let kind = partition.kind;
+            let name = format!("kafka:{}/{}", inputs[&kind], number % PARTITIONS);
+            (PartitionName { kind, name }, Vec::new())
+        });
+        let log = nothing.collect();
+        let (store, hosts) = (unique("trends"), tempfile::tempdir().unwrap());
+        Place { cluster, inputs, store, hosts, definition: Definition::default(), log }
+    }
+
+    /// Writes events behind those that each partition has, with messages that are no events here
+    /// and there.
+    fn write(&mut self, events: impl IntoIterator<Item = Vec<Event>>) {
+        let writer = self.cluster.writer();
+        for ((partition, log), events) in self.log.iter_mut().zip(events) {
+            let number = partition.name.rsplit_once('/').unwrap().1.parse().unwrap();
+            let topic = &self.inputs[&partition.kind];
+            let mut offset = log.last().map_or(0, |last| last.offset + 1);
             for event in events {
                 if offset % 97 == 5 {
                     writer.write(topic, number, Some(b"poison"), EVENT_TIME_MS);
@@ -65,20 +78,27 @@ impl Place {
                 writer.write(topic, number, Some(line.as_bytes()), EVENT_TIME_MS);
                 // The message's own time would be the record's, where it has none.
                 assert!(event.record_time_ms.is_some());
-                written.push(Event { offset, ..event });
+                log.push(Event { offset, ..event });
                 offset += 1;
             }
-            partition.name = format!("kafka:{topic}/{number}");
-            log.push((partition, written));
         }
         writer.flush();
-        let (store, hosts) = (unique("trends"), tempfile::tempdir().unwrap());
-        Place { cluster, inputs, store, hosts, definition: Definition::default(), log }
+    }
+
+    /// How many events have been committed, whatever became of them.
+    fn events_committed(&self) -> u64 {
+        let ledger = KafkaStore::read_ledger(&self.cluster.settings, &self.store).unwrap();
+        ledger.iter().map(|row| row.events.cast_unsigned()).sum()
+    }
+
+    /// How many events have been written.
+    fn events(&self) -> u64 {
+        self.log.iter().map(|(_, events)| events.len() as u64).sum()
     }
 
     fn command(&self) -> Command {
         let mut command = trendmark();
-        command.args(["run", "--query", "trends", "--query", "requests", "--until-end"]);
+        command.args(["run", "--query", "trends", "--query", "requests"]);
         for (kind, topic) in &self.inputs {
             command.arg(format!("--{}", kind.topic())).arg(format!("kafka:{topic}"));
         }
@@ -98,7 +118,7 @@ impl Place {
         ];
         let mut job = start_processes(processes, &self.hosts.path().join("hosts"), |_| {
             let mut command = self.command();
-            command.args(&limits).args(["--launch-timeout", "2s"]);
+            command.args(&limits).args(["--until-end", "--launch-timeout", "2s"]);
             command
         });
         std::thread::sleep(Duration::from_millis(random.random_range(0..LIFE_MS_MAX)));
@@ -217,11 +237,11 @@ fn check_changelog(place: &Place, changelog: &Changelog, how: &str) {
     }
 }
 
-fn check_final(place: &Place, changelog: &Changelog, how: &str) {
+/// The last rows and the ledger are those of all events.
+fn check_last(place: &Place, changelog: &Changelog, how: &str) {
     let expected = expect(place.definition, &place.log);
     let found: BTreeMap<_, _> = changelog.rows.values().map(named).collect();
     assert_eq!(found, trends(&expected), "{how}");
-    assert!(changelog.rows.values().all(|row| row["final"] == true), "{how}");
     let ledger = KafkaStore::read_ledger(&place.cluster.settings, &place.store).unwrap();
     let fates = ledger.iter().map(|row| {
         let accepted = row.distinct_events + row.duplicate_events;
@@ -266,19 +286,57 @@ fn however_often_it_is_killed_a_reader_of_the_changelog_sees_every_change_once()
     let (mut tried, mut seed) = (0, 0);
     while tried < kills_wanted {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let place = Place::generated(Cluster::at(&servers), seed);
+        let log = Fixture::log(seed, 15_000);
+        let mut place = Place::new(Cluster::at(&servers), &log);
+        place.write(log.into_iter().map(|(_, events)| events));
         let mut kills = 0;
         while kills < 20 && place.live(&mut random) {
             kills += 1;
         }
-        Running::start(&mut place.command()).finish().succeeded();
+        Running::start(place.command().arg("--until-end")).finish().succeeded();
         let changelog = Changelog::read(&place);
         let how = format!("seed {seed}, {kills} kills, {}", place.store);
         check_changelog(&place, &changelog, &how);
-        check_final(&place, &changelog, &how);
+        check_last(&place, &changelog, &how);
+        assert!(changelog.rows.values().all(|row| row["final"] == true), "{how}");
         check_sets(&place, &how);
         eprintln!("{how}: {} publications", changelog.positions.len());
         tried += kills;
         seed += 1;
     }
+}
+
+#[test]
+fn a_job_that_was_stopped_and_goes_on_after_another_took_over_writes_nothing() {
+    let Some(servers) = real_broker("being stopped while another job takes over") else { return };
+    let log = Fixture::log(1, 15_000);
+    let third = |number: usize| {
+        let part = |events: &Vec<Event>| {
+            let border = |number: usize| events.len() * number / 3;
+            events[border(number)..border(number + 1)].to_vec()
+        };
+        log.iter().map(|(_, events)| part(events)).collect::<Vec<_>>()
+    };
+    let mut place = Place::new(Cluster::at(&servers), &log);
+    // Which partition is idle depends on when it is written to, which the oracle does not know.
+    let follow = |place: &Place| Running::start(place.command().args(["--idle-timeout", "1h"]));
+
+    place.write(third(0));
+    let mut zombie = follow(&place);
+    zombie.wait_until("all is committed", || place.events_committed() == place.events());
+    zombie.signal("STOP");
+    place.write(third(1));
+    let mut owner = follow(&place);
+    owner.wait_until("all is committed", || place.events_committed() == place.events());
+    // Both have what comes now to commit.
+    place.write(third(2));
+    zombie.signal("CONT");
+    zombie.finish().failed(1, &["another job has taken over"]);
+    owner.wait_until("all is committed", || place.events_committed() == place.events());
+    owner.interrupt();
+    owner.finish().succeeded();
+    let (changelog, how) = (Changelog::read(&place), place.store.as_str());
+    check_changelog(&place, &changelog, how);
+    check_last(&place, &changelog, how);
+    check_sets(&place, how);
 }

@@ -3,7 +3,7 @@
 //! A state machine without input, output or clock: reports go in, orders come out.
 
 use super::control::{Order, Report, Watermarks};
-use super::rounds;
+use crate::rounds;
 use crate::sources::Discovered;
 use crate::stores::Progress;
 use crate::time::{Definition, Epoch};

@@ -4,12 +4,14 @@
 //! every worker drops its input; once all have, the frontier of the dataflow becomes empty, which
 //! is event time having passed, and timely frees its operators and all their state.
 
-use super::{Settings, rounds};
+use super::Settings;
 use crate::digest::{self, Digest, Digests};
 use crate::event::{RequestId, Touch, VideoId};
 use crate::query::{KEY_CELLS, Query, Row, Rows, VALUE_CELLS};
+use crate::rounds;
 use crate::showings::Showings;
 use crate::showings::records::{Lanes, Pool, Record, Records};
+use crate::showings::sums::Waiting;
 use crate::stores::RowChange;
 use crate::time::Epoch;
 use foldhash::fast::RandomState;
@@ -38,6 +40,8 @@ pub struct Epochs {
     clock: (ClockInput, ProbeHandle<u64>),
     rows: Rc<RefCell<ChangedRows>>,
     pool: Pool,
+    /// The sums of queries that are to become rows when the publication is over.
+    waiting: Waiting,
 }
 
 /// An epoch that takes touches.
@@ -97,6 +101,7 @@ impl Epochs {
             clock: (clock, probe),
             rows: Rc::new(RefCell::new(ChangedRows::new(settings))),
             pool: Pool::default(),
+            waiting: Waiting::default(),
         }
     }
 
@@ -105,7 +110,8 @@ impl Epochs {
         let mut input = TouchInput::new_with_builder();
         let probe = ProbeHandle::new();
         worker.dataflow_named::<u64, _, _>(&format!("epoch {}", epoch.0), |scope| {
-            let showings = Showings::arrange(input.to_stream(scope), self.pool.clone());
+            let touches = input.to_stream(scope);
+            let showings = Showings::arrange(touches, self.pool.clone(), self.waiting.clone());
             for (query, definition) in self.queries.iter().enumerate() {
                 let rows = (definition.build)(&showings);
                 collect(rows, query, epoch, Rc::clone(&self.rows), &probe);
@@ -179,11 +185,12 @@ impl Epochs {
         self.live_max
     }
 
-    /// How many rows have changed since the replay and were not handed on.
+    /// How many rows have changed since the replay and were not handed on, those included that
+    /// are only sums as yet.
     pub fn rows_waiting(&self) -> usize {
         let changed = self.rows.borrow();
         let live = changed.publications.range(rounds::REPLAY + 1..);
-        live.map(|(_, changed)| changed.rows.len()).sum()
+        live.map(|(_, changed)| changed.rows.len()).sum::<usize>() + self.waiting.sums()
     }
 
     /// The rows that changed in a publication, which must be complete, and by how much they moved

@@ -21,7 +21,6 @@ mod dead_letters;
 mod epochs;
 mod intake;
 mod partition;
-mod rounds;
 mod table;
 mod worker;
 

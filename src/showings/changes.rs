@@ -2,16 +2,15 @@
 
 use super::batch::{ShowingsBatch, ShowingsSpine};
 use super::run::{Lookup, Run, consolidate};
+use super::sums::{Waiting, sum_by_publication};
 use crate::event::{RequestId, Touch, VideoId};
 use differential_dataflow::difference::Semigroup;
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::trace::TraceReader;
 use differential_dataflow::{AsCollection, VecCollection};
-use foldhash::fast::RandomState;
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::rc::Rc;
-use timely::container::CapacityContainerBuilder;
+use timely::container::NoopBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
@@ -43,13 +42,15 @@ impl Change {
 /// Changes of showings, each message stamped with their round.
 #[derive(Clone)]
 pub struct Changes<'scope> {
-    stream: Stream<'scope, u64, Vec<Change>>,
+    /// Shared, as every query reads all of them.
+    stream: Stream<'scope, u64, Rc<Vec<Change>>>,
+    waiting: Waiting,
 }
 
 impl<'scope> Changes<'scope> {
     /// For every touch that tells something new, the change that it makes.
-    pub(super) fn of(arrangement: &Arrangement<'scope>) -> Changes<'scope> {
-        let stream = for_each_round(arrangement, "Changes", |_round, run, known, emit| {
+    pub(super) fn of(arrangement: &Arrangement<'scope>, waiting: Waiting) -> Changes<'scope> {
+        let stream = for_each_round(arrangement, "Changes", |run, known, emit| {
             for (request, group) in run.groups() {
                 known.seek(request);
                 for (video, touch) in group.iter() {
@@ -61,7 +62,7 @@ impl<'scope> Changes<'scope> {
                 }
             }
         });
-        Changes { stream }
+        Changes { stream, waiting }
     }
 
     /// Maps each change to updates of a collection, in the round of the change.
@@ -79,8 +80,8 @@ impl<'scope> Changes<'scope> {
                 input.for_each_stamp(|capability, chunks| {
                     let Some(round) = capability.least().copied() else { return };
                     let mut session = output.session(&capability);
-                    for change in chunks.flat_map(|chunk| chunk.drain(..)) {
-                        for (data, diff) in logic(&change) {
+                    for change in chunks.flat_map(|chunk| chunk.iter()) {
+                        for (data, diff) in logic(change) {
                             session.give((data, round, diff));
                         }
                     }
@@ -90,8 +91,8 @@ impl<'scope> Changes<'scope> {
         updates.as_collection()
     }
 
-    /// Maps each change to an update of a collection, and adds up the updates of a round that
-    /// have the same data on the same worker. Use it before an exchange by few keys.
+    /// Maps each change to an update of a collection, and adds up the updates of a publication
+    /// that have the same data on the same worker. Use it before an exchange by few keys.
     pub fn accumulate<D, R>(
         &self,
         mut logic: impl FnMut(&Change) -> (D, R) + 'static,
@@ -100,32 +101,12 @@ impl<'scope> Changes<'scope> {
         D: Clone + Eq + Hash + 'static,
         R: Semigroup + 'static,
     {
-        let updates = self.stream.clone().unary(Pipeline, "Accumulate", move |_, _| {
-            let mut sums: HashMap<D, R, RandomState> = HashMap::default();
-            move |input, output| {
-                input.for_each_stamp(|capability, chunks| {
-                    let Some(round) = capability.least().copied() else { return };
-                    for change in chunks.flat_map(|chunk| chunk.drain(..)) {
-                        let (data, diff) = logic(&change);
-                        add(&mut sums, data, diff);
-                    }
-                    let updates = sums.drain().filter(|(_, diff)| !diff.is_zero());
-                    output
-                        .session(&capability)
-                        .give_iterator(updates.map(|(data, diff)| (data, round, diff)));
-                });
+        sum_by_publication(self.stream.clone(), &self.waiting, move |changes, sums| {
+            for change in changes.iter() {
+                let (data, diff) = logic(change);
+                sums.add(data, diff);
             }
-        });
-        updates.as_collection()
-    }
-}
-
-fn add<D: Eq + Hash, R: Semigroup>(sums: &mut HashMap<D, R, RandomState>, data: D, diff: R) {
-    match sums.entry(data) {
-        std::collections::hash_map::Entry::Occupied(mut sum) => sum.get_mut().plus_equals(&diff),
-        std::collections::hash_map::Entry::Vacant(entry) => {
-            entry.insert(diff);
-        }
+        })
     }
 }
 
@@ -133,10 +114,11 @@ fn add<D: Eq + Hash, R: Semigroup>(sums: &mut HashMap<D, R, RandomState>, data: 
 pub type Known = [(VideoId, Touch)];
 
 /// For every request that a round told something new of, updates from what was known of all its
-/// showings before and after the round; those of a round with the same data on the same worker
-/// are added up.
+/// showings before and after the round; those of a publication with the same data on the same
+/// worker are added up.
 pub(super) fn by_request<'scope, D, R>(
     arrangement: &Arrangement<'scope>,
+    waiting: &Waiting,
     mut logic: impl FnMut(&Known, &Known, &mut dyn FnMut(D, R)) + 'static,
 ) -> VecCollection<'scope, u64, D, R>
 where
@@ -144,8 +126,7 @@ where
     R: Semigroup + 'static,
 {
     let (mut before, mut after) = (Vec::new(), Vec::new());
-    let mut sums: HashMap<D, R, RandomState> = HashMap::default();
-    let updates = for_each_round(arrangement, "ByRequest", move |round, run, known, emit| {
+    let updates = for_each_round(arrangement, "ByRequest", move |run, known, emit| {
         for (request, group) in run.groups() {
             known.seek(request);
             before.clear();
@@ -155,26 +136,30 @@ where
             after.extend(before.iter().copied().chain(group.iter()));
             consolidate(&mut after);
             if before != after {
-                logic(&before, &after, &mut |data, diff| add(&mut sums, data, diff));
+                logic(&before, &after, &mut |data, diff| emit((data, diff)));
             }
         }
-        for (data, diff) in sums.drain().filter(|(_, diff)| !diff.is_zero()) {
-            emit((data, round, diff));
-        }
     });
-    updates.as_collection()
+    sum_by_publication(updates, waiting, |updates, sums| {
+        for (data, diff) in updates.iter() {
+            sums.add(data.clone(), diff.clone());
+        }
+    })
 }
+
+/// The most items in a message of [`for_each_round`].
+const MESSAGE_ITEMS_MAX: usize = 1024;
 
 /// Runs `logic` on each round's run of touches, together with a lookup of all rounds before, and
 /// sends what it emits at that round.
 fn for_each_round<'scope, D: Clone + 'static>(
     arrangement: &Arrangement<'scope>,
     name: &str,
-    mut logic: impl FnMut(u64, &Run, &mut Lookup<'_>, &mut dyn FnMut(D)) + 'static,
-) -> Stream<'scope, u64, Vec<D>> {
+    mut logic: impl FnMut(&Run, &mut Lookup<'_>, &mut dyn FnMut(D)) + 'static,
+) -> Stream<'scope, u64, Rc<Vec<D>>> {
     let mut trace = arrangement.trace.clone();
     let stream = arrangement.stream.clone();
-    stream.unary::<CapacityContainerBuilder<Vec<D>>, _, _, _>(Pipeline, name, move |_, _| {
+    stream.unary::<NoopBuilder<Rc<Vec<D>>>, _, _, _>(Pipeline, name, move |_, _| {
         // The rounds below `upper` were worked through; all of them are in the trace.
         let mut upper = Antichain::from_elem(0);
         move |input, output| {
@@ -186,11 +171,14 @@ fn for_each_round<'scope, D: Clone + 'static>(
                     if let Some(batch) = &span.inner {
                         for (position, (round, run)) in batch.runs().iter().enumerate() {
                             let capability = capability.delayed(round);
-                            let mut session = output.session(&capability);
+                            let mut session = output.session_with_builder(&capability);
                             let known = past.iter().flat_map(runs);
                             let earlier = batch.runs()[..position].iter().map(|(_, run)| run);
                             let mut known = Lookup::new(known.chain(earlier));
-                            logic(*round, run, &mut known, &mut |data| session.give(data));
+                            in_messages(
+                                |emit| logic(run, &mut known, emit),
+                                |items| session.give_container(&mut Rc::new(items)),
+                            );
                         }
                     }
                     upper.clone_from(span.upper());
@@ -201,6 +189,23 @@ fn for_each_round<'scope, D: Clone + 'static>(
             trace.set_physical_compaction(upper.borrow());
         }
     })
+}
+
+/// Sends what `logic` emits in messages of some length.
+fn in_messages<D>(logic: impl FnOnce(&mut dyn FnMut(D)), mut send: impl FnMut(Vec<D>)) {
+    let mut items = Vec::new();
+    logic(&mut |item| {
+        if items.len() == items.capacity() {
+            let full = std::mem::replace(&mut items, Vec::with_capacity(MESSAGE_ITEMS_MAX));
+            if !full.is_empty() {
+                send(full);
+            }
+        }
+        items.push(item);
+    });
+    if !items.is_empty() {
+        send(items);
+    }
 }
 
 fn runs(batch: &Rc<ShowingsBatch>) -> impl Iterator<Item = &Run> {

@@ -18,6 +18,7 @@ pub mod batch;
 pub mod changes;
 pub mod records;
 pub mod run;
+pub mod sums;
 
 pub use changes::{Change, Changes, Known};
 
@@ -28,6 +29,7 @@ use differential_dataflow::difference::Semigroup;
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
 use records::{Pool, Records, ToKeeper};
 use std::hash::Hash;
+use sums::Waiting;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::DistributorPact;
 
@@ -35,21 +37,27 @@ use timely::dataflow::channels::pact::DistributorPact;
 pub struct Showings<'scope> {
     arrangement: Arrangement<'scope>,
     changes: Changes<'scope>,
+    waiting: Waiting,
 }
 
 impl<'scope> Showings<'scope> {
     /// Arranges touches by request; all touches of a request meet on the worker that keeps it.
     /// Every container must hold records of one keeper and one round, as [`records::Lanes`] gives
-    /// them. Their buffers go to the pool.
-    pub fn arrange(touches: Stream<'scope, u64, Records>, pool: Pool) -> Showings<'scope> {
+    /// them. Their buffers go to the pool. The sums that queries hold until a publication is over
+    /// are counted as waiting.
+    pub fn arrange(
+        touches: Stream<'scope, u64, Records>,
+        pool: Pool,
+        waiting: Waiting,
+    ) -> Showings<'scope> {
         let arrangement = arrange_core::<_, _, _, ShowingsSpine>(
             touches,
             DistributorPact(|_workers| ToKeeper),
             "Showings",
             |_logger, _operator| ShowingsBatcher::new(pool),
         );
-        let changes = Changes::of(&arrangement);
-        Showings { arrangement, changes }
+        let changes = Changes::of(&arrangement, waiting.clone());
+        Showings { arrangement, changes, waiting }
     }
 
     /// The showings that each round told something new of.
@@ -58,8 +66,8 @@ impl<'scope> Showings<'scope> {
     }
 
     /// For every request that a round told something new of, updates from what was known of all
-    /// its showings before and after the round, in the order of videos. Updates of a round with
-    /// the same data on the same worker are added up.
+    /// its showings before and after the round, in the order of videos. Updates of a publication
+    /// with the same data on the same worker are added up.
     pub fn by_request<D, R>(
         &self,
         logic: impl FnMut(&Known, &Known, &mut dyn FnMut(D, R)) + 'static,
@@ -68,6 +76,6 @@ impl<'scope> Showings<'scope> {
         D: Clone + Eq + Hash + 'static,
         R: Semigroup + 'static,
     {
-        changes::by_request(&self.arrangement, logic)
+        changes::by_request(&self.arrangement, &self.waiting, logic)
     }
 }

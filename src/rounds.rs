@@ -17,6 +17,11 @@ pub fn first(publication: u64) -> u64 {
     publication << TICK_BITS
 }
 
+/// The last round of a publication.
+pub fn last(publication: u64) -> u64 {
+    first(publication + 1) - 1
+}
+
 /// The publication that a round belongs to.
 pub fn publication(round: u64) -> u64 {
     round >> TICK_BITS
