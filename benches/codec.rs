@@ -1,7 +1,7 @@
-//! What does a record cost on its way between processes, through each codec?
+//! What does a touch cost on its way between processes, through each codec?
 //!
 //! `cargo bench --bench codec --features abomonation` shows both; without the feature there is only
-//! bytemuck, the default. Both must bring the same records before their time counts.
+//! bytemuck, the default. Both must bring the same words before their time counts.
 
 mod common;
 
@@ -10,35 +10,36 @@ use std::hint::black_box;
 use std::time::Instant;
 use timely::bytes::arc::BytesMut;
 use trendmark::event::{RequestId, Touch, VideoId};
-use trendmark::showings::records::{Pool, Record, Records, bytemuck_codec};
+use trendmark::showings::touches::{Lanes, Pool, Touches, bytemuck_codec};
 
-/// As many records as a message between processes holds.
-const RECORDS: usize = 2048;
+/// The touches of a message: twenty videos a request.
+const TOUCHES: usize = 4_000;
 
-fn records() -> Vec<Record> {
-    let record = |number: u64| {
+fn words() -> Vec<u64> {
+    let mut lanes = Lanes::new(1, Pool::default());
+    for number in 0..TOUCHES as u64 {
         let request = RequestId::from_u128(u128::from(number / 20));
-        Record::new(request, VideoId(number % 10_000), 1, Touch::SHOWN)
-    };
-    (0..RECORDS as u64).map(record).collect()
+        assert!(lanes.push(1, request, VideoId(number % 10_000), Touch::SHOWN).is_none());
+    }
+    lanes.drain().next().unwrap().into_owned(&Pool::default())
 }
 
 fn report<E>(
     name: &str,
     messages: usize,
-    encode: impl Fn(&[Record], &mut Vec<u8>) -> Result<(), E>,
-    decode: impl Fn(timely::bytes::arc::Bytes) -> Records,
+    encode: impl Fn(&[u64], &mut Vec<u8>) -> Result<(), E>,
+    decode: impl Fn(timely::bytes::arc::Bytes) -> Touches,
 ) where
     E: std::fmt::Debug,
 {
-    let records = records();
+    let words = words();
     let mut buffer = Vec::new();
-    encode(&records, &mut buffer).unwrap();
-    assert_eq!(decode(BytesMut::from(buffer.clone()).freeze()).as_slice(), &records[..], "{name}");
+    encode(&words, &mut buffer).unwrap();
+    assert_eq!(decode(BytesMut::from(buffer.clone()).freeze()).words(), &words[..], "{name}");
     let start = Instant::now();
     for _ in 0..messages {
         buffer.clear();
-        encode(black_box(&records), &mut buffer).unwrap();
+        encode(black_box(&words), &mut buffer).unwrap();
     }
     let encoded = start.elapsed();
     let bytes: Vec<_> = (0..messages).map(|_| BytesMut::from(buffer.clone()).freeze()).collect();
@@ -47,12 +48,12 @@ fn report<E>(
         black_box(decode(bytes).into_owned(&Pool::default()));
     }
     let decoded = start.elapsed();
-    let per_record =
-        |elapsed: std::time::Duration| elapsed.as_nanos() as f64 / (messages * RECORDS) as f64;
+    let per_touch =
+        |elapsed: std::time::Duration| elapsed.as_nanos() as f64 / (messages * TOUCHES) as f64;
     println!(
-        "{name}: encode {:.2} ns, decode {:.2} ns a record",
-        per_record(encoded),
-        per_record(decoded)
+        "{name}: encode {:.2} ns, decode {:.2} ns a touch",
+        per_touch(encoded),
+        per_touch(decoded)
     );
 }
 
@@ -64,8 +65,8 @@ fn main() {
         report(
             "abomonation",
             messages,
-            trendmark::showings::records::abomonation_codec::encode,
-            trendmark::showings::records::abomonation_codec::decode,
+            trendmark::showings::touches::abomonation_codec::encode,
+            trendmark::showings::touches::abomonation_codec::decode,
         );
     }
 }

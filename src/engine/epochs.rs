@@ -10,8 +10,8 @@ use crate::event::{RequestId, Touch, VideoId};
 use crate::query::{KEY_CELLS, Query, Row, Rows, VALUE_CELLS};
 use crate::rounds;
 use crate::showings::Showings;
-use crate::showings::records::{Lanes, Pool, Record, Records};
 use crate::showings::sums::Waiting;
+use crate::showings::touches::{Lanes, Pool, Touches};
 use crate::stores::RowChange;
 use crate::time::Epoch;
 use foldhash::fast::RandomState;
@@ -25,7 +25,7 @@ use timely::dataflow::operators::{Input, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 use timely::worker::Worker;
 
-type TouchInput = InputHandle<u64, NoopBuilder<Records>>;
+type TouchInput = InputHandle<u64, NoopBuilder<Touches>>;
 type ClockInput = InputHandle<u64, CapacityContainerBuilder<Vec<()>>>;
 
 /// The open epochs of a worker.
@@ -58,15 +58,15 @@ impl OpenEpoch {
     #[inline]
     pub fn send(&mut self, request: RequestId, video: VideoId, touch: Touch) {
         let round = *self.input.time();
-        if let Some(mut full) = self.lanes.push(Record::new(request, video, round, touch)) {
+        if let Some(mut full) = self.lanes.push(round, request, video, touch) {
             self.input.send_batch(&mut full);
         }
     }
 
     /// Sends what is in the lanes.
     fn flush(&mut self) {
-        for mut records in self.lanes.drain() {
-            self.input.send_batch(&mut records);
+        for mut touches in self.lanes.drain() {
+            self.input.send_batch(&mut touches);
         }
     }
 

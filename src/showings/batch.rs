@@ -1,7 +1,7 @@
 //! Runs as the batches of a differential arrangement: what its spine keeps and merges.
 
-use super::records::{Pool, Record, Records};
 use super::run::{Merge, Run};
+use super::touches::{self, Pool, Touches};
 use differential_dataflow::batcher::{Batcher, Extract};
 use differential_dataflow::trace::implementations::spine_fueled::{Merger, Spine, SpineBatch};
 use std::collections::BTreeMap;
@@ -89,38 +89,36 @@ impl Merger<ShowingsBatch> for ShowingsMerger {
     }
 }
 
-/// Gathers the records of each round, and sorts a round once, when it is complete.
+/// Gathers the touches of each round, and sorts a round once, when it is complete.
 ///
 /// The stock batcher keeps many small sorted chunks and merges them; a third of all time went
 /// there.
 pub struct ShowingsBatcher {
-    rounds: BTreeMap<u64, Vec<Vec<Record>>>,
+    rounds: BTreeMap<u64, Vec<Vec<u64>>>,
     /// The earliest round held back, as the answer to the last extraction.
     lower: Antichain<u64>,
-    /// Where the buffers of sorted records go.
+    /// Where the buffers of sorted touches go.
     pool: Pool,
 }
 
 impl ShowingsBatcher {
-    /// A batcher without records.
+    /// A batcher without touches.
     pub fn new(pool: Pool) -> ShowingsBatcher {
         ShowingsBatcher { rounds: BTreeMap::new(), lower: Antichain::new(), pool }
     }
 
-    fn sort(&self, chunks: Vec<Vec<Record>>) -> Run {
-        let run = Run::from_records(&chunks);
-        chunks.into_iter().for_each(|chunk| self.pool.give_back(chunk));
+    fn sort(&self, buffers: Vec<Vec<u64>>) -> Run {
+        let run = Run::from_touches(&buffers);
+        buffers.into_iter().for_each(|buffer| self.pool.give_back(buffer));
         run
     }
 }
 
-impl Batcher<Records> for ShowingsBatcher {
-    fn insert(&mut self, records: &mut Records) {
-        let records = std::mem::take(records).into_owned(&self.pool);
-        // A container holds records of one round: it was sent under that round's capability.
-        if let Some(first) = records.first() {
-            debug_assert!(records.iter().all(|record| record.round() == first.round()));
-            self.rounds.entry(first.round()).or_default().push(records);
+impl Batcher<Touches> for ShowingsBatcher {
+    fn insert(&mut self, touches: &mut Touches) {
+        let words = std::mem::take(touches).into_owned(&self.pool);
+        if let Some(round) = touches::round(&words) {
+            self.rounds.entry(round).or_default().push(words);
         }
     }
 }
@@ -139,7 +137,7 @@ impl Extract for ShowingsBatcher {
         };
         let complete = std::mem::replace(&mut self.rounds, held_back);
         let runs: Vec<_> =
-            complete.into_iter().map(|(round, chunks)| (round, self.sort(chunks))).collect();
+            complete.into_iter().map(|(round, buffers)| (round, self.sort(buffers))).collect();
         self.lower.clear();
         self.lower.extend(self.rounds.keys().next().copied());
         ((!runs.is_empty()).then_some(ShowingsBatch { runs }), self.lower.borrow())

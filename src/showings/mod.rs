@@ -16,9 +16,9 @@
 
 pub mod batch;
 pub mod changes;
-pub mod records;
 pub mod run;
 pub mod sums;
+pub mod touches;
 
 pub use changes::{Change, Changes, Known};
 
@@ -27,11 +27,11 @@ use changes::Arrangement;
 use differential_dataflow::VecCollection;
 use differential_dataflow::difference::Semigroup;
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
-use records::{Pool, Records, ToKeeper};
 use std::hash::Hash;
 use sums::Waiting;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::DistributorPact;
+use touches::{Pool, ToKeeper, Touches};
 
 /// The showings of one epoch, as they become known.
 pub struct Showings<'scope> {
@@ -42,11 +42,11 @@ pub struct Showings<'scope> {
 
 impl<'scope> Showings<'scope> {
     /// Arranges touches by request; all touches of a request meet on the worker that keeps it.
-    /// Every container must hold records of one keeper and one round, as [`records::Lanes`] gives
+    /// Every container must hold touches of one keeper and one round, as [`touches::Lanes`] gives
     /// them. Their buffers go to the pool. The sums that queries hold until a publication is over
     /// are counted as waiting.
     pub fn arrange(
-        touches: Stream<'scope, u64, Records>,
+        touches: Stream<'scope, u64, Touches>,
         pool: Pool,
         waiting: Waiting,
     ) -> Showings<'scope> {

@@ -5,7 +5,7 @@
 //! run share their round, and whoever reads merged runs asks only what they add up to. That leaves
 //! 9 bytes a showing and 20 a request.
 
-use super::records::Record;
+use super::touches::{self, Stretch, stretch_at};
 use crate::event::{RequestId, Touch, VideoId};
 use std::cmp::Ordering;
 
@@ -47,26 +47,26 @@ impl Group<'_> {
 }
 
 impl Run {
-    /// Sorts records into a run. Records of one request that came one after another, as clients
-    /// send them, are sorted as one.
-    pub fn from_records(chunks: &[Vec<Record>]) -> Run {
-        let mut stretches = stretches(chunks);
+    /// Sorts buffers of touches into a run. Stretches, as clients send them, are sorted as one.
+    pub fn from_touches(buffers: &[Vec<u64>]) -> Run {
+        let (mut stretches, showings) = stretches(buffers);
         stretches.sort_unstable_by(|one, other| {
             one.order
                 .cmp(&other.order)
-                .then_with(|| one.request(chunks).cmp(&other.request(chunks)))
+                .then_with(|| one.of(buffers).request.cmp(&other.of(buffers).request))
         });
-        let showings = chunks.iter().map(Vec::len).sum();
         let mut run = Run::with_capacity(stretches.len(), showings);
         let mut group = Vec::new();
-        let mut rest = &stretches[..];
-        while let Some(first) = rest.first() {
-            let request = first.request(chunks);
-            let same = rest.iter().take_while(|stretch| stretch.request(chunks) == request).count();
-            let (stretches, others) = rest.split_at(same);
-            rest = others;
-            let records = stretches.iter().flat_map(|stretch| stretch.records(chunks));
-            group.extend(records.map(|record| (record.video, record.touch())));
+        let mut request = None;
+        for stretch in stretches.iter().map(|found| found.of(buffers)) {
+            if let Some(request) = request.replace(stretch.request)
+                && request != stretch.request
+            {
+                run.push_group(request, &mut group);
+            }
+            group.extend(stretch.videos.iter().map(|video| (*video, stretch.touch)));
+        }
+        if let Some(request) = request {
             run.push_group(request, &mut group);
         }
         run
@@ -133,41 +133,31 @@ pub(super) fn consolidate(showings: &mut Vec<(VideoId, Touch)>) {
     });
 }
 
-/// Consecutive records of one request.
-struct Stretch {
-    /// The first word of the request, which settles almost every comparison.
+/// Where a stretch of touches is.
+struct Found {
+    /// The first word of its request, which settles almost every comparison.
     order: u64,
-    chunk: u32,
+    buffer: u32,
     start: u32,
-    length: u32,
 }
 
-impl Stretch {
-    fn records<'a>(&self, chunks: &'a [Vec<Record>]) -> &'a [Record] {
-        let start = self.start as usize;
-        &chunks[self.chunk as usize][start..start + self.length as usize]
-    }
-
-    fn request(&self, chunks: &[Vec<Record>]) -> RequestId {
-        chunks[self.chunk as usize][self.start as usize].request
+impl Found {
+    fn of<'a>(&self, buffers: &'a [Vec<u64>]) -> Stretch<'a> {
+        stretch_at(&buffers[self.buffer as usize], self.start as usize)
     }
 }
 
-fn stretches(chunks: &[Vec<Record>]) -> Vec<Stretch> {
-    let mut stretches = Vec::new();
-    for (chunk, records) in chunks.iter().enumerate() {
-        let mut start = 0;
-        for same in records.chunk_by(|one, next| one.request == next.request) {
-            stretches.push(Stretch {
-                order: same[0].request.0[0],
-                chunk: chunk as u32,
-                start,
-                length: same.len() as u32,
-            });
-            start += same.len() as u32;
-        }
+/// All stretches, and how many touches they have together.
+fn stretches(buffers: &[Vec<u64>]) -> (Vec<Found>, usize) {
+    let mut showings = 0;
+    let mut found = Vec::new();
+    for (buffer, words) in buffers.iter().enumerate() {
+        found.extend(touches::stretches(words).map(|(start, stretch)| {
+            showings += stretch.videos.len();
+            Found { order: stretch.request.0[0], buffer: buffer as u32, start: start as u32 }
+        }));
     }
-    stretches
+    (found, showings)
 }
 
 /// A merge of two runs that can be done a little at a time.
@@ -311,6 +301,7 @@ fn gallop(requests: &[RequestId], start: usize, request: RequestId) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::touches::{Lanes, Pool};
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
@@ -318,19 +309,38 @@ mod tests {
 
     type Model = BTreeMap<(RequestId, VideoId), Touch>;
 
-    /// Few requests and videos, so that they meet.
-    fn chunks() -> impl Strategy<Value = Vec<Vec<Record>>> {
-        let record = (0..12u64, 0..6u64, 1..8u8).prop_map(|(request, video, touch)| {
-            Record::new(RequestId([request / 4, request]), VideoId(video), 1, Touch(touch))
-        });
-        vec(vec(record, 0..40), 0..4)
+    type Said = (u64, u64, u8);
+
+    /// Few requests and videos, so that they meet. Some come together.
+    fn chunks() -> impl Strategy<Value = Vec<Vec<Said>>> {
+        let same = (0..12u64, vec((0..6u64, 1..8u8), 1..4))
+            .prop_map(|(request, said)| said.into_iter().map(move |(v, t)| (request, v, t)));
+        let chunk = vec(same, 0..20).prop_map(|same| same.into_iter().flatten().collect());
+        vec(chunk, 0..4)
     }
 
-    fn model(chunks: &[Vec<Record>]) -> Model {
+    fn request(number: u64) -> RequestId {
+        RequestId([number / 4, number])
+    }
+
+    fn run(chunks: &[Vec<Said>]) -> Run {
+        let buffer = |chunk: &Vec<Said>| {
+            let mut lanes = Lanes::new(1, Pool::default());
+            for (number, video, touch) in chunk {
+                let full = lanes.push(1, request(*number), VideoId(*video), Touch(*touch));
+                assert!(full.is_none());
+            }
+            let touches = lanes.drain().next().unwrap_or_default();
+            touches.into_owned(&Pool::default())
+        };
+        Run::from_touches(&chunks.iter().map(buffer).collect::<Vec<_>>())
+    }
+
+    fn model(chunks: &[Vec<Said>]) -> Model {
         let mut model = Model::new();
-        for record in chunks.iter().flatten() {
-            let known = model.entry((record.request, record.video)).or_default();
-            *known = known.or(record.touch());
+        for (number, video, touch) in chunks.iter().flatten() {
+            let known = model.entry((request(*number), VideoId(*video))).or_default();
+            *known = known.or(Touch(*touch));
         }
         model
     }
@@ -350,27 +360,26 @@ mod tests {
     proptest! {
         #[test]
         fn a_run_holds_each_showing_once_in_order(chunks in chunks()) {
-            let run = Run::from_records(&chunks);
-            prop_assert_eq!(content(&run), model(&chunks).into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(content(&run(&chunks)), model(&chunks).into_iter().collect::<Vec<_>>());
         }
 
         #[test]
         fn a_merge_in_small_steps_equals_sorting_both_at_once(
             left in chunks(), right in chunks(), step in 1..9usize,
         ) {
-            let (one, other) = (Run::from_records(&left), Run::from_records(&right));
+            let (one, other) = (run(&left), run(&right));
             let mut merge = Merge::new(&one, &other);
             while merge.work(&one, &other, step) >= step {}
             let both = [left, right].concat();
-            prop_assert_eq!(content(&merge.done()), content(&Run::from_records(&both)));
+            prop_assert_eq!(content(&merge.done()), content(&run(&both)));
         }
 
         #[test]
         fn a_lookup_finds_what_all_runs_know(runs in vec(chunks(), 0..5)) {
             let both = model(&runs.concat());
-            let runs: Vec<Run> = runs.iter().map(|chunks| Run::from_records(chunks)).collect();
+            let runs: Vec<Run> = runs.iter().map(|chunks| run(chunks)).collect();
             let mut lookup = Lookup::new(&runs);
-            for request in (0..12).map(|request| RequestId([request / 4, request])) {
+            for request in (0..12).map(request) {
                 lookup.seek(request);
                 for video in (0..6).map(VideoId) {
                     let known = both.get(&(request, video)).copied().unwrap_or_default();

@@ -1,0 +1,446 @@
+//! Touches on their way to the worker that keeps their request: a container of plain words.
+//!
+//! Clients send what a request shows together, so touches are grouped where they are read:
+//!
+//! ```text
+//! round | request (2 words) | touches << 8 | what they say | video | video | … | request | …
+//! ```
+//!
+//! Twenty videos of a request take 23 words where twenty records of request, video and touch would
+//! take 80. Between threads a container moves as it is. Between processes its words travel as they
+//! are, read in place by the receiver ([`codec`]).
+
+use crate::event::{RequestId, Touch, VideoId};
+use std::cell::RefCell;
+use std::rc::Rc;
+use timely::Accountable;
+use timely::bytes::arc::Bytes;
+use timely::communication::Push;
+use timely::dataflow::channels::pushers::exchange::Distributor;
+use timely::dataflow::channels::{ContainerBytes, Message};
+use timely::progress::Stamp;
+
+/// Touches of one round: our own, or a view of bytes that another process sent.
+#[derive(Clone)]
+pub enum Touches {
+    /// Words of this process.
+    Owned(Vec<u64>),
+    /// The bytes of words, as received. They pin a larger buffer, so they must not be kept.
+    Received(Bytes),
+}
+
+/// Consecutive touches of one request that say the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch<'a> {
+    /// The request.
+    pub request: RequestId,
+    /// What is said of each of its videos.
+    pub touch: Touch,
+    /// The videos, in the order of their coming.
+    pub videos: &'a [VideoId],
+}
+
+/// The words of a stretch before its videos.
+const HEADER: usize = 3;
+
+/// The round of the touches in a buffer.
+pub fn round(words: &[u64]) -> Option<u64> {
+    words.first().copied()
+}
+
+/// The stretches of a buffer, each with the index at which [`stretch_at`] finds it again.
+pub fn stretches(words: &[u64]) -> impl Iterator<Item = (usize, Stretch<'_>)> {
+    let mut next = 1;
+    std::iter::from_fn(move || {
+        let start = next;
+        (start < words.len()).then(|| {
+            let stretch = stretch_at(words, start);
+            next += HEADER + stretch.videos.len();
+            (start, stretch)
+        })
+    })
+}
+
+/// The stretch at an index that [`stretches`] gave.
+///
+/// # Panics
+/// If the buffer is torn, which would be a fault of the transport.
+#[inline]
+pub fn stretch_at(words: &[u64], start: usize) -> Stretch<'_> {
+    let [high, low, header] = [words[start], words[start + 1], words[start + 2]];
+    let videos = start + HEADER..start + HEADER + (header >> 8) as usize;
+    Stretch {
+        request: RequestId([high, low]),
+        touch: Touch(header as u8),
+        videos: bytemuck::cast_slice(&words[videos]),
+    }
+}
+
+/// The worker, of so many, that keeps what is known of a request. Runs are ordered by the first
+/// word of a request, so workers are chosen by the second.
+#[inline]
+pub fn keeper(request: RequestId, workers: usize) -> usize {
+    let RequestId([_, low]) = request;
+    // The upper half of the product: as even as a remainder, without a division.
+    ((u128::from(low) * workers as u128) >> 64) as usize
+}
+
+/// Buffers of full containers that were emptied, to be filled again. Shared by the dataflows of a
+/// worker: it receives about as many as it sends. Handing them back to the allocator would have
+/// the system clear their pages each time, in a heap that all threads share.
+#[derive(Clone, Default)]
+pub struct Pool {
+    buffers: Rc<RefCell<Vec<Vec<u64>>>>,
+}
+
+/// The most buffers that a pool keeps: 16 MiB.
+const POOL_MAX: usize = 256;
+
+impl Pool {
+    /// An empty buffer with room for a full container.
+    fn take(&self) -> Vec<u64> {
+        let buffer = self.buffers.borrow_mut().pop();
+        buffer.unwrap_or_else(|| Vec::with_capacity(WORDS_MAX))
+    }
+
+    /// Takes a buffer back, whatever is in it.
+    pub fn give_back(&self, mut buffer: Vec<u64>) {
+        let mut buffers = self.buffers.borrow_mut();
+        if buffer.capacity() >= WORDS_MAX && buffers.len() < POOL_MAX {
+            buffer.clear();
+            buffers.push(buffer);
+        }
+    }
+}
+
+/// Touches on their way out, those of each keeper apart, so that whole containers can be passed on.
+pub struct Lanes {
+    lanes: Vec<Lane>,
+    pool: Pool,
+}
+
+/// The touches of one round for one keeper.
+#[derive(Clone, Default)]
+struct Lane {
+    words: Vec<u64>,
+    /// Where the last stretch starts; 0 if there is none.
+    last: usize,
+}
+
+impl Lane {
+    #[inline]
+    fn push(&mut self, request: RequestId, video: VideoId, touch: Touch) {
+        let RequestId([high, low]) = request;
+        let header = &self.words[self.last..];
+        let goes_on =
+            self.last > 0 && header[0] == high && header[1] == low && header[2] as u8 == touch.0;
+        if !goes_on {
+            self.last = self.words.len();
+            self.words.extend_from_slice(&[high, low, u64::from(touch.0)]);
+        }
+        self.words[self.last + 2] += 1 << 8;
+        self.words.push(video.0);
+    }
+
+    /// Whether another touch might not fit.
+    fn is_full(&self) -> bool {
+        self.words.len() + HEADER + 1 > WORDS_MAX
+    }
+
+    fn take(&mut self) -> Touches {
+        self.last = 0;
+        Touches::Owned(std::mem::take(&mut self.words))
+    }
+}
+
+impl Lanes {
+    /// Empty lanes to so many workers.
+    pub fn new(workers: usize, pool: Pool) -> Lanes {
+        Lanes { lanes: vec![Lane::default(); workers], pool }
+    }
+
+    /// Adds a touch, in the round of those that were not taken yet. Returns the touches of its
+    /// lane once they fill a container.
+    #[inline]
+    pub fn push(
+        &mut self,
+        round: u64,
+        request: RequestId,
+        video: VideoId,
+        touch: Touch,
+    ) -> Option<Touches> {
+        let keeper = keeper(request, self.lanes.len());
+        let lane = &mut self.lanes[keeper];
+        if lane.words.is_empty() {
+            lane.words = self.pool.take();
+            lane.words.push(round);
+        }
+        debug_assert_eq!(lane.words[0], round);
+        lane.push(request, video, touch);
+        lane.is_full().then(|| lane.take())
+    }
+
+    /// Takes all touches, lane by lane.
+    pub fn drain(&mut self) -> impl Iterator<Item = Touches> + '_ {
+        self.lanes.iter_mut().filter(|lane| !lane.words.is_empty()).map(Lane::take)
+    }
+}
+
+/// Passes containers to the keeper of their requests, which must be the same for all of them.
+pub struct ToKeeper;
+
+impl Distributor<Touches> for ToKeeper {
+    fn partition<T: Clone, P: Push<Message<T, Touches>>>(
+        &mut self,
+        touches: &mut Touches,
+        stamp: &Stamp<T>,
+        pushers: &mut [P],
+    ) {
+        if let Some(keeper) = touches.keeper(pushers.len()) {
+            Message::push_at(touches, stamp.clone(), &mut pushers[keeper]);
+        }
+    }
+
+    fn flush<T: Clone, P: Push<Message<T, Touches>>>(&mut self, _: &Stamp<T>, _: &mut [P]) {}
+}
+
+/// The length of a full container: 64 KiB, which keeps messages between processes large.
+const WORDS_MAX: usize = (64 << 10) / size_of::<u64>();
+
+impl Touches {
+    /// The words.
+    pub fn words(&self) -> &[u64] {
+        match self {
+            Touches::Owned(words) => words,
+            Touches::Received(bytes) => bytemuck::cast_slice(bytes),
+        }
+    }
+
+    /// The worker, of so many, that keeps the requests. They must all have the same.
+    fn keeper(&self, workers: usize) -> Option<usize> {
+        stretches(self.words()).next().map(|(_, first)| keeper(first.request, workers))
+    }
+
+    /// The words in memory of our own, without a copy if they already are.
+    pub fn into_owned(self, pool: &Pool) -> Vec<u64> {
+        match self {
+            Touches::Owned(words) => words,
+            Touches::Received(bytes) => {
+                let mut words = pool.take();
+                words.extend_from_slice(bytemuck::cast_slice(&bytes));
+                words
+            }
+        }
+    }
+}
+
+impl Default for Touches {
+    fn default() -> Self {
+        Touches::Owned(Vec::new())
+    }
+}
+
+impl Accountable for Touches {
+    /// Timely only wants the same number where a container is sent and where it is received.
+    fn record_count(&self) -> i64 {
+        self.words().len() as i64
+    }
+}
+
+impl ContainerBytes for Touches {
+    fn from_bytes(bytes: Bytes) -> Self {
+        codec::decode(bytes)
+    }
+
+    fn length_in_bytes(&self) -> usize {
+        codec::encoded_bytes(self.words())
+    }
+
+    fn into_bytes<W: std::io::Write>(&self, writer: &mut W) {
+        if let Err(error) = codec::encode(self.words(), writer) {
+            // Timely hands us a buffer in memory of the length that we asked for.
+            panic!("cannot write {} words: {error}", self.words().len());
+        }
+    }
+}
+
+#[cfg(feature = "abomonation")]
+pub use abomonation_codec as codec;
+#[cfg(not(feature = "abomonation"))]
+pub use bytemuck_codec as codec;
+
+/// The bytes of the words as they lie in memory, by `bytemuck`: checked, and without unsafe code.
+pub mod bytemuck_codec {
+    use super::{Bytes, Touches};
+    use std::io::{Result, Write};
+
+    /// How many bytes [`encode`] writes.
+    pub fn encoded_bytes(words: &[u64]) -> usize {
+        size_of_val(words)
+    }
+
+    /// Writes the words.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn encode(words: &[u64], writer: &mut impl Write) -> Result<()> {
+        writer.write_all(bytemuck::cast_slice(words))
+    }
+
+    /// Reads words in place, or copies them if they are not aligned.
+    ///
+    /// # Panics
+    /// If the bytes are not whole words, which would be a fault of the transport.
+    pub fn decode(bytes: Bytes) -> Touches {
+        assert!(bytes.len().is_multiple_of(size_of::<u64>()), "torn words: {}", bytes.len());
+        if bytemuck::try_cast_slice::<u8, u64>(&bytes).is_ok() {
+            Touches::Received(bytes)
+        } else {
+            Touches::Owned(bytemuck::allocation::pod_collect_to_vec(&bytes[..]))
+        }
+    }
+}
+
+/// The same through `abomonation`, for comparison only: RUSTSEC-2021-0120 (unsound, unmaintained).
+///
+/// It is not the default because it is no faster and cannot be made safe: `decode` ignores
+/// alignment (we give it a type of alignment 8 in a slab aligned to 8) and trusts every byte.
+#[cfg(feature = "abomonation")]
+#[allow(unsafe_code)]
+pub mod abomonation_codec {
+    use super::{Bytes, Touches};
+    use std::io::{Result, Write};
+
+    /// How many bytes [`encode`] writes.
+    pub fn encoded_bytes(words: &[u64]) -> usize {
+        size_of::<Vec<u64>>() + size_of_val(words)
+    }
+
+    /// Writes the words, as a `Vec` of them.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn encode(words: &[u64], writer: &mut impl Write) -> Result<()> {
+        let words = words.to_vec();
+        // SAFETY: neither the header of a `Vec` nor its words have any padding.
+        unsafe { abomonation::encode(&words, writer) }
+    }
+
+    /// Reads words, and copies them out of the buffer.
+    ///
+    /// What is received is shared, and `decode` writes its pointers into what it reads, so that it
+    /// gets a copy, aligned as it needs it.
+    ///
+    /// # Panics
+    /// If the bytes are not a whole `Vec` of words, which would be a fault of the transport.
+    pub fn decode(bytes: Bytes) -> Touches {
+        let mut copy = vec![0_u64; bytes.len().div_ceil(size_of::<u64>())];
+        let copy = &mut bytemuck::cast_slice_mut::<u64, u8>(&mut copy)[..bytes.len()];
+        copy.copy_from_slice(&bytes);
+        // SAFETY: the bytes come from `encode` in the same binary, and are aligned.
+        let decoded = unsafe { abomonation::decode::<Vec<u64>>(copy) };
+        match decoded {
+            Some((words, _rest)) => Touches::Owned(words.clone()),
+            None => panic!("torn words"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use timely::bytes::arc::BytesMut;
+
+    type Said = (RequestId, VideoId, Touch);
+
+    /// Few requests, so that they come one after another, and again.
+    fn said() -> impl Strategy<Value = Vec<Said>> {
+        let touch = (0..4u64, any::<u64>(), 1..3u8, 1..6usize);
+        let same = touch.prop_map(|(request, video, touch, times)| {
+            vec![(RequestId([request, !request]), VideoId(video), Touch(touch)); times]
+        });
+        vec(same, 0..20).prop_map(|same| same.concat())
+    }
+
+    /// Sends touches through lanes, and returns what each keeper gets, in order.
+    fn through_lanes(said: &[Said], workers: usize) -> Vec<Vec<Touches>> {
+        let mut lanes = Lanes::new(workers, Pool::default());
+        let mut sent = vec![Vec::new(); workers];
+        let mut send = |touches: Touches| {
+            sent[touches.keeper(workers).unwrap()].push(touches);
+        };
+        for (request, video, touch) in said {
+            lanes.push(7, *request, *video, *touch).map(&mut send);
+        }
+        lanes.drain().for_each(&mut send);
+        sent
+    }
+
+    fn content(containers: &[Touches]) -> Vec<Said> {
+        let stretches = containers.iter().flat_map(|touches| {
+            assert_eq!(round(touches.words()), Some(7));
+            stretches(touches.words())
+        });
+        stretches
+            .flat_map(|(_, Stretch { request, touch, videos })| {
+                videos.iter().map(move |video| (request, *video, touch))
+            })
+            .collect()
+    }
+
+    fn received(touches: &Touches) -> Touches {
+        let mut bytes = Vec::new();
+        touches.into_bytes(&mut bytes);
+        assert_eq!(bytes.len(), touches.length_in_bytes());
+        Touches::from_bytes(BytesMut::from(bytes).freeze())
+    }
+
+    proptest! {
+        #[test]
+        fn every_keeper_gets_its_touches_in_their_order(said in said(), workers in 1..4usize) {
+            for (worker, containers) in through_lanes(&said, workers).iter().enumerate() {
+                let is_its = |(request, _, _): &&Said| keeper(*request, workers) == worker;
+                let its: Vec<_> = said.iter().filter(is_its).copied().collect();
+                prop_assert_eq!(content(containers), its);
+            }
+        }
+
+        #[test]
+        fn touches_survive_the_way_between_processes(said in said()) {
+            for containers in through_lanes(&said, 2) {
+                let arrived: Vec<_> = containers.iter().map(received).collect();
+                prop_assert_eq!(content(&arrived), content(&containers));
+                for (touches, arrived) in containers.iter().zip(arrived) {
+                    prop_assert_eq!(arrived.into_owned(&Pool::default()), touches.words());
+                }
+            }
+        }
+
+        #[cfg(feature = "abomonation")]
+        #[test]
+        fn both_codecs_bring_the_same_words(words in vec(any::<u64>(), 0..100)) {
+            let received = |bytes: Vec<u8>| BytesMut::from(bytes).freeze();
+            let (mut plain, mut abomonated) = (Vec::new(), Vec::new());
+            bytemuck_codec::encode(&words, &mut plain).unwrap();
+            abomonation_codec::encode(&words, &mut abomonated).unwrap();
+            prop_assert_eq!(bytemuck_codec::encoded_bytes(&words), plain.len());
+            prop_assert_eq!(abomonation_codec::encoded_bytes(&words), abomonated.len());
+            let plain = bytemuck_codec::decode(received(plain));
+            let abomonated = abomonation_codec::decode(received(abomonated));
+            prop_assert_eq!(plain.words(), abomonated.words());
+        }
+    }
+
+    #[test]
+    fn a_request_that_fills_containers_goes_on_in_the_next() {
+        let said: Vec<Said> = (0..3 * WORDS_MAX as u64)
+            .map(|video| (RequestId([1, 2]), VideoId(video), Touch::SHOWN))
+            .collect();
+        let sent = through_lanes(&said, 1);
+        assert_eq!(sent[0].len(), 4);
+        assert!(sent[0].iter().all(|touches| touches.words().len() <= WORDS_MAX));
+        assert_eq!(content(&sent[0]), said);
+    }
+}
