@@ -7,7 +7,7 @@
 mod common;
 
 use common::fixture::Fixture;
-use common::program::{Finished, Running, start_processes, trendmark};
+use common::program::{Running, kill, start_processes, trendmark};
 use common::topics::{Cluster, EVENT_TIME_MS, TIMEOUT, real_broker, unique};
 use common::{Expected, Log, expect, files};
 use rand::{RngExt, SeedableRng};
@@ -107,7 +107,7 @@ impl Place {
         command
     }
 
-    /// One life of a job, to its end or to its kill. Returns whether it was killed.
+    /// One life of a job, to its end or to its kill. Returns whether it was cut short.
     fn live(&self, random: &mut ChaCha8Rng) -> bool {
         let processes = random.random_range(1..=2);
         let limits = [
@@ -116,27 +116,14 @@ impl Place {
             format!("--publish-interval={}ms", random.random_range(0..100)),
             format!("--rows-waiting-max={}", random.random_range(100..2_000)),
         ];
-        let mut job = start_processes(processes, &self.hosts.path().join("hosts"), |_| {
+        let job = start_processes(processes, &self.hosts.path().join("hosts"), |_| {
             let mut command = self.command();
             command.args(&limits).args(["--until-end", "--launch-timeout", "2s"]);
             command
         });
         std::thread::sleep(Duration::from_millis(random.random_range(0..LIFE_MS_MAX)));
-        let was_killed = job.iter_mut().any(|process| !process.has_ended());
         let one = random.random_range(0..processes);
-        let all_at_once = random.random();
-        for (number, process) in job.iter_mut().enumerate() {
-            if all_at_once || number == one {
-                process.kill();
-            }
-        }
-        let finished: Vec<Finished> = job.into_iter().map(Running::finish).collect();
-        let is_expected = |finished: &Finished| match finished.code {
-            Some(0) | None => true,
-            Some(code) => was_killed && code == 1,
-        };
-        assert!(finished.iter().all(is_expected), "{finished:#?}");
-        was_killed
+        kill(job, random.random::<bool>().then_some(one))
     }
 
     /// All committed messages of a topic, with their keys, partition by partition.

@@ -9,7 +9,7 @@ mod common;
 use common::contents::{all, contents};
 use common::fixture::{Fixture, assert_same};
 use common::place::{Place, lines};
-use common::program::{Running, start_processes, trendmark};
+use common::program::{Running, kill, start_processes, trendmark};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::fs;
@@ -28,7 +28,7 @@ fn kills() -> u64 {
     }
 }
 
-/// One life of a job, to its end or to its kill. Returns whether it was killed.
+/// One life of a job, to its end or to its kill. Returns whether it was cut short.
 fn live(fixture: &Fixture, random: &mut ChaCha8Rng) -> bool {
     let store = fixture.path("s.db");
     let processes = random.random_range(1..=3);
@@ -38,30 +38,17 @@ fn live(fixture: &Fixture, random: &mut ChaCha8Rng) -> bool {
         format!("--publish-interval={}ms", random.random_range(0..40)),
         format!("--alignment={}m", random.random_range(0..90)),
     ];
-    let mut job = start_processes(processes, &fixture.path("hosts"), |_| {
+    let job = start_processes(processes, &fixture.path("hosts"), |_| {
         let mut command = fixture.command(&store);
         command.args(&limits).args(["--launch-timeout", "2s"]);
         command
     });
     std::thread::sleep(Duration::from_millis(random.random_range(0..LIFE_MS_MAX)));
-    let was_killed = job.iter_mut().any(|process| !process.has_ended());
     let one = random.random_range(0..processes);
-    let all_at_once = random.random();
-    for (number, process) in job.iter_mut().enumerate() {
-        if all_at_once || number == one {
-            process.kill();
-        }
-    }
-    for process in job {
-        let finished = process.finish();
-        // The others of a job end by themselves, with an error unless all was done before.
-        assert!(was_killed || finished.code == Some(0), "{finished:#?}");
-        assert!(matches!(finished.code, None | Some(0 | 1)), "{finished:#?}");
-    }
-    was_killed
+    kill(job, random.random::<bool>().then_some(one))
 }
 
-/// Lives until one was not killed. Returns how many were.
+/// Lives until one was not cut short. Returns how many were.
 fn live_until_done(fixture: &Fixture, random: &mut ChaCha8Rng, kills_max: u64) -> u64 {
     let mut kills = 0;
     while kills < kills_max && live(fixture, random) {

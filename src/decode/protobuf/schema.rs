@@ -1,7 +1,11 @@
 //! Where the wanted fields stand in the messages of a schema, and what they are.
 
 use crate::decode::typed::Found;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
+use protox::prost_reflect::prost::Message;
+use protox::prost_reflect::prost_types::FileDescriptorProto;
 use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind as Declared, MessageDescriptor};
 use std::collections::BTreeMap;
 
@@ -41,8 +45,9 @@ pub(super) enum Kind {
 }
 
 impl ProtobufSchema {
-    /// A schema as it is written, with what it imports, by name. What Google has of its own
-    /// (`google/protobuf/…`) is known.
+    /// A schema as it is written or, as Confluent's client for Python registers it, described: a
+    /// serialized `FileDescriptorProto` in Base64. With what it imports, by name. What Google has
+    /// of its own (`google/protobuf/…`) is known.
     ///
     /// # Errors
     /// When it is none; says why.
@@ -125,13 +130,25 @@ fn absent(field: &FieldDescriptor, kind: Kind, at: usize) -> Found<'static> {
     }
 }
 
+/// The file that a serialized description tells of, under another name. None if the text is none:
+/// the source of a file that says anything has characters that Base64 has not.
+fn described(name: &str, text: &str) -> Option<File> {
+    let bytes = BASE64.decode(text.trim()).ok()?;
+    let mut file = FileDescriptorProto::decode(&bytes[..]).ok()?;
+    file.name = Some(name.into());
+    Some(File::from_file_descriptor_proto(file))
+}
+
 /// Files that are texts.
 struct Texts(BTreeMap<String, String>);
 
 impl FileResolver for Texts {
     fn open_file(&self, name: &str) -> Result<File, protox::Error> {
         match self.0.get(name) {
-            Some(text) => File::from_source(name, text),
+            Some(text) => match described(name, text) {
+                Some(file) => Ok(file),
+                None => File::from_source(name, text),
+            },
             None => Err(protox::Error::file_not_found(name)),
         }
     }

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::event::RequestId;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use proptest::prelude::*;
 use protox::prost_reflect::prost::Message;
 use protox::prost_reflect::{DynamicMessage, MessageDescriptor, Value};
@@ -31,6 +33,19 @@ fn written(kind: &MessageDescriptor, values: &[(&str, Value)]) -> Vec<u8> {
         message.set_field_by_name(name, value.clone());
     }
     message.encode_to_vec()
+}
+
+/// A schema as Confluent's client for Python registers it, and registries that do not parse it
+/// hand it out: the serialized description of a file, in Base64.
+#[test]
+fn a_schema_may_be_a_serialized_description() {
+    let text = schema(PLAIN, "");
+    let file = protox::file::File::from_source("elsewhere/event.proto", &text).unwrap();
+    let bytes = file.file_descriptor_proto().encode_to_vec();
+    let (kind, decoder) = both(&BASE64.encode(bytes), &[0]);
+    let values = [("request_id", Value::String("r".into())), ("video_id", Value::U64(7))];
+    let message = written(&kind, &[&values[..], &[("event_time", Value::I64(TIME_MS))]].concat());
+    assert_eq!(decoder.decode(&message, 5).unwrap().video.0, 7);
 }
 
 const PLAIN: [&str; 4] = ["string", "uint64", "int64", "int64"];
