@@ -239,7 +239,8 @@ pub struct RunArguments {
     #[arg(long, value_name = "ROUNDS", help_heading = "Pace and limits")]
     pub rounds_in_flight: Option<usize>,
 
-    /// Most changed rows that wait on a worker for the next publication [default: 1048576]
+    /// Most changed rows, and sums that are to become rows, that wait on a worker for the next
+    /// publication [default: 1048576]
     #[arg(long, value_name = "ROWS", help_heading = "Pace and limits")]
     pub rows_waiting_max: Option<usize>,
 

@@ -51,8 +51,7 @@ impl fmt::Display for Kind {
 /// The bits are held scrambled, by a bijection, so that equal parts of the key space hold equal
 /// shares of the ids even when the ids are counters or begin with the time (UUID version 7).
 /// The order of `RequestId` is that of the scrambled bits, and means nothing outside.
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub [u64; 2]);
 
 /// The longest request id, in bytes of UTF-8.

@@ -7,7 +7,8 @@
 mod common;
 
 use common::fixture::Fixture;
-use common::program::{Running, kill, start_processes, trendmark};
+use common::kills::{kill, try_kills};
+use common::program::{Running, start_processes, trendmark};
 use common::topics::{Cluster, EVENT_TIME_MS, TIMEOUT, real_broker, unique};
 use common::{Expected, Log, expect, files};
 use rand::{RngExt, SeedableRng};
@@ -266,31 +267,29 @@ fn check_sets(place: &Place, how: &str) {
 #[test]
 fn however_often_it_is_killed_a_reader_of_the_changelog_sees_every_change_once() {
     let Some(servers) = real_broker("being killed between Kafka and Kafka") else { return };
-    let kills_wanted = match std::env::var("TRENDMARK_TEST_KILLS") {
-        Ok(text) => text.parse().expect("TRENDMARK_TEST_KILLS is a number"),
-        Err(_) => KILLS,
-    };
-    let (mut tried, mut seed) = (0, 0);
-    while tried < kills_wanted {
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let log = Fixture::log(seed, 15_000);
-        let mut place = Place::new(Cluster::at(&servers), &log);
-        place.write(log.into_iter().map(|(_, events)| events));
-        let mut kills = 0;
-        while kills < 20 && place.live(&mut random) {
-            kills += 1;
-        }
-        Running::start(place.command().arg("--until-end")).finish().succeeded();
-        let changelog = Changelog::read(&place);
-        let how = format!("seed {seed}, {kills} kills, {}", place.store);
-        check_changelog(&place, &changelog, &how);
-        check_last(&place, &changelog, &how);
-        assert!(changelog.rows.values().all(|row| row["final"] == true), "{how}");
-        check_sets(&place, &how);
-        eprintln!("{how}: {} publications", changelog.positions.len());
-        tried += kills;
-        seed += 1;
+    try_kills(KILLS, |seed, kills_max| check_killed(&servers, seed, kills_max));
+}
+
+/// Kills a job again and again, lets it end, and looks at all that its readers see. Returns how
+/// often it was killed.
+fn check_killed(servers: &str, seed: u64, kills_max: u64) -> u64 {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let log = Fixture::log(seed, 15_000);
+    let mut place = Place::new(Cluster::at(servers), &log);
+    place.write(log.into_iter().map(|(_, events)| events));
+    let mut kills = 0;
+    while kills < kills_max && place.live(&mut random) {
+        kills += 1;
     }
+    Running::start(place.command().arg("--until-end")).finish().succeeded();
+    let changelog = Changelog::read(&place);
+    let how = format!("seed {seed}, {kills} kills, {}", place.store);
+    check_changelog(&place, &changelog, &how);
+    check_last(&place, &changelog, &how);
+    assert!(changelog.rows.values().all(|row| row["final"] == true), "{how}");
+    check_sets(&place, &how);
+    eprintln!("{how}: {} publications", changelog.positions.len());
+    kills
 }
 
 #[test]
@@ -306,13 +305,17 @@ fn a_job_that_was_stopped_and_goes_on_after_another_took_over_writes_nothing() {
     };
     let mut place = Place::new(Cluster::at(&servers), &log);
     // Which partition is idle depends on when it is written to, which the oracle does not know.
-    let follow = |place: &Place| Running::start(place.command().args(["--idle-timeout", "1h"]));
+    let limits = ["--idle-timeout", "1h", "--publish-interval", "0ms", "--round-events", "200"];
+    let follow = |place: &Place| Running::start(place.command().args(limits));
 
     place.write(third(0));
     let mut zombie = follow(&place);
     zombie.wait_until("all is committed", || place.events_committed() == place.events());
-    zombie.signal("STOP");
+    let before = place.events();
     place.write(third(1));
+    // In the middle of its commits.
+    zombie.wait_until("something is committed", || place.events_committed() > before);
+    zombie.signal("STOP");
     let mut owner = follow(&place);
     owner.wait_until("all is committed", || place.events_committed() == place.events());
     // Both have what comes now to commit.

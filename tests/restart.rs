@@ -8,25 +8,18 @@ mod common;
 
 use common::contents::{all, contents};
 use common::fixture::{Fixture, assert_same};
+use common::kills::{kill, try_kills};
 use common::place::{Place, lines};
-use common::program::{Running, kill, start_processes, trendmark};
+use common::program::{Running, start_processes, trendmark};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::fs;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How many kills are tried, unless the environment says otherwise.
 const KILLS: u64 = 40;
 /// The longest that a life is left to go on, in milliseconds.
 const LIFE_MS_MAX: u64 = 400;
-
-fn kills() -> u64 {
-    match std::env::var("TRENDMARK_TEST_KILLS") {
-        Ok(text) => text.parse().expect("TRENDMARK_TEST_KILLS is a number"),
-        Err(_) => KILLS,
-    }
-}
 
 /// One life of a job, to its end or to its kill. Returns whether it was cut short.
 fn live(fixture: &Fixture, random: &mut ChaCha8Rng) -> bool {
@@ -59,20 +52,7 @@ fn live_until_done(fixture: &Fixture, random: &mut ChaCha8Rng, kills_max: u64) -
 
 #[test]
 fn however_often_it_is_killed_a_job_comes_to_the_same_bytes() {
-    const JOB_KILLS: u64 = 20;
-    let (tried, seeds) = (AtomicU64::new(0), AtomicU64::new(0));
-    // A killed job is mostly waited for.
-    std::thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| {
-                while tried.load(Ordering::Relaxed) < kills() {
-                    let seed = seeds.fetch_add(1, Ordering::Relaxed);
-                    tried.fetch_add(check_killed(seed, JOB_KILLS), Ordering::Relaxed);
-                }
-            });
-        }
-    });
-    eprintln!("{} kills in {} jobs", tried.into_inner(), seeds.into_inner());
+    try_kills(KILLS, check_killed);
 }
 
 /// Kills a job again and again, lets it end, and compares. Returns how often it was killed.

@@ -89,7 +89,8 @@ pub struct Settings {
     pub round_bytes: u64,
     /// The most rounds of a worker that may be under way.
     pub rounds_in_flight: usize,
-    /// The most changed rows that may wait on a worker for the next publication.
+    /// The most changed rows, and sums that are to become rows, that may wait on a worker for the
+    /// next publication. A sum waits on every worker that has a part in it.
     pub rows_waiting_max: usize,
     /// How far the watermark of a partition may run ahead of the slowest, in milliseconds.
     pub alignment_ms: i64,

@@ -2,12 +2,14 @@
 
 use super::batch::{ShowingsBatch, ShowingsSpine};
 use super::run::{Lookup, Run, consolidate};
-use super::sums::{Waiting, sum_by_publication};
+use super::sums::{Waiting, add, sum_by_publication};
 use crate::event::{RequestId, Touch, VideoId};
 use differential_dataflow::difference::Semigroup;
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::trace::TraceReader;
 use differential_dataflow::{AsCollection, VecCollection};
+use foldhash::fast::RandomState;
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::rc::Rc;
 use timely::container::NoopBuilder;
@@ -126,6 +128,8 @@ where
     R: Semigroup + 'static,
 {
     let (mut before, mut after) = (Vec::new(), Vec::new());
+    // What a round takes back of what it said need not be sent.
+    let mut round: HashMap<D, R, RandomState> = HashMap::default();
     let updates = for_each_round(arrangement, "ByRequest", move |run, known, emit| {
         for (request, group) in run.groups() {
             known.seek(request);
@@ -136,9 +140,12 @@ where
             after.extend(before.iter().copied().chain(group.iter()));
             consolidate(&mut after);
             if before != after {
-                logic(&before, &after, &mut |data, diff| emit((data, diff)));
+                logic(&before, &after, &mut |data, diff| {
+                    add(&mut round, data, diff);
+                });
             }
         }
+        round.drain().filter(|(_, diff)| !diff.is_zero()).for_each(&mut *emit);
     });
     sum_by_publication(updates, waiting, |updates, sums| {
         for (data, diff) in updates.iter() {

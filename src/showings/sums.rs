@@ -3,6 +3,9 @@
 //! Readers see rows as of publications, which have many rounds, and most videos change in most
 //! rounds. Adding up the updates of a publication where they arise leaves one update for each data
 //! and worker, however long the publication took, for the exchange and all that follows.
+//!
+//! What waits is counted, as it will be rows, and publications end early when much does. Only the
+//! replay cannot end early; its updates are added up by round and wait for nothing.
 
 use crate::rounds;
 use differential_dataflow::difference::Semigroup;
@@ -19,8 +22,7 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 
-/// How many sums wait for the end of their publication, in all dataflows of a worker. Those of the
-/// replay, which nothing can end early, are not counted.
+/// How many sums wait for the end of their publication, in all dataflows of a worker.
 #[derive(Clone, Debug, Default)]
 pub struct Waiting(Rc<Cell<usize>>);
 
@@ -31,33 +33,43 @@ impl Waiting {
     }
 
     fn add(&self, sums: isize) {
-        self.0.set(self.0.get().saturating_add_signed(sums));
+        let sums = self.0.get().checked_add_signed(sums);
+        self.0.set(sums.expect("what waited no more did wait"));
     }
 }
 
 /// The sums of the updates of a publication.
 pub(super) struct Sums<D, R> {
-    /// Allows to emit them in the last round of the publication.
+    /// Allows to emit them, in the last round of the publication.
     capability: Capability<u64>,
     sums: HashMap<D, R, RandomState>,
-    waiting: Option<Waiting>,
+    waiting: Waiting,
 }
 
 impl<D: Eq + Hash, R: Semigroup> Sums<D, R> {
     /// Adds an update.
     #[inline]
     pub(super) fn add(&mut self, data: D, diff: R) {
-        if diff.is_zero() {
-            return;
+        if !diff.is_zero() && add(&mut self.sums, data, diff) {
+            self.waiting.add(1);
         }
-        match self.sums.entry(data) {
-            Entry::Occupied(mut sum) => sum.get_mut().plus_equals(&diff),
-            Entry::Vacant(entry) => {
-                entry.insert(diff);
-                if let Some(waiting) = &self.waiting {
-                    waiting.add(1);
-                }
-            }
+    }
+}
+
+/// Adds an update to sums. Returns whether there was none of its data before.
+pub(super) fn add<D: Eq + Hash, R: Semigroup>(
+    sums: &mut HashMap<D, R, RandomState>,
+    data: D,
+    diff: R,
+) -> bool {
+    match sums.entry(data) {
+        Entry::Occupied(mut sum) => {
+            sum.get_mut().plus_equals(&diff);
+            false
+        }
+        Entry::Vacant(entry) => {
+            entry.insert(diff);
+            true
         }
     }
 }
@@ -66,9 +78,7 @@ impl<D, R> Sums<D, R> {
     /// Takes all sums. They wait no more.
     fn take(&mut self) -> HashMap<D, R, RandomState> {
         let sums = std::mem::take(&mut self.sums);
-        if let Some(waiting) = &self.waiting {
-            waiting.add(-(sums.len() as isize));
-        }
+        self.waiting.add(-(sums.len() as isize));
         sums
     }
 }
@@ -76,6 +86,14 @@ impl<D, R> Sums<D, R> {
 impl<D, R> Drop for Sums<D, R> {
     fn drop(&mut self) {
         self.take();
+    }
+}
+
+/// The round in which updates of a round are emitted.
+fn emitted_in(round: u64) -> u64 {
+    match rounds::publication(round) {
+        rounds::REPLAY => round,
+        publication => rounds::last(publication),
     }
 }
 
@@ -92,24 +110,23 @@ where
     R: Semigroup + 'static,
 {
     let waiting = waiting.clone();
-    let mut publications: BTreeMap<u64, Sums<D, R>> = BTreeMap::new();
+    let mut held: BTreeMap<u64, Sums<D, R>> = BTreeMap::new();
     let updates = stream.unary_frontier(Pipeline, "Sum", move |_, _| {
         move |(input, frontier), output| {
             input.for_each(|capability, container| {
                 let Some(round) = capability.least().copied() else { return };
-                let publication = rounds::publication(round);
-                let sums = publications.entry(publication).or_insert_with(|| Sums {
-                    capability: capability.delayed(&rounds::last(publication), 0),
+                let emitted_in = emitted_in(round);
+                let sums = held.entry(emitted_in).or_insert_with(|| Sums {
+                    capability: capability.delayed(&emitted_in, 0),
                     sums: HashMap::default(),
-                    waiting: (publication > rounds::REPLAY).then(|| waiting.clone()),
+                    waiting: waiting.clone(),
                 });
                 logic(container, sums);
             });
-            while let Some(entry) = publications.first_entry()
-                && !frontier.less_equal(&rounds::last(*entry.key()))
+            while let Some(entry) = held.first_entry()
+                && !frontier.less_equal(entry.key())
             {
-                let mut over = entry.remove();
-                let round = *over.capability.time();
+                let (round, mut over) = entry.remove_entry();
                 let updates = over.take().into_iter().filter(|(_, diff)| !diff.is_zero());
                 let updates = updates.map(|(data, diff)| (data, round, diff));
                 output.session(&over.capability).give_iterator(updates);
@@ -117,4 +134,74 @@ where
         }
     });
     updates.as_collection()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use timely::dataflow::InputHandle;
+    use timely::dataflow::operators::capture::Extract;
+    use timely::dataflow::operators::{Capture, Input, Inspect, Probe};
+
+    type Update = (char, u64, isize);
+
+    /// What comes of updates that are sent in rounds, each with how many sums wait once all before
+    /// the round is complete.
+    fn sent(rounds: &[(u64, &[(char, isize)])]) -> (Vec<Update>, Vec<usize>) {
+        let rounds: Vec<_> =
+            rounds.iter().map(|(round, updates)| (*round, updates.to_vec())).collect();
+        let (captured, waited) = timely::execute_directly(move |worker| {
+            let waiting = Waiting::default();
+            let mut input = InputHandle::new();
+            let (captured, probe) = worker.dataflow::<u64, _, _>(|scope| {
+                let stream = scope.input_from(&mut input);
+                let sums = sum_by_publication(stream, &waiting, |updates: &mut Vec<_>, sums| {
+                    updates.drain(..).for_each(|(data, diff)| sums.add(data, diff));
+                });
+                let (probe, stream) = sums.inner.inspect(|_| ()).probe();
+                (stream.capture(), probe)
+            });
+            let mut waited = Vec::new();
+            for (round, updates) in rounds {
+                input.advance_to(round);
+                worker.step_while(|| probe.less_than(&round) && waiting.sums() == 0);
+                for _ in 0..10 {
+                    worker.step();
+                }
+                waited.push(waiting.sums());
+                updates.into_iter().for_each(|update| input.send(update));
+            }
+            drop(input);
+            worker.step_while(|| !probe.done());
+            waited.push(waiting.sums());
+            (captured, waited)
+        });
+        let captured = captured.extract().into_iter().flat_map(|(_, updates)| updates);
+        let mut captured: Vec<Update> = captured.collect();
+        captured.sort_by_key(|(data, round, _)| (*round, *data));
+        (captured, waited)
+    }
+
+    #[test]
+    fn updates_of_a_publication_come_as_one_when_it_is_over() {
+        let (one, other) = (rounds::first(5), rounds::first(6));
+        let (updates, waited) = sent(&[
+            (one, &[('a', 1), ('b', 1), ('a', 2)]),
+            (one + 3, &[('a', 4), ('b', -1), ('c', 0)]),
+            (one + 4, &[]),
+            (other, &[('a', -1)]),
+            (other + 1, &[]),
+        ]);
+        assert_eq!(updates, [('a', rounds::last(5), 7), ('a', rounds::last(6), -1)]);
+        assert_eq!(waited, [0, 2, 2, 0, 1, 0]);
+    }
+
+    #[test]
+    fn updates_of_the_replay_wait_for_nothing() {
+        let first = rounds::first(rounds::REPLAY);
+        let (updates, waited) =
+            sent(&[(first, &[('a', 1), ('a', 1)]), (first + 1, &[('a', 1)]), (first + 2, &[])]);
+        assert_eq!(updates, [('a', first, 2), ('a', first + 1, 1)]);
+        assert_eq!(waited, [0, 0, 0, 0]);
+    }
 }

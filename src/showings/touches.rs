@@ -3,7 +3,7 @@
 //! Clients send what a request shows together, so touches are grouped where they are read:
 //!
 //! ```text
-//! round | request (2 words) | touches << 8 | what they say | video | video | … | request | …
+//! round, request (2 words), how many videos * 256 + touch, video, video, …, request (2 words), …
 //! ```
 //!
 //! Twenty videos of a request take 23 words where twenty records of request, video and touch would
@@ -359,7 +359,7 @@ mod tests {
     fn said() -> impl Strategy<Value = Vec<Said>> {
         let touch = (0..4u64, any::<u64>(), 1..3u8, 1..6usize);
         let same = touch.prop_map(|(request, video, touch, times)| {
-            vec![(RequestId([request, !request]), VideoId(video), Touch(touch)); times]
+            vec![(RequestId([request, request << 62]), VideoId(video), Touch(touch)); times]
         });
         vec(same, 0..20).prop_map(|same| same.concat())
     }

@@ -9,6 +9,7 @@
 pub mod contents;
 pub mod files;
 pub mod fixture;
+pub mod kills;
 pub mod place;
 pub mod program;
 pub mod random;

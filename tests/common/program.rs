@@ -198,27 +198,6 @@ pub fn run_processes(
     panic!("no free ports in {ATTEMPTS} attempts");
 }
 
-/// Kills one process of a job, or all of them, and waits until the others have ended by themselves.
-/// Returns whether the job was cut short: by the kill, or as its processes did not meet in time,
-/// which happens to jobs on busy machines and is another way to die.
-pub fn kill(mut job: Vec<Running>, only: Option<usize>) -> bool {
-    let was_killed = job.iter_mut().any(|process| !process.has_ended());
-    for (number, process) in job.iter_mut().enumerate() {
-        if only.is_none_or(|only| only == number) {
-            process.kill();
-        }
-    }
-    let finished: Vec<Finished> = job.into_iter().map(Running::finish).collect();
-    let not_met = |finished: &Finished| finished.stderr.contains("processes have met within");
-    let was_cut_short = was_killed || finished.iter().any(not_met);
-    let is_expected = |finished: &Finished| match finished.code {
-        Some(0) | None => true,
-        Some(code) => was_cut_short && code == 1,
-    };
-    assert!(finished.iter().all(is_expected), "{finished:#?}");
-    was_cut_short
-}
-
 /// Writes a file of hosts with ports of this machine that were free just now.
 pub fn write_hostfile(processes: usize, hostfile: &Path) {
     // All are held at once, so that no two are the same.

@@ -1,0 +1,51 @@
+//! Jobs that are killed again and again, and how many kills a test tries.
+
+use super::program::{Finished, Running};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The most kills of one job.
+const JOB_KILLS_MAX: u64 = 20;
+
+/// Has `check` kill jobs, one for each seed, until that many kills were tried, or as many as
+/// `TRENDMARK_TEST_KILLS` says. It is given how often it may kill its job, and returns how often
+/// it did.
+pub fn try_kills(kills: u64, check: impl Fn(u64, u64) -> u64 + Sync) {
+    let kills = match std::env::var("TRENDMARK_TEST_KILLS") {
+        Ok(text) => text.parse().expect("TRENDMARK_TEST_KILLS is a number"),
+        Err(_) => kills,
+    };
+    let (tried, seeds) = (AtomicU64::new(0), AtomicU64::new(0));
+    // A killed job is mostly waited for.
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while tried.load(Ordering::Relaxed) < kills {
+                    let seed = seeds.fetch_add(1, Ordering::Relaxed);
+                    tried.fetch_add(check(seed, JOB_KILLS_MAX), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    eprintln!("{} kills in {} jobs", tried.into_inner(), seeds.into_inner());
+}
+
+/// Kills one process of a job, or all of them, and waits until the others have ended by themselves.
+/// Returns whether the job was cut short: by the kill, or as its processes did not meet in time,
+/// which happens to jobs on busy machines and is another way to die.
+pub fn kill(mut job: Vec<Running>, only: Option<usize>) -> bool {
+    let was_killed = job.iter_mut().any(|process| !process.has_ended());
+    for (number, process) in job.iter_mut().enumerate() {
+        if only.is_none_or(|only| only == number) {
+            process.kill();
+        }
+    }
+    let finished: Vec<Finished> = job.into_iter().map(Running::finish).collect();
+    let not_met = |finished: &Finished| finished.stderr.contains("processes have met within");
+    let was_cut_short = was_killed || finished.iter().any(not_met);
+    let is_expected = |finished: &Finished| match finished.code {
+        Some(0) | None => true,
+        Some(code) => was_cut_short && code == 1,
+    };
+    assert!(finished.iter().all(is_expected), "{finished:#?}");
+    was_cut_short
+}
