@@ -176,13 +176,14 @@ fn a_job_that_was_stopped_and_goes_on_after_another_took_over_writes_nothing() {
         place.write("i.jsonl", lines(0..1_000));
         let mut zombie = place.follow(&INPUT);
         zombie.wait_until("all is committed", || place.events_committed() == 1_000);
-        zombie.signal("STOP");
+        zombie.stop();
         place.append("i.jsonl", lines(1_000..1_500));
         place.run(&INPUT).failed(1, &["is in use", "--take-over"]);
         let mut owner = place.follow(&[&INPUT[..], &["--take-over"]].concat());
+        owner.wait_until("it has the store", || place.number("generation FROM job") == 2);
         owner.wait_until("all is committed", || place.events_committed() == 1_500);
         place.append("i.jsonl", lines(1_500..2_000));
-        zombie.signal("CONT");
+        zombie.go_on();
         let fenced = zombie.finish();
         fenced.failed(1, &["another job has taken over", "generation 1"]);
         owner.wait_until("all is committed", || place.events_committed() == 2_000);

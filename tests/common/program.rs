@@ -89,6 +89,21 @@ impl Running {
         assert!(Command::new("kill").args([name, id]).status().unwrap().success());
     }
 
+    /// Stops all of its threads, as a machine does that hangs, until it is told to go on.
+    pub fn stop(&mut self) {
+        self.signal("STOP");
+        let threads = format!("/proc/{}/task", self.id());
+        self.wait_until("it is stopped", || {
+            let threads = std::fs::read_dir(&threads).unwrap();
+            threads.flatten().all(|thread| is_stopped(&thread.path()))
+        });
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) {
+        self.signal("CONT");
+    }
+
     /// Ends it as the system does when memory runs out.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -117,6 +132,13 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether a thread is stopped, or has ended.
+fn is_stopped(thread: &Path) -> bool {
+    let status = std::fs::read_to_string(thread.join("status")).unwrap_or_default();
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    state.is_none_or(|state| state.trim_start().starts_with('T'))
 }
 
 /// Reads an open file from its start, through a position of its own: the file's is where the
