@@ -5,14 +5,19 @@
 //! eight partitions of each kind; rounds hold 100,000 events of all workers together. Every way
 //! must give the same sums before its time counts.
 //!
+//! Two jobs of one worker that run at once, and share nothing but the machine, tell how much work
+//! it can do on two cores: that of two, if its cores and its memory are not shared with others. What
+//! two workers of one job gain is to be read beside it.
+//!
 //! `cargo bench --bench engine -- [--impressions N] [--repeat N]`
 //! With `--test`, as CI runs it, it takes a small log, once.
 
 mod common;
 
 use common::{generated, median, parameter, run, settings, totals};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trendmark::engine::{Cluster, Counters};
@@ -45,47 +50,92 @@ fn measure(source: &MemorySource, cluster: &Cluster) -> (Duration, [u64; 3]) {
     (launch.join().unwrap().elapsed(), totals(&store))
 }
 
-/// The processes and the workers of each that share the work.
+/// How the work is shared: jobs, each with all of it, their processes, and the workers of each.
 struct Way {
     name: &'static str,
+    jobs: usize,
     processes: usize,
     workers: usize,
 }
 
-const WAYS: [Way; 3] = [
-    Way { name: "1 worker", processes: 1, workers: 1 },
-    Way { name: "2 workers", processes: 1, workers: 2 },
-    Way { name: "2 processes of 1 worker", processes: 2, workers: 1 },
+const WAYS: [Way; 4] = [
+    Way { name: "1 worker", jobs: 1, processes: 1, workers: 1 },
+    Way { name: "2 workers", jobs: 1, processes: 1, workers: 2 },
+    Way { name: "2 processes of 1 worker", jobs: 1, processes: 2, workers: 1 },
+    Way { name: "2 jobs of 1 worker at once, each", jobs: 2, processes: 1, workers: 1 },
 ];
+
+/// A process of a job, which has its events and waits for the others.
+struct Ready {
+    child: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl Ready {
+    fn start(impressions: u64, workers: usize, addresses: &str, process: usize) -> Ready {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--impressions", &impressions.to_string(), "--addresses", addresses])
+            .args(["--process", &process.to_string(), "--workers", &workers.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap());
+        Ready { child, said }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.said.read_line(&mut line).unwrap();
+        line
+    }
+
+    /// Waits for its end, and returns the last that it said.
+    fn finish(mut self) -> String {
+        let lines = self.said.lines().map_while(Result::ok);
+        // What stands before the last line is timely's own.
+        let last = lines.last().unwrap_or_default();
+        assert!(self.child.wait().unwrap().success(), "a process has failed");
+        last
+    }
+}
 
 /// Runs a way in processes of its own, started from this program: in a process that has run
 /// before, the memory that the earlier run left behind slows the later one by up to a fifth.
-fn measure_apart(impressions: u64, way: &Way) -> (Duration, [u64; 3]) {
-    let listeners: Vec<_> =
-        (0..way.processes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let addresses = listeners.iter().map(|listener| listener.local_addr().unwrap().to_string());
-    let addresses = addresses.collect::<Vec<_>>().join(",");
-    drop(listeners);
-    let children = (0..way.processes).map(|process| {
-        Command::new(std::env::current_exe().unwrap())
-            .args(["--impressions", &impressions.to_string(), "--addresses", &addresses])
-            .args(["--process", &process.to_string(), "--workers", &way.workers.to_string()])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap()
+/// Returns how long the slowest job took, and what each job came to.
+fn measure_apart(impressions: u64, way: &Way) -> (Duration, Vec<[u64; 3]>) {
+    let jobs = (0..way.jobs).map(|_| addresses(way.processes)).collect::<Vec<_>>();
+    let mut started: Vec<Ready> = Vec::new();
+    for addresses in &jobs {
+        let processes = 0..way.processes;
+        started.extend(processes.map(|it| Ready::start(impressions, way.workers, addresses, it)));
+    }
+    for ready in &mut started {
+        assert_eq!(ready.line().trim(), READY);
+    }
+    for ready in &mut started {
+        ready.child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    }
+    let said: Vec<String> = started.into_iter().map(Ready::finish).collect();
+    let jobs = said.iter().step_by(way.processes).map(|numbers| {
+        let mut numbers = numbers.split_whitespace().map(|text| text.parse().unwrap());
+        let elapsed = Duration::from_micros(numbers.next().unwrap());
+        (elapsed, [(); 3].map(|()| numbers.next().unwrap()))
     });
-    let outputs: Vec<_> = children
-        .collect::<Vec<_>>()
-        .into_iter()
-        .map(|child| child.wait_with_output().unwrap())
-        .collect();
-    assert!(outputs.iter().all(|output| output.status.success()), "a process has failed");
-    let numbers = String::from_utf8(outputs[0].stdout.clone()).unwrap();
-    // What stands before the last line is timely's own.
-    let numbers = numbers.lines().last().unwrap_or_default();
-    let numbers: Vec<u64> = numbers.split_whitespace().map(|text| text.parse().unwrap()).collect();
-    (Duration::from_micros(numbers[0]), [numbers[1], numbers[2], numbers[3]])
+    let (elapsed, totals): (Vec<_>, Vec<_>) = jobs.unzip();
+    (elapsed.into_iter().max().unwrap(), totals)
 }
+
+/// Addresses of as many processes that were free just now.
+fn addresses(processes: usize) -> String {
+    let listeners: Vec<_> =
+        (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let addresses = listeners.iter().map(|listener| listener.local_addr().unwrap().to_string());
+    addresses.collect::<Vec<_>>().join(",")
+}
+
+/// What a process says when it has its events.
+const READY: &str = "ready";
 
 /// What a process started by [`measure_apart`] does.
 fn be_process(model: &Model, addresses: &str) {
@@ -93,6 +143,8 @@ fn be_process(model: &Model, addresses: &str) {
     let workers = parameter("--workers", 1, 1);
     let addresses = addresses.split(',').map(str::to_string).collect();
     let (source, _) = generated(model);
+    println!("{READY}");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
     let (elapsed, [plays, impressions, rows]) =
         measure(&source, &Cluster { workers, process, addresses });
     println!("{} {plays} {impressions} {rows}", elapsed.as_micros());
@@ -106,12 +158,13 @@ fn main() {
         return be_process(&model, &addresses);
     }
     let (_, events) = generated(&model);
-    let mut times: [Vec<Duration>; 3] = Default::default();
+    let mut times: [Vec<Duration>; WAYS.len()] = Default::default();
     let mut expected = None;
     for _ in 0..parameter("--repeat", 5, 1) {
         for (way, times) in WAYS.iter().zip(&mut times) {
             let (elapsed, totals) = measure_apart(impressions, way);
-            assert_eq!(totals, *expected.get_or_insert(totals), "{} differ", way.name);
+            let expected = *expected.get_or_insert(totals[0]);
+            assert!(totals.iter().all(|totals| *totals == expected), "{} differ", way.name);
             times.push(elapsed);
         }
     }
@@ -122,10 +175,12 @@ fn main() {
         let all: Vec<_> = times.iter().map(|elapsed| format!("{:.2}", rate(*elapsed))).collect();
         println!("{}: {:.2} M events/s (all: {})", way.name, rate(median(times)), all.join(", "));
     }
-    let [one, two, processes] = times.map(|times| median(&times).as_secs_f64());
+    let [one, two, processes, jobs] = times.map(|times| median(&times).as_secs_f64());
     println!(
-        "2 workers / 1 worker: {:.2}; 2 processes / 2 workers: {:.2}",
+        "2 workers / 1 worker: {:.2}, where 2 jobs at once do the work of {:.2}; \
+         2 processes / 2 workers: {:.2}",
         one / two,
+        2.0 * one / jobs,
         two / processes
     );
 }
