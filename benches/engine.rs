@@ -6,8 +6,8 @@
 //! must give the same sums before its time counts.
 //!
 //! Two jobs of one worker that run at once, and share nothing but the machine, tell how much work
-//! it can do on two cores: that of two, if its cores and its memory are not shared with others. What
-//! two workers of one job gain is to be read beside it.
+//! its two cores can do: that of two, unless others share them or the memory. What two workers of
+//! one job gain is to be read beside it.
 //!
 //! `cargo bench --bench engine -- [--impressions N] [--repeat N]`
 //! With `--test`, as CI runs it, it takes a small log, once.
