@@ -74,8 +74,16 @@ impl Topics {
     fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.servers).set("compression.type", "zstd");
-        config.set("linger.ms", "20").set("queue.buffering.max.messages", "1000000");
+        config.set("queue.buffering.max.messages", "1000000");
         config
+    }
+
+    /// A producer that keeps the order of a partition: without idempotence, what is sent again, as
+    /// to a topic that was just made, may come after what was sent later. Then it would be late.
+    fn producer(&self, linger_ms: u32) -> BaseProducer {
+        let mut config = self.config();
+        config.set("enable.idempotence", "true").set("linger.ms", linger_ms.to_string());
+        config.create().unwrap()
     }
 
     /// The program, reading these topics.
@@ -141,7 +149,7 @@ fn totals(store: &Path) -> Vec<i64> {
 /// Everything that is there, as fast as it goes.
 fn measure_rate(servers: &str, folder: &Path) {
     let topics = Topics::create(servers, "rate");
-    let producer: BaseProducer = topics.config().create().unwrap();
+    let producer = topics.producer(20);
     let names = KINDS.map(|kind| topics.name(kind));
     let mut events = 0_u64;
     for_each_line(&folder.join("log"), |kind, partition, line| {
@@ -234,7 +242,7 @@ fn measure_latency(servers: &str, folder: &Path) {
     let rate = parameter("--rate", 200_000_u64, 2_000);
     let seconds = parameter("--seconds", 20_u64, 2);
     let topics = Topics::create(servers, "latency");
-    let producer: BaseProducer = topics.config().set("linger.ms", "50").create().unwrap();
+    let producer = topics.producer(50);
     let names = KINDS.map(|kind| topics.name(kind));
     let store = folder.join("latency.db");
     let mut job: Child =

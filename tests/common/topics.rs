@@ -132,7 +132,8 @@ impl Cluster {
     }
 
     pub fn writer(&self) -> Writer {
-        Writer { producer: self.config().create().unwrap() }
+        // What is sent again keeps its place, so that offsets are those of the log.
+        Writer { producer: self.config().set("enable.idempotence", "true").create().unwrap() }
     }
 
     /// A writer in transactions.
