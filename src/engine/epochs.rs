@@ -31,7 +31,10 @@ type ClockInput = InputHandle<u64, CapacityContainerBuilder<Vec<()>>>;
 /// The open epochs of a worker.
 pub struct Epochs {
     queries: Vec<&'static Query>,
-    open: BTreeMap<Epoch, OpenEpoch>,
+    /// Those that take touches, rising.
+    open: Vec<OpenEpoch>,
+    /// Where the last one that was asked for is among them: the next event mostly needs it again.
+    last_found: usize,
     /// Epochs whose input is dropped and whose dataflow is not complete.
     closing: BTreeMap<Epoch, ProbeHandle<u64>>,
     completed: u64,
@@ -46,6 +49,7 @@ pub struct Epochs {
 
 /// An epoch that takes touches.
 pub struct OpenEpoch {
+    epoch: Epoch,
     input: TouchInput,
     lanes: Lanes,
     probe: ProbeHandle<u64>,
@@ -94,7 +98,8 @@ impl Epochs {
         clock.advance_to(round);
         Epochs {
             queries: settings.queries.clone(),
-            open: BTreeMap::new(),
+            open: Vec::new(),
+            last_found: 0,
             closing: BTreeMap::new(),
             completed: 0,
             live_max: 0,
@@ -119,7 +124,8 @@ impl Epochs {
         });
         input.advance_to(round);
         let lanes = Lanes::new(worker.peers(), self.pool.clone());
-        self.open.insert(epoch, OpenEpoch { input, lanes, probe, ready: false });
+        let position = self.open.partition_point(|open| open.epoch < epoch);
+        self.open.insert(position, OpenEpoch { epoch, input, lanes, probe, ready: false });
         self.live_max = self.live_max.max(self.live());
     }
 
@@ -127,27 +133,38 @@ impl Epochs {
     /// not pile up before a worker that has not built it.
     #[inline]
     pub fn ready(&mut self, epoch: Epoch) -> Option<&mut OpenEpoch> {
-        let open = self.open.get_mut(&epoch)?;
+        let position = self.position(epoch)?;
+        self.last_found = position;
+        let open = &mut self.open[position];
         // A worker that has not built it holds its frontier at 0; afterwards it is in some round.
         open.ready = open.ready || !open.probe.less_than(&1);
         open.ready.then_some(open)
     }
 
+    /// Where an open epoch is among all.
+    #[inline]
+    fn position(&self, epoch: Epoch) -> Option<usize> {
+        match self.open.get(self.last_found) {
+            Some(open) if open.epoch == epoch => Some(self.last_found),
+            _ => self.open.binary_search_by_key(&epoch, |open| open.epoch).ok(),
+        }
+    }
+
     /// Whether an epoch was opened and not closed.
     pub fn is_open(&self, epoch: Epoch) -> bool {
-        self.open.contains_key(&epoch)
+        self.position(epoch).is_some()
     }
 
     /// Drops the inputs of all epochs up to one.
     pub fn close_through(&mut self, epoch: Epoch) {
-        let still_open = self.open.split_off(&epoch.plus(1));
-        let closed = std::mem::replace(&mut self.open, still_open);
-        self.closing.extend(closed.into_iter().map(|(epoch, open)| (epoch, open.close())));
+        let closed = self.open.partition_point(|open| open.epoch <= epoch);
+        let closed = self.open.drain(..closed);
+        self.closing.extend(closed.map(|open| (open.epoch, open.close())));
     }
 
     /// Enters a round.
     pub fn advance_to(&mut self, round: u64) {
-        for open in self.open.values_mut() {
+        for open in &mut self.open {
             open.advance_to(round);
         }
         self.clock.0.advance_to(round);
@@ -155,7 +172,7 @@ impl Epochs {
 
     /// The earliest round that anything may still happen in, on any worker.
     pub fn frontier(&self) -> u64 {
-        let open = self.open.values().map(|open| &open.probe);
+        let open = self.open.iter().map(|open| &open.probe);
         let probes = open.chain(self.closing.values()).chain([&self.clock.1]);
         let rounds = probes.map(|probe| {
             probe.with_frontier(|frontier| frontier.first().copied().unwrap_or(u64::MAX))

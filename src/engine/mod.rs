@@ -278,9 +278,9 @@ pub enum EngineError {
 /// When another process of the job dies. A program must end when that happens, as must one whose
 /// worker panics: the workers that are left would wait for ever.
 pub fn run(cluster: &Cluster, job: Job) -> Result<Summary, EngineError> {
-    let mut config = timely::WorkerConfig::default();
-    let compaction = differential_dataflow::Config::default().idle_merge_effort(Some(1000));
-    differential_dataflow::configure(&mut config, &compaction);
+    // Differential's `idle_merge_effort` stays off: a trace with anything left to merge would have
+    // its worker step again and again, and merge early what it must merge once more.
+    let config = timely::WorkerConfig::default();
     // A process that was once busy would keep its largest buffers for ever.
     let mut hooks = timely::communication::Hooks::default();
     hooks.refill.limit = Some(1);

@@ -2,6 +2,7 @@
 
 use super::run::{Merge, Run};
 use super::touches::{self, Pool, Touches};
+use crate::rounds;
 use differential_dataflow::batcher::{Batcher, Extract};
 use differential_dataflow::trace::implementations::spine_fueled::{Merger, Spine, SpineBatch};
 use std::collections::BTreeMap;
@@ -14,17 +15,17 @@ pub type ShowingsSpine = Spine<Rc<ShowingsBatch>>;
 
 /// The showings of an interval of rounds.
 ///
-/// A batch fresh from the batcher holds a run for each of its rounds, so that changes can be told
-/// round by round. Merged batches hold one run: their rounds are past, and only what they add up
-/// to matters.
+/// A batch fresh from the batcher holds a run for each publication that its rounds belong to, so
+/// that changes can be told apart as far as anyone can see. Merged batches hold one run: their
+/// rounds are past, and only what they add up to matters.
 #[derive(Debug)]
 pub struct ShowingsBatch {
-    /// The runs with their rounds, rising; never empty.
+    /// The runs, each with the last of its rounds, rising; never empty.
     runs: Vec<(u64, Run)>,
 }
 
 impl ShowingsBatch {
-    /// The runs with their rounds, rising.
+    /// The runs, each with the last of its rounds, rising.
     pub fn runs(&self) -> &[(u64, Run)] {
         &self.runs
     }
@@ -89,7 +90,21 @@ impl Merger<ShowingsBatch> for ShowingsMerger {
     }
 }
 
-/// Gathers the touches of each round, and sorts a round once, when it is complete.
+/// Puts the buffers of rounds of one publication together, in the last of these rounds. Nobody sees
+/// rows before a publication is over, so no one can tell, and one run is cheaper than two.
+fn by_publication(
+    rounds: BTreeMap<u64, Vec<Vec<u64>>>,
+) -> impl Iterator<Item = (u64, Vec<Vec<u64>>)> {
+    let mut publications: BTreeMap<u64, (u64, Vec<Vec<u64>>)> = BTreeMap::new();
+    for (round, mut buffers) in rounds {
+        let (last, all) = publications.entry(rounds::publication(round)).or_default();
+        *last = round;
+        all.append(&mut buffers);
+    }
+    publications.into_values()
+}
+
+/// Gathers the touches of each round, and sorts them once, when the round is complete.
 ///
 /// The stock batcher keeps many small sorted chunks and merges them; a third of all time went
 /// there.
@@ -136,8 +151,8 @@ impl Extract for ShowingsBatcher {
             None => BTreeMap::new(),
         };
         let complete = std::mem::replace(&mut self.rounds, held_back);
-        let runs: Vec<_> =
-            complete.into_iter().map(|(round, buffers)| (round, self.sort(buffers))).collect();
+        let runs = by_publication(complete).map(|(round, buffers)| (round, self.sort(buffers)));
+        let runs: Vec<_> = runs.collect();
         self.lower.clear();
         self.lower.extend(self.rounds.keys().next().copied());
         ((!runs.is_empty()).then_some(ShowingsBatch { runs }), self.lower.borrow())

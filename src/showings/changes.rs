@@ -1,4 +1,4 @@
-//! What each round changed about the showings of an epoch, and collections made from it.
+//! What rounds changed about the showings of an epoch, and collections made from it.
 
 use super::batch::{ShowingsBatch, ShowingsSpine};
 use super::run::{Lookup, Run, consolidate};
@@ -41,7 +41,7 @@ impl Change {
     }
 }
 
-/// Changes of showings, each message stamped with their round.
+/// Changes of showings, each message stamped with the last of their rounds.
 #[derive(Clone)]
 pub struct Changes<'scope> {
     /// Shared, as every query reads all of them.
@@ -52,7 +52,7 @@ pub struct Changes<'scope> {
 impl<'scope> Changes<'scope> {
     /// For every touch that tells something new, the change that it makes.
     pub(super) fn of(arrangement: &Arrangement<'scope>, waiting: Waiting) -> Changes<'scope> {
-        let stream = for_each_round(arrangement, "Changes", |run, known, emit| {
+        let stream = for_each_run(arrangement, "Changes", |run, known, emit| {
             for (request, group) in run.groups() {
                 known.seek(request);
                 for (video, touch) in group.iter() {
@@ -104,10 +104,7 @@ impl<'scope> Changes<'scope> {
         R: Semigroup + 'static,
     {
         sum_by_publication(self.stream.clone(), &self.waiting, move |changes, sums| {
-            for change in changes.iter() {
-                let (data, diff) = logic(change);
-                sums.add(data, diff);
-            }
+            sums.extend(changes.iter().map(&mut logic));
         })
     }
 }
@@ -130,7 +127,7 @@ where
     let (mut before, mut after) = (Vec::new(), Vec::new());
     // What a round takes back of what it said need not be sent.
     let mut round: HashMap<D, R, RandomState> = HashMap::default();
-    let updates = for_each_round(arrangement, "ByRequest", move |run, known, emit| {
+    let updates = for_each_run(arrangement, "ByRequest", move |run, known, emit| {
         for (request, group) in run.groups() {
             known.seek(request);
             before.clear();
@@ -148,18 +145,16 @@ where
         round.drain().filter(|(_, diff)| !diff.is_zero()).for_each(&mut *emit);
     });
     sum_by_publication(updates, waiting, |updates, sums| {
-        for (data, diff) in updates.iter() {
-            sums.add(data.clone(), diff.clone());
-        }
+        sums.extend(updates.iter().cloned());
     })
 }
 
-/// The most items in a message of [`for_each_round`].
+/// The most items in a message of [`for_each_run`].
 const MESSAGE_ITEMS_MAX: usize = 1024;
 
-/// Runs `logic` on each round's run of touches, together with a lookup of all rounds before, and
-/// sends what it emits at that round.
-fn for_each_round<'scope, D: Clone + 'static>(
+/// Runs `logic` on each new run of touches, together with a lookup of all runs before, and sends
+/// what it emits in the last round of the run.
+fn for_each_run<'scope, D: Clone + 'static>(
     arrangement: &Arrangement<'scope>,
     name: &str,
     mut logic: impl FnMut(&Run, &mut Lookup<'_>, &mut dyn FnMut(D)) + 'static,

@@ -5,7 +5,7 @@
 //! of plays with impressions is what accumulates at a showing. It is arranged once, and all queries
 //! of the epoch read it:
 //!
-//! - [`Showings::changes`] tells, round by round, which showings became known better.
+//! - [`Showings::changes`] tells, as rounds become complete, which showings became known better.
 //! - [`Showings::by_request`] tells the same for all showings of a request together.
 //!
 //! Timestamps are rounds, which are totally ordered. Nobody asks for the past: a reader wants what
@@ -60,7 +60,7 @@ impl<'scope> Showings<'scope> {
         Showings { arrangement, changes, waiting }
     }
 
-    /// The showings that each round told something new of.
+    /// The showings that rounds told something new of.
     pub fn changes(&self) -> &Changes<'scope> {
         &self.changes
     }

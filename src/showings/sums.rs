@@ -47,9 +47,26 @@ pub(super) struct Sums<D, R> {
 }
 
 impl<D: Eq + Hash, R: Semigroup> Sums<D, R> {
-    /// Adds an update.
+    /// Adds updates. Those that follow one another with the same data cost one look at the sums.
+    pub(super) fn extend(&mut self, updates: impl Iterator<Item = (D, R)>) {
+        let mut alike: Option<(D, R)> = None;
+        for (data, diff) in updates {
+            match &mut alike {
+                Some((same, sum)) if *same == data => sum.plus_equals(&diff),
+                _ => {
+                    if let Some((data, sum)) = alike.replace((data, diff)) {
+                        self.add(data, sum);
+                    }
+                }
+            }
+        }
+        if let Some((data, sum)) = alike {
+            self.add(data, sum);
+        }
+    }
+
     #[inline]
-    pub(super) fn add(&mut self, data: D, diff: R) {
+    fn add(&mut self, data: D, diff: R) {
         if !diff.is_zero() && add(&mut self.sums, data, diff) {
             self.waiting.add(1);
         }
@@ -111,6 +128,8 @@ where
 {
     let waiting = waiting.clone();
     let mut held: BTreeMap<u64, Sums<D, R>> = BTreeMap::new();
+    // About as many come next time; a table that grows moves its sums again and again.
+    let mut expected = 0;
     let updates = stream.unary_frontier(Pipeline, "Sum", move |_, _| {
         move |(input, frontier), output| {
             input.for_each(|capability, container| {
@@ -118,7 +137,7 @@ where
                 let emitted_in = emitted_in(round);
                 let sums = held.entry(emitted_in).or_insert_with(|| Sums {
                     capability: capability.delayed(&emitted_in, 0),
-                    sums: HashMap::default(),
+                    sums: HashMap::with_capacity_and_hasher(expected, RandomState::default()),
                     waiting: waiting.clone(),
                 });
                 logic(container, sums);
@@ -127,7 +146,9 @@ where
                 && !frontier.less_equal(entry.key())
             {
                 let (round, mut over) = entry.remove_entry();
-                let updates = over.take().into_iter().filter(|(_, diff)| !diff.is_zero());
+                let sums = over.take();
+                expected = sums.len();
+                let updates = sums.into_iter().filter(|(_, diff)| !diff.is_zero());
                 let updates = updates.map(|(data, diff)| (data, round, diff));
                 output.session(&over.capability).give_iterator(updates);
             }
@@ -156,7 +177,7 @@ mod tests {
             let (captured, probe) = worker.dataflow::<u64, _, _>(|scope| {
                 let stream = scope.input_from(&mut input);
                 let sums = sum_by_publication(stream, &waiting, |updates: &mut Vec<_>, sums| {
-                    updates.drain(..).for_each(|(data, diff)| sums.add(data, diff));
+                    sums.extend(updates.drain(..));
                 });
                 let (probe, stream) = sums.inner.inspect(|_| ()).probe();
                 (stream.capture(), probe)

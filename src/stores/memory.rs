@@ -6,7 +6,8 @@ use crate::ledger::Ledger;
 use crate::query::{KEY_CELLS, Row};
 use crate::sources::PartitionName;
 use crate::time::Epoch;
-use std::collections::BTreeMap;
+use foldhash::fast::RandomState;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 /// What names a row: its epoch and its key.
@@ -16,7 +17,7 @@ type RowName = (i64, [u64; KEY_CELLS]);
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tables {
     /// The rows by query, epoch and key.
-    pub rows: BTreeMap<usize, BTreeMap<RowName, Row>>,
+    pub rows: BTreeMap<usize, HashMap<RowName, Row, RandomState>>,
     /// The ledger.
     pub ledger: Ledger,
     /// The last progress of each partition; `malformed` is the sum.
