@@ -161,10 +161,11 @@ fn for_each_run<'scope, D: Clone + 'static>(
 ) -> Stream<'scope, u64, Rc<Vec<D>>> {
     let mut trace = arrangement.trace.clone();
     let stream = arrangement.stream.clone();
-    stream.unary::<NoopBuilder<Rc<Vec<D>>>, _, _, _>(Pipeline, name, move |_, _| {
+    // With the frontier, as rounds without touches must let the trace fold what they leave in it.
+    stream.unary_frontier::<NoopBuilder<Rc<Vec<D>>>, _, _, _>(Pipeline, name, move |_, _| {
         // The rounds below `upper` were worked through; all of them are in the trace.
         let mut upper = Antichain::from_elem(0);
-        move |input, output| {
+        move |(input, _frontier), output| {
             input.for_each(|capability, spans| {
                 let Some(capability) = capability.retain_least(0) else { return };
                 for span in spans.drain(..) {
@@ -212,4 +213,44 @@ fn in_messages<D>(logic: impl FnOnce(&mut dyn FnMut(D)), mut send: impl FnMut(Ve
 
 fn runs(batch: &Rc<ShowingsBatch>) -> impl Iterator<Item = &Run> {
     batch.runs().iter().map(|(_, run)| run)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Showings;
+    use super::super::sums::Waiting;
+    use super::super::touches::{Pool, Touches};
+    use super::*;
+    use timely::dataflow::InputHandle;
+    use timely::dataflow::operators::{Input, Probe};
+    use timely::progress::frontier::AntichainRef;
+
+    /// How many batches, empty ones included, are in a trace after so many rounds without touches.
+    fn batches_after(rounds: u64) -> usize {
+        timely::execute_directly(move |worker| {
+            let mut input = InputHandle::<u64, NoopBuilder<Touches>>::new_with_builder();
+            let (mut trace, probe) = worker.dataflow(|scope| {
+                let touches = scope.input_from(&mut input);
+                let showings = Showings::arrange(touches, Pool::default(), Waiting::default());
+                let (probe, _) = showings.changes().stream.clone().probe();
+                (showings.arrangement.trace.clone(), probe)
+            });
+            // Whoever looks from here holds nothing back.
+            trace.set_logical_compaction(AntichainRef::new(&[]));
+            trace.set_physical_compaction(AntichainRef::new(&[]));
+            for round in 1..=rounds {
+                input.advance_to(round);
+                worker.step_while(|| probe.less_than(&round));
+            }
+            worker.step();
+            let mut batches = 0;
+            trace.map_spans(|_| batches += 1);
+            batches
+        })
+    }
+
+    #[test]
+    fn rounds_without_touches_leave_nothing_in_the_trace() {
+        assert_eq!(batches_after(1000), batches_after(10));
+    }
 }

@@ -10,7 +10,8 @@
 //!
 //! Timestamps are rounds, which are totally ordered. Nobody asks for the past: a reader wants what
 //! was known before a round and what is known after it, so the arrangement keeps no times at all
-//! once a round is past. [`run`] is the layout that this allows.
+//! once a round is past. [`run`] is the layout that this allows. Rounds of a publication that
+//! become complete together count as one, the last of them, as nobody sees rows in between.
 //!
 //! [`Touch`]: crate::event::Touch
 

@@ -114,6 +114,9 @@ fn emitted_in(round: u64) -> u64 {
     }
 }
 
+/// The most sums that room is made for before they come.
+const EXPECTED_MAX: usize = 1 << 16;
+
 /// Adds up, for each publication, the updates that `logic` makes of the containers of a stream,
 /// and emits those with the same data on the same worker as one.
 pub(super) fn sum_by_publication<'scope, C, D, R>(
@@ -147,7 +150,7 @@ where
             {
                 let (round, mut over) = entry.remove_entry();
                 let sums = over.take();
-                expected = sums.len();
+                expected = sums.len().min(EXPECTED_MAX);
                 let updates = sums.into_iter().filter(|(_, diff)| !diff.is_zero());
                 let updates = updates.map(|(data, diff)| (data, round, diff));
                 output.session(&over.capability).give_iterator(updates);
