@@ -35,8 +35,8 @@ pub struct Epochs {
     open: Vec<OpenEpoch>,
     /// Where the last one that was asked for is among them: the next event mostly needs it again.
     last_found: usize,
-    /// Epochs whose input is dropped and whose dataflow is not complete.
-    closing: BTreeMap<Epoch, ProbeHandle<u64>>,
+    /// The probes of epochs whose input is dropped and whose dataflow is not complete.
+    closing: Vec<ProbeHandle<u64>>,
     completed: u64,
     live_max: usize,
     /// A dataflow without data, whose frontier is the earliest round that any worker is in.
@@ -100,7 +100,7 @@ impl Epochs {
             queries: settings.queries.clone(),
             open: Vec::new(),
             last_found: 0,
-            closing: BTreeMap::new(),
+            closing: Vec::new(),
             completed: 0,
             live_max: 0,
             clock: (clock, probe),
@@ -159,7 +159,7 @@ impl Epochs {
     pub fn close_through(&mut self, epoch: Epoch) {
         let closed = self.open.partition_point(|open| open.epoch <= epoch);
         let closed = self.open.drain(..closed);
-        self.closing.extend(closed.map(|open| (open.epoch, open.close())));
+        self.closing.extend(closed.map(OpenEpoch::close));
     }
 
     /// Enters a round.
@@ -173,7 +173,7 @@ impl Epochs {
     /// The earliest round that anything may still happen in, on any worker.
     pub fn frontier(&self) -> u64 {
         let open = self.open.iter().map(|open| &open.probe);
-        let probes = open.chain(self.closing.values()).chain([&self.clock.1]);
+        let probes = open.chain(&self.closing).chain([&self.clock.1]);
         let rounds = probes.map(|probe| {
             probe.with_frontier(|frontier| frontier.first().copied().unwrap_or(u64::MAX))
         });
@@ -183,7 +183,7 @@ impl Epochs {
     /// Forgets epochs whose dataflows are complete.
     pub fn retire(&mut self) {
         let before = self.closing.len();
-        self.closing.retain(|_, probe| !probe.done());
+        self.closing.retain(|probe| !probe.done());
         self.completed += (before - self.closing.len()) as u64;
     }
 
