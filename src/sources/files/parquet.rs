@@ -16,6 +16,7 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder,
 };
+use parquet::file::metadata::ParquetMetaData;
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::ops::Range;
@@ -122,23 +123,23 @@ impl ParquetReader {
             return Ok(true);
         }
         let start = *end;
-        let failure = match contain(|| reader.next().transpose().map_err(|e| e.to_string())) {
+        if start >= self.rows {
+            self.state = State::Ended(None);
+            return Ok(false);
+        }
+        let reason = match contain(|| reader.next().transpose().map_err(|e| e.to_string())) {
             Ok(Some(rows)) if Columns::of(&self.plan, &rows).is_none() => {
-                Some("the rows from here on have other columns than the file says".into())
+                "the rows from here on have other columns than the file says".into()
             }
             Ok(Some(rows)) => {
                 *end = start + rows.num_rows() as u64;
                 *decoded = Some((rows, start));
                 return Ok(true);
             }
-            Ok(None) if start >= self.rows => None,
-            Ok(None) => Some(format!("the file ends here, but should have {} rows", self.rows)),
-            Err(reason) => Some(format!("the rows from here to the end cannot be read: {reason}")),
+            Ok(None) => format!("the file ends here, but should have {} rows", self.rows),
+            Err(reason) => format!("the rows from here to the end cannot be read: {reason}"),
         };
-        match failure {
-            Some(reason) => self.fail(start, "row", reason)?,
-            None => self.state = State::Ended(None),
-        }
+        self.fail(start, "row", reason)?;
         Ok(false)
     }
 
@@ -184,7 +185,7 @@ fn prepare(
     let options = ArrowReaderOptions::new().with_schema(Arc::new(plan.schema(as_written.schema())));
     let metadata = ArrowReaderMetadata::try_new(Arc::clone(as_written.metadata()), options)
         .map_err(|error| format!("columns that cannot be read: {error}"))?;
-    let rows = metadata.metadata().file_metadata().num_rows().max(0) as u64;
+    let rows = rows(metadata.metadata())?;
     let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
     let skipped = first_row.min(rows) / BATCH_ROWS * BATCH_ROWS;
     let file = file.try_clone().map_err(|error| error.to_string())?;
@@ -192,9 +193,24 @@ fn prepare(
         .with_projection(mask)
         .with_batch_size(BATCH_ROWS as usize)
         .with_offset(skipped as usize)
+        // Without it, pages that hold more rows than the footer says would be read to their end,
+        // but only by whoever begins at the first row.
+        .with_limit((rows - skipped) as usize)
         .build()
         .map_err(|error| error.to_string())?;
     Ok((reader, rows))
+}
+
+/// How many rows a file has. Its footer says so twice: as a whole, and for each group of rows. The
+/// library goes by the one or by the other, so that they must agree.
+fn rows(metadata: &ParquetMetaData) -> Result<u64, String> {
+    let said = metadata.file_metadata().num_rows();
+    let mut groups = metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows()).ok());
+    let counted = groups.try_fold(0_u64, |counted, rows| counted.checked_add(rows?));
+    match u64::try_from(said) {
+        Ok(rows) if counted == Some(rows) => Ok(rows),
+        _ => Err(format!("a damaged footer: {said} rows, but other numbers in its row groups")),
+    }
 }
 
 /// Reads a file and forgets it: so an error of the disk is told from damaged data, as the library

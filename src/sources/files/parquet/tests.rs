@@ -240,19 +240,44 @@ fn a_damaged_page_costs_the_rows_from_its_batch_on_wherever_reading_starts() {
     }
 }
 
+#[test]
+fn a_file_of_which_the_footer_says_two_numbers_of_rows_is_one_malformed_record() {
+    let content = write(columns(200), Compression::SNAPPY);
+    // In Thrift's compact protocol, a field of the type i64 (6), and 200, zigzag, in seven bits a
+    // byte. The number of rows is field 3 of the file, just after field 2, and of a group of rows.
+    let places: Vec<_> = memchr::memmem::find_iter(&content, &[0x16, 0x90, 0x03]).collect();
+    assert!(places.len() >= 2, "the numbers of rows are not where they are expected");
+    let mut seen = 0;
+    for place in places {
+        for number in [0x9f_u8, 0x8e] {
+            let mut content = content.clone();
+            content[place + 1] = number;
+            let folder = folder(&[("a.parquet", &content)]);
+            let whole = read(&folder, "a.parquet", 0, 64);
+            seen += usize::from(reasons(&whole)[..].iter().any(|(offset, reason)| {
+                *offset == 0 && reason.starts_with("a damaged footer: ")
+            }));
+            let again = read(&folder, "a.parquet", whole.next_offset, 64);
+            assert_eq!((again.events.len(), again.next_offset), (0, whole.next_offset));
+        }
+    }
+    assert_eq!(seen, 4, "the file's number and that of its only group, each twice");
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn damage_anywhere_does_no_harm_and_replays_alike(
         places in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
         cut in proptest::option::weighted(0.2, any::<proptest::sample::Index>()),
         near_the_end: bool,
+        count in proptest::sample::select(vec![200, 20_000]),
         compression in proptest::sample::select(vec![
             Compression::UNCOMPRESSED, Compression::SNAPPY, Compression::LZ4_RAW,
         ]),
     ) {
-        let mut content = write(columns(200), compression);
+        let mut content = write(columns(count), compression);
         let from = if near_the_end { content.len() * 2 / 3 } else { 0 };
         for (place, byte) in places {
             let place = from + place.index(content.len() - from);
