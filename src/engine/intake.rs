@@ -335,7 +335,9 @@ impl Judge<'_> {
         let epochs = partition.watermark.contributes_to(judgement.epoch);
         let first = (*epochs.start()).max(self.closed_through.0.saturating_add(1));
         let epochs = first..=*epochs.end();
-        if !self.all_ready(epochs.clone()) {
+        // Epochs that the event before went to stay ready until they close.
+        let is_new_epoch = partition.last_epoch != judgement.epoch;
+        if is_new_epoch && !self.all_ready(epochs.clone()) {
             return None;
         }
         for epoch in epochs.clone().map(Epoch) {
@@ -344,11 +346,10 @@ impl Judge<'_> {
                 Kind::Play if epoch == judgement.epoch => Touch::PLAYED_HERE,
                 Kind::Play => Touch::PLAYED,
             };
-            if let Some(open) = self.epochs.ready(epoch) {
-                open.send(event.request, event.video, touch);
-            }
+            let open = self.epochs.ready(epoch).expect("all epochs of the event are ready");
+            open.send(event.request, event.video, touch);
         }
-        if partition.last_epoch != judgement.epoch {
+        if is_new_epoch {
             partition.last_epoch = judgement.epoch;
             for epoch in epochs.map(Epoch) {
                 partition.starts.entry(epoch).or_insert((event.offset, before_ms));
