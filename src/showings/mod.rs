@@ -17,6 +17,7 @@
 
 pub mod batch;
 pub mod changes;
+mod filter;
 pub mod run;
 pub mod sums;
 pub mod touches;

@@ -3,17 +3,20 @@
 //! A run holds, by request and video, what one round (or many, merged) said of each showing. The
 //! stock batches of differential dataflow keep a time and an offset for every value; here all of a
 //! run share their round, and whoever reads merged runs asks only what they add up to. That leaves
-//! 9 bytes a showing and 20 a request.
+//! 9 bytes a showing and 20 a request, and 1 to 2 for the filter.
 
+use super::filter::Filter;
 use super::touches::{self, Stretch, stretch_at};
 use crate::event::{RequestId, Touch, VideoId};
 use std::cmp::Ordering;
 
 /// Showings in the order of request and video, each once.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Run {
     /// The requests, rising.
     requests: Vec<RequestId>,
+    /// Tells that a request is not there, for most that are not.
+    filter: Filter,
     /// For each request, the index after its last showing.
     ends: Vec<u32>,
     /// The videos, rising within each request.
@@ -55,7 +58,9 @@ impl Run {
                 .cmp(&other.order)
                 .then_with(|| one.of(buffers).request.cmp(&other.of(buffers).request))
         });
-        let mut run = Run::with_capacity(stretches.len(), showings);
+        let range = stretches.first().zip(stretches.last());
+        let range = range.map(|(first, last)| (first.order, last.order));
+        let mut run = Run::with_capacity(stretches.len(), showings, range);
         let mut group = Vec::new();
         let mut request = None;
         for stretch in stretches.iter().map(|found| found.of(buffers)) {
@@ -72,9 +77,12 @@ impl Run {
         run
     }
 
-    fn with_capacity(requests: usize, showings: usize) -> Run {
+    /// A run with room for so many requests, with first words of a range, and showings.
+    fn with_capacity(requests: usize, showings: usize, range: Option<(u64, u64)>) -> Run {
+        let filter = range.map(|(first, last)| Filter::new(requests, first, last));
         Run {
             requests: Vec::with_capacity(requests),
+            filter: filter.unwrap_or_default(),
             ends: Vec::with_capacity(requests),
             videos: Vec::with_capacity(showings),
             touches: Vec::with_capacity(showings),
@@ -93,6 +101,7 @@ impl Run {
     fn end_group(&mut self, request: RequestId) {
         let end = u32::try_from(self.videos.len()).expect("a run holds less than 2^32 showings");
         self.requests.push(request);
+        self.filter.insert(request);
         self.ends.push(end);
     }
 
@@ -171,7 +180,11 @@ impl Merge {
     /// Starts to merge two runs.
     pub fn new(left: &Run, right: &Run) -> Merge {
         let requests = left.requests.len() + right.requests.len();
-        let result = Run::with_capacity(requests, left.len() + right.len());
+        let first = left.requests.first().into_iter().chain(right.requests.first()).min();
+        let last = left.requests.last().max(right.requests.last());
+        let range = first.zip(last);
+        let range = range.map(|(RequestId([first, _]), RequestId([last, _]))| (*first, *last));
+        let result = Run::with_capacity(requests, left.len() + right.len(), range);
         Merge { result, left: 0, right: 0 }
     }
 
@@ -252,7 +265,8 @@ impl Merge {
 
 /// Runs to look requests up in, in rising order.
 pub struct Lookup<'a> {
-    /// Each run with the index of its first request that is not less than the last one sought.
+    /// Each run with the index of its first request that is not less than the last one that was
+    /// searched for in it.
     runs: Vec<(&'a Run, usize)>,
     found: Vec<Group<'a>>,
 }
@@ -268,9 +282,11 @@ impl<'a> Lookup<'a> {
     pub fn seek(&mut self, request: RequestId) {
         self.found.clear();
         for (run, next) in &mut self.runs {
-            *next = gallop(&run.requests, *next, request);
-            if run.requests.get(*next) == Some(&request) {
-                self.found.push(run.group(*next));
+            if run.filter.may_hold(request) {
+                *next = gallop(&run.requests, *next, request);
+                if run.requests.get(*next) == Some(&request) {
+                    self.found.push(run.group(*next));
+                }
             }
         }
     }

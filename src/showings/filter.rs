@@ -1,0 +1,105 @@
+//! Which requests a run does not hold, told without looking into it.
+//!
+//! A play is looked up in every epoch whose impressions it may follow, and in every run of each;
+//! nearly all of these lookups find nothing, and a search costs several cache misses to say so.
+
+use crate::event::RequestId;
+
+/// Cells for each request: at least half as many, at most twice. An absent request meets a set bit
+/// in about one of so many cases.
+const CELLS_PER_REQUEST: usize = 8;
+
+/// A bit for each cell of the range that the first words of a run's requests span, set if a
+/// request lies in it: a Bloom filter whose only hash function keeps the order. Whoever goes
+/// through a run in order, to build it or to look it up, goes through the filter in order too,
+/// and it stays in the cache.
+///
+/// Ids are scrambled, so first words spread evenly. Were they to crowd together in few cells, the
+/// filter would be useless, never wrong.
+#[derive(Debug, Default)]
+pub struct Filter {
+    /// The least first word.
+    first: u64,
+    /// The binary logarithm of how many first words share a cell.
+    shift: u32,
+    cells: Vec<u64>,
+}
+
+impl Filter {
+    /// A filter for at most so many requests, whose first words are from `first` to `last`.
+    pub fn new(requests: usize, first: u64, last: u64) -> Filter {
+        let wanted = (requests * CELLS_PER_REQUEST).next_power_of_two().max(64);
+        let span_bits = u64::BITS - (last - first).leading_zeros();
+        let shift = span_bits.saturating_sub(wanted.ilog2());
+        let cells = ((last - first) >> shift) as usize + 1;
+        Filter { first, shift, cells: vec![0; cells.div_ceil(64)] }
+    }
+
+    #[inline]
+    fn cell(&self, request: RequestId) -> (usize, u64) {
+        let RequestId([order, _]) = request;
+        let cell = order.wrapping_sub(self.first) >> self.shift;
+        ((cell / 64) as usize, 1 << (cell % 64))
+    }
+
+    /// Adds a request of the range.
+    #[inline]
+    pub fn insert(&mut self, request: RequestId) {
+        let (word, bit) = self.cell(request);
+        self.cells[word] |= bit;
+    }
+
+    /// Whether the request may have been added. `false` is certain.
+    #[inline]
+    pub fn may_hold(&self, request: RequestId) -> bool {
+        let (word, bit) = self.cell(request);
+        self.cells.get(word).is_some_and(|cells| cells & bit != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn filter(requests: &[RequestId]) -> Filter {
+        let first_words = || requests.iter().map(|RequestId([first, _])| *first);
+        let (first, last) = (first_words().min().unwrap(), first_words().max().unwrap());
+        let mut filter = Filter::new(requests.len(), first, last);
+        requests.iter().for_each(|request| filter.insert(*request));
+        filter
+    }
+
+    /// First words all over the range, at its ends, and close together.
+    fn requests() -> impl Strategy<Value = Vec<RequestId>> {
+        let anywhere = prop_oneof![any::<u64>(), 0..200u64, Just(u64::MAX), Just(1 << 63)];
+        vec((anywhere, any::<u64>()).prop_map(|(first, second)| RequestId([first, second])), 1..99)
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_added_may_be_there(requests in requests(), others in requests()) {
+            let filter = filter(&requests);
+            prop_assert!(requests.iter().all(|request| filter.may_hold(*request)));
+            // Any other may be asked for, out of the range too.
+            for request in others.into_iter().filter(|request| !filter.may_hold(*request)) {
+                prop_assert!(!requests.contains(&request));
+            }
+        }
+    }
+
+    #[test]
+    fn most_of_what_is_absent_is_told() {
+        // The digits of the golden ratio spread first words evenly, and differently for the two.
+        let spread = |number: u64| RequestId([number.wrapping_mul(0x9E37_79B9_7F4A_7C15), 0]);
+        let filter = filter(&(0..10_000).map(spread).collect::<Vec<_>>());
+        let met = (1_000_000..1_010_000).filter(|number| filter.may_hold(spread(*number))).count();
+        assert!(met < 10_000 / 4, "{met} of 10,000 absent requests meet a set bit");
+    }
+
+    #[test]
+    fn no_request_is_in_an_empty_filter() {
+        assert!(!Filter::default().may_hold(RequestId([0, 0])));
+    }
+}
