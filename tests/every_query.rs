@@ -28,21 +28,27 @@ struct Way {
     batch_events: usize,
     round_events: usize,
     rounds_in_flight: usize,
+    bytes_together: usize,
     rows_waiting_max: usize,
     publish_interval_ms: u64,
 }
 
 fn ways() -> impl Strategy<Value = Way> {
-    (1..=4usize, 1..50usize, 1..80usize, 1..5usize, 1..100usize, 0..20u64).prop_map(
-        |(workers, batch_events, round_events, rounds_in_flight, rows_waiting_max, interval)| Way {
+    let reading = (1..50usize, 1..80usize, 1..5usize, 0..2000usize);
+    let waiting = (1..100usize, 0..20u64);
+    (1..=4usize, reading, waiting).prop_map(|(workers, reading, waiting)| {
+        let (batch_events, round_events, rounds_in_flight, bytes_together) = reading;
+        let (rows_waiting_max, publish_interval_ms) = waiting;
+        Way {
             workers,
             batch_events,
             round_events,
             rounds_in_flight,
+            bytes_together,
             rows_waiting_max,
-            publish_interval_ms: interval,
-        },
-    )
+            publish_interval_ms,
+        }
+    })
 }
 
 /// A job that ends in the middle.
@@ -99,6 +105,7 @@ fn attempt(
     let mut settings = Settings::new(definition, queries());
     settings.round_events = way.round_events;
     settings.rounds_in_flight = way.rounds_in_flight;
+    settings.bytes_together = way.bytes_together;
     settings.rows_waiting_max = way.rows_waiting_max;
     settings.publish_interval = Duration::from_millis(way.publish_interval_ms);
     settings.tick = Duration::from_millis(5);

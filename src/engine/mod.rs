@@ -89,6 +89,9 @@ pub struct Settings {
     pub round_bytes: u64,
     /// The most rounds of a worker that may be under way.
     pub rounds_in_flight: usize,
+    /// How many bytes of what came for an open epoch are arranged together on a worker. Fewer wait
+    /// until their publication is over.
+    pub bytes_together: usize,
     /// The most changed rows, and sums that are to become rows, that may wait on a worker for the
     /// next publication. A sum waits on every worker that has a part in it.
     pub rows_waiting_max: usize,
@@ -130,7 +133,8 @@ impl Settings {
             tick: Duration::from_millis(100),
             round_events: 100_000,
             round_bytes: 64 << 20,
-            rounds_in_flight: 4,
+            rounds_in_flight: 16,
+            bytes_together: 2 << 20,
             rows_waiting_max: 1 << 20,
             alignment_ms: definition.epoch_length_ms,
             follow: false,

@@ -231,7 +231,7 @@ mod tests {
             let mut input = InputHandle::<u64, NoopBuilder<Touches>>::new_with_builder();
             let (mut trace, probe) = worker.dataflow(|scope| {
                 let touches = scope.input_from(&mut input);
-                let showings = Showings::arrange(touches, Pool::default(), Waiting::default());
+                let showings = Showings::arrange(touches, 0, Pool::default(), Waiting::default());
                 let (probe, _) = showings.changes().stream.clone().probe();
                 (showings.arrangement.trace.clone(), probe)
             });

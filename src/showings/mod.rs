@@ -10,14 +10,16 @@
 //!
 //! Timestamps are rounds, which are totally ordered. Nobody asks for the past: a reader wants what
 //! was known before a round and what is known after it, so the arrangement keeps no times at all
-//! once a round is past. [`run`] is the layout that this allows. Rounds of a publication that
-//! become complete together count as one, the last of them, as nobody sees rows in between.
+//! once a round is past. [`run`] is the layout that this allows. Nobody sees rows within a
+//! publication either, so its touches are gathered into large portions before they are arranged
+//! ([`gather`]), and rounds of it that become complete together count as one, the last of them.
 //!
 //! [`Touch`]: crate::event::Touch
 
 pub mod batch;
 pub mod changes;
 mod filter;
+mod gather;
 pub mod run;
 pub mod sums;
 pub mod touches;
@@ -29,10 +31,11 @@ use changes::Arrangement;
 use differential_dataflow::VecCollection;
 use differential_dataflow::difference::Semigroup;
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
+use gather::gather;
 use std::hash::Hash;
 use sums::Waiting;
 use timely::dataflow::Stream;
-use timely::dataflow::channels::pact::DistributorPact;
+use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
 use touches::{Pool, ToKeeper, Touches};
 
 /// The showings of one epoch, as they become known.
@@ -45,16 +48,21 @@ pub struct Showings<'scope> {
 impl<'scope> Showings<'scope> {
     /// Arranges touches by request; all touches of a request meet on the worker that keeps it.
     /// Every container must hold touches of one keeper and one round, as [`touches::Lanes`] gives
-    /// them. Their buffers go to the pool. The sums that queries hold until a publication is over
+    /// them. Touches are arranged when so many bytes of a publication have come together, or when it
+    /// is over. Their buffers go to the pool. The sums that queries hold until a publication is over
     /// are counted as waiting.
     pub fn arrange(
         touches: Stream<'scope, u64, Touches>,
+        bytes_together: usize,
         pool: Pool,
         waiting: Waiting,
     ) -> Showings<'scope> {
+        let to_keeper = DistributorPact(|_workers| ToKeeper);
+        let words_together = bytes_together / size_of::<u64>();
+        let touches = gather(touches, to_keeper, words_together, pool.clone());
         let arrangement = arrange_core::<_, _, _, ShowingsSpine>(
             touches,
-            DistributorPact(|_workers| ToKeeper),
+            Pipeline,
             "Showings",
             |_logger, _operator| ShowingsBatcher::new(pool),
         );

@@ -76,6 +76,17 @@ pub fn stretch_at(words: &[u64], start: usize) -> Stretch<'_> {
     }
 }
 
+/// Appends the touches of a buffer to another one, if that does not grow beyond a container.
+/// Answers whether it did.
+pub fn append(buffer: &mut Vec<u64>, words: &[u64]) -> bool {
+    let touches = words.get(1..).unwrap_or_default();
+    let fits = buffer.len() + touches.len() <= WORDS_MAX;
+    if fits {
+        buffer.extend_from_slice(touches);
+    }
+    fits
+}
+
 /// The worker, of so many, that keeps what is known of a request. Runs are ordered by the first
 /// word of a request, so workers are chosen by the second.
 #[inline]
@@ -208,6 +219,14 @@ impl Distributor<Touches> for ToKeeper {
 const WORDS_MAX: usize = (64 << 10) / size_of::<u64>();
 
 impl Touches {
+    /// Touches in memory of our own, put into a round, whichever they were in.
+    pub fn in_round(mut words: Vec<u64>, round: u64) -> Touches {
+        if let Some(first) = words.first_mut() {
+            *first = round;
+        }
+        Touches::Owned(words)
+    }
+
     /// The words.
     pub fn words(&self) -> &[u64] {
         match self {
