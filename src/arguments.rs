@@ -235,9 +235,14 @@ pub struct RunArguments {
     #[arg(long, value_name = "BYTES", help_heading = "Pace and limits")]
     pub round_bytes: Option<u64>,
 
-    /// Most rounds of a worker under way at once [default: 4]
+    /// Most rounds of a worker under way at once [default: 16]
     #[arg(long, value_name = "ROUNDS", help_heading = "Pace and limits")]
     pub rounds_in_flight: Option<usize>,
+
+    /// Bytes of events of an open epoch that a worker takes in together; fewer wait for the end of
+    /// their publication [default: 2097152]
+    #[arg(long, value_name = "BYTES", help_heading = "Pace and limits")]
+    pub gather_bytes: Option<usize>,
 
     /// Most changed rows, and sums that are to become rows, that wait on a worker for the next
     /// publication [default: 1048576]
@@ -454,6 +459,7 @@ impl RunArguments {
             round_events: self.round_events.or(Some(defaults.round_events)),
             round_bytes: self.round_bytes.or(Some(defaults.round_bytes)),
             rounds_in_flight: self.rounds_in_flight.or(Some(defaults.rounds_in_flight)),
+            gather_bytes: self.gather_bytes.or(Some(defaults.gather_bytes)),
             rows_waiting_max: self.rows_waiting_max.or(Some(defaults.rows_waiting_max)),
             ..self
         }

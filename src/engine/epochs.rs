@@ -31,8 +31,8 @@ type ClockInput = InputHandle<u64, CapacityContainerBuilder<Vec<()>>>;
 /// The open epochs of a worker.
 pub struct Epochs {
     queries: Vec<&'static Query>,
-    /// See [`Settings::bytes_together`].
-    bytes_together: usize,
+    /// See [`Settings::gather_bytes`].
+    gather_bytes: usize,
     /// Those that take touches, rising.
     open: Vec<OpenEpoch>,
     /// Where the last one that was asked for is among them: the next event mostly needs it again.
@@ -100,7 +100,7 @@ impl Epochs {
         clock.advance_to(round);
         Epochs {
             queries: settings.queries.clone(),
-            bytes_together: settings.bytes_together,
+            gather_bytes: settings.gather_bytes,
             open: Vec::new(),
             last_found: 0,
             closing: Vec::new(),
@@ -120,7 +120,7 @@ impl Epochs {
         worker.dataflow_named::<u64, _, _>(&format!("epoch {}", epoch.0), |scope| {
             let touches = input.to_stream(scope);
             let (pool, waiting) = (self.pool.clone(), self.waiting.clone());
-            let showings = Showings::arrange(touches, self.bytes_together, pool, waiting);
+            let showings = Showings::arrange(touches, self.gather_bytes, pool, waiting);
             for (query, definition) in self.queries.iter().enumerate() {
                 let rows = (definition.build)(&showings);
                 collect(rows, query, epoch, Rc::clone(&self.rows), &probe);

@@ -91,7 +91,7 @@ pub struct Settings {
     pub rounds_in_flight: usize,
     /// How many bytes of what came for an open epoch are arranged together on a worker. Fewer wait
     /// until their publication is over.
-    pub bytes_together: usize,
+    pub gather_bytes: usize,
     /// The most changed rows, and sums that are to become rows, that may wait on a worker for the
     /// next publication. A sum waits on every worker that has a part in it.
     pub rows_waiting_max: usize,
@@ -134,7 +134,7 @@ impl Settings {
             round_events: 100_000,
             round_bytes: 64 << 20,
             rounds_in_flight: 16,
-            bytes_together: 2 << 20,
+            gather_bytes: 2 << 20,
             rows_waiting_max: 1 << 20,
             alignment_ms: definition.epoch_length_ms,
             follow: false,

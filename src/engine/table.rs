@@ -68,7 +68,7 @@ impl Table {
                 progress,
                 Exchange::new(|_: &RowChange| 0),
                 Exchange::new(|_: &WorkerProgress| 0),
-                "Gather",
+                "GatherParts",
                 move |_, _| {
                     move |rows, progress, _output| {
                         let gathered = &mut *gathered.borrow_mut();

@@ -49,7 +49,7 @@ pub(super) fn gather<'scope>(
     pool: Pool,
 ) -> Stream<'scope, u64, Touches> {
     let mut publications: BTreeMap<u64, Held> = BTreeMap::new();
-    stream.unary_frontier::<NoopBuilder<Touches>, _, _, _>(pact, "Gather", move |_, _| {
+    stream.unary_frontier::<NoopBuilder<Touches>, _, _, _>(pact, "GatherTouches", move |_, _| {
         move |(input, frontier), output| {
             let mut pass_on = |capability: &Capability<u64>, buffers: Vec<Vec<u64>>| {
                 let mut session = output.session_with_builder(capability);
@@ -84,18 +84,18 @@ pub(super) fn gather<'scope>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::touches::stretches;
+    use super::super::touches::{Lanes, stretches};
     use super::*;
     use crate::event::{RequestId, Touch, VideoId};
-    use crate::showings::touches::Lanes;
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
+    use std::ops::Range;
     use std::rc::Rc;
     use timely::dataflow::InputHandle;
     use timely::dataflow::channels::pact::Pipeline;
     use timely::dataflow::operators::{Input, Probe};
 
     /// A container of touches of one round: of these requests, one video each.
-    fn touches(round: u64, requests: std::ops::Range<u64>) -> Touches {
+    fn touches(round: u64, requests: Range<u64>) -> Touches {
         let mut lanes = Lanes::new(1, Pool::default());
         for request in requests {
             let full = lanes.push(round, RequestId([request, 0]), VideoId(7), Touch::SHOWN);
@@ -104,48 +104,49 @@ mod tests {
         lanes.drain().next().unwrap()
     }
 
-    /// A container that was passed on: the round that it says, how many containers had come before
-    /// in the step of the same number, and its requests.
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    struct PassedOn {
-        after: usize,
-        round: u64,
-        requests: Vec<u64>,
+    /// A container that was passed on: after how many that were sent, in which round, and its
+    /// requests.
+    type PassedOn = (usize, u64, Vec<u64>);
+
+    /// Puts down what is passed on, with how many containers were sent before.
+    fn record<'scope>(
+        stream: Stream<'scope, u64, Touches>,
+        sent: Rc<Cell<usize>>,
+        passed_on: Rc<RefCell<Vec<PassedOn>>>,
+    ) -> Stream<'scope, u64, Touches> {
+        stream.unary::<NoopBuilder<Touches>, _, _, _>(Pipeline, "Record", |_, _| {
+            move |input, _| {
+                input.for_each(|capability, container| {
+                    let words = container.words();
+                    let requests = stretches(words).map(|(_, stretch)| stretch.request.0[0]);
+                    let round = touches::round(words).unwrap();
+                    assert_eq!(capability.least(), Some(&round));
+                    passed_on.borrow_mut().push((sent.get(), round, requests.collect()));
+                });
+            }
+        })
     }
 
-    /// Sends touches, each container in its round, and returns what is passed on once all rounds
-    /// before have become complete.
-    fn gathered(words_together: usize, sent: &[(u64, std::ops::Range<u64>)]) -> Vec<PassedOn> {
-        let sent = sent.to_vec();
+    /// Sends containers of touches, each in its round, and returns what is passed on.
+    fn gathered(words_together: usize, containers: &[(u64, Range<u64>)]) -> Vec<PassedOn> {
+        let containers = containers.to_vec();
         timely::execute_directly(move |worker| {
-            let (passed_on, step) = (Rc::new(RefCell::new(Vec::new())), Rc::new(RefCell::new(0)));
-            let (seen, after) = (Rc::clone(&passed_on), Rc::clone(&step));
+            let (sent, passed_on) = (Rc::new(Cell::new(0)), Rc::default());
             let mut input = InputHandle::<u64, NoopBuilder<Touches>>::new_with_builder();
             let probe = worker.dataflow::<u64, _, _>(|scope| {
                 let stream = scope.input_from(&mut input);
                 let gathered = gather(stream, Pipeline, words_together, Pool::default());
-                let output =
-                    gathered.unary::<NoopBuilder<Touches>, _, _, _>(Pipeline, "", |_, _| {
-                        move |input, _| {
-                            input.for_each(|capability, container| {
-                                let words = container.words();
-                                assert_eq!(capability.least().copied(), touches::round(words));
-                                let requests = stretches(words).map(|(_, it)| it.request.0[0]);
-                                let (after, round) = (*after.borrow(), words[0]);
-                                let requests = requests.collect();
-                                seen.borrow_mut().push(PassedOn { after, round, requests });
-                            });
-                        }
-                    });
-                output.probe().0
+                record(gathered, Rc::clone(&sent), Rc::clone(&passed_on)).probe().0
             });
-            for (round, requests) in sent {
+            for (round, requests) in containers {
                 input.advance_to(round);
                 // What is held keeps no round from becoming complete.
                 worker.step_while(|| probe.less_than(&round));
                 input.send_batch(&mut touches(round, requests));
-                *step.borrow_mut() += 1;
-                (0..9).for_each(|_| drop(worker.step()));
+                sent.set(sent.get() + 1);
+                for _ in 0..9 {
+                    worker.step();
+                }
             }
             drop(input);
             worker.step_while(|| !probe.done());
@@ -153,19 +154,13 @@ mod tests {
         })
     }
 
-    fn passed_on(after: usize, round: u64, requests: impl Iterator<Item = u64>) -> PassedOn {
-        PassedOn { after, round, requests: requests.collect() }
-    }
-
     #[test]
     fn few_touches_wait_until_their_publication_is_over() {
         let (one, other) = (rounds::first(5), rounds::first(6));
         let sent =
             [(one, 0..3), (one + 1, 3..5), (one + 7, 2..3), (other, 5..6), (other + 1, 6..8)];
-        let expected = [
-            passed_on(3, rounds::last(5), (0..5).chain(2..3)),
-            passed_on(5, rounds::last(6), 5..8),
-        ];
+        let expected =
+            [(3, rounds::last(5), vec![0, 1, 2, 3, 4, 2]), (5, rounds::last(6), vec![5, 6, 7])];
         assert_eq!(gathered(1000, &sent), expected);
     }
 
@@ -174,13 +169,16 @@ mod tests {
         let first = rounds::first(5);
         let sent = [(first, 0..9), (first + 1, 9..20), (first + 2, 20..21), (first + 3, 21..50)];
         // Of four words each, and one more for the round of a container.
-        let expected = [passed_on(2, first + 1, 0..20), passed_on(4, first + 3, 20..50)];
+        let expected =
+            [(2, first + 1, (0..20).collect()), (4, first + 3, (20..50).collect::<Vec<_>>())];
         assert_eq!(gathered(70, &sent), expected);
-        let at_once: Vec<_> = sent.iter().enumerate().collect();
-        let at_once = at_once
-            .into_iter()
-            .map(|(step, (round, requests))| passed_on(step + 1, *round, requests.clone()));
-        assert_eq!(gathered(0, &sent), at_once.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn nothing_waits_where_nothing_is_to_be_gathered() {
+        let sent = [(rounds::first(5), 0..1), (rounds::last(5), 1..3)];
+        let expected = [(1, rounds::first(5), vec![0]), (2, rounds::last(5), vec![1, 2])];
+        assert_eq!(gathered(0, &sent), expected);
     }
 
     #[test]
@@ -188,9 +186,9 @@ mod tests {
         let first = rounds::first(5);
         let sent = (0..5).map(|round| (first + round, round * 900..(round + 1) * 900));
         let passed_on = gathered(usize::MAX, &sent.collect::<Vec<_>>());
-        let lengths: Vec<_> = passed_on.iter().map(|container| container.requests.len()).collect();
+        let lengths: Vec<_> = passed_on.iter().map(|(_, _, requests)| requests.len()).collect();
         assert_eq!(lengths, [1800, 1800, 900]);
-        let requests = passed_on.into_iter().flat_map(|container| container.requests);
+        let requests = passed_on.into_iter().flat_map(|(_, _, requests)| requests);
         assert!(requests.eq(0..4500));
     }
 }

@@ -12,7 +12,7 @@
 //! was known before a round and what is known after it, so the arrangement keeps no times at all
 //! once a round is past. [`run`] is the layout that this allows. Nobody sees rows within a
 //! publication either, so its touches are gathered into large portions before they are arranged
-//! ([`gather`]), and rounds of it that become complete together count as one, the last of them.
+//! (`gather`), and rounds of it that become complete together count as one, the last of them.
 //!
 //! [`Touch`]: crate::event::Touch
 
@@ -48,17 +48,17 @@ pub struct Showings<'scope> {
 impl<'scope> Showings<'scope> {
     /// Arranges touches by request; all touches of a request meet on the worker that keeps it.
     /// Every container must hold touches of one keeper and one round, as [`touches::Lanes`] gives
-    /// them. Touches are arranged when so many bytes of a publication have come together, or when it
-    /// is over. Their buffers go to the pool. The sums that queries hold until a publication is over
-    /// are counted as waiting.
+    /// them. Touches are arranged when so many bytes of them have come together, or when their
+    /// publication is over. Their buffers go to the pool. The sums that queries hold until a
+    /// publication is over are counted as waiting.
     pub fn arrange(
         touches: Stream<'scope, u64, Touches>,
-        bytes_together: usize,
+        gather_bytes: usize,
         pool: Pool,
         waiting: Waiting,
     ) -> Showings<'scope> {
         let to_keeper = DistributorPact(|_workers| ToKeeper);
-        let words_together = bytes_together / size_of::<u64>();
+        let words_together = gather_bytes / size_of::<u64>();
         let touches = gather(touches, to_keeper, words_together, pool.clone());
         let arrangement = arrange_core::<_, _, _, ShowingsSpine>(
             touches,

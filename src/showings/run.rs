@@ -3,7 +3,8 @@
 //! A run holds, by request and video, what one round (or many, merged) said of each showing. The
 //! stock batches of differential dataflow keep a time and an offset for every value; here all of a
 //! run share their round, and whoever reads merged runs asks only what they add up to. That leaves
-//! 9 bytes a showing and 20 a request, and 1 to 2 for the filter.
+//! 9 bytes a showing and 20 a request. The filter takes 1 to 2 bytes for each request of the runs
+//! that a run was merged from, or for each stretch of touches that it was sorted from.
 
 use super::filter::Filter;
 use super::touches::{self, Stretch, stretch_at};
@@ -336,7 +337,8 @@ mod tests {
     }
 
     fn request(number: u64) -> RequestId {
-        RequestId([number / 4, number])
+        // Three first words, all over their range, and several requests of each.
+        RequestId([number / 4 * (u64::MAX / 2), number])
     }
 
     fn run(chunks: &[Vec<Said>]) -> Run {
@@ -391,9 +393,11 @@ mod tests {
         }
 
         #[test]
-        fn a_lookup_finds_what_all_runs_know(runs in vec(chunks(), 0..5)) {
-            let both = model(&runs.concat());
-            let runs: Vec<Run> = runs.iter().map(|chunks| run(chunks)).collect();
+        fn a_lookup_finds_what_all_runs_know(runs in vec((chunks(), chunks()), 0..5)) {
+            let all = |(one, other): &(Vec<_>, Vec<_>)| [&one[..], &other[..]].concat();
+            let both = model(&runs.iter().flat_map(all).collect::<Vec<_>>());
+            let merged = |(one, other): &(Vec<_>, Vec<_>)| Merge::all(&run(one), &run(other));
+            let runs: Vec<Run> = runs.iter().map(merged).collect();
             let mut lookup = Lookup::new(&runs);
             for request in (0..12).map(request) {
                 lookup.seek(request);

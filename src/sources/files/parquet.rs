@@ -1,7 +1,9 @@
 //! Reads a Parquet file, batch by batch.
 //!
-//! Batches start at multiples of [`BATCH_ROWS`], wherever reading starts, so that damage costs the
-//! same rows on every reading: those from the batch in which it lies to the end.
+//! Every reading decodes the file from its first row, and drops what lies before its own start, so
+//! that damage costs the same rows on every reading: those from the batch in which it lies to the
+//! end. The library could skip pages, but it goes by one number of the header of a page to skip it
+//! and by another to read it, and where they differ, rows would change their numbers.
 
 mod columns;
 
@@ -23,7 +25,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// How many rows are decoded at once.
-const BATCH_ROWS: u64 = 8192;
+const BATCH_ROWS: usize = 8192;
 
 /// Opens a Parquet file at the row with the number `offset`.
 pub(super) fn open(
@@ -97,20 +99,20 @@ impl PartitionReader for ParquetReader {
 impl ParquetReader {
     /// Reads the footer, and gets ready to read rows.
     fn start(&mut self) -> Result<(), SourceError> {
-        let first_row = self.first_row;
-        match contain(|| prepare(&self.file, &mut self.plan, first_row)) {
+        match contain(|| prepare(&self.file, &mut self.plan)) {
             Ok((reader, rows)) => {
                 self.rows = rows;
-                let end = first_row - first_row % BATCH_ROWS;
-                self.state = State::Reading { reader, decoded: None, end };
+                if self.first_row < rows {
+                    self.state = State::Reading { reader, decoded: None, end: 0 };
+                }
             }
             Err(reason) => self.fail(0, "file", reason)?,
         }
         Ok(())
     }
 
-    /// Takes the rows that are decoded, up to one with a certain number, or decodes some more.
-    /// Answers whether to go on.
+    /// Takes the rows that are decoded, up to one with a certain number, or decodes some more; those
+    /// before the next row are dropped. Answers whether to go on.
     fn take_rows(&mut self, batch: &mut Batch, end_row: u64) -> Result<bool, SourceError> {
         let State::Reading { reader, decoded, end } = &mut self.state else { return Ok(false) };
         if let Some((rows, start)) = decoded
@@ -173,12 +175,8 @@ fn take(columns: &Columns<'_>, start: u64, numbers: Range<u64>, batch: &mut Batc
     }
 }
 
-/// A reader of the rows from the batch with `first_row` on, and how many rows there are.
-fn prepare(
-    file: &File,
-    plan: &mut Plan,
-    first_row: u64,
-) -> Result<(ParquetRecordBatchReader, u64), String> {
+/// A reader of all rows, and how many there are.
+fn prepare(file: &File, plan: &mut Plan) -> Result<(ParquetRecordBatchReader, u64), String> {
     let as_written = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())
         .map_err(|error| format!("not a Parquet file that can be read: {error}"))?;
     let roots = plan.choose(as_written.schema())?;
@@ -187,15 +185,12 @@ fn prepare(
         .map_err(|error| format!("columns that cannot be read: {error}"))?;
     let rows = rows(metadata.metadata())?;
     let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
-    let skipped = first_row.min(rows) / BATCH_ROWS * BATCH_ROWS;
     let file = file.try_clone().map_err(|error| error.to_string())?;
     let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
         .with_projection(mask)
-        .with_batch_size(BATCH_ROWS as usize)
-        .with_offset(skipped as usize)
-        // Without it, pages that hold more rows than the footer says would be read to their end,
-        // but only by whoever begins at the first row.
-        .with_limit((rows - skipped) as usize)
+        .with_batch_size(BATCH_ROWS)
+        // Without it, pages that hold more rows than the footer says would be read to their end.
+        .with_limit(rows as usize)
         .build()
         .map_err(|error| error.to_string())?;
     Ok((reader, rows))

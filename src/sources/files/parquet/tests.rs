@@ -3,7 +3,7 @@
 use super::super::tests::{folder, read, reasons, showings};
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::basic::Compression;
-use ::parquet::file::properties::WriterProperties;
+use ::parquet::file::properties::{WriterProperties, WriterVersion};
 use arrow_array::builder::FixedSizeBinaryBuilder;
 use arrow_array::types::{Int8Type, Int32Type};
 use arrow_array::*;
@@ -16,12 +16,22 @@ type NamedColumns = Vec<(&'static str, ArrayRef)>;
 /// The bytes of a file with these columns, in groups of 10,000 rows; with dictionaries unless it
 /// is not compressed.
 fn write(columns: NamedColumns, compression: Compression) -> Vec<u8> {
+    write_version(columns, compression, WriterVersion::PARQUET_1_0)
+}
+
+/// The same in a version of the format. The later one has pages with another header.
+fn write_version(
+    columns: NamedColumns,
+    compression: Compression,
+    version: WriterVersion,
+) -> Vec<u8> {
     let rows = RecordBatch::try_from_iter_with_nullable(
         columns.into_iter().map(|(name, array)| (name, array, true)),
     )
     .unwrap();
     let properties = WriterProperties::builder()
         .set_compression(compression)
+        .set_writer_version(version)
         .set_dictionary_enabled(compression != Compression::UNCOMPRESSED)
         .set_max_row_group_row_count(Some(10_000))
         .set_data_page_row_count_limit(1_000)
@@ -274,11 +284,14 @@ proptest! {
         cut in proptest::option::weighted(0.2, any::<proptest::sample::Index>()),
         near_the_end: bool,
         count in proptest::sample::select(vec![200, 20_000]),
+        version in proptest::sample::select(vec![
+            WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0,
+        ]),
         compression in proptest::sample::select(vec![
             Compression::UNCOMPRESSED, Compression::SNAPPY, Compression::LZ4_RAW,
         ]),
     ) {
-        let mut content = write(columns(count), compression);
+        let mut content = write_version(columns(count), compression, version);
         let from = if near_the_end { content.len() * 2 / 3 } else { 0 };
         for (place, byte) in places {
             let place = from + place.index(content.len() - from);
