@@ -111,7 +111,7 @@ impl ParquetReader {
         Ok(())
     }
 
-    /// Takes the rows that are decoded, up to one with a certain number, or decodes some more; those
+    /// Takes the rows that are decoded, up to one with a certain number, or decodes more; those
     /// before the next row are dropped. Answers whether to go on.
     fn take_rows(&mut self, batch: &mut Batch, end_row: u64) -> Result<bool, SourceError> {
         let State::Reading { reader, decoded, end } = &mut self.state else { return Ok(false) };
