@@ -264,10 +264,10 @@ fn a_file_of_which_the_footer_says_two_numbers_of_rows_is_one_malformed_record()
             content[place + 1] = number;
             let folder = folder(&[("a.parquet", &content)]);
             let whole = read(&folder, "a.parquet", 0, 64);
-            seen +=
-                usize::from(reasons(&whole)[..].iter().any(|(offset, reason)| {
-                    *offset == 0 && reason.starts_with("a damaged footer: ")
-                }));
+            let is_told = |(offset, reason): &(u64, String)| {
+                *offset == 0 && reason.starts_with("a damaged footer: ")
+            };
+            seen += usize::from(reasons(&whole).iter().any(is_told));
             let again = read(&folder, "a.parquet", whole.next_offset, 64);
             assert_eq!((again.events.len(), again.next_offset), (0, whole.next_offset));
         }
