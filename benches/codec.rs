@@ -11,15 +11,17 @@ use std::time::Instant;
 use timely::bytes::arc::BytesMut;
 use trendmark::event::{RequestId, Touch, VideoId};
 use trendmark::showings::touches::{Lanes, Pool, Touches, bytemuck_codec};
+use trendmark::time::{Publication, Round};
 
 /// The touches of a message: twenty videos a request.
 const TOUCHES: usize = 4_000;
 
 fn words() -> Vec<u64> {
     let mut lanes = Lanes::new(1, Pool::default());
+    let round = Round::first(Publication(1));
     for number in 0..TOUCHES as u64 {
         let request = RequestId::from_u128(u128::from(number / 20));
-        assert!(lanes.push(1, request, VideoId(number % 10_000), Touch::SHOWN).is_none());
+        assert!(lanes.push(round, request, VideoId(number % 10_000), Touch::SHOWN).is_none());
     }
     lanes.drain().next().unwrap().into_owned(&Pool::default())
 }

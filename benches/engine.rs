@@ -36,7 +36,7 @@ fn measure(source: &MemorySource, cluster: &Cluster) -> (Duration, [u64; 3]) {
     let mut settings = settings();
     settings.round_events = ROUND_EVENTS / (cluster.workers * cluster.processes());
     let counters = Arc::new(Counters::default());
-    let store = MemoryStore::default();
+    let store = MemoryStore::new(&settings.definition, &settings.queries);
     let launch = {
         let counters = Arc::clone(&counters);
         std::thread::spawn(move || {

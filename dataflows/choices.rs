@@ -8,8 +8,12 @@
 //! Reader: whoever trains a ranking by comparison (Bradley-Terry), free of a video's exposure.
 
 use crate::event::VideoId;
-use crate::query::{Column, ColumnType, EpochLog, Query, Row, Rows};
+use crate::query::{
+    AcceptedLog, Build, Column, ColumnType, EpochLog, EpochRows, Parameters, Query, Role, Row,
+    Value, no_history,
+};
 use crate::showings::{Known, Showings};
+use crate::time::Epoch;
 use differential_dataflow::operators::CountTotal;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,12 +22,16 @@ pub static QUERY: Query = Query {
     name: "choices",
     about: "how often a video was played rather than another one beside it",
     version: 1,
+    role: Role::Table,
     key: &[
         Column::new("winner_id", ColumnType::Video, "id of the played video"),
         Column::new("loser_id", ColumnType::Video, "id of the video that was not"),
     ],
     values: &[Column::new("requests", ColumnType::Count, "request ids")],
-    build,
+    parameters: &[],
+    build: Build::Epoch(build),
+    reads: &[],
+    history_epochs: no_history,
     oracle,
     batch_sql: "
         WITH played AS (SELECT DISTINCT video_id, epoch, request_id FROM plays),
@@ -41,18 +49,21 @@ pub static QUERY: Query = Query {
         GROUP BY ALL",
 };
 
-fn build<'scope>(showings: &Showings<'scope>) -> Rows<'scope> {
+fn build<'scope>(showings: &Showings<'scope>, _: &Parameters) -> EpochRows<'scope> {
+    let epoch = showings.epoch();
     showings
         .by_request(|before, after, update| {
             for_each_pair(before, |pair| update(pair, -1));
             for_each_pair(after, |pair| update(pair, 1isize));
         })
         .count_total()
-        .map(|((VideoId(winner), VideoId(loser)), requests)| Row {
-            key: [winner, loser, 0],
-            values: [requests.unsigned_abs() as u64, 0],
-            ..Row::default()
+        .map(move |((winner, loser), requests)| {
+            row(epoch, winner, loser, requests.unsigned_abs() as u64)
         })
+}
+
+fn row(epoch: Epoch, winner: VideoId, loser: VideoId, requests: u64) -> Row {
+    QUERY.row(epoch, [Value::Video(winner), Value::Video(loser)], [Value::Count(requests)])
 }
 
 fn for_each_pair(known: &Known, mut logic: impl FnMut((VideoId, VideoId))) {
@@ -65,23 +76,25 @@ fn for_each_pair(known: &Known, mut logic: impl FnMut((VideoId, VideoId))) {
     }
 }
 
-fn oracle(log: &EpochLog) -> BTreeSet<Row> {
+fn oracle(log: &AcceptedLog, _: &Parameters) -> BTreeSet<Row> {
+    log.each_epoch(rows)
+}
+
+fn rows(log: &EpochLog) -> Vec<Row> {
     let played: BTreeSet<_> =
         log.plays.iter().map(|(request, video, _)| (request, video)).collect();
     let shown: BTreeSet<_> =
         log.impressions.iter().map(|(request, video)| (request, video)).collect();
     let mut requests: BTreeMap<_, u64> = BTreeMap::new();
-    for (request, winner) in shown.intersection(&played) {
-        for (_, loser) in shown.iter().filter(|(other, _)| other == request) {
+    for &(request, winner) in shown.intersection(&played) {
+        for &(_, loser) in shown.iter().filter(|(other, _)| *other == request) {
             if !played.contains(&(request, loser)) {
-                *requests.entry((winner, loser)).or_default() += 1;
+                *requests.entry((*winner, *loser)).or_default() += 1;
             }
         }
     }
-    let rows = requests.into_iter().map(|((winner, loser), requests)| Row {
-        epoch: log.epoch.0,
-        key: [winner.0, loser.0, 0],
-        values: [requests, 0],
-    });
+    let rows = requests
+        .into_iter()
+        .map(|((winner, loser), requests)| row(log.epoch, winner, loser, requests));
     rows.collect()
 }

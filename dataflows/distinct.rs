@@ -7,8 +7,12 @@
 //! Reader: the ledger of every run, which is why this query is always on.
 
 use crate::event::{Kind, Touch};
-use crate::query::{Column, ColumnType, EpochLog, Query, Row, Rows};
+use crate::query::{
+    AcceptedLog, Build, Column, ColumnType, EpochLog, EpochRows, Parameters, Query, Role, Row,
+    Value, no_history,
+};
 use crate::showings::Showings;
+use crate::time::Epoch;
 use differential_dataflow::operators::CountTotal;
 use std::collections::BTreeSet;
 
@@ -17,9 +21,13 @@ pub static QUERY: Query = Query {
     name: "distinct",
     about: "distinct events of each kind in each epoch, for the ledger",
     version: 1,
+    role: Role::Ledger,
     key: &[Column::new("kind", ColumnType::Kind, "impression or play")],
     values: &[Column::new("distinct_events", ColumnType::Count, "events")],
-    build,
+    parameters: &[],
+    build: Build::Epoch(build),
+    reads: &[],
+    history_epochs: no_history,
     oracle,
     batch_sql: "
         SELECT 'impression' AS kind, epoch, count(*) AS distinct_events
@@ -29,30 +37,34 @@ pub static QUERY: Query = Query {
         FROM (SELECT DISTINCT video_id, epoch, request_id FROM plays) GROUP BY epoch",
 };
 
-fn build<'scope>(showings: &Showings<'scope>) -> Rows<'scope> {
+fn build<'scope>(showings: &Showings<'scope>, _: &Parameters) -> EpochRows<'scope> {
+    let epoch = showings.epoch();
     showings
         .changes()
         .accumulate(|change| {
             ((), (change.gain(Touch::is_shown), change.gain(Touch::is_played_here)))
         })
         .count_total()
-        .flat_map(|((), (impressions, plays))| {
+        .flat_map(move |((), (impressions, plays))| {
             let counts = [(Kind::Impression, impressions), (Kind::Play, plays)];
             let counted = counts.into_iter().filter(|(_, events)| *events > 0);
-            counted.map(|(kind, events)| row(kind, events.unsigned_abs() as u64))
+            counted.map(move |(kind, events)| row(epoch, kind, events.unsigned_abs() as u64))
         })
 }
 
-fn row(kind: Kind, events: u64) -> Row {
-    Row { key: [kind as u64, 0, 0], values: [events, 0], ..Row::default() }
+fn row(epoch: Epoch, kind: Kind, events: u64) -> Row {
+    QUERY.row(epoch, [Value::Kind(kind)], [Value::Count(events)])
 }
 
-fn oracle(log: &EpochLog) -> BTreeSet<Row> {
+fn oracle(log: &AcceptedLog, _: &Parameters) -> BTreeSet<Row> {
+    log.each_epoch(rows)
+}
+
+fn rows(log: &EpochLog) -> Vec<Row> {
     let shown: BTreeSet<_> = log.impressions.iter().collect();
     let played: BTreeSet<_> =
         log.plays.iter().filter(|(_, _, epoch)| *epoch == log.epoch).collect();
     let counts = [(Kind::Impression, shown.len()), (Kind::Play, played.len())];
     let counted = counts.into_iter().filter(|(_, events)| *events > 0);
-    let rows = counted.map(|(kind, events)| Row { epoch: log.epoch.0, ..row(kind, events as u64) });
-    rows.collect()
+    counted.map(|(kind, events)| row(log.epoch, kind, events as u64)).collect()
 }

@@ -8,8 +8,12 @@
 //! Reader: whoever audits a number of `trends`, or joins the requests with other logs.
 
 use crate::event::{RequestId, Touch, VideoId};
-use crate::query::{Column, ColumnType, EpochLog, Query, Row, Rows};
+use crate::query::{
+    AcceptedLog, Build, Column, ColumnType, EpochLog, EpochRows, Parameters, Query, Role, Row,
+    Value, no_history,
+};
 use crate::showings::Showings;
+use crate::time::Epoch;
 use std::collections::BTreeSet;
 
 /// The query.
@@ -17,6 +21,7 @@ pub static QUERY: Query = Query {
     name: "requests",
     about: "the request ids behind every number of trends",
     version: 1,
+    role: Role::Set,
     key: &[
         Column::new("video_id", ColumnType::Video, "id of a video"),
         Column::new("request_id", ColumnType::Request, "id of a page or row"),
@@ -25,7 +30,10 @@ pub static QUERY: Query = Query {
         Column::new("shown", ColumnType::Flag, "1: in impressions"),
         Column::new("played", ColumnType::Flag, "1: in plays"),
     ],
-    build,
+    parameters: &[],
+    build: Build::Epoch(build),
+    reads: &[],
+    history_epochs: no_history,
     oracle,
     batch_sql: "
         WITH played AS (SELECT DISTINCT video_id, epoch, request_id FROM plays)
@@ -37,9 +45,10 @@ pub static QUERY: Query = Query {
         GROUP BY ALL",
 };
 
-fn build<'scope>(showings: &Showings<'scope>) -> Rows<'scope> {
-    showings.changes().flat_map(|change| {
-        let row_of = |touch| member(change.video, change.request, touch);
+fn build<'scope>(showings: &Showings<'scope>, _: &Parameters) -> EpochRows<'scope> {
+    let epoch = showings.epoch();
+    showings.changes().flat_map(move |change| {
+        let row_of = |touch| member(epoch, change.video, change.request, touch);
         let (before, after) = (row_of(change.before), row_of(change.after));
         let changed = before != after;
         let updates = [(before, -1), (after, 1)];
@@ -50,20 +59,27 @@ fn build<'scope>(showings: &Showings<'scope>) -> Rows<'scope> {
 }
 
 /// The row of a showing, if it is in `impressions(v, e)`.
-fn member(video: VideoId, request: RequestId, touch: Touch) -> Option<Row> {
-    touch.is_shown().then(|| row(video, request, touch.is_converted()))
+fn member(epoch: Epoch, video: VideoId, request: RequestId, touch: Touch) -> Option<Row> {
+    touch.is_shown().then(|| row(epoch, video, request, touch.is_converted()))
 }
 
-fn row(VideoId(video): VideoId, RequestId([high, low]): RequestId, played: bool) -> Row {
-    Row { key: [video, high, low], values: [1, u64::from(played)], ..Row::default() }
+fn row(epoch: Epoch, video: VideoId, request: RequestId, played: bool) -> Row {
+    QUERY.row(
+        epoch,
+        [Value::Video(video), Value::Request(request)],
+        [Value::Flag(true), Value::Flag(played)],
+    )
 }
 
-fn oracle(log: &EpochLog) -> BTreeSet<Row> {
+fn oracle(log: &AcceptedLog, _: &Parameters) -> BTreeSet<Row> {
+    log.each_epoch(rows)
+}
+
+fn rows(log: &EpochLog) -> Vec<Row> {
     let played: BTreeSet<_> =
         log.plays.iter().map(|(request, video, _)| (request, video)).collect();
     let rows = log.impressions.iter().map(|(request, video)| {
-        let played = played.contains(&(request, video));
-        Row { epoch: log.epoch.0, ..row(*video, *request, played) }
+        row(log.epoch, *video, *request, played.contains(&(request, video)))
     });
     rows.collect()
 }

@@ -7,8 +7,12 @@
 //! Reader: the analyst, and the row "Trending Now".
 
 use crate::event::{Touch, VideoId};
-use crate::query::{Column, ColumnType, EpochLog, Query, Row, Rows};
+use crate::query::{
+    AcceptedLog, Build, Column, ColumnType, EpochLog, EpochRows, Parameters, Query, Role, Row,
+    Value, no_history,
+};
 use crate::showings::Showings;
+use crate::time::Epoch;
 use differential_dataflow::operators::CountTotal;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,12 +21,16 @@ pub static QUERY: Query = Query {
     name: "trends",
     about: "plays and impressions of each video in each epoch",
     version: 1,
+    role: Role::Main,
     key: &[Column::new("video_id", ColumnType::Video, "id of a video")],
     values: &[
         Column::new("plays", ColumnType::Count, "request ids"),
         Column::new("impressions", ColumnType::Count, "request ids"),
     ],
-    build,
+    parameters: &[],
+    build: Build::Epoch(build),
+    reads: &[],
+    history_epochs: no_history,
     oracle,
     batch_sql: "
         WITH played AS (SELECT DISTINCT video_id, epoch, request_id FROM plays),
@@ -37,22 +45,28 @@ pub static QUERY: Query = Query {
         FROM known GROUP BY ALL",
 };
 
-fn build<'scope>(showings: &Showings<'scope>) -> Rows<'scope> {
+fn build<'scope>(showings: &Showings<'scope>, _: &Parameters) -> EpochRows<'scope> {
+    let epoch = showings.epoch();
     showings
         .changes()
         .accumulate(|change| {
             (change.video, (change.gain(Touch::is_converted), change.gain(Touch::is_shown)))
         })
         .count_total()
-        .map(|(video, counts)| row(video, counts))
+        .map(move |(video, (plays, impressions))| {
+            row(epoch, video, plays.unsigned_abs() as u64, impressions.unsigned_abs() as u64)
+        })
 }
 
-fn row(VideoId(video): VideoId, (plays, impressions): (isize, isize)) -> Row {
-    let values = [plays.unsigned_abs() as u64, impressions.unsigned_abs() as u64];
-    Row { key: [video, 0, 0], values, ..Row::default() }
+fn row(epoch: Epoch, video: VideoId, plays: u64, impressions: u64) -> Row {
+    QUERY.row(epoch, [Value::Video(video)], [Value::Count(plays), Value::Count(impressions)])
 }
 
-fn oracle(log: &EpochLog) -> BTreeSet<Row> {
+fn oracle(log: &AcceptedLog, _: &Parameters) -> BTreeSet<Row> {
+    log.each_epoch(rows)
+}
+
+fn rows(log: &EpochLog) -> Vec<Row> {
     let played: BTreeSet<_> =
         log.plays.iter().map(|(request, video, _)| (request, video)).collect();
     let mut shown: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
@@ -61,11 +75,7 @@ fn oracle(log: &EpochLog) -> BTreeSet<Row> {
     }
     let rows = shown.into_iter().map(|(video, requests)| {
         let plays = requests.iter().filter(|request| played.contains(&(**request, video))).count();
-        Row {
-            epoch: log.epoch.0,
-            key: [video.0, 0, 0],
-            values: [plays as u64, requests.len() as u64],
-        }
+        row(log.epoch, *video, plays as u64, requests.len() as u64)
     });
     rows.collect()
 }

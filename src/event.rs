@@ -18,6 +18,11 @@ impl Kind {
     /// Both kinds, in the order of their numbers.
     pub const ALL: [Kind; 2] = [Kind::Impression, Kind::Play];
 
+    /// The kind of a name that [`Kind::name`] gives.
+    pub fn named(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// The kind in a ledger: `impression` or `play`.
     pub fn name(self) -> &'static str {
         match self {

@@ -8,8 +8,9 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use trendmark::arguments::{Arguments, Command};
-use trendmark::run::RunError;
-use trendmark::{demo, generate, panics, run, show, status};
+use trendmark::commands::run::RunError;
+use trendmark::commands::{demo, run, show, status};
+use trendmark::{generate, panics};
 
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;

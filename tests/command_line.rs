@@ -111,9 +111,9 @@ fn a_store_of_another_definition_is_refused_with_what_differs() {
     let other = [
         (["--epoch-length", "1h"], ["epoch-length = 30m", "epoch-length = 1h"]),
         (["--join-window", "2"], ["join-window = 4 epochs", "join-window = 2 epochs"]),
-        (["--max-delay", "90s"], ["max-delay = 10m", "max-delay = 90s"]),
-        (["--max-future", "0s"], ["max-future = 10m", "max-future = 0ms"]),
-        (["--query", "choices"], ["query = distinct,trends", "query = choices,distinct"]),
+        (["--max-delay", "90s"], ["max-delay = 10m", "max-delay = 1m30s"]),
+        (["--max-future", "0s"], ["max-future = 10m", "max-future = 0s"]),
+        (["--query", "choices"], ["query = trends,", "query = choices;"]),
     ];
     for (arguments, said) in other {
         place.run(&[input, arguments].concat()).failed(1, &said);

@@ -1,6 +1,6 @@
 //! Every query equals its oracle, for random logs with every disorder, for any number of workers,
 //! any division into partitions, any size of batches and rounds, and any number of jobs that end in
-//! the middle.
+//! the middle; after *every* publication, for the part of the logs that its positions name.
 
 mod common;
 
@@ -11,15 +11,18 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use trendmark::digest::{self, Digest, Digests};
+use trendmark::acceptance::{Fate, LedgerRow, Watermark, admit};
 use trendmark::engine::{
     self, Cluster, Counters, DeadLetters, EngineError, Job, Settings, Summary,
 };
-use trendmark::query::Row;
+use trendmark::query::{Digest, Digests, QueryInstance, Row, digest};
 use trendmark::sources::memory::MemorySource;
-use trendmark::stores::memory::{MemoryStore, Tables};
-use trendmark::stores::{Progress, Publication, Store, StoreError};
-use trendmark::time::{Definition, Epoch};
+use trendmark::stores::memory::{Committed, MemoryStore};
+use trendmark::stores::{
+    Changeset, Description, Progress, RowOrder, RowVisitor, Selection, Store, StoreError,
+    StoreReader, StoredQuery,
+};
+use trendmark::time::{Definition, Epoch, EpochRange, Through};
 
 /// How a log is run; none of it may change what comes out.
 #[derive(Clone, Debug)]
@@ -67,42 +70,165 @@ fn crashes() -> impl Strategy<Value = Vec<(Crash, Way)>> {
     proptest::collection::vec((crash, ways()), 0..5)
 }
 
-/// A store that fails in the middle, which ends the job and all that it has in memory.
-struct CrashingStore {
+/// A store that looks at every publication when it is committed, and may fail in the middle, which
+/// ends the job and all that it has in memory.
+struct CheckedStore {
     store: MemoryStore,
-    crash: Crash,
+    definition: Definition,
+    log: Arc<Log>,
+    /// What all logs come to.
+    whole: Arc<Expected>,
+    crash: Option<Crash>,
+    /// What was wrong with a publication.
+    wrong: Arc<Mutex<Option<String>>>,
 }
 
-impl Store for CrashingStore {
-    fn progress(&mut self) -> Result<Progress, StoreError> {
+impl CheckedStore {
+    /// Commits a publication, and checks what the store holds then.
+    fn commit_and_check(&mut self, changes: &Changeset) -> Result<(), StoreError> {
+        self.store.commit(changes)?;
+        let committed = self.store.committed();
+        let checked = check_publication(self.definition, &self.log, &self.whole, &committed);
+        if let Err(error) = checked {
+            let publication = changes.publication;
+            let wrong = format!("publication {publication}: {error}");
+            self.wrong.lock().unwrap().get_or_insert(wrong);
+            return Err(StoreError::NotFound("a publication is wrong".into()));
+        }
+        Ok(())
+    }
+}
+
+impl StoreReader for CheckedStore {
+    fn description(&self) -> &Description {
+        self.store.description()
+    }
+
+    fn progress(&self) -> Result<Progress, StoreError> {
         self.store.progress()
     }
 
-    fn commit(&mut self, publication: &Publication) -> Result<(), StoreError> {
-        if self.crash.commits == 0 {
-            if self.crash.is_committed {
-                self.store.commit(publication)?;
-            }
-            return Err(StoreError::NotFound("the end of a crashing store".into()));
-        }
-        self.crash.commits -= 1;
-        self.store.commit(publication)
+    fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
+        self.store.ledger()
+    }
+
+    fn visit(
+        &self,
+        query: &StoredQuery,
+        selection: &Selection,
+        order: RowOrder,
+        visitor: &mut RowVisitor<'_>,
+    ) -> Result<(), StoreError> {
+        self.store.visit(query, selection, order, visitor)
+    }
+
+    fn count(&self, query: &StoredQuery, selection: &Selection) -> Result<u64, StoreError> {
+        self.store.count(query, selection)
+    }
+
+    fn latest_epochs(
+        &self,
+        query: &StoredQuery,
+        epochs: usize,
+    ) -> Result<Option<EpochRange>, StoreError> {
+        self.store.latest_epochs(query, epochs)
     }
 }
 
-/// Runs a job to its end.
-fn run(definition: Definition, log: &Log, way: &Way) -> (Tables, Summary) {
-    let store = MemoryStore::default();
-    let summary = attempt(definition, log, way, Box::new(store.clone())).unwrap();
-    (store.tables(), summary)
+impl Store for CheckedStore {
+    fn commit(&mut self, changes: &Changeset) -> Result<(), StoreError> {
+        match &mut self.crash {
+            Some(Crash { commits: 0, is_committed }) => {
+                if *is_committed {
+                    self.commit_and_check(changes)?;
+                }
+                return Err(StoreError::NotFound("the end of a crashing store".into()));
+            }
+            Some(crash) => crash.commits -= 1,
+            None => {}
+        }
+        self.commit_and_check(changes)
+    }
 }
 
-fn attempt(
+/// The logs as far as the positions of a publication go, and a number of events further.
+fn prefix(log: &Log, progress: &Progress, further: usize) -> Log {
+    let prefix = log.iter().map(|(partition, events)| {
+        let next_offset = progress.partitions.get(partition).map_or(0, |at| at.next_offset);
+        let read = events.partition_point(|event| event.offset < next_offset);
+        (partition.clone(), events[..events.len().min(read + further)].to_vec())
+    });
+    prefix.collect()
+}
+
+/// Compares what a store holds after a publication with what the oracles say of the part of the
+/// logs that its positions name.
+fn check_publication(
     definition: Definition,
     log: &Log,
+    whole: &Expected,
+    committed: &Committed,
+) -> Result<(), TestCaseError> {
+    let progress = &committed.progress;
+    let expected = expect(definition, &prefix(log, progress, 0));
+    for (number, instance) in queries().iter().enumerate() {
+        let (rows, name) = (committed.rows(number), instance.query.name);
+        same(&rows, &expected.rows(instance), name)?;
+        // What is final is what all of the logs come to.
+        let is_final = |row: &&Row| progress.final_through.contains(row.epoch);
+        let finals = |rows: &BTreeSet<Row>| rows.iter().filter(is_final).cloned().collect();
+        same(&finals(&rows), &finals(&whole.rows(instance)), &format!("{name}, final rows"))?;
+    }
+    prop_assert_eq!(&fates(committed), &expected.fates);
+    for (partition, progress) in &progress.partitions {
+        prop_assert_eq!(progress.watermark_ms, expected.watermarks_ms[partition]);
+        prop_assert!(progress.replay_offset <= progress.next_offset);
+    }
+    check_digests(committed)?;
+    check_finality(definition, log, progress)
+}
+
+/// Checks that the rows of a query are the expected ones, and tells those that are not.
+fn same(rows: &BTreeSet<Row>, expected: &BTreeSet<Row>, query: &str) -> Result<(), TestCaseError> {
+    let missing: Vec<_> = expected.difference(rows).collect();
+    let wrong: Vec<_> = rows.difference(expected).collect();
+    prop_assert!(rows == expected, "{query}: missing {missing:?}, wrong {wrong:?}");
+    Ok(())
+}
+
+/// Checks that no epoch is final that a partition may still hold open. The next event, which waits
+/// to be counted, may have moved the watermark already: no event comes before it.
+fn check_finality(
+    definition: Definition,
+    log: &Log,
+    progress: &Progress,
+) -> Result<(), TestCaseError> {
+    let expected = expect(definition, &prefix(log, progress, 1));
+    for (partition, events) in log {
+        let next_offset = progress.partitions.get(partition).map_or(0, |at| at.next_offset);
+        let is_exhausted = events.iter().all(|event| event.offset < next_offset);
+        let closed_through = match expected.watermarks_ms[partition] {
+            _ if is_exhausted => Through::Everything,
+            Some(watermark_ms) => {
+                let epoch = watermark_ms.div_euclid(definition.epoch_length_ms);
+                Through::Epoch(Epoch(epoch - definition.join_window_epochs - 1))
+            }
+            None => Through::Nothing,
+        };
+        prop_assert!(progress.final_through <= closed_through, "{progress:?} {partition}");
+    }
+    Ok(())
+}
+
+/// Runs a job to its end, or to its crash.
+fn attempt(
+    definition: Definition,
+    log: &Arc<Log>,
+    whole: &Arc<Expected>,
     way: &Way,
-    store: Box<dyn Store>,
-) -> Result<Summary, EngineError> {
+    store: &MemoryStore,
+    crash: Option<Crash>,
+) -> Result<Result<Summary, EngineError>, TestCaseError> {
     let mut settings = Settings::new(definition, queries());
     settings.round_events = way.round_events;
     settings.rounds_in_flight = way.rounds_in_flight;
@@ -110,83 +236,88 @@ fn attempt(
     settings.rows_waiting_max = way.rows_waiting_max;
     settings.publish_interval = Duration::from_millis(way.publish_interval_ms);
     settings.tick = Duration::from_millis(5);
-    let source = MemorySource::new(log.clone()).with_batches_of(way.batch_events);
+    let wrong: Arc<Mutex<Option<String>>> = Arc::default();
+    let store = CheckedStore {
+        store: store.take_over(),
+        definition,
+        log: Arc::clone(log),
+        whole: Arc::clone(whole),
+        crash,
+        wrong: Arc::clone(&wrong),
+    };
+    let source = MemorySource::new(log.to_vec()).with_batches_of(way.batch_events);
     let job = Job {
         settings,
         source: Box::new(move || Box::new(source.clone())),
-        store: Mutex::new(Some(store)),
+        store: Mutex::new(Some(Box::new(store))),
         dead_letters: Arc::new(DeadLetters::default()),
         counters: Arc::new(Counters::default()),
         stop: Arc::new(AtomicBool::new(false)),
     };
-    engine::run(&Cluster::threads(way.workers), job)
-}
-
-fn rows(tables: &Tables, query: usize) -> BTreeSet<Row> {
-    tables.rows.get(&query).into_iter().flat_map(|rows| rows.values().copied()).collect()
-}
-
-fn fates(tables: &Tables) -> Fates {
-    let counts = tables.ledger.iter();
-    counts.map(|(epoch, kind, c)| ((epoch, kind), (c.accepted, c.late, c.future))).collect()
-}
-
-fn check(definition: Definition, log: &Log, way: &Way) -> Result<(), TestCaseError> {
-    let (tables, summary) = run(definition, log, way);
-    compare(definition, log, &tables)?;
-    let bound = definition.open_epochs_max(definition.epoch_length_ms);
-    prop_assert!(summary.live_epochs_max <= bound, "{} > {bound}", summary.live_epochs_max);
-    Ok(())
-}
-
-fn compare(definition: Definition, log: &Log, tables: &Tables) -> Result<(), TestCaseError> {
-    let expected: Expected = expect(definition, log);
-    for (query, contract) in queries().into_iter().enumerate() {
-        prop_assert_eq!(rows(tables, query), expected.rows(contract), "query {}", contract.name);
+    let result = engine::run(&Cluster::threads(way.workers), job);
+    match wrong.lock().unwrap().take() {
+        Some(wrong) => Err(TestCaseError::fail(wrong)),
+        None => Ok(result),
     }
-    prop_assert_eq!(fates(tables), expected.fates);
-    prop_assert_eq!(tables.final_through, Some(Epoch(i64::MAX)));
+}
+
+fn fates(committed: &Committed) -> Fates {
+    let counts = committed.ledger.iter();
+    counts.map(|(key, c)| ((key.epoch, key.kind), (c.accepted, c.late, c.future))).collect()
+}
+
+/// Compares what a store holds at the end with what the oracles say of the whole logs.
+fn compare(log: &Log, whole: &Expected, committed: &Committed) -> Result<(), TestCaseError> {
+    for (number, instance) in queries().iter().enumerate() {
+        same(&committed.rows(number), &whole.rows(instance), instance.query.name)?;
+    }
+    prop_assert_eq!(&fates(committed), &whole.fates);
+    prop_assert_eq!(committed.progress.final_through, Through::Everything);
     for (partition, events) in log {
-        let progress = &tables.partitions[partition];
+        let progress = &committed.progress.partitions[partition];
         prop_assert_eq!(progress.next_offset, events.last().map_or(0, |event| event.offset + 1));
         prop_assert_eq!(progress.replay_offset, progress.next_offset);
         prop_assert!(progress.idle);
     }
-    prop_assert_eq!(&digests(tables), &tables.digests);
-    Ok(())
+    check_digests(committed)
 }
 
-/// The digests of all rows, from scratch.
-fn digests(tables: &Tables) -> Digests {
+/// Compares the digests of a store with those of its rows, from scratch.
+fn check_digests(committed: &Committed) -> Result<(), TestCaseError> {
     let mut digests = Digests::new();
-    for (query, contract) in queries().into_iter().enumerate() {
-        for row in rows(tables, query) {
-            let digest = Digest::of(digest::seed(contract.name), &row);
-            digest::add(&mut digests, &Digests::from([(Epoch(row.epoch), digest)]));
+    for (number, QueryInstance { query, .. }) in queries().iter().enumerate() {
+        for row in committed.rows(number) {
+            let digest = Digest::of(digest::seed(query.name), &row);
+            digest::merge(&mut digests, &Digests::from([(row.epoch, digest)]));
         }
     }
-    digests
+    prop_assert_eq!(&digests, &committed.digests);
+    Ok(())
 }
 
 /// Jobs that crash, one after another on the same store, and one that does not. The logs in memory
 /// are the same for all; nothing else outlives a job.
-fn check_restarts(
+fn check(
     definition: Definition,
-    log: &Log,
+    log: Log,
     crashes: &[(Crash, Way)],
     last: &Way,
 ) -> Result<(), TestCaseError> {
-    let store = MemoryStore::default();
+    let whole = Arc::new(expect(definition, &log));
+    let log = Arc::new(log);
+    let store = MemoryStore::new(&definition, &queries());
     for (crash, way) in crashes {
-        let crashing = CrashingStore { store: store.clone(), crash: *crash };
-        match attempt(definition, log, way, Box::new(crashing)) {
+        match attempt(definition, &log, &whole, way, &store, Some(*crash))? {
             Ok(_) | Err(EngineError::Store(_)) => {}
             Err(other) => return Err(TestCaseError::fail(other.to_string())),
         }
     }
-    let summary = attempt(definition, log, last, Box::new(store.clone()));
+    let summary = attempt(definition, &log, &whole, last, &store, None)?;
     prop_assert!(summary.is_ok(), "{summary:?}");
-    compare(definition, log, &store.tables())
+    let bound = definition.open_epochs_max(definition.epoch_length_ms);
+    let live = summary.map_or(0, |summary| summary.live_epochs_max);
+    prop_assert!(live <= bound || !crashes.is_empty(), "{live} > {bound}");
+    compare(&log, &whole, &store.committed())
 }
 
 proptest! {
@@ -199,7 +330,7 @@ proptest! {
         way in ways(),
         gather_bytes in gather_bytes(),
     ) {
-        check(definition, &log, &Way { gather_bytes, ..way })?;
+        check(definition, log, &[], &Way { gather_bytes, ..way })?;
     }
 
     #[test]
@@ -216,6 +347,25 @@ proptest! {
             (crash, Way { gather_bytes, ..way })
         });
         let crashes: Vec<_> = crashes.collect();
-        check_restarts(definition, &log, &crashes, &Way { gather_bytes, ..way })?;
+        check(definition, log, &crashes, &Way { gather_bytes, ..way })?;
+    }
+
+    #[test]
+    fn admission_agrees_with_the_definition(definition in definitions(), log in logs()) {
+        let expected = expect(definition, &log);
+        for (partition, events) in &log {
+            let mut watermark = Watermark::new(definition, None);
+            for (event, expected) in events.iter().zip(&expected.events[partition]) {
+                let reading = watermark.read(event);
+                let fate = admit(&definition, partition.kind, &reading, Through::Nothing);
+                let found = match fate {
+                    Fate::Accepted(epochs) => Some(epochs.iter().collect()),
+                    Fate::Late => Some(vec![]),
+                    Fate::Future => None,
+                };
+                prop_assert_eq!(&found, expected, "{:?}", event);
+            }
+            prop_assert_eq!(watermark.at_ms(), expected.watermarks_ms[partition]);
+        }
     }
 }

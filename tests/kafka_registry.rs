@@ -114,7 +114,7 @@ fn command(cluster: &Cluster, topics: [&str; 2], store: &Path, more: &[&str]) ->
 
 /// What a store holds, but for the names of the partitions.
 fn computed(store: &Path) -> Contents {
-    let mut contents = contents(store, &dataflows::ALL);
+    let mut contents = contents(store, dataflows::ALL);
     contents.remove("partitions");
     contents
 }

@@ -22,9 +22,10 @@ use std::process::Command;
 use std::time::Duration;
 use trendmark::dataflows;
 use trendmark::event::{Event, Kind};
-use trendmark::query::{Query, Row};
-use trendmark::sources::PartitionName;
-use trendmark::stores::kafka::KafkaStore;
+use trendmark::log::PartitionName;
+use trendmark::query::{QueryInstance, Row};
+use trendmark::stores::StoreReader;
+use trendmark::stores::kafka::KafkaReader;
 use trendmark::time::Definition;
 
 /// How many kills are tried, unless the environment says otherwise.
@@ -88,14 +89,14 @@ impl Place {
 
     /// How many events have been committed, whatever became of them.
     fn events_committed(&self) -> u64 {
-        let ledger = KafkaStore::read_ledger(&self.cluster.settings, &self.store).unwrap();
-        ledger.iter().map(|row| row.events.cast_unsigned()).sum()
+        let Ok(reader) = KafkaReader::open(&self.cluster.settings, &self.store) else { return 0 };
+        reader.ledger().unwrap().iter().map(|row| row.events).sum()
     }
 
     /// How many jobs have had the store.
     fn generation(&self) -> u64 {
-        let stored = KafkaStore::read_progress(&self.cluster.settings, &self.store).unwrap();
-        stored.map_or(0, |stored| stored.progress.generation)
+        let Ok(reader) = KafkaReader::open(&self.cluster.settings, &self.store) else { return 0 };
+        reader.progress().unwrap().generation
     }
 
     /// How many events have been written.
@@ -189,7 +190,7 @@ impl Changelog {
                 let name = partition["partition"]["name"].as_str().unwrap().to_string();
                 (name, partition["next_offset"].as_u64().unwrap())
             });
-            positions.insert(progress["publications"].as_u64().unwrap(), partitions.collect());
+            positions.insert(progress["publication"].as_u64().unwrap(), partitions.collect());
         }
         Changelog { rows, publications, positions }
     }
@@ -207,8 +208,9 @@ fn expect_up_to(place: &Place, positions: &BTreeMap<String, u64>) -> Expected {
 
 /// The rows of the query `trends`, by video and epoch.
 fn trends(expected: &Expected) -> BTreeMap<(u64, i64), [u64; 2]> {
-    let query: &Query = dataflows::find("trends").unwrap();
-    expected.rows(query).iter().map(|row| ((row.key[0], row.epoch), row.values)).collect()
+    let query = QueryInstance::new(dataflows::find("trends").unwrap());
+    let named = |row: &Row| ((row.key[0], row.epoch.0), [row.values[0], row.values[1]]);
+    expected.rows(&query).iter().map(named).collect()
 }
 
 fn named(value: &Value) -> ((u64, i64), [u64; 2]) {
@@ -237,19 +239,19 @@ fn check_last(place: &Place, changelog: &Changelog, how: &str) {
     let expected = expect(place.definition, &place.log);
     let found: BTreeMap<_, _> = changelog.rows.values().map(named).collect();
     assert_eq!(found, trends(&expected), "{how}");
-    let ledger = KafkaStore::read_ledger(&place.cluster.settings, &place.store).unwrap();
+    let reader = KafkaReader::open(&place.cluster.settings, &place.store).unwrap();
+    let ledger = reader.ledger().unwrap();
     let fates = ledger.iter().map(|row| {
-        let accepted = row.distinct_events + row.duplicate_events;
-        let counts = [accepted, row.late_events, row.future_events].map(i64::cast_unsigned);
-        ((row.key.epoch, row.key.kind), (counts[0], counts[1], counts[2]))
+        let accepted = row.distinct_events.checked_add_signed(row.duplicate_events).unwrap();
+        ((row.key.epoch, row.key.kind), (accepted, row.late_events, row.future_events))
     });
     assert_eq!(fates.collect::<BTreeMap<_, _>>(), expected.fates, "{how}");
 }
 
 /// The increments of the sets are each there once, and none is missing.
 fn check_sets(place: &Place, how: &str) {
-    let query: &Query = dataflows::find("requests").unwrap();
-    let expected = expect(place.definition, &place.log).rows(query);
+    let query = QueryInstance::new(dataflows::find("requests").unwrap());
+    let expected = expect(place.definition, &place.log).rows(&query);
     let mut members: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (key, value) in place.read(&format!("{}-requests", place.store)) {
         let mut value = value.unwrap();

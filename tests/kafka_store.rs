@@ -5,203 +5,48 @@
 
 mod common;
 
-use common::topics::real_broker;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
+use common::store_topics::{
+    StoreTopics, TIMEOUT, change, commit, partition, publication, queries, request, trend, wait,
+};
+use rdkafka::admin::{AdminOptions, NewPartitions};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::pin::pin;
 use std::process::{Command, Output};
-use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
-use trendmark::dataflows;
-use trendmark::digest::{Digest, Digests};
-use trendmark::event::{Kind, RequestId};
+use trendmark::acceptance::{Fate, Ledger};
+use trendmark::event::Kind;
 use trendmark::kafka::KafkaSettings;
-use trendmark::ledger::{Ledger, Verdict};
-use trendmark::query::{Query, Row};
-use trendmark::sources::PartitionName;
-use trendmark::stores::kafka::KafkaStore;
-use trendmark::stores::{PartitionProgress, Progress, Publication, RowChange, Store, StoreError};
-use trendmark::time::{Definition, Epoch};
-
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// A topic of its own on the brokers of the tests.
-struct Place {
-    settings: KafkaSettings,
-    topic: String,
-}
-
-/// A committed record: its partition, its key and its value.
-type Record = (i32, String, Option<Value>);
-
-impl Place {
-    /// None, said loudly, where there is no broker.
-    fn new(test: &str) -> Option<Place> {
-        real_broker(test).map(|servers| Place::at(servers, test))
-    }
-
-    fn at(bootstrap_servers: String, test: &str) -> Place {
-        let started = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
-        let settings = KafkaSettings { bootstrap_servers, settings: BTreeMap::new() };
-        Place { settings, topic: format!("{test}.{started}") }
-    }
-
-    fn open(&self) -> Result<KafkaStore, StoreError> {
-        KafkaStore::open(&self.settings, &self.topic, &Definition::default(), &queries())
-    }
-
-    fn refusal(&self) -> String {
-        match self.open() {
-            Ok(_) => panic!("{} was not refused", self.topic),
-            Err(error) => error.to_string(),
-        }
-    }
-
-    fn config(&self) -> ClientConfig {
-        self.settings.client_config().unwrap()
-    }
-
-    fn create(&self, suffix: &str, partitions: i32, settings: &[(&str, &str)]) {
-        let name = format!("{}{suffix}", self.topic);
-        let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(-1));
-        topic.config.extend(settings);
-        let created = wait(self.admin().create_topics([&topic], &AdminOptions::new())).unwrap();
-        assert!(created[0].is_ok(), "{created:?}");
-        thread::sleep(Duration::from_millis(200));
-    }
-
-    fn delete(&self, suffix: &str) {
-        let name = format!("{}{suffix}", self.topic);
-        wait(self.admin().delete_topics(&[name.as_str()], &AdminOptions::new())).unwrap();
-        thread::sleep(Duration::from_secs(1));
-    }
-
-    fn admin(&self) -> AdminClient<DefaultClientContext> {
-        self.config().create().unwrap()
-    }
-
-    /// All committed records of one of its topics, each partition in its order.
-    fn records(&self, suffix: &str) -> Vec<Record> {
-        let name = format!("{}{suffix}", self.topic);
-        let mut config = self.config();
-        config.set("group.id", "test").set("isolation.level", "read_committed");
-        config.set("enable.partition.eof", "true").set("enable.auto.commit", "false");
-        let consumer: BaseConsumer = config.create().unwrap();
-        let metadata = consumer.fetch_metadata(Some(&name), TIMEOUT).unwrap();
-        let partitions = metadata.topics()[0].partitions().len();
-        let mut assignment = TopicPartitionList::new();
-        for partition in 0..partitions {
-            let partition = i32::try_from(partition).unwrap();
-            assignment.add_partition_offset(&name, partition, Offset::Beginning).unwrap();
-        }
-        consumer.assign(&assignment).unwrap();
-        let (mut records, mut ends) = (Vec::new(), 0);
-        while ends < partitions {
-            match consumer.poll(TIMEOUT).expect("records, or the end of a partition") {
-                Ok(message) => {
-                    let key = String::from_utf8(message.key().unwrap().to_vec()).unwrap();
-                    let value = message.payload().map(serde_json::from_slice);
-                    records.push((message.partition(), key, value.transpose().unwrap()));
-                }
-                Err(KafkaError::PartitionEOF(_)) => ends += 1,
-                Err(error) => panic!("{error}"),
-            }
-        }
-        records
-    }
-
-    /// What compaction leaves of a topic: the last value of each key that was not deleted.
-    fn table(&self, suffix: &str) -> BTreeMap<String, Value> {
-        let mut partitions = BTreeMap::new();
-        let mut table = BTreeMap::new();
-        for (partition, key, value) in self.records(suffix) {
-            let before = *partitions.entry(key.clone()).or_insert(partition);
-            assert_eq!(before, partition, "{key} is in two partitions");
-            match value {
-                Some(value) => table.insert(key, value),
-                None => table.remove(&key),
-            };
-        }
-        table
-    }
-}
-
-/// Waits for what rdkafka's own thread will have done.
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    let mut context = Context::from_waker(Waker::noop());
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => thread::sleep(Duration::from_millis(5)),
-        }
-    }
-}
-
-fn queries() -> [&'static Query; 3] {
-    let named = |name| dataflows::find(name).unwrap();
-    [named("trends"), named("requests"), &dataflows::distinct::QUERY]
-}
-
-fn change(query: usize, epoch: i64, key: [u64; 3], values: [u64; 2]) -> RowChange {
-    RowChange { query, row: Row { epoch, key, values }, deleted: false }
-}
-
-fn trend(video: u64, epoch: i64, plays: u64, impressions: u64) -> RowChange {
-    change(0, epoch, [video, 0, 0], [plays, impressions])
-}
-
-fn request(text: &str, video: u64, epoch: i64) -> RowChange {
-    let [high, low] = RequestId::parse(text).unwrap().0;
-    change(1, epoch, [video, high, low], [1, 0])
-}
-
-fn publication(rows: Vec<RowChange>) -> Publication {
-    Publication { rows, ..Publication::default() }
-}
-
-fn partition(name: &str, next_offset: u64, malformed: u64) -> PartitionProgress {
-    PartitionProgress {
-        partition: PartitionName { kind: Kind::Play, name: name.to_owned() },
-        next_offset,
-        watermark_ms: Some(1_767_225_600_500),
-        replay_offset: next_offset / 2,
-        replay_watermark_ms: None,
-        malformed,
-        idle: false,
-    }
-}
+use trendmark::log::PartitionProgress;
+use trendmark::query::{Digest, Digests, Value as Cell};
+use trendmark::stores::kafka::{KafkaReader, KafkaStore};
+use trendmark::stores::{Changeset, Progress, RowChange, Store, StoreError, StoreReader};
+use trendmark::time::{Definition, Epoch, EpochRange, Publication, Through};
 
 #[test]
 fn what_is_committed_is_there_for_readers_and_for_the_next_job() {
-    let Some(place) = Place::new("what_is_committed") else { return };
-    assert!(KafkaStore::read_progress(&place.settings, &place.topic).unwrap().is_none());
+    let Some(place) = StoreTopics::new("what_is_committed") else { return };
+    assert!(matches!(place.reader(), Err(StoreError::NotFound(_))));
     let mut store = place.open().unwrap();
     let uuid = "0123abcd-4567-89ab-cdef-0123456789ab";
     let mut first = publication(vec![
         trend(u64::MAX, 5, 0, 1),
         trend(2, 5, 0, 1),
         request(uuid, u64::MAX, 5),
-        change(2, 5, [Kind::Impression as u64, 0, 0], [2, 0]),
+        change(2, 5, &[Cell::Kind(Kind::Impression)], &[Cell::Count(2)]),
     ]);
-    first.ledger.record(Epoch(5), Kind::Impression, Verdict::Accepted, 3);
+    let accepted = Fate::Accepted(EpochRange::only(Epoch(5)));
+    first.ledger.record(Epoch(5), Kind::Impression, accepted, 3);
     first.partitions = vec![partition("plays 0", 10, 1)];
     first.digests = Digests::from([(Epoch(5), Digest(u64::MAX))]);
-    store.commit(&first).unwrap();
+    commit(&mut store, &first).unwrap();
     let rows = vec![trend(u64::MAX, 5, 1, 2), RowChange { deleted: true, ..trend(2, 5, 0, 0) }];
-    let mut second = Publication { watermark_ms: Some(0), ..publication(rows) };
-    second.partitions = vec![partition("plays 0", 30, 2)];
-    store.commit(&second).unwrap();
+    let mut second = publication(rows);
+    second.partitions =
+        vec![PartitionProgress { watermark_ms: Some(0), ..partition("plays 0", 30, 2) }];
+    commit(&mut store, &second).unwrap();
     drop(store);
 
     let table = place.table("");
@@ -217,41 +62,43 @@ fn what_is_committed_is_there_for_readers_and_for_the_next_job() {
 
     let mut later = place.open().unwrap();
     let progress = later.progress().unwrap();
-    assert_eq!((progress.generation, progress.publications), (2, 2));
-    assert_eq!(progress.partitions, [partition("plays 0", 30, 3)]);
+    assert_eq!((progress.generation, progress.publication), (2, Publication(2)));
+    let partitions: Vec<_> = progress.partitions.values().cloned().collect();
+    let last = PartitionProgress { watermark_ms: Some(0), ..partition("plays 0", 30, 3) };
+    assert_eq!(partitions, [last]);
     assert_eq!(progress.digests, first.digests);
     let mut ledger = Ledger::default();
-    ledger.record(Epoch(5), Kind::Impression, Verdict::Late, 1);
-    later.commit(&Publication { ledger, ..Publication::default() }).unwrap();
-    let ledger = KafkaStore::read_ledger(&place.settings, &place.topic).unwrap();
+    ledger.record(Epoch(5), Kind::Impression, Fate::Late, 1);
+    commit(&mut later, &Changeset { ledger, ..Changeset::default() }).unwrap();
+    let ledger = place.reader().unwrap().ledger().unwrap();
     assert_eq!(ledger.len(), 1);
     let row = ledger[0];
     assert_eq!((row.events, row.distinct_events, row.duplicate_events), (4, 2, 1));
-    let stored = KafkaStore::read_progress(&place.settings, &place.topic).unwrap().unwrap();
-    assert_eq!(stored.progress, Progress { publications: 3, ..progress });
+    let stored = place.reader().unwrap().progress().unwrap();
+    assert_eq!(stored, Progress { publication: Publication(3), ..progress });
 }
 
 #[test]
 fn who_had_the_store_before_can_commit_nothing_more() {
-    let Some(place) = Place::new("fenced") else { return };
+    let Some(place) = StoreTopics::new("fenced") else { return };
     let mut fenced = place.open().unwrap();
-    fenced.commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    commit(&mut fenced, &publication(vec![trend(1, 5, 0, 1)])).unwrap();
     let mut owner = place.open().unwrap();
-    owner.commit(&publication(vec![trend(2, 5, 0, 1)])).unwrap();
-    let error = fenced.commit(&publication(vec![trend(1, 5, 9, 9)])).unwrap_err();
+    commit(&mut owner, &publication(vec![trend(2, 5, 0, 1)])).unwrap();
+    let error = commit(&mut fenced, &publication(vec![trend(1, 5, 9, 9)])).unwrap_err();
     assert!(matches!(error, StoreError::Fenced { generation: 1, .. }), "{error}");
-    fenced.commit(&publication(vec![trend(1, 5, 9, 9)])).unwrap_err();
-    owner.commit(&publication(vec![trend(3, 5, 0, 1)])).unwrap();
+    commit(&mut fenced, &publication(vec![trend(1, 5, 9, 9)])).unwrap_err();
+    commit(&mut owner, &publication(vec![trend(3, 5, 0, 1)])).unwrap();
     let plays: Vec<Value> =
         place.records("").into_iter().map(|record| record.2.unwrap()["plays"].clone()).collect();
     assert_eq!(plays, [0, 0, 0], "all three rows, and no play of the fenced one");
-    assert_eq!(owner.progress().unwrap().publications, 3);
+    assert_eq!(owner.progress().unwrap().publication, Publication(3));
 }
 
 #[test]
 fn what_the_job_before_left_open_is_never_seen() {
-    let Some(place) = Place::new("left-open") else { return };
-    place.open().unwrap().commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    let Some(place) = StoreTopics::new("left-open") else { return };
+    commit(&mut place.open().unwrap(), &publication(vec![trend(1, 5, 0, 1)])).unwrap();
     let mut config = place.config();
     config.set("transactional.id", format!("trendmark-{}", place.topic));
     let zombie: BaseProducer = config.create().unwrap();
@@ -265,43 +112,44 @@ fn what_the_job_before_left_open_is_never_seen() {
     let started = Instant::now();
     let mut owner = place.open().unwrap();
     eprintln!("taken over from an open transaction in {:?}", started.elapsed());
-    owner.commit(&publication(vec![trend(2, 5, 0, 1)])).unwrap();
+    commit(&mut owner, &publication(vec![trend(2, 5, 0, 1)])).unwrap();
     zombie.commit_transaction(TIMEOUT).unwrap_err();
     assert_eq!(place.records("").len(), 2);
     assert_eq!(owner.progress().unwrap().generation, 2);
-    assert_eq!(place.open().unwrap().progress().unwrap().publications, 2);
+    assert_eq!(place.open().unwrap().progress().unwrap().publication, Publication(2));
 }
 
 #[test]
 fn another_definition_is_refused_and_fences_nobody() {
-    let Some(place) = Place::new("definition") else { return };
+    let Some(place) = StoreTopics::new("definition") else { return };
     let mut owner = place.open().unwrap();
     let other = Definition { epoch_length_ms: 3_600_000, ..Definition::default() };
     let error = KafkaStore::open(&place.settings, &place.topic, &other, &queries());
     let error = error.map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("epoch-length = 30m, but this run has epoch-length = 1h"), "{error}");
-    let fewer = [queries()[0], queries()[2]];
+    let [trends, requests, ledger] = queries();
+    let fewer = [trends.clone(), ledger.clone()];
     let error = KafkaStore::open(&place.settings, &place.topic, &Definition::default(), &fewer);
     let error = error.map(|_| ()).unwrap_err().to_string();
-    assert!(error.contains("query = distinct,requests,trends"), "{error}");
-    owner.commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
-    let turned = [queries()[2], queries()[1], queries()[0]];
+    assert!(error.contains("query = requests,trends,"), "{error}");
+    commit(&mut owner, &publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    let turned = [ledger, requests, trends];
     KafkaStore::open(&place.settings, &place.topic, &Definition::default(), &turned).unwrap();
 }
 
 #[test]
 fn topics_that_would_lose_rows_are_refused() {
-    let Some(place) = Place::new("deleting") else { return };
+    let Some(place) = StoreTopics::new("deleting") else { return };
     place.create("", 4, &[("cleanup.policy", "delete")]);
     let error = place.refusal();
     assert!(error.contains("it has cleanup.policy=delete"), "{error}");
 
-    let place = Place::new("two-partitions").unwrap();
+    let place = StoreTopics::new("two-partitions").unwrap();
     place.create("-progress", 2, &[("cleanup.policy", "compact")]);
     let error = place.refusal();
     assert!(error.contains("it has 2 partitions, and must have 1"), "{error}");
 
-    let place = Place::new("of-others").unwrap();
+    let place = StoreTopics::new("of-others").unwrap();
     place.create("", 1, &[("cleanup.policy", "compact")]);
     let producer: BaseProducer = place.config().create().unwrap();
     producer.send(BaseRecord::to(&place.topic).key("a").payload("b")).map_err(|(e, _)| e).unwrap();
@@ -309,7 +157,7 @@ fn topics_that_would_lose_rows_are_refused() {
     let error = place.refusal();
     assert!(error.contains("is not a trendmark store: its topic"), "{error}");
 
-    let place = Place::new("grown").unwrap();
+    let place = StoreTopics::new("grown").unwrap();
     drop(place.open().unwrap());
     let grown = NewPartitions::new(&place.topic, 9);
     wait(place.admin().create_partitions([&grown], &AdminOptions::new())).unwrap();
@@ -317,7 +165,7 @@ fn topics_that_would_lose_rows_are_refused() {
     let error = place.refusal();
     assert!(error.contains("it has 9 partitions, and must have 8"), "{error}");
 
-    let place = Place::new("deleted").unwrap();
+    let place = StoreTopics::new("deleted").unwrap();
     drop(place.open().unwrap());
     place.delete("");
     let error = place.refusal();
@@ -328,26 +176,27 @@ fn topics_that_would_lose_rows_are_refused() {
 fn brokers_that_are_not_there_are_told_with_the_way_out() {
     let nowhere =
         KafkaSettings { bootstrap_servers: "127.0.0.1:1".to_owned(), settings: BTreeMap::new() };
-    let error = KafkaStore::read_progress(&nowhere, "trends").unwrap_err().to_string();
+    let error = KafkaReader::open(&nowhere, "trends").map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("cannot reach `kafka:trends`"), "{error}");
     assert!(error.contains("check --bootstrap-servers"), "{error}");
 }
 
 #[test]
 fn each_row_is_told_once_more_when_its_epoch_becomes_final() {
-    let Some(place) = Place::new("final") else { return };
+    let Some(place) = StoreTopics::new("final") else { return };
     let mut store = place.open().unwrap();
-    store
-        .commit(&publication(vec![trend(1, 4, 0, 1), trend(2, 4, 0, 1), trend(1, 5, 0, 7)]))
+    commit(&mut store, &publication(vec![trend(1, 4, 0, 1), trend(2, 4, 0, 1), trend(1, 5, 0, 7)]))
         .unwrap();
     drop(store);
     let mut store = place.open().unwrap();
     store.restore(vec![trend(1, 4, 0, 1), trend(2, 4, 0, 1), trend(1, 5, 0, 7)]);
     let rows = vec![trend(2, 4, 1, 1)];
-    store.commit(&Publication { final_through: Some(Epoch(4)), ..publication(rows) }).unwrap();
+    commit(&mut store, &Changeset { final_through: Through::Epoch(Epoch(4)), ..publication(rows) })
+        .unwrap();
     let records = place.records("");
-    let finals = |records: &[Record]| {
-        let of = |record: &Record| record.2.as_ref().unwrap()["final"] == true;
+    let finals = |records: &[common::store_topics::Record]| {
+        let of =
+            |record: &common::store_topics::Record| record.2.as_ref().unwrap()["final"] == true;
         records.iter().filter(|record| of(record)).count()
     };
     assert_eq!((records.len(), finals(&records)), (5, 2), "{records:?}");
@@ -356,31 +205,34 @@ fn each_row_is_told_once_more_when_its_epoch_becomes_final() {
     for row in table.values() {
         assert_eq!(row["final"], row["epoch"] == 4, "{row}");
     }
-    let end = Publication { final_through: Some(Epoch(i64::MAX)), ..Publication::default() };
-    store.commit(&end).unwrap();
+    let end = Changeset { final_through: Through::Everything, ..Changeset::default() };
+    commit(&mut store, &end).unwrap();
     assert!(place.table("").values().all(|row| row["final"] == true));
     assert_eq!(place.records("").len(), 6);
 }
 
 #[test]
 fn what_the_broker_compacts_are_no_rows() {
-    let Some(place) = Place::new("compacted") else { return };
+    let Some(place) = StoreTopics::new("compacted") else { return };
     let quick = [("cleanup.policy", "compact"), ("segment.ms", "1000")];
     place.create("", 2, &quick);
     let mut store = place.open().unwrap();
     for round in 0..10 {
-        store.commit(&publication((0..50).map(|id| trend(id, 5, round, 10)).collect())).unwrap();
+        commit(&mut store, &publication((0..50).map(|id| trend(id, 5, round, 10)).collect()))
+            .unwrap();
     }
     let deleted = |id| RowChange { deleted: true, ..trend(id, 5, 0, 0) };
-    store.commit(&publication((0..10).map(deleted).collect())).unwrap();
+    commit(&mut store, &publication((0..10).map(deleted).collect())).unwrap();
     let started = Instant::now();
     let mut others = 50;
     loop {
         // A segment is closed by the next record that comes to it.
         thread::sleep(Duration::from_millis(1_200));
-        store
-            .commit(&publication((others..others + 20).map(|id| trend(id, 5, 0, 1)).collect()))
-            .unwrap();
+        commit(
+            &mut store,
+            &publication((others..others + 20).map(|id| trend(id, 5, 0, 1)).collect()),
+        )
+        .unwrap();
         others += 20;
         let table = place.table("");
         assert_eq!(table.len(), usize::try_from(others).unwrap() - 10);
@@ -397,12 +249,12 @@ fn what_the_broker_compacts_are_no_rows() {
 
 #[test]
 fn many_rows_are_committed_in_one_publication() {
-    let Some(place) = Place::new("many") else { return };
+    let Some(place) = StoreTopics::new("many") else { return };
     let mut store = place.open().unwrap();
     for round in 0..6 {
         let rows = (0..30_000).map(|video| trend(video, 983_568, round, round + 1)).collect();
         let started = Instant::now();
-        store.commit(&publication(rows)).unwrap();
+        commit(&mut store, &publication(rows)).unwrap();
         eprintln!("30,000 rows committed in {:?}", started.elapsed());
     }
     let table = place.table("");
@@ -410,7 +262,7 @@ fn many_rows_are_committed_in_one_publication() {
     assert!(table.values().all(|row| row["impressions"] == 6));
     // More than the queue of the producer holds.
     let rows = (0..250_000).map(|video| trend(video, 983_569, 0, 1)).collect();
-    store.commit(&publication(rows)).unwrap();
+    commit(&mut store, &publication(rows)).unwrap();
     assert_eq!(place.table("").len(), 280_000);
 }
 
@@ -434,16 +286,16 @@ impl Drop for Broker {
 }
 
 /// Commits `commits` publications of one row each, and checks that each is there once.
-fn commit_through_an_outage(place: &Place, commits: u64) {
+fn commit_through_an_outage(place: &StoreTopics, commits: u64) {
     let mut store = place.open().unwrap();
     for number in 0..commits {
         let started = Instant::now();
-        store.commit(&publication(vec![trend(number, 5, 0, number)])).unwrap();
+        commit(&mut store, &publication(vec![trend(number, 5, 0, number)])).unwrap();
         if started.elapsed() > Duration::from_secs(1) {
             eprintln!("{}: commit {number} took {:?}", place.topic, started.elapsed());
         }
     }
-    assert_eq!(place.open().unwrap().progress().unwrap().publications, commits);
+    assert_eq!(place.open().unwrap().progress().unwrap().publication, Publication(commits));
     let records = place.records("");
     assert_eq!(records.len(), usize::try_from(commits).unwrap(), "none lost, none twice");
     assert_eq!(place.table("").len(), records.len());
@@ -451,15 +303,15 @@ fn commit_through_an_outage(place: &Place, commits: u64) {
 
 #[test]
 fn an_outage_of_the_broker_is_ridden_out() {
-    if Place::new("an_outage_of_the_broker_is_ridden_out").is_none() {
+    if StoreTopics::new("an_outage_of_the_broker_is_ridden_out").is_none() {
         return;
     }
     let broker = Broker { folder: tempfile::tempdir().unwrap() };
     let started = broker.run("start");
     assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
     let address = String::from_utf8(started.stdout).unwrap().trim().to_owned();
-    let waiting = Place::at(address.clone(), "outage.waiting");
-    let mut impatient = Place::at(address, "outage.impatient");
+    let waiting = StoreTopics::at(address.clone(), "outage.waiting");
+    let mut impatient = StoreTopics::at(address, "outage.impatient");
     // Shorter than the outage, so that publications are aborted and written again.
     impatient.settings.settings.insert("message.timeout.ms".into(), "1500".into());
     thread::scope(|scope| {

@@ -11,7 +11,7 @@ use common::program::{Running, run_processes, start_processes, trendmark};
 use std::path::Path;
 use std::time::Duration;
 use trendmark::event::Kind;
-use trendmark::sources::PartitionName;
+use trendmark::log::PartitionName;
 use trendmark::time::Definition;
 
 /// How soon the others of a job must have ended when one of its processes is gone.

@@ -1,27 +1,36 @@
 //! Prints the queries as the benchmark against DuckDB needs them, so that the text of their SQL is
-//! kept in `dataflows/` alone: a JSON array of `{name, columns: [{name, is_request}], batch_sql}`.
+//! kept in `dataflows/` alone: a JSON array of
+//! `{name, is_ledger, columns: [{name, is_text}], batch_sql}`.
 //!
 //! `cargo run --example batch_sql`
 
 use serde_json::{Value, json};
 use trendmark::dataflows;
-use trendmark::query::{Column, ColumnType, Query};
+use trendmark::query::{Column, ColumnType, QueryInstance, Role};
 
 fn main() {
-    let queries = dataflows::ALL.into_iter().chain([&dataflows::distinct::QUERY]);
-    println!("{}", Value::Array(queries.map(describe).collect()));
+    let queries = dataflows::ALL.iter().copied().chain([dataflows::LEDGER]);
+    let described = queries.map(|query| describe(&QueryInstance::new(query)));
+    println!("{}", Value::Array(described.collect()));
 }
 
-fn describe(query: &Query) -> Value {
+/// The parameters stand in the SQL with the values that they have where none is given.
+fn describe(QueryInstance { query, parameters }: &QueryInstance) -> Value {
     let epoch = Column::new("epoch", ColumnType::Count, "");
     let columns = query.key.iter().chain([&epoch]).chain(query.values);
+    let batch_sql =
+        parameters.iter().fold(query.batch_sql.to_owned(), |sql, (parameter, value)| {
+            sql.replace(&format!("${}", parameter.name), &value.to_string())
+        });
     json!({
         "name": query.name,
+        "is_ledger": query.role == Role::Ledger,
         "columns": columns.map(describe_column).collect::<Vec<_>>(),
-        "batch_sql": query.batch_sql,
+        "batch_sql": batch_sql,
     })
 }
 
 fn describe_column(column: &Column) -> Value {
-    json!({ "name": column.name, "is_request": column.column_type == ColumnType::Request })
+    let is_text = matches!(column.column_type, ColumnType::Request | ColumnType::Kind);
+    json!({ "name": column.name, "is_text": is_text })
 }

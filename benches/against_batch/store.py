@@ -18,15 +18,16 @@ class Query:
 
     name: str
     columns: tuple[str, ...]
+    is_ledger: bool
     batch_sql: str
-    request_columns: frozenset[str]
+    text_columns: frozenset[str]
 
     def column_list(self) -> str:
         return ", ".join(self.columns)
 
     def view(self) -> str:
         """Where a store shows its rows."""
-        return "ledger" if self.name == "distinct" else self.name
+        return "ledger" if self.is_ledger else self.name
 
 
 def queries_of(example: Path) -> list[Query]:
@@ -36,9 +37,10 @@ def queries_of(example: Path) -> list[Query]:
         Query(
             name=query["name"],
             columns=tuple(column["name"] for column in query["columns"]),
+            is_ledger=query["is_ledger"],
             batch_sql=query["batch_sql"],
-            request_columns=frozenset(
-                column["name"] for column in query["columns"] if column["is_request"]
+            text_columns=frozenset(
+                column["name"] for column in query["columns"] if column["is_text"]
             ),
         )
         for query in json.loads(printed)
@@ -48,7 +50,7 @@ def queries_of(example: Path) -> list[Query]:
 def rows_of(query: Query, rows: Iterable[Row]) -> list[Row]:
     """The rows with request ids as text in lower case, kinds as text and all else as numbers: a
     video id beyond the range of SQLite's integers is the text of its digits in a store."""
-    texts = [name in query.request_columns or name == "kind" for name in query.columns]
+    texts = [name in query.text_columns for name in query.columns]
     return [
         tuple(
             str(cell).lower() if is_text else int(cell)
@@ -66,7 +68,7 @@ def open_store(store: Path) -> sqlite3.Connection:
 def store_rows(store: Path, query: Query) -> list[Row]:
     """The rows of a query in a store, sorted."""
     with closing(open_store(store)) as connection:
-        condition = "WHERE distinct_events > 0" if query.name == "distinct" else ""
+        condition = "WHERE distinct_events > 0" if query.is_ledger else ""
         sql = f"SELECT {query.column_list()} FROM {query.view()} {condition}"
         return sorted(rows_of(query, connection.execute(sql)))
 

@@ -10,8 +10,10 @@ use trendmark::dataflows;
 use trendmark::engine::{self, Cluster, Counters, DeadLetters, Job, Settings, Summary};
 use trendmark::event::Event;
 use trendmark::generate::{Generator, Model};
+use trendmark::log::PartitionName;
+use trendmark::query::QueryInstance;
+use trendmark::sources::Source;
 use trendmark::sources::memory::MemorySource;
-use trendmark::sources::{PartitionName, Source};
 use trendmark::stores::Store;
 use trendmark::stores::memory::MemoryStore;
 use trendmark::time::Definition;
@@ -46,8 +48,8 @@ pub fn generated(model: &Model) -> (MemorySource, u64) {
 
 /// The settings of the query `trends`.
 pub fn settings() -> Settings {
-    let queries = vec![&dataflows::distinct::QUERY, dataflows::ALL[0]];
-    Settings::new(Definition::default(), queries)
+    let queries = [dataflows::LEDGER, dataflows::ALL[0]].map(QueryInstance::new);
+    Settings::new(Definition::default(), queries.into())
 }
 
 /// Runs the engine, and gives its summary with what it committed.
@@ -72,10 +74,8 @@ pub fn run<S: Source + Clone + Sync + 'static>(
 
 /// The sums of plays and impressions, and the number of rows, of the query `trends`.
 pub fn totals(store: &MemoryStore) -> [u64; 3] {
-    let tables = store.tables();
-    let rows = tables.rows.get(&1);
-    let rows = rows.into_iter().flat_map(|rows| rows.values());
-    rows.fold([0; 3], |[plays, impressions, rows], row| {
+    let rows = store.committed().rows(1);
+    rows.iter().fold([0; 3], |[plays, impressions, rows], row| {
         [plays + row.values[0], impressions + row.values[1], rows + 1]
     })
 }

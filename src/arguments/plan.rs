@@ -1,14 +1,13 @@
 //! What complete arguments mean: a plan, within limits.
 
-use super::{ArgumentError, KafkaFormat, RunArguments, Span};
+use super::{ArgumentError, KafkaFormat, RunArguments};
 use crate::dataflows;
 use crate::decode::FieldNames;
 use crate::engine::{Cluster, Settings};
 use crate::event::Kind;
 use crate::kafka::{KafkaSettings, RegistrySettings, topic_of};
-use crate::query::Query;
-use crate::stores::description::TRENDS;
-use crate::time::{Definition, format_duration};
+use crate::query::QueryInstance;
+use crate::time::{Definition, Span};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,7 +30,7 @@ pub struct Plan {
     /// What the fields of records are called.
     pub fields: FieldNames,
     /// Where the results go.
-    pub store: StorePlace,
+    pub store: StoreLocation,
     /// Whether to fence a run that has the store.
     pub take_over: bool,
     /// Where malformed records go.
@@ -69,7 +68,7 @@ impl Inputs {
 
 /// Where results go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StorePlace {
+pub enum StoreLocation {
     /// An SQLite file.
     Sqlite(PathBuf),
     /// Topics of Kafka.
@@ -79,25 +78,25 @@ pub enum StorePlace {
     },
 }
 
-impl StorePlace {
+impl StoreLocation {
     /// The place that a text names.
     ///
     /// # Errors
     /// When it is no name of a topic.
-    pub fn of(place: &Path) -> Result<StorePlace, ArgumentError> {
+    pub fn of(place: &Path) -> Result<StoreLocation, ArgumentError> {
         match place.to_str().map(topic_of).transpose()?.flatten() {
-            Some(topic) => Ok(StorePlace::Kafka { topic: topic.into() }),
-            None => Ok(StorePlace::Sqlite(place.into())),
+            Some(topic) => Ok(StoreLocation::Kafka { topic: topic.into() }),
+            None => Ok(StoreLocation::Sqlite(place.into())),
         }
     }
 }
 
-impl fmt::Display for StorePlace {
+impl fmt::Display for StoreLocation {
     /// As it is given to `--store`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StorePlace::Sqlite(path) => write!(formatter, "{}", path.display()),
-            StorePlace::Kafka { topic } => write!(formatter, "kafka:{topic}"),
+            StoreLocation::Sqlite(path) => write!(formatter, "{}", path.display()),
+            StoreLocation::Kafka { topic } => write!(formatter, "kafka:{topic}"),
         }
     }
 }
@@ -110,16 +109,13 @@ impl RunArguments {
     pub fn plan(&self) -> Result<Plan, ArgumentError> {
         let inputs = self.inputs()?;
         let store = self.store.as_ref().ok_or(ArgumentError::Missing("give --store"))?;
-        let store = StorePlace::of(store)?;
-        let in_kafka = !inputs.topics.is_empty() || matches!(store, StorePlace::Kafka { .. });
+        let store = StoreLocation::of(store)?;
+        let in_kafka = !inputs.topics.is_empty() || matches!(store, StoreLocation::Kafka { .. });
         let servers = self.bootstrap_servers.as_deref().unwrap_or("");
         let kafka = in_kafka.then(|| KafkaSettings::given(servers, &self.kafka)).transpose()?;
         let mut settings = self.settings(inputs.go_on(self.follow))?;
-        if matches!(store, StorePlace::Kafka { .. }) {
-            // A log cannot be asked for a row, so that the store must know those that become final.
-            settings.restored_query =
-                settings.queries.iter().position(|query| query.name == TRENDS);
-        }
+        // A log cannot be asked for a row, so that the store must know those that become final.
+        settings.restores_rows = matches!(store, StoreLocation::Kafka { .. });
         Ok(Plan {
             settings,
             cluster: self.cluster()?,
@@ -249,18 +245,31 @@ impl RunArguments {
         })
     }
 
-    /// The queries that are kept: the ledger's own first, then each that was asked for, once.
-    fn queries(&self) -> Result<Vec<&'static Query>, ArgumentError> {
-        let mut queries = vec![&dataflows::distinct::QUERY];
-        let mut seen = std::collections::BTreeSet::new();
+    /// The queries of the job: that of the ledger first, then each that was asked for, once, and
+    /// before it those whose rows it reads.
+    fn queries(&self) -> Result<Vec<QueryInstance>, ArgumentError> {
+        let mut queries = vec![dataflows::LEDGER];
         for name in &self.query {
-            let named: Vec<&'static Query> = match name.as_str() {
+            let named = match name.as_str() {
                 "all" => dataflows::ALL.to_vec(),
                 name => vec![dataflows::find(name).ok_or_else(|| unknown_query(name))?],
             };
-            queries.extend(named.into_iter().filter(|query| seen.insert(query.name)));
+            queries.extend(
+                named.into_iter().flat_map(|query| query.reads.iter().copied().chain([query])),
+            );
         }
-        Ok(queries)
+        let mut seen = std::collections::BTreeSet::new();
+        queries.retain(|query| seen.insert(query.name));
+        let queries: Vec<_> =
+            queries.into_iter().map(|query| self.parameters.instance(query)).collect();
+        match self.parameters.unused(&queries) {
+            Some((flag, query)) => {
+                let what =
+                    format!("--{flag} is a parameter of the query {query}: give --query {query}");
+                Err(ArgumentError::Conflict(what))
+            }
+            None => Ok(queries),
+        }
     }
 
     fn cluster(&self) -> Result<Cluster, ArgumentError> {
@@ -347,7 +356,7 @@ fn within(
 ) -> Result<Option<Span>, ArgumentError> {
     match span {
         Some(span) if !(least_ms..=most_ms).contains(&span.ms) => {
-            let (least, most) = (format_duration(least_ms), format_duration(most_ms));
+            let (least, most) = (Span { ms: least_ms }, Span { ms: most_ms });
             Err(limit(flag, span, &format!("must be {least} to {most}")))
         }
         _ => Ok(span),
@@ -359,6 +368,6 @@ fn limit(flag: &'static str, given: impl fmt::Display, limit: &str) -> ArgumentE
 }
 
 fn unknown_query(name: &str) -> ArgumentError {
-    let names = dataflows::ALL.map(|query| query.name);
+    let names: Vec<_> = dataflows::ALL.iter().map(|query| query.name).collect();
     limit("query", name, &format!("must be one of {}, all", names.join(", ")))
 }

@@ -1,8 +1,10 @@
 //! Arguments and configurations, completed, printed and refused.
 
 use super::*;
+use crate::dataflows;
 use crate::event::Kind;
-use crate::kafka::RegistrySettings;
+use crate::kafka::{RegistrySettings, RegistryText};
+use crate::time::Span;
 use clap::CommandFactory;
 
 fn run(arguments: &[&str]) -> RunArguments {
@@ -30,8 +32,8 @@ fn a_flag_wins_over_the_configuration_and_both_over_the_default() {
 fn the_printed_configuration_means_the_same_when_read_back() {
     let complete =
         run(&["--plays", "a", "b", "--store", "s.db", "--field", "video_id=v"]).complete().unwrap();
-    let printed = toml::to_string(&complete).unwrap();
-    assert_eq!(toml::from_str::<RunArguments>(&printed).unwrap(), complete);
+    let printed = complete.to_toml();
+    assert_eq!(RunArguments::from_toml(&printed).unwrap(), complete);
 }
 
 #[test]
@@ -54,7 +56,7 @@ fn every_default_is_told_in_the_help() {
         .term_width(1_000)
         .render_long_help()
         .to_string();
-    let defaults = toml::Table::try_from(RunArguments::default().with_defaults()).unwrap();
+    let defaults: toml::Table = RunArguments::default().with_defaults().to_toml().parse().unwrap();
     for (flag, value) in defaults {
         let value = match value {
             toml::Value::String(text) => text,
@@ -121,13 +123,13 @@ fn a_place_in_kafka_is_a_topic_and_any_other_a_path() {
     let topics = [(Kind::Impression, "a"), (Kind::Impression, "b"), (Kind::Play, "plays")];
     assert_eq!(plan.inputs.topics, topics.map(|(kind, topic)| (kind, topic.to_string())));
     assert_eq!(plan.inputs.paths, [(Kind::Impression, "files/*.jsonl".to_string())]);
-    assert_eq!(plan.store, StorePlace::Kafka { topic: "trends".into() });
+    assert_eq!(plan.store, StoreLocation::Kafka { topic: "trends".into() });
     let kafka = plan.kafka.unwrap();
     assert_eq!(kafka.bootstrap_servers, "one:9092,two:9092");
     assert_eq!(kafka.settings["linger.ms"], "5");
     let files = run(&["--plays", "p.jsonl", "--store", "s.db"]).complete().unwrap();
     let plan = files.plan().unwrap();
-    assert_eq!((plan.kafka, plan.store), (None, StorePlace::Sqlite("s.db".into())));
+    assert_eq!((plan.kafka, plan.store), (None, StoreLocation::Sqlite("s.db".into())));
 }
 
 #[test]
@@ -169,18 +171,18 @@ fn a_secret_is_neither_printed_nor_told() {
     let secrets = ["--kafka", "sasl.password=geheim", "--kafka", "ssl.key.password=env:KEY"];
     let typed = run(&[&IN_KAFKA[..], &secrets].concat());
     let complete = typed.complete().unwrap();
-    let printed = toml::to_string(&complete).unwrap();
+    let printed = complete.to_toml();
     let debug = format!("{typed:?} {complete:?} {:?}", complete.plan().unwrap());
     assert!(!printed.contains("geheim") && !debug.contains("geheim"), "{printed} {debug}");
     assert!(printed.contains("\"sasl.password\" = \"(hidden)\""), "{printed}");
     assert!(printed.contains("\"ssl.key.password\" = \"env:KEY\""), "{printed}");
-    let read_back: RunArguments = toml::from_str(&printed).unwrap();
+    let read_back = RunArguments::from_toml(&printed).unwrap();
     let error = read_back.plan().unwrap_err().to_string();
     assert!(error.contains("`sasl.password` is `(hidden)`"), "{error}");
     let shown = ["--kafka", "sasl.username=me", "--kafka", "linger.ms=5"];
     let complete = run(&[&IN_KAFKA[..], &shown].concat()).complete().unwrap();
-    let printed = toml::to_string(&complete).unwrap();
-    let read_back: RunArguments = toml::from_str(&printed).unwrap();
+    let printed = complete.to_toml();
+    let read_back = RunArguments::from_toml(&printed).unwrap();
     assert_eq!(read_back.plan().unwrap().kafka, complete.plan().unwrap().kafka);
 }
 
@@ -194,7 +196,7 @@ fn a_schema_registry_is_a_flag_or_in_the_configuration_and_its_secret_is_not_tol
     let config = ["--config", path.to_str().unwrap()];
     let planned = |more: &[&str]| {
         let complete = run(&[&IN_KAFKA[..], &config, more].concat()).complete().unwrap();
-        let printed = toml::to_string(&complete).unwrap();
+        let printed = complete.to_toml();
         let plan = complete.plan().unwrap();
         let told = format!("{complete:?} {plan:?} {printed}");
         assert!(!told.contains("geheim"), "{told}");

@@ -1,13 +1,13 @@
 //! A thread that commits publications to the store, so that no worker ever waits for a disk.
 
 use super::coordinator::Committed;
-use crate::stores::{Publication, RowChange, Store, StoreError};
+use crate::stores::{Changeset, RowChange, Store, StoreError};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle, Thread};
 
 /// What the thread has to do next.
 enum Task {
-    Commit(u64, Publication),
+    Commit(Changeset),
     Restore(Vec<RowChange>),
 }
 
@@ -26,15 +26,16 @@ impl Committer {
         let (outgoing, commits) = sync_channel(1);
         let thread = thread::spawn(move || {
             for task in incoming {
-                let (publication, content) = match task {
-                    Task::Commit(publication, content) => (publication, content),
+                let changes = match task {
+                    Task::Commit(changes) => changes,
                     Task::Restore(rows) => {
                         store.restore(rows);
                         continue;
                     }
                 };
-                let committed = Committed { publication, final_through: content.final_through };
-                let result = store.commit(&content).map(|()| committed);
+                let Changeset { publication, final_through, .. } = changes;
+                let committed = Committed { publication, final_through };
+                let result = store.commit(&changes).map(|()| committed);
                 let failed = result.is_err();
                 if outgoing.send(result).is_err() || failed {
                     break;
@@ -46,8 +47,8 @@ impl Committer {
     }
 
     /// Hands a publication over. The one before must be committed.
-    pub fn commit(&self, publication: u64, content: Publication) {
-        self.hand_over(Task::Commit(publication, content));
+    pub fn commit(&self, changes: Changeset) {
+        self.hand_over(Task::Commit(changes));
     }
 
     /// Gives the store the rows back that replay has rebuilt, before the first commit.

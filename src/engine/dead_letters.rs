@@ -1,6 +1,7 @@
 //! Where records that are no events go: counted, the first few shown, all of them written down.
 
-use crate::sources::{Malformed, PartitionName};
+use crate::log::PartitionName;
+use crate::sources::Malformed;
 use serde::Serialize;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

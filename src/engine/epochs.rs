@@ -1,36 +1,29 @@
-//! The dataflows of the open epochs on a worker: one each, and the clock that they share.
+//! The dataflows of the open epochs on a worker: one for each, and the clock that they share.
 //!
 //! A dataflow takes touches in rounds and yields the rows of every query. When its epoch closes,
 //! every worker drops its input; once all have, the frontier of the dataflow becomes empty, which
 //! is event time having passed, and timely frees its operators and all their state.
 
 use super::Settings;
-use crate::digest::{self, Digest, Digests};
+use super::rows::ChangedRows;
 use crate::event::{RequestId, Touch, VideoId};
-use crate::query::{KEY_CELLS, Query, Row, Rows, VALUE_CELLS};
-use crate::rounds;
+use crate::query::{Build, Digests, QueryInstance};
 use crate::showings::Showings;
 use crate::showings::sums::Waiting;
 use crate::showings::touches::{Lanes, Pool, Touches};
 use crate::stores::RowChange;
-use crate::time::Epoch;
-use foldhash::fast::RandomState;
-use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
+use crate::time::{Epoch, Publication, Round, Through};
 use timely::container::{CapacityContainerBuilder, NoopBuilder};
-use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::{Input, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 use timely::worker::Worker;
 
-type TouchInput = InputHandle<u64, NoopBuilder<Touches>>;
-type ClockInput = InputHandle<u64, CapacityContainerBuilder<Vec<()>>>;
+type TouchInput = InputHandle<Round, NoopBuilder<Touches>>;
+type ClockInput = InputHandle<Round, CapacityContainerBuilder<Vec<()>>>;
 
 /// The open epochs of a worker.
 pub struct Epochs {
-    queries: Vec<&'static Query>,
+    queries: Vec<QueryInstance>,
     /// See [`Settings::gather_bytes`].
     gather_bytes: usize,
     /// Those that take touches, rising.
@@ -38,12 +31,12 @@ pub struct Epochs {
     /// Where the last one that was asked for is among them: the next event mostly needs it again.
     last_found: usize,
     /// The probes of epochs whose input is dropped and whose dataflow is not complete.
-    closing: Vec<ProbeHandle<u64>>,
+    closing: Vec<ProbeHandle<Round>>,
     completed: u64,
     live_max: usize,
     /// A dataflow without data, whose frontier is the earliest round that any worker is in.
-    clock: (ClockInput, ProbeHandle<u64>),
-    rows: Rc<RefCell<ChangedRows>>,
+    clock: (ClockInput, ProbeHandle<Round>),
+    rows: ChangedRows,
     pool: Pool,
     /// The sums of queries that are to become rows when the publication is over.
     waiting: Waiting,
@@ -54,7 +47,7 @@ pub struct OpenEpoch {
     epoch: Epoch,
     input: TouchInput,
     lanes: Lanes,
-    probe: ProbeHandle<u64>,
+    probe: ProbeHandle<Round>,
     /// Whether every worker has built the dataflow.
     ready: bool,
 }
@@ -76,13 +69,13 @@ impl OpenEpoch {
         }
     }
 
-    fn advance_to(&mut self, round: u64) {
+    fn advance_to(&mut self, round: Round) {
         self.flush();
         self.input.advance_to(round);
     }
 
     /// Sends the last touches and drops the input.
-    fn close(mut self) -> ProbeHandle<u64> {
+    fn close(mut self) -> ProbeHandle<Round> {
         self.flush();
         self.probe
     }
@@ -90,9 +83,9 @@ impl OpenEpoch {
 
 impl Epochs {
     /// Builds the clock, on every worker.
-    pub fn build(worker: &mut Worker, settings: &Settings, round: u64) -> Epochs {
+    pub fn build(worker: &mut Worker, settings: &Settings, round: Round) -> Epochs {
         let probe = ProbeHandle::new();
-        let mut clock = worker.dataflow_named::<u64, _, _>("clock", |scope| {
+        let mut clock = worker.dataflow_named::<Round, _, _>("clock", |scope| {
             let (input, stream) = scope.new_input::<Vec<()>>();
             stream.probe_with(&probe);
             input
@@ -107,23 +100,24 @@ impl Epochs {
             completed: 0,
             live_max: 0,
             clock: (clock, probe),
-            rows: Rc::new(RefCell::new(ChangedRows::new(settings))),
+            rows: ChangedRows::new(settings),
             pool: Pool::default(),
             waiting: Waiting::default(),
         }
     }
 
     /// Builds the dataflow of an epoch. Every worker must do so in the same order.
-    pub fn open(&mut self, worker: &mut Worker, epoch: Epoch, round: u64) {
+    pub fn open(&mut self, worker: &mut Worker, epoch: Epoch, round: Round) {
         let mut input = TouchInput::new_with_builder();
         let probe = ProbeHandle::new();
-        worker.dataflow_named::<u64, _, _>(&format!("epoch {}", epoch.0), |scope| {
+        worker.dataflow_named::<Round, _, _>(&format!("epoch {}", epoch.0), |scope| {
             let touches = input.to_stream(scope);
             let (pool, waiting) = (self.pool.clone(), self.waiting.clone());
-            let showings = Showings::arrange(touches, self.gather_bytes, pool, waiting);
-            for (query, definition) in self.queries.iter().enumerate() {
-                let rows = (definition.build)(&showings);
-                collect(rows, query, epoch, Rc::clone(&self.rows), &probe);
+            let showings = Showings::arrange(epoch, touches, self.gather_bytes, pool, waiting);
+            for (number, QueryInstance { query, parameters }) in self.queries.iter().enumerate() {
+                if let Build::Epoch(build) = query.build {
+                    self.rows.collect(build(&showings, parameters), number, epoch, &probe);
+                }
             }
         });
         input.advance_to(round);
@@ -141,7 +135,7 @@ impl Epochs {
         self.last_found = position;
         let open = &mut self.open[position];
         // A worker that has not built it holds its frontier at 0; afterwards it is in some round.
-        open.ready = open.ready || !open.probe.less_than(&1);
+        open.ready = open.ready || !open.probe.less_than(&Round::first(Publication::REPLAY));
         open.ready.then_some(open)
     }
 
@@ -159,15 +153,15 @@ impl Epochs {
         self.position(epoch).is_some()
     }
 
-    /// Drops the inputs of all epochs up to one.
-    pub fn close_through(&mut self, epoch: Epoch) {
-        let closed = self.open.partition_point(|open| open.epoch <= epoch);
+    /// Drops the inputs of all these epochs.
+    pub fn close(&mut self, through: Through) {
+        let closed = self.open.partition_point(|open| through.contains(open.epoch));
         let closed = self.open.drain(..closed);
         self.closing.extend(closed.map(OpenEpoch::close));
     }
 
     /// Enters a round.
-    pub fn advance_to(&mut self, round: u64) {
+    pub fn advance_to(&mut self, round: Round) {
         for open in &mut self.open {
             open.advance_to(round);
         }
@@ -175,13 +169,12 @@ impl Epochs {
     }
 
     /// The earliest round that anything may still happen in, on any worker.
-    pub fn frontier(&self) -> u64 {
+    pub fn frontier(&self) -> Round {
         let open = self.open.iter().map(|open| &open.probe);
         let probes = open.chain(&self.closing).chain([&self.clock.1]);
-        let rounds = probes.map(|probe| {
-            probe.with_frontier(|frontier| frontier.first().copied().unwrap_or(u64::MAX))
-        });
-        rounds.min().unwrap_or(u64::MAX)
+        let first = |probe: &ProbeHandle<Round>| probe.with_frontier(|at| at.first().copied());
+        let rounds = probes.filter_map(first);
+        rounds.min().expect("the clock runs as long as the job")
     }
 
     /// Forgets epochs whose dataflows are complete.
@@ -206,113 +199,18 @@ impl Epochs {
         self.live_max
     }
 
-    /// How many rows have changed since the replay and were not handed on, those included that
-    /// are only sums as yet.
+    /// How many rows have changed since the replay and were not forwarded, those included that are
+    /// only sums as yet.
     pub fn rows_waiting(&self) -> usize {
-        let changed = self.rows.borrow();
-        let live = changed.publications.range(rounds::REPLAY + 1..);
-        live.map(|(_, changed)| changed.rows.len()).sum::<usize>() + self.waiting.sums()
+        self.rows.waiting() + self.waiting.sums()
     }
 
     /// The rows that changed in a publication, which must be complete, and by how much they moved
     /// the digests.
     pub fn take_rows(
         &mut self,
-        publication: u64,
+        publication: Publication,
     ) -> (impl Iterator<Item = RowChange> + use<>, Digests) {
-        let changed = self.rows.borrow_mut().publications.remove(&publication).unwrap_or_default();
-        let rows = changed.rows.into_iter().map(|((query, epoch, key), latest)| RowChange {
-            query,
-            row: Row { epoch, key, values: latest.values },
-            deleted: !latest.exists(),
-        });
-        (rows, changed.digests)
-    }
-}
-
-/// Collects the rows of a query as they change, and lets the probe pass behind them.
-fn collect(
-    rows: Rows<'_>,
-    query: usize,
-    epoch: Epoch,
-    changed: Rc<RefCell<ChangedRows>>,
-    probe: &ProbeHandle<u64>,
-) {
-    let collected = rows.inner.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(
-        Pipeline,
-        "Collect",
-        move |_, _| {
-            move |input, _output| {
-                input.for_each(|_capability, chunk| {
-                    let changed = &mut *changed.borrow_mut();
-                    for (row, round, diff) in chunk.drain(..) {
-                        changed.add(query, Row { epoch: epoch.0, ..row }, round, diff);
-                    }
-                });
-            }
-        },
-    );
-    collected.probe_with(probe);
-}
-
-/// The query, the epoch and the key of a row.
-type RowName = (usize, i64, [u64; KEY_CELLS]);
-
-/// Rows that changed, by publication.
-struct ChangedRows {
-    publications: BTreeMap<u64, Changed>,
-    /// What tells the rows of each query apart in a digest.
-    seeds: Vec<u64>,
-    /// The query whose rows the store is to have back after the replay.
-    restored: Option<usize>,
-}
-
-/// Rows that changed in a publication, each as it was last.
-#[derive(Default)]
-struct Changed {
-    rows: HashMap<RowName, Latest, RandomState>,
-    digests: Digests,
-}
-
-/// The last change of a row.
-struct Latest {
-    /// The round, doubled, plus one if the row exists after it. Within a round the old row goes
-    /// and the new one comes, in any order; so the greatest rank tells how things stand.
-    rank: u64,
-    values: [u64; VALUE_CELLS],
-}
-
-impl Latest {
-    fn exists(&self) -> bool {
-        self.rank % 2 == 1
-    }
-}
-
-impl ChangedRows {
-    fn new(settings: &Settings) -> ChangedRows {
-        ChangedRows {
-            publications: BTreeMap::new(),
-            seeds: settings.queries.iter().map(|query| digest::seed(query.name)).collect(),
-            restored: settings.restored_query,
-        }
-    }
-
-    fn add(&mut self, query: usize, row: Row, round: u64, diff: isize) {
-        assert!(diff.abs() == 1, "a row comes or goes once a round, not {diff} times");
-        let publication = rounds::publication(round);
-        let changed = self.publications.entry(publication).or_default();
-        let digest = changed.digests.entry(Epoch(row.epoch)).or_default();
-        let moved = Digest::of(self.seeds[query], &row);
-        *digest = if diff > 0 { digest.plus(moved) } else { digest.minus(moved) };
-        // The store holds the rows that a replay rebuilds.
-        if publication == rounds::REPLAY && self.restored != Some(query) {
-            return;
-        }
-        let rank = 2 * round + u64::from(diff > 0);
-        let name = (query, row.epoch, row.key);
-        let latest = changed.rows.entry(name).or_insert(Latest { rank, values: row.values });
-        if rank > latest.rank {
-            *latest = Latest { rank, values: row.values };
-        }
+        self.rows.take(publication)
     }
 }

@@ -1,11 +1,11 @@
 //! One partition on a worker: its reader, what was read and not dealt with, and where it stands.
 
-use super::control::Watermarks;
 use super::dead_letters::DeadLetters;
-use crate::sources::{Batch, PartitionName, PartitionReader, Polled, SourceError};
-use crate::stores::PartitionProgress;
+use super::protocol::{SlowestWatermark, Watermarks};
+use crate::acceptance::{Reading, Watermark};
+use crate::log::{PartitionName, PartitionProgress};
+use crate::sources::{Batch, PartitionReader, Polled, SourceError};
 use crate::time::Epoch;
-use crate::watermark::{Judgement, Watermark};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -20,20 +20,21 @@ pub(super) struct Partition {
     /// The records read last; the events before `next` are dealt with.
     pub(super) batch: Batch,
     pub(super) next: usize,
-    /// The next event, if it was judged and must wait; with the watermark before it.
-    pub(super) waiting: Option<(Judgement, Option<i64>)>,
+    /// What the log tells of the next event, if it was read and must wait; with the watermark
+    /// before it.
+    pub(super) waiting: Option<(Reading, Option<i64>)>,
     end: End,
     idle: bool,
     /// Whether it was idle in the job before, and nothing new has come since.
     was_idle: bool,
     /// Records before this offset are in the store: they are replayed, and counted no more.
     pub(super) counted_from: u64,
-    /// Whether nothing more can be done with it in this call of [`Intake::poll`].
+    /// Whether nothing more can be done with it in this call of [`super::ingest::Ingest::poll`].
     pub(super) held_back: bool,
     /// For each epoch not final, the first offset that contributed to it, and the watermark before.
     pub(super) starts: BTreeMap<Epoch, (u64, Option<i64>)>,
     /// The epoch of the last event that contributed.
-    pub(super) last_epoch: Epoch,
+    pub(super) last_epoch: Option<Epoch>,
     /// Whether it was ever polled; before, nobody knows at which offset it begins.
     was_polled: bool,
     /// Malformed records since the last report.
@@ -77,7 +78,7 @@ impl Partition {
             held_back: false,
             was_polled: false,
             starts: BTreeMap::new(),
-            last_epoch: Epoch(i64::MIN),
+            last_epoch: None,
             malformed: 0,
             reported: progress,
         }
@@ -126,13 +127,13 @@ impl Partition {
     }
 
     pub(super) fn watermarks(&self) -> Watermarks {
-        let at_ms = self.watermark.at_ms();
-        let active = !self.idle && !self.is_exhausted();
-        Watermarks {
-            active_min_ms: active.then_some(at_ms.unwrap_or(i64::MIN)),
-            max_ms: at_ms,
-            exhausted: self.is_exhausted(),
-        }
+        let is_active = !self.idle && !self.is_exhausted();
+        let slowest = match self.watermark.at_ms() {
+            _ if !is_active => SlowestWatermark::NoneActive,
+            Some(at_ms) => SlowestWatermark::At(at_ms),
+            None => SlowestWatermark::Unknown,
+        };
+        Watermarks { slowest, max_ms: self.watermark.at_ms(), exhausted: self.is_exhausted() }
     }
 
     /// Reads more records. Returns how many bytes they were.

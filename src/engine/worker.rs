@@ -1,17 +1,16 @@
-//! The loop of a worker: obey orders, read a round, let the dataflows run, hand on, report.
+//! The loop of a worker: execute commands, read a round, let the dataflows run, forward, report.
 
-use super::committer::Committer;
-use super::control::{Control, Order, Report};
-use super::coordinator::{Coordinator, Rules};
 use super::epochs::Epochs;
-use super::intake::Intake;
+use super::ingest::Ingest;
+use super::leader::Leader;
+use super::protocol::{Channels, Command, Report};
 use super::table::{Table, WorkerProgress};
 use super::{EngineError, Job, Summary};
-use crate::digest::Digests;
-use crate::rounds;
-use crate::sources::{Discovered, PartitionName, Source, SourceError};
-use crate::stores::{PartitionProgress, Progress, Publication};
-use std::collections::{BTreeSet, VecDeque};
+use crate::log::PartitionProgress;
+use crate::query::Digests;
+use crate::sources::{Discovered, Source};
+use crate::time::{Publication, Round, Through};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -19,8 +18,6 @@ use timely::worker::Worker;
 
 /// How many rounds a worker that is filling one may be behind the others.
 const ROUNDS_BEHIND_MAX: u64 = 2;
-/// How often to look for new partitions while following.
-const DISCOVERY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Runs a worker until the job ends.
 ///
@@ -29,15 +26,15 @@ const DISCOVERY_INTERVAL: Duration = Duration::from_millis(500);
 pub fn run(worker: &mut Worker, job: &Job) -> Result<Summary, EngineError> {
     job.counters.set_launched();
     let mut state = State::build(worker, job);
-    let mut head = state.head(job);
+    let mut leader = (state.index == 0).then(|| Leader::new(&mut state, job));
     while !state.ended {
-        if let Some(head) = &mut head {
-            head.lead(&mut state, job);
+        if let Some(leader) = &mut leader {
+            leader.step(&mut state, job);
         }
-        state.obey(worker);
+        state.execute_commands(worker);
         let busy = state.read();
         state.end_round_if_due();
-        state.hand_on();
+        state.forward();
         state.report();
         let pause = if busy { Duration::ZERO } else { state.pause() };
         worker.step_or_park(Some(pause));
@@ -50,51 +47,60 @@ pub fn run(worker: &mut Worker, job: &Job) -> Result<Summary, EngineError> {
 }
 
 /// What a worker has and knows.
-struct State<'a> {
+pub(super) struct State<'a> {
     index: usize,
     job: &'a Job,
-    /// What this worker computes, as [`Settings::description`] tells it.
+    /// What this worker computes, in words.
     description: String,
-    source: Box<dyn Source>,
-    control: Control,
+    pub(super) source: Box<dyn Source>,
+    pub(super) channels: Channels,
     epochs: Epochs,
-    intake: Intake,
-    table: Table,
+    ingest: Ingest,
+    pub(super) table: Table,
     /// The round that is being filled, since when, and whether anything was read in it.
-    round: u64,
+    round: Round,
     round_began: Instant,
     round_is_empty: bool,
     /// When something was last read.
     read_at: Instant,
     /// Rounds that were ended and are not complete, oldest first.
-    in_flight: VecDeque<u64>,
-    /// What to hand on of publications that were ended and are not complete, oldest first.
-    ended_publications: VecDeque<(u64, WorkerProgress)>,
+    in_flight: VecDeque<Round>,
+    /// Publications that were ended and are not complete, oldest first.
+    ended_publications: VecDeque<EndedPublication>,
     assigned: u64,
     drained: bool,
     last_report: Option<Report>,
     failure: Option<EngineError>,
     ended: bool,
-    summary: Summary,
+    pub(super) summary: Summary,
+}
+
+/// A publication that a worker has left.
+struct EndedPublication {
+    publication: Publication,
+    /// The one that the worker entered after it.
+    next: Publication,
+    /// Where the worker stood at its end; the digests are added when it is complete.
+    progress: WorkerProgress,
 }
 
 impl<'a> State<'a> {
     /// Builds the dataflows that live as long as the job, in the same order on every worker.
     fn build(worker: &mut Worker, job: &'a Job) -> State<'a> {
-        let round = rounds::first(rounds::REPLAY);
+        let round = Round::first(Publication::REPLAY);
         let settings = &job.settings;
-        let control = Control::build(worker);
-        let table = Table::build(worker, rounds::publication(round));
+        let channels = Channels::build(worker);
+        let table = Table::build(worker, settings);
         let epochs = Epochs::build(worker, settings, round);
         let dead_letters = Arc::clone(&job.dead_letters);
         State {
             index: worker.index(),
             job,
-            description: settings.description(),
+            description: settings.job(),
             source: (job.source)(),
-            control,
+            channels,
             epochs,
-            intake: Intake::new(settings, dead_letters, Arc::clone(&job.counters)),
+            ingest: Ingest::new(settings, dead_letters, Arc::clone(&job.counters)),
             table,
             round,
             round_began: Instant::now(),
@@ -111,35 +117,47 @@ impl<'a> State<'a> {
         }
     }
 
-    /// What makes worker 0 the first.
-    fn head(&mut self, job: &Job) -> Option<Head> {
-        (self.index == 0).then(|| Head::new(self, job))
+    /// Notes why the job cannot go on. The first reason is the one that is reported.
+    pub(super) fn fail(&mut self, failure: EngineError) {
+        self.failure.get_or_insert(failure);
     }
 
-    fn obey(&mut self, worker: &mut Worker) {
-        while let Some(order) = self.control.next_order() {
-            match order {
-                Order::Assign { worker, partition, progress } => {
+    /// Whether the job cannot go on.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    fn execute_commands(&mut self, worker: &mut Worker) {
+        while let Some(command) = self.channels.next_command() {
+            match command {
+                Command::Assign { worker, partition, progress } => {
                     self.assign(worker, &partition, progress);
                 }
-                Order::Open(epoch) => {
+                Command::Open(epoch) => {
                     self.epochs.open(worker, epoch, self.round);
                     self.summary.epochs += 1;
                 }
-                Order::Close(epoch) => {
-                    self.intake.close_through(epoch);
-                    self.epochs.close_through(epoch);
+                Command::Close(through) => {
+                    self.ingest.close(through);
+                    self.epochs.close(through);
                 }
-                Order::Align(slowest_ms) => self.intake.align(slowest_ms),
-                Order::Advance(round) => self.follow(round),
-                Order::Final(epoch) => self.intake.finalize_through(epoch),
-                Order::Drain => self.drain(),
-                Order::End => self.ended = true,
-                Order::Abort(reason) => {
+                Command::Align(slowest_ms) => self.ingest.align(slowest_ms),
+                Command::Advance(round) => self.follow(round),
+                Command::Finalize(through) => self.finalize(through),
+                Command::Drain => self.drain(),
+                Command::End => self.ended = true,
+                Command::Abort(reason) => {
                     self.ended = true;
-                    self.failure.get_or_insert(EngineError::Worker(reason));
+                    self.fail(EngineError::Worker(reason));
                 }
             }
+        }
+    }
+
+    fn finalize(&mut self, through: Through) {
+        self.ingest.finalize(through);
+        if let Some(across) = self.table.across() {
+            across.finalize(through);
         }
     }
 
@@ -154,8 +172,8 @@ impl<'a> State<'a> {
             return;
         }
         self.job.counters.add_bytes_total(partition.size_bytes);
-        if let Err(error) = self.intake.open(self.source.as_ref(), partition, progress) {
-            self.failure.get_or_insert(error.into());
+        if let Err(error) = self.ingest.open(self.source.as_ref(), partition, progress) {
+            self.fail(error.into());
         }
     }
 
@@ -180,7 +198,7 @@ impl<'a> State<'a> {
             return false;
         }
         let now = Instant::now();
-        match self.intake.poll(&mut self.epochs, now) {
+        match self.ingest.poll(&mut self.epochs, now) {
             Ok(progress) => {
                 if progress.records > 0 {
                     self.read_at = now;
@@ -193,7 +211,7 @@ impl<'a> State<'a> {
                 progress.full
             }
             Err(error) => {
-                self.failure.get_or_insert(error.into());
+                self.fail(error.into());
                 false
             }
         }
@@ -205,7 +223,7 @@ impl<'a> State<'a> {
         let settings = &self.job.settings;
         let waited = self.round_began.elapsed() >= settings.tick;
         let paused = self.read_at.elapsed() >= settings.poll_interval;
-        if !self.round_is_empty && (waited || paused && self.intake.is_caught_up()) {
+        if !self.round_is_empty && (waited || paused && self.ingest.is_caught_up()) {
             self.end_round();
         }
     }
@@ -213,7 +231,7 @@ impl<'a> State<'a> {
     /// Ends the round, unless nothing was read in it.
     fn end_round(&mut self) {
         if !self.round_is_empty
-            && let Some(next) = rounds::next(self.round)
+            && let Some(next) = self.round.next()
         {
             self.enter(next);
         }
@@ -222,9 +240,9 @@ impl<'a> State<'a> {
     /// Follows the others into a round. The border of a publication is crossed at once. Otherwise
     /// a round that is being filled is left to fill, unless the others are too far ahead: if every
     /// worker ended its round whenever another did, all rounds would be small.
-    fn follow(&mut self, round: u64) {
-        let crosses = rounds::publication(round) > rounds::publication(self.round);
-        let behind = round.saturating_sub(self.round);
+    fn follow(&mut self, round: Round) {
+        let crosses = round.publication() > self.round.publication();
+        let behind = round.ahead_of(self.round);
         if crosses || behind > ROUNDS_BEHIND_MAX || behind > 0 && self.round_is_empty {
             self.enter(round);
         }
@@ -232,51 +250,53 @@ impl<'a> State<'a> {
 
     /// Enters a later round, and if it belongs to another publication, puts down where this
     /// worker stood at the end of the last.
-    fn enter(&mut self, round: u64) {
-        let (before, after) = (rounds::publication(self.round), rounds::publication(round));
+    fn enter(&mut self, round: Round) {
+        let (before, after) = (self.round.publication(), round.publication());
         if after > before {
             // Of what is replayed, nothing is news.
-            let is_news = before > rounds::REPLAY;
+            let is_news = before > Publication::REPLAY;
             let (partitions, ledger) =
-                if is_news { self.intake.snapshot() } else { Default::default() };
+                if is_news { self.ingest.snapshot() } else { Default::default() };
             self.job.dead_letters.flush();
-            let closed_through = self.intake.closed_through();
+            let closed_through = self.ingest.closed_through();
             let digests = Digests::new();
             let progress = WorkerProgress { partitions, ledger, closed_through, digests };
-            self.ended_publications.push_back((before, progress));
-            self.intake.go_live();
+            let ended = EndedPublication { publication: before, next: after, progress };
+            self.ended_publications.push_back(ended);
+            self.ingest.go_live();
         }
         if !self.round_is_empty {
             self.in_flight.push_back(self.round);
         }
         self.round = round;
         self.round_is_empty = true;
-        self.intake.begin_round();
+        self.ingest.begin_round();
         self.epochs.advance_to(round);
     }
 
-    /// Hands on the publications that have become complete.
-    fn hand_on(&mut self) {
+    /// Forwards the publications that have become complete.
+    fn forward(&mut self) {
         let frontier = self.epochs.frontier();
         self.epochs.retire();
         while self.in_flight.front().is_some_and(|round| *round < frontier) {
             self.in_flight.pop_front();
         }
-        while let Some((publication, _)) = self.ended_publications.front()
-            && frontier >= rounds::first(publication + 1)
-            && let Some((publication, mut progress)) = self.ended_publications.pop_front()
+        while let Some(ended) = self.ended_publications.front()
+            && frontier >= Round::first(ended.next)
+            && let Some(ended) = self.ended_publications.pop_front()
         {
+            let EndedPublication { publication, next, mut progress } = ended;
             assert_eq!(publication, self.table.publication(), "publications come one by one");
             let (rows, digests) = self.epochs.take_rows(publication);
             progress.digests = digests;
-            self.table.hand_on(rows, progress);
+            self.table.forward(rows, progress, next);
         }
     }
 
     /// Whether all that is there is dealt with, and one more look at it has brought nothing.
     fn is_quiet(&self) -> bool {
         let settled = self.read_at.elapsed() > self.job.settings.poll_interval;
-        self.round_is_empty && settled && self.intake.is_caught_up()
+        self.round_is_empty && settled && self.ingest.is_caught_up()
     }
 
     /// Tells worker 0 how things stand, if that has changed.
@@ -287,9 +307,9 @@ impl<'a> State<'a> {
             job: self.description.clone(),
             round: self.round,
             assigned: self.assigned,
-            replayed: self.intake.is_replayed(),
-            watermarks: self.intake.watermarks(),
-            wanted: self.intake.wanted(),
+            replayed: self.ingest.is_replayed(),
+            watermarks: self.ingest.watermarks(),
+            wanted: self.ingest.wanted(),
             completed: self.epochs.completed(),
             quiet: self.is_quiet(),
             pressed: self.epochs.rows_waiting() * 2 >= job.settings.rows_waiting_max,
@@ -298,7 +318,7 @@ impl<'a> State<'a> {
             failure: self.failure.as_ref().map(ToString::to_string),
         };
         if self.last_report.as_ref() != Some(&report) {
-            self.control.report(report.clone());
+            self.channels.report(report.clone());
             self.last_report = Some(report);
         }
     }
@@ -310,144 +330,5 @@ impl<'a> State<'a> {
             return settings.poll_interval;
         }
         settings.tick.saturating_sub(self.round_began.elapsed()).min(settings.poll_interval)
-    }
-}
-
-/// What only worker 0 has: it decides, looks for partitions, and brings publications to the store.
-struct Head {
-    coordinator: Coordinator,
-    /// What the store reflects, until replay has shown that the logs still say the same.
-    progress: Option<Progress>,
-    launched_at: Instant,
-    /// The positions of the publication that is being committed.
-    positions: Vec<(PartitionName, u64)>,
-    committer: Option<Committer>,
-    known: BTreeSet<PartitionName>,
-    looked_at: Option<Instant>,
-}
-
-impl Head {
-    fn new(state: &mut State<'_>, job: &Job) -> Head {
-        let settings = &job.settings;
-        let mut store = job.store.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
-        let progress = store.as_mut().map_or(Ok(Progress::default()), |store| store.progress());
-        let progress = progress.unwrap_or_else(|error| {
-            state.failure.get_or_insert(error.into());
-            Progress::default()
-        });
-        state.table.resume(&progress.partitions);
-        let rules = Rules {
-            definition: settings.definition,
-            job: settings.description(),
-            workers: state.table.workers(),
-            open_epochs_max: settings.definition.open_epochs_max(settings.alignment_ms),
-            publish_interval: settings.publish_interval,
-            follow: settings.follow,
-            progress: progress.clone(),
-        };
-        let coordinator = Coordinator::new(rules, Instant::now());
-        state.control.order(coordinator.begin());
-        Head {
-            coordinator,
-            progress: Some(progress),
-            launched_at: Instant::now(),
-            positions: Vec::new(),
-            committer: store.map(|store| Committer::start(store, std::thread::current())),
-            known: BTreeSet::new(),
-            looked_at: None,
-        }
-    }
-
-    fn lead(&mut self, state: &mut State<'_>, job: &Job) {
-        let mut orders = Vec::new();
-        for report in state.control.reports() {
-            self.coordinator.hear(report);
-        }
-        if let Err(error) = self.look_for_partitions(state, job, &mut orders) {
-            state.failure.get_or_insert(error);
-        }
-        if let Err(error) = self.commit(state, &mut orders) {
-            self.committer = None;
-            state.failure.get_or_insert(error);
-        }
-        orders.extend(self.coordinator.decide(Instant::now()));
-        if !orders.is_empty() {
-            state.control.order(orders);
-        }
-    }
-
-    /// Assigns partitions that were not known: at the start, and again and again when following.
-    fn look_for_partitions(
-        &mut self,
-        state: &mut State<'_>,
-        job: &Job,
-        orders: &mut Vec<Order>,
-    ) -> Result<(), EngineError> {
-        let settings = &job.settings;
-        let due = match self.looked_at {
-            None => true,
-            Some(at) => settings.follow && at.elapsed() >= DISCOVERY_INTERVAL,
-        };
-        if due && state.failure.is_none() {
-            self.looked_at = Some(Instant::now());
-            let mut discovered = state.source.discover()?;
-            discovered.retain(|partition| self.known.insert(partition.name.clone()));
-            self.find_lost()?;
-            orders.extend(self.coordinator.assign(discovered));
-        }
-        Ok(())
-    }
-
-    /// Makes sure that all partitions are there that must be replayed.
-    fn find_lost(&self) -> Result<(), SourceError> {
-        let Some(progress) = &self.progress else { return Ok(()) };
-        let needed = progress.partitions.iter().filter(|at| at.replay_offset < at.next_offset);
-        match needed.into_iter().find(|at| !self.known.contains(&at.partition)) {
-            Some(lost) => Err(SourceError::Lost {
-                partition: lost.partition.clone(),
-                offset: lost.replay_offset,
-            }),
-            None => Ok(()),
-        }
-    }
-
-    /// Brings a complete publication to the store, and learns what was committed.
-    fn commit(
-        &mut self,
-        state: &mut State<'_>,
-        orders: &mut Vec<Order>,
-    ) -> Result<(), EngineError> {
-        let Some(committer) = &self.committer else { return Ok(()) };
-        match state.table.receive() {
-            Some((rounds::REPLAY, rebuilt)) => {
-                if let Some(progress) = self.progress.take() {
-                    state.summary.replay = self.launched_at.elapsed();
-                    compare(&progress, &rebuilt)?;
-                    committer.restore(rebuilt.rows);
-                }
-            }
-            Some((publication, content)) => {
-                let partitions = content.partitions.iter();
-                self.positions =
-                    partitions.map(|at| (at.partition.clone(), at.next_offset)).collect();
-                committer.commit(publication, content);
-            }
-            None => {}
-        }
-        if let Some(committed) = committer.done()? {
-            state.summary.publications += 1;
-            state.source.committed(&std::mem::take(&mut self.positions));
-            orders.extend(self.coordinator.committed(committed));
-        }
-        Ok(())
-    }
-}
-
-/// Compares what a replay has rebuilt with what the store reflects.
-fn compare(progress: &Progress, rebuilt: &Publication) -> Result<(), EngineError> {
-    let epochs: BTreeSet<_> = progress.digests.keys().chain(rebuilt.digests.keys()).collect();
-    match epochs.into_iter().find(|at| progress.digests.get(at) != rebuilt.digests.get(at)) {
-        Some(epoch) => Err(EngineError::Replay { epoch: epoch.0 }),
-        None => Ok(()),
     }
 }

@@ -12,7 +12,7 @@ pub struct Arrival {
     /// When it arrives in its partition: the record's own timestamp, in milliseconds.
     pub arrival_ms: i64,
     /// What the model made it to be.
-    pub fate: Fate,
+    pub truth: Truth,
     /// The page or row that it came from.
     pub request: RequestName,
     /// The video that was shown or played.
@@ -24,8 +24,8 @@ pub struct Arrival {
 impl Arrival {
     /// What a source would read from the record at an offset; `None` if it is malformed.
     pub fn event(&self, offset: u64) -> Option<Event> {
-        match self.fate {
-            Fate::Malformed(_) => None,
+        match self.truth {
+            Truth::Malformed(_) => None,
             _ => Some(Event {
                 offset,
                 request: self.request.id(),
@@ -39,7 +39,7 @@ impl Arrival {
 
 /// What the model made a record to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum Truth {
     /// It arrives in time.
     Honest,
     /// A play that no impression belongs to.

@@ -1,6 +1,6 @@
 //! One partition of a log as JSON Lines: one object a line, its fields always in the same order.
 
-use super::arrival::{Arrival, Damage, Fate};
+use super::arrival::{Arrival, Damage, Truth};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
@@ -28,8 +28,8 @@ impl JsonWriter {
     #[inline]
     pub fn write(&mut self, arrival: &Arrival) -> io::Result<()> {
         self.line.clear();
-        match arrival.fate {
-            Fate::Malformed(damage) => damaged_line(arrival, damage, &mut self.line),
+        match arrival.truth {
+            Truth::Malformed(damage) => damaged_line(arrival, damage, &mut self.line),
             _ => whole_line(arrival, &mut self.line),
         }
         self.line.push(b'\n');
@@ -132,19 +132,19 @@ mod tests {
     use crate::generate::arrival::RequestName;
     use proptest::prelude::*;
 
-    fn line(fate: Fate) -> String {
+    fn line(truth: Truth) -> String {
         let arrival = Arrival {
             kind: Kind::Impression,
             partition: 0,
             arrival_ms: 1_767_225_600_123,
-            fate,
+            truth,
             request: RequestName::uuid(7),
             video: VideoId(80_117_470),
             event_time_ms: 1_767_225_600_000,
         };
         let mut line = Vec::new();
-        match fate {
-            Fate::Malformed(damage) => damaged_line(&arrival, damage, &mut line),
+        match truth {
+            Truth::Malformed(damage) => damaged_line(&arrival, damage, &mut line),
             _ => whole_line(&arrival, &mut line),
         }
         String::from_utf8(line).unwrap()
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn a_line_has_four_fields_in_this_order() {
         assert_eq!(
-            line(Fate::Honest),
+            line(Truth::Honest),
             "{\"request_id\":\"00000000-0000-4000-8000-000000000007\",\"video_id\":80117470,\
              \"event_time\":1767225600000,\"record_time\":1767225600123}"
         );
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn no_damaged_line_is_an_event() {
         for damage in Damage::ALL {
-            let line = line(Fate::Malformed(damage));
+            let line = line(Truth::Malformed(damage));
             let parsed: Result<serde_json::Value, _> = serde_json::from_str(&line);
             let is_event = parsed.is_ok_and(|value| {
                 value["video_id"].is_u64() && value["request_id"].as_str() != Some("")

@@ -10,7 +10,7 @@
 //! after it happened, nor before. So in no partition can it be older than the watermark, as long
 //! as the maximum delay of the reader's definition is at least that long.
 
-use super::arrival::{Arrival, Fate, RequestName};
+use super::arrival::{Arrival, RequestName, Truth};
 use super::chance::Chance;
 use super::queue::{Batch, Queue, Sent};
 use super::settings::{Model, ModelError};
@@ -122,8 +122,8 @@ impl Generator {
 
     #[inline]
     fn show(&mut self, client: &Client, batch: &mut Batch, video: VideoId, seen_ms: i64) {
-        let fate = self.draw_fate(0.0);
-        self.log(batch, Sent { video, event_time_ms: seen_ms, fate });
+        let truth = self.draw_fate(0.0);
+        self.log(batch, Sent { video, event_time_ms: seen_ms, truth });
         if self.chance.happens(self.model.play_rate) {
             self.play(client, video, seen_ms);
         }
@@ -131,39 +131,39 @@ impl Generator {
 
     fn play(&mut self, client: &Client, video: VideoId, seen_ms: i64) {
         let event_time_ms = seen_ms + self.chance.play_delay_ms();
-        let fate = self.draw_fate(self.model.orphan_rate);
-        let request = match fate {
-            Fate::Orphan => self.chance.request_name(),
+        let truth = self.draw_fate(self.model.orphan_rate);
+        let request = match truth {
+            Truth::Orphan => self.chance.request_name(),
             _ => client.request,
         };
         let wait_ms = self.chance.up_to_ms(client.upload_interval_ms);
         let arrival_ms = event_time_ms + wait_ms + client.network_delay_ms(&mut self.chance);
         let mut batch = Batch { arrival_ms, kind: Kind::Play, request, events: Vec::new() };
-        self.log(&mut batch, Sent { video, event_time_ms, fate });
+        self.log(&mut batch, Sent { video, event_time_ms, truth });
         self.send(batch);
     }
 
     #[inline]
-    fn draw_fate(&mut self, orphan_rate: f64) -> Fate {
+    fn draw_fate(&mut self, orphan_rate: f64) -> Truth {
         let model = &self.model;
         let lot = self.chance.share();
         if lot < model.late_rate {
-            Fate::Late
+            Truth::Late
         } else if lot < model.late_rate + model.future_rate {
-            Fate::Future
+            Truth::Future
         } else if lot < model.late_rate + model.future_rate + orphan_rate {
-            Fate::Orphan
+            Truth::Orphan
         } else {
-            Fate::Honest
+            Truth::Honest
         }
     }
 
     /// Adds an event to the batch that it is uploaded with, or sends it another way.
     #[inline]
     fn log(&mut self, batch: &mut Batch, event: Sent) {
-        match event.fate {
-            Fate::Late => self.send_late(batch, event),
-            Fate::Future => batch.events.push(self.stamp_in_future(event)),
+        match event.truth {
+            Truth::Late => self.send_late(batch, event),
+            Truth::Future => batch.events.push(self.stamp_in_future(event)),
             _ => {
                 batch.events.push(event);
                 if self.chance.happens(self.model.duplicate_rate / 2.0) {
@@ -172,8 +172,8 @@ impl Generator {
             }
         }
         if self.chance.happens(self.model.malformed_rate) {
-            let fate = Fate::Malformed(self.chance.damage());
-            batch.events.push(Sent { fate, ..event });
+            let truth = Truth::Malformed(self.chance.damage());
+            batch.events.push(Sent { truth, ..event });
         }
     }
 
@@ -200,11 +200,11 @@ impl Generator {
 
     /// Sends the events of a batch again, from one of them on, but none that would be late then.
     fn repeat(&mut self, batch: &Batch, from: usize) {
-        let is_repeated = |event: &&Sent| matches!(event.fate, Fate::Honest | Fate::Orphan);
+        let is_repeated = |event: &&Sent| matches!(event.truth, Truth::Honest | Truth::Orphan);
         let events: Vec<Sent> = batch.events[from..]
             .iter()
             .filter(is_repeated)
-            .map(|event| Sent { fate: Fate::Duplicate, ..*event })
+            .map(|event| Sent { truth: Truth::Duplicate, ..*event })
             .collect();
         let Some(first_ms) = events.iter().map(|event| event.event_time_ms).min() else {
             return;
@@ -230,7 +230,7 @@ impl Iterator for Generator {
                     kind: batch.kind,
                     partition: batch.request.partition(self.model.partitions),
                     arrival_ms: batch.arrival_ms,
-                    fate: event.fate,
+                    truth: event.truth,
                     request: batch.request,
                     video: event.video,
                     event_time_ms: event.event_time_ms,

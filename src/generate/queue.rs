@@ -1,6 +1,6 @@
 //! What is on its way: batches of events that wait for the time at which they arrive.
 
-use super::arrival::{Fate, RequestName};
+use super::arrival::{RequestName, Truth};
 use crate::event::{Kind, VideoId};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -26,7 +26,7 @@ pub struct Sent {
     /// When it happened, in milliseconds.
     pub event_time_ms: i64,
     /// What it was made to be.
-    pub fate: Fate,
+    pub truth: Truth,
 }
 
 /// Batches in the order of their arrival; those of the same millisecond as they were sent.
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     fn batch(arrival_ms: i64, video: u64, count: usize) -> Batch {
-        let event = Sent { video: VideoId(video), event_time_ms: 0, fate: Fate::Honest };
+        let event = Sent { video: VideoId(video), event_time_ms: 0, truth: Truth::Honest };
         let request = RequestName::uuid(0);
         Batch { arrival_ms, kind: Kind::Play, request, events: vec![event; count] }
     }

@@ -1,8 +1,7 @@
 //! What can be set about a generated log: the flags, their defaults and their limits.
 
 use crate::time::{
-    EVENT_TIME_MAX_MS, EVENT_TIME_MIN_MS, format_duration, parse_duration_ms, parse_rfc3339_ms,
-    rfc3339,
+    EVENT_TIME_MAX_MS, EVENT_TIME_MIN_MS, Span, parse_rfc3339_ms, rfc3339, text::parse_duration_ms,
 };
 use clap::{Args, FromArgMatches};
 
@@ -235,9 +234,9 @@ impl Model {
         ];
         for (flag, duration_ms, least_ms) in durations {
             if !(least_ms..=DURATION_MAX_MS).contains(&duration_ms) {
-                let (least, most) = (format_duration(least_ms), format_duration(DURATION_MAX_MS));
+                let (least, most) = (Span { ms: least_ms }, Span { ms: DURATION_MAX_MS });
                 let limit = format!("must be {least} to {most}");
-                return refuse(flag, format_duration(duration_ms), limit);
+                return refuse(flag, Span { ms: duration_ms }, limit);
             }
         }
         // Browsing takes at most 20 times its mean, and the other durations add up.

@@ -1,6 +1,6 @@
 //! What a generated log holds, in numbers.
 
-use super::arrival::{Arrival, Fate};
+use super::arrival::{Arrival, Truth};
 use crate::event::Kind;
 use std::fmt;
 
@@ -32,17 +32,17 @@ impl Summary {
     /// Counts one record.
     #[inline]
     pub fn count(&mut self, arrival: &Arrival) {
-        match arrival.fate {
-            Fate::Duplicate => self.duplicates += 1,
-            Fate::Malformed(_) => self.malformed += 1,
-            fate => {
+        match arrival.truth {
+            Truth::Duplicate => self.duplicates += 1,
+            Truth::Malformed(_) => self.malformed += 1,
+            truth => {
                 match arrival.kind {
                     Kind::Impression => self.impressions += 1,
                     Kind::Play => self.plays += 1,
                 }
-                self.orphans += u64::from(fate == Fate::Orphan);
-                self.late += u64::from(fate == Fate::Late);
-                self.future += u64::from(fate == Fate::Future);
+                self.orphans += u64::from(truth == Truth::Orphan);
+                self.late += u64::from(truth == Truth::Late);
+                self.future += u64::from(truth == Truth::Future);
             }
         }
     }

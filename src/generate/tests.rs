@@ -1,10 +1,9 @@
 //! What every generated log keeps to, checked on small ones.
 
 use super::*;
+use crate::acceptance::{Fate, Watermark, admit};
 use crate::event::{Event, Kind, RequestId, VideoId};
-use crate::ledger::Verdict;
-use crate::time::Definition;
-use crate::watermark::Watermark;
+use crate::time::{Definition, Through};
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, UInt64Type};
@@ -138,7 +137,7 @@ fn a_request_shows_different_videos_in_contiguous_batches() {
     let mut batches = 0;
     let mut before = None;
     for arrival in arrivals(&model) {
-        if arrival.kind == Kind::Play || matches!(arrival.fate, Fate::Malformed(_)) {
+        if arrival.kind == Kind::Play || matches!(arrival.truth, Truth::Malformed(_)) {
             continue;
         }
         assert!(shown.entry(arrival.request).or_default().insert(arrival.video));
@@ -174,19 +173,22 @@ fn a_play_follows_an_impression_of_its_request_unless_it_is_an_orphan() {
     }
     let expected: HashSet<_> = all
         .iter()
-        .filter(|arrival| arrival.fate == Fate::Orphan)
+        .filter(|arrival| arrival.truth == Truth::Orphan)
         .map(|play| play.request)
         .collect();
     assert_eq!(orphans, expected);
 }
 
-/// What the watermark of each partition says of the events, counted by what they were made to be.
-fn verdicts(model: &Model) -> Vec<(Fate, Verdict)> {
-    let new = |kind| vec![Watermark::new(Definition::default(), kind, None); 8];
-    let mut watermarks = [new(Kind::Impression), new(Kind::Play)];
+/// What becomes of the events by the watermarks of their partitions, with what they were made to
+/// be.
+fn fates(model: &Model) -> Vec<(Truth, Fate)> {
+    let definition = Definition::default();
+    let mut watermarks = [(); 2].map(|()| vec![Watermark::new(definition, None); 8]);
     let read = |arrival: Arrival| {
-        let watermark = &mut watermarks[arrival.kind as usize][arrival.partition as usize];
-        arrival.event(0).map(|event| (arrival.fate, watermark.read(&event).verdict))
+        let kind = arrival.kind;
+        let watermark = &mut watermarks[kind as usize][arrival.partition as usize];
+        let reading = watermark.read(&arrival.event(0)?);
+        Some((arrival.truth, admit(&definition, kind, &reading, Through::Nothing)))
     };
     arrivals(model).into_iter().filter_map(read).collect()
 }
@@ -197,16 +199,16 @@ fn no_honest_event_is_late_and_every_future_event_is_found() {
     let rates = Model { late_rate: 0.01, future_rate: 0.01, ..small(100_000) };
     let slow = Model { flush_interval_ms: 1_200_000, duration_ms: 36_000_000, ..rates.clone() };
     for model in [rates, slow] {
-        let verdicts = verdicts(&model);
-        for (fate, verdict) in &verdicts {
-            match fate {
-                Fate::Future => assert_eq!(*verdict, Verdict::Future),
-                Fate::Late => assert_ne!(*verdict, Verdict::Future),
-                _ => assert_eq!(*verdict, Verdict::Accepted, "{fate:?}"),
+        let fates = fates(&model);
+        for (truth, fate) in &fates {
+            match truth {
+                Truth::Future => assert_eq!(*fate, Fate::Future),
+                Truth::Late => assert_ne!(*fate, Fate::Future),
+                _ => assert!(matches!(fate, Fate::Accepted(_)), "{truth:?} {fate:?}"),
             }
         }
-        let late = verdicts.iter().filter(|(fate, _)| *fate == Fate::Late).count();
-        let judged_late = verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Late).count();
+        let late = fates.iter().filter(|(truth, _)| *truth == Truth::Late).count();
+        let judged_late = fates.iter().filter(|(_, fate)| *fate == Fate::Late).count();
         assert!(judged_late * 4 > late, "{judged_late} of {late}");
     }
 }
@@ -216,7 +218,7 @@ fn arrival_delays_reach_the_longest_and_never_exceed_it() {
     let model = small(200_000);
     let delays_ms: Vec<i64> = arrivals(&model)
         .iter()
-        .filter(|arrival| matches!(arrival.fate, Fate::Honest | Fate::Orphan | Fate::Duplicate))
+        .filter(|arrival| matches!(arrival.truth, Truth::Honest | Truth::Orphan | Truth::Duplicate))
         .map(|arrival| arrival.arrival_ms - arrival.event_time_ms)
         .collect();
     assert!(delays_ms.iter().all(|delay_ms| (0..=model.arrival_delay_max_ms).contains(delay_ms)));

@@ -2,7 +2,7 @@
 
 use super::run::{Merge, Run};
 use super::touches::{self, Pool, Touches};
-use crate::rounds;
+use crate::time::{Publication, Round};
 use differential_dataflow::batcher::{Batcher, Extract};
 use differential_dataflow::trace::implementations::spine_fueled::{Merger, Spine, SpineBatch};
 use std::collections::BTreeMap;
@@ -21,12 +21,12 @@ pub type ShowingsSpine = Spine<Rc<ShowingsBatch>>;
 #[derive(Debug)]
 pub struct ShowingsBatch {
     /// The runs, each with the last of its rounds, rising; never empty.
-    runs: Vec<(u64, Run)>,
+    runs: Vec<(Round, Run)>,
 }
 
 impl ShowingsBatch {
     /// The runs, each with the last of its rounds, rising.
-    pub fn runs(&self) -> &[(u64, Run)] {
+    pub fn runs(&self) -> &[(Round, Run)] {
         &self.runs
     }
 
@@ -47,7 +47,7 @@ impl ShowingsBatch {
 }
 
 impl SpineBatch for ShowingsBatch {
-    type Time = u64;
+    type Time = Round;
     type Merger = ShowingsMerger;
 
     fn len(&self) -> usize {
@@ -61,19 +61,19 @@ pub struct ShowingsMerger {
     collapsed: [Option<Run>; 2],
     merge: Merge,
     /// The latest round of the two.
-    round: u64,
+    round: Round,
 }
 
 impl Merger<ShowingsBatch> for ShowingsMerger {
     fn new(
         left: &ShowingsBatch,
         right: &ShowingsBatch,
-        _compaction_frontier: AntichainRef<u64>,
+        _compaction_frontier: AntichainRef<Round>,
     ) -> Self {
         let collapsed = [left.collapse(), right.collapse()];
         let merge = Merge::new(left.collapsed(&collapsed[0]), right.collapsed(&collapsed[1]));
         let rounds = left.runs.iter().chain(&right.runs).map(|(round, _)| *round);
-        ShowingsMerger { round: rounds.max().unwrap_or(0), collapsed, merge }
+        ShowingsMerger { round: rounds.max().unwrap_or_default(), collapsed, merge }
     }
 
     fn work(&mut self, left: &ShowingsBatch, right: &ShowingsBatch, fuel: &mut isize) {
@@ -93,11 +93,11 @@ impl Merger<ShowingsBatch> for ShowingsMerger {
 /// Puts the buffers of rounds of one publication together, in the last of these rounds. Nobody sees
 /// rows before a publication is over, so no one can tell, and one run is cheaper than two.
 fn by_publication(
-    rounds: BTreeMap<u64, Vec<Vec<u64>>>,
-) -> impl Iterator<Item = (u64, Vec<Vec<u64>>)> {
-    let mut publications: BTreeMap<u64, (u64, Vec<Vec<u64>>)> = BTreeMap::new();
+    rounds: BTreeMap<Round, Vec<Vec<u64>>>,
+) -> impl Iterator<Item = (Round, Vec<Vec<u64>>)> {
+    let mut publications: BTreeMap<Publication, (Round, Vec<Vec<u64>>)> = BTreeMap::new();
     for (round, mut buffers) in rounds {
-        let (last, all) = publications.entry(rounds::publication(round)).or_default();
+        let (last, all) = publications.entry(round.publication()).or_default();
         *last = round;
         all.append(&mut buffers);
     }
@@ -109,9 +109,9 @@ fn by_publication(
 /// The stock batcher keeps many small sorted chunks and merges them; a third of all time went
 /// there.
 pub struct ShowingsBatcher {
-    rounds: BTreeMap<u64, Vec<Vec<u64>>>,
+    rounds: BTreeMap<Round, Vec<Vec<u64>>>,
     /// The earliest round held back, as the answer to the last extraction.
-    lower: Antichain<u64>,
+    lower: Antichain<Round>,
     /// Where the buffers of sorted touches go.
     pool: Pool,
 }
@@ -139,13 +139,13 @@ impl Batcher<Touches> for ShowingsBatcher {
 }
 
 impl Extract for ShowingsBatcher {
-    type Time = u64;
+    type Time = Round;
     type Output = ShowingsBatch;
 
     fn extract<'a>(
         &'a mut self,
-        upper: AntichainRef<'_, u64>,
-    ) -> (Option<ShowingsBatch>, AntichainRef<'a, u64>) {
+        upper: AntichainRef<'_, Round>,
+    ) -> (Option<ShowingsBatch>, AntichainRef<'a, Round>) {
         let held_back = match upper.first() {
             Some(upper) => self.rounds.split_off(upper),
             None => BTreeMap::new(),

@@ -4,6 +4,7 @@ use super::batch::{ShowingsBatch, ShowingsSpine};
 use super::run::{Lookup, Run, consolidate};
 use super::sums::{Waiting, add, sum_by_publication};
 use crate::event::{RequestId, Touch, VideoId};
+use crate::time::Round;
 use differential_dataflow::difference::Semigroup;
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::trace::TraceReader;
@@ -16,7 +17,7 @@ use timely::container::NoopBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
-use timely::progress::Antichain;
+use timely::progress::{Antichain, Timestamp};
 
 /// The shared arrangement of an epoch, request → (video, touch).
 pub(super) type Arrangement<'scope> = Arranged<'scope, TraceAgent<ShowingsSpine>>;
@@ -45,7 +46,7 @@ impl Change {
 #[derive(Clone)]
 pub struct Changes<'scope> {
     /// Shared, as every query reads all of them.
-    stream: Stream<'scope, u64, Rc<Vec<Change>>>,
+    stream: Stream<'scope, Round, Rc<Vec<Change>>>,
     waiting: Waiting,
 }
 
@@ -71,7 +72,7 @@ impl<'scope> Changes<'scope> {
     pub fn flat_map<D, R, I>(
         &self,
         mut logic: impl FnMut(&Change) -> I + 'static,
-    ) -> VecCollection<'scope, u64, D, R>
+    ) -> VecCollection<'scope, Round, D, R>
     where
         D: Clone + 'static,
         R: Semigroup + 'static,
@@ -98,7 +99,7 @@ impl<'scope> Changes<'scope> {
     pub fn accumulate<D, R>(
         &self,
         mut logic: impl FnMut(&Change) -> (D, R) + 'static,
-    ) -> VecCollection<'scope, u64, D, R>
+    ) -> VecCollection<'scope, Round, D, R>
     where
         D: Clone + Eq + Hash + 'static,
         R: Semigroup + 'static,
@@ -119,7 +120,7 @@ pub(super) fn by_request<'scope, D, R>(
     arrangement: &Arrangement<'scope>,
     waiting: &Waiting,
     mut logic: impl FnMut(&Known, &Known, &mut dyn FnMut(D, R)) + 'static,
-) -> VecCollection<'scope, u64, D, R>
+) -> VecCollection<'scope, Round, D, R>
 where
     D: Clone + Eq + Hash + 'static,
     R: Semigroup + 'static,
@@ -158,13 +159,13 @@ fn for_each_run<'scope, D: Clone + 'static>(
     arrangement: &Arrangement<'scope>,
     name: &str,
     mut logic: impl FnMut(&Run, &mut Lookup<'_>, &mut dyn FnMut(D)) + 'static,
-) -> Stream<'scope, u64, Rc<Vec<D>>> {
+) -> Stream<'scope, Round, Rc<Vec<D>>> {
     let mut trace = arrangement.trace.clone();
     let stream = arrangement.stream.clone();
     // With the frontier, as rounds without touches must let the trace fold what they leave in it.
     stream.unary_frontier::<NoopBuilder<Rc<Vec<D>>>, _, _, _>(Pipeline, name, move |_, _| {
         // The rounds below `upper` were worked through; all of them are in the trace.
-        let mut upper = Antichain::from_elem(0);
+        let mut upper = Antichain::from_elem(Round::minimum());
         move |(input, _frontier), output| {
             input.for_each(|capability, spans| {
                 let Some(capability) = capability.retain_least(0) else { return };
@@ -221,24 +222,28 @@ mod tests {
     use super::super::sums::Waiting;
     use super::super::touches::{Pool, Touches};
     use super::*;
+    use crate::time::{Epoch, Publication};
     use timely::dataflow::InputHandle;
     use timely::dataflow::operators::{Input, Probe};
     use timely::progress::frontier::AntichainRef;
 
     /// How many batches, empty ones included, are in a trace after so many rounds without touches.
-    fn batches_after(rounds: u64) -> usize {
+    fn batches_after(rounds: u32) -> usize {
         timely::execute_directly(move |worker| {
-            let mut input = InputHandle::<u64, NoopBuilder<Touches>>::new_with_builder();
+            let mut input = InputHandle::<Round, NoopBuilder<Touches>>::new_with_builder();
             let (mut trace, probe) = worker.dataflow(|scope| {
                 let touches = scope.input_from(&mut input);
-                let showings = Showings::arrange(touches, 0, Pool::default(), Waiting::default());
+                let showings = {
+                    let (pool, waiting) = (Pool::default(), Waiting::default());
+                    Showings::arrange(Epoch(0), touches, 0, pool, waiting)
+                };
                 let (probe, _) = showings.changes().stream.clone().probe();
                 (showings.arrangement.trace.clone(), probe)
             });
             // Whoever looks from here holds nothing back.
             trace.set_logical_compaction(AntichainRef::new(&[]));
             trace.set_physical_compaction(AntichainRef::new(&[]));
-            for round in 1..=rounds {
+            for round in (0..rounds).map(|position| Round::at(Publication(1), position)) {
                 input.advance_to(round);
                 worker.step_while(|| probe.less_than(&round));
             }

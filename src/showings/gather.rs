@@ -10,7 +10,7 @@
 //! publication, for which it holds the capability.
 
 use super::touches::{self, Pool, Touches};
-use crate::rounds;
+use crate::time::{Publication, Round};
 use std::collections::BTreeMap;
 use timely::container::NoopBuilder;
 use timely::dataflow::Stream;
@@ -21,7 +21,7 @@ use timely::dataflow::operators::generic::Operator;
 /// Touches of a publication that wait.
 struct Held {
     /// Allows to pass them on in the last round of the publication.
-    capability: Capability<u64>,
+    capability: Capability<Round>,
     buffers: Vec<Vec<u64>>,
     words: usize,
 }
@@ -43,15 +43,15 @@ impl Held {
 /// Passes touches on in portions of at least so many words, or what there is of a publication when
 /// it is over. Each portion is in some round of the publication of its touches.
 pub(super) fn gather<'scope>(
-    stream: Stream<'scope, u64, Touches>,
-    pact: impl ParallelizationContract<u64, Touches>,
+    stream: Stream<'scope, Round, Touches>,
+    pact: impl ParallelizationContract<Round, Touches>,
     words_together: usize,
     pool: Pool,
-) -> Stream<'scope, u64, Touches> {
-    let mut publications: BTreeMap<u64, Held> = BTreeMap::new();
+) -> Stream<'scope, Round, Touches> {
+    let mut publications: BTreeMap<Publication, Held> = BTreeMap::new();
     stream.unary_frontier::<NoopBuilder<Touches>, _, _, _>(pact, "GatherTouches", move |_, _| {
         move |(input, frontier), output| {
-            let mut pass_on = |capability: &Capability<u64>, buffers: Vec<Vec<u64>>| {
+            let mut pass_on = |capability: &Capability<Round>, buffers: Vec<Vec<u64>>| {
                 let mut session = output.session_with_builder(capability);
                 for words in buffers {
                     session.give_container(&mut Touches::in_round(words, *capability.time()));
@@ -59,9 +59,9 @@ pub(super) fn gather<'scope>(
             };
             input.for_each(|capability, touches| {
                 let Some(capability) = capability.retain_least(0) else { return };
-                let publication = rounds::publication(*capability.time());
+                let publication = capability.time().publication();
                 let held = publications.entry(publication).or_insert_with(|| Held {
-                    capability: capability.delayed(&rounds::last(publication)),
+                    capability: capability.delayed(&Round::last(publication)),
                     buffers: Vec::new(),
                     words: 0,
                 });
@@ -95,7 +95,7 @@ mod tests {
     use timely::dataflow::operators::{Input, Probe};
 
     /// A container of touches of one round: of these requests, one video each.
-    fn touches(round: u64, requests: Range<u64>) -> Touches {
+    fn touches(round: Round, requests: Range<u64>) -> Touches {
         let mut lanes = Lanes::new(1, Pool::default());
         for request in requests {
             let full = lanes.push(round, RequestId([request, 0]), VideoId(7), Touch::SHOWN);
@@ -106,14 +106,14 @@ mod tests {
 
     /// A container that was passed on: after how many that were sent, in which round, and its
     /// requests.
-    type PassedOn = (usize, u64, Vec<u64>);
+    type PassedOn = (usize, Round, Vec<u64>);
 
     /// Puts down what is passed on, with how many containers were sent before.
     fn record<'scope>(
-        stream: Stream<'scope, u64, Touches>,
+        stream: Stream<'scope, Round, Touches>,
         sent: Rc<Cell<usize>>,
         passed_on: Rc<RefCell<Vec<PassedOn>>>,
-    ) -> Stream<'scope, u64, Touches> {
+    ) -> Stream<'scope, Round, Touches> {
         stream.unary::<NoopBuilder<Touches>, _, _, _>(Pipeline, "Record", |_, _| {
             move |input, _| {
                 input.for_each(|capability, container| {
@@ -128,12 +128,12 @@ mod tests {
     }
 
     /// Sends containers of touches, each in its round, and returns what is passed on.
-    fn gathered(words_together: usize, containers: &[(u64, Range<u64>)]) -> Vec<PassedOn> {
+    fn gathered(words_together: usize, containers: &[(Round, Range<u64>)]) -> Vec<PassedOn> {
         let containers = containers.to_vec();
         timely::execute_directly(move |worker| {
             let (sent, passed_on) = (Rc::new(Cell::new(0)), Rc::default());
-            let mut input = InputHandle::<u64, NoopBuilder<Touches>>::new_with_builder();
-            let probe = worker.dataflow::<u64, _, _>(|scope| {
+            let mut input = InputHandle::<Round, NoopBuilder<Touches>>::new_with_builder();
+            let probe = worker.dataflow::<Round, _, _>(|scope| {
                 let stream = scope.input_from(&mut input);
                 let gathered = gather(stream, Pipeline, words_together, Pool::default());
                 record(gathered, Rc::clone(&sent), Rc::clone(&passed_on)).probe().0
@@ -156,35 +156,43 @@ mod tests {
 
     #[test]
     fn few_touches_wait_until_their_publication_is_over() {
-        let (one, other) = (rounds::first(5), rounds::first(6));
-        let sent =
-            [(one, 0..3), (one + 1, 3..5), (one + 7, 2..3), (other, 5..6), (other + 1, 6..8)];
+        let [one, other] = [5, 6].map(Publication);
+        let sent = [
+            (Round::at(one, 0), 0..3),
+            (Round::at(one, 1), 3..5),
+            (Round::at(one, 7), 2..3),
+            (Round::at(other, 0), 5..6),
+            (Round::at(other, 1), 6..8),
+        ];
         let expected =
-            [(3, rounds::last(5), vec![0, 1, 2, 3, 4, 2]), (5, rounds::last(6), vec![5, 6, 7])];
+            [(3, Round::last(one), vec![0, 1, 2, 3, 4, 2]), (5, Round::last(other), vec![5, 6, 7])];
         assert_eq!(gathered(1000, &sent), expected);
     }
 
     #[test]
     fn many_touches_wait_for_nothing() {
-        let first = rounds::first(5);
-        let sent = [(first, 0..9), (first + 1, 9..20), (first + 2, 20..21), (first + 3, 21..50)];
+        let round = |position| Round::at(Publication(5), position);
+        let sent = [(round(0), 0..9), (round(1), 9..20), (round(2), 20..21), (round(3), 21..50)];
         // Of four words each, and one more for the round of a container.
         let expected =
-            [(2, first + 1, (0..20).collect()), (4, first + 3, (20..50).collect::<Vec<_>>())];
+            [(2, round(1), (0..20).collect()), (4, round(3), (20..50).collect::<Vec<_>>())];
         assert_eq!(gathered(70, &sent), expected);
     }
 
     #[test]
     fn nothing_waits_where_nothing_is_to_be_gathered() {
-        let sent = [(rounds::first(5), 0..1), (rounds::last(5), 1..3)];
-        let expected = [(1, rounds::first(5), vec![0]), (2, rounds::last(5), vec![1, 2])];
+        let [first, last] = [Round::first, Round::last].map(|round| round(Publication(5)));
+        let sent = [(first, 0..1), (last, 1..3)];
+        let expected = [(1, first, vec![0]), (2, last, vec![1, 2])];
         assert_eq!(gathered(0, &sent), expected);
     }
 
     #[test]
     fn containers_are_joined_as_far_as_there_is_room_in_one() {
-        let first = rounds::first(5);
-        let sent = (0..5).map(|round| (first + round, round * 900..(round + 1) * 900));
+        let sent = (0..5u32).map(|position| {
+            let first = u64::from(position) * 900;
+            (Round::at(Publication(5), position), first..first + 900)
+        });
         let passed_on = gathered(usize::MAX, &sent.collect::<Vec<_>>());
         let lengths: Vec<_> = passed_on.iter().map(|(_, _, requests)| requests.len()).collect();
         assert_eq!(lengths, [1800, 1800, 900]);

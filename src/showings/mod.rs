@@ -26,6 +26,7 @@ pub mod touches;
 
 pub use changes::{Change, Changes, Known};
 
+use crate::time::{Epoch, Round};
 use batch::{ShowingsBatcher, ShowingsSpine};
 use changes::Arrangement;
 use differential_dataflow::VecCollection;
@@ -40,6 +41,7 @@ use touches::{Pool, ToKeeper, Touches};
 
 /// The showings of one epoch, as they become known.
 pub struct Showings<'scope> {
+    epoch: Epoch,
     arrangement: Arrangement<'scope>,
     changes: Changes<'scope>,
     waiting: Waiting,
@@ -52,7 +54,8 @@ impl<'scope> Showings<'scope> {
     /// publication is over. Their buffers go to the pool. The sums that queries hold until a
     /// publication is over are counted as waiting.
     pub fn arrange(
-        touches: Stream<'scope, u64, Touches>,
+        epoch: Epoch,
+        touches: Stream<'scope, Round, Touches>,
         gather_bytes: usize,
         pool: Pool,
         waiting: Waiting,
@@ -67,7 +70,12 @@ impl<'scope> Showings<'scope> {
             |_logger, _operator| ShowingsBatcher::new(pool),
         );
         let changes = Changes::of(&arrangement, waiting.clone());
-        Showings { arrangement, changes, waiting }
+        Showings { epoch, arrangement, changes, waiting }
+    }
+
+    /// The epoch.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// The showings that rounds told something new of.
@@ -81,7 +89,7 @@ impl<'scope> Showings<'scope> {
     pub fn by_request<D, R>(
         &self,
         logic: impl FnMut(&Known, &Known, &mut dyn FnMut(D, R)) + 'static,
-    ) -> VecCollection<'scope, u64, D, R>
+    ) -> VecCollection<'scope, Round, D, R>
     where
         D: Clone + Eq + Hash + 'static,
         R: Semigroup + 'static,

@@ -320,6 +320,7 @@ fn gallop(requests: &[RequestId], start: usize, request: RequestId) -> usize {
 mod tests {
     use super::super::touches::{Lanes, Pool};
     use super::*;
+    use crate::time::Round;
     use proptest::collection::vec;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
@@ -345,7 +346,12 @@ mod tests {
         let buffer = |chunk: &Vec<Said>| {
             let mut lanes = Lanes::new(1, Pool::default());
             for (number, video, touch) in chunk {
-                let full = lanes.push(1, request(*number), VideoId(*video), Touch(*touch));
+                let full = lanes.push(
+                    Round::from_word(1),
+                    request(*number),
+                    VideoId(*video),
+                    Touch(*touch),
+                );
                 assert!(full.is_none());
             }
             let touches = lanes.drain().next().unwrap_or_default();

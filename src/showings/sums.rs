@@ -7,7 +7,7 @@
 //! What waits is counted, as it will be rows, and publications end early when much does. Only the
 //! replay cannot end early; its updates are added up by round and wait for nothing.
 
-use crate::rounds;
+use crate::time::{Publication, Round};
 use differential_dataflow::difference::Semigroup;
 use differential_dataflow::{AsCollection, VecCollection};
 use foldhash::fast::RandomState;
@@ -41,7 +41,7 @@ impl Waiting {
 /// The sums of the updates of a publication.
 pub(super) struct Sums<D, R> {
     /// Allows to emit them, in the last round of the publication.
-    capability: Capability<u64>,
+    capability: Capability<Round>,
     sums: HashMap<D, R, RandomState>,
     waiting: Waiting,
 }
@@ -107,10 +107,10 @@ impl<D, R> Drop for Sums<D, R> {
 }
 
 /// The round in which updates of a round are emitted.
-fn emitted_in(round: u64) -> u64 {
-    match rounds::publication(round) {
-        rounds::REPLAY => round,
-        publication => rounds::last(publication),
+fn emitted_in(round: Round) -> Round {
+    match round.publication() {
+        Publication::REPLAY => round,
+        publication => Round::last(publication),
     }
 }
 
@@ -120,17 +120,17 @@ const EXPECTED_MAX: usize = 1 << 16;
 /// Adds up, for each publication, the updates that `logic` makes of the containers of a stream,
 /// and emits those with the same data on the same worker as one.
 pub(super) fn sum_by_publication<'scope, C, D, R>(
-    stream: Stream<'scope, u64, C>,
+    stream: Stream<'scope, Round, C>,
     waiting: &Waiting,
     mut logic: impl FnMut(&mut C, &mut Sums<D, R>) + 'static,
-) -> VecCollection<'scope, u64, D, R>
+) -> VecCollection<'scope, Round, D, R>
 where
     C: Accountable + Clone + Default + 'static,
     D: Clone + Eq + Hash + 'static,
     R: Semigroup + 'static,
 {
     let waiting = waiting.clone();
-    let mut held: BTreeMap<u64, Sums<D, R>> = BTreeMap::new();
+    let mut held: BTreeMap<Round, Sums<D, R>> = BTreeMap::new();
     // About as many come next time; a table that grows moves its sums again and again.
     let mut expected = 0;
     let updates = stream.unary_frontier(Pipeline, "Sum", move |_, _| {
@@ -167,17 +167,17 @@ mod tests {
     use timely::dataflow::operators::capture::Extract;
     use timely::dataflow::operators::{Capture, Input, Inspect, Probe};
 
-    type Update = (char, u64, isize);
+    type Update = (char, Round, isize);
 
     /// What comes of updates that are sent in rounds, each with how many sums wait once all before
     /// the round is complete.
-    fn sent(rounds: &[(u64, &[(char, isize)])]) -> (Vec<Update>, Vec<usize>) {
+    fn sent(rounds: &[(Round, &[(char, isize)])]) -> (Vec<Update>, Vec<usize>) {
         let rounds: Vec<_> =
             rounds.iter().map(|(round, updates)| (*round, updates.to_vec())).collect();
         let (captured, waited) = timely::execute_directly(move |worker| {
             let waiting = Waiting::default();
             let mut input = InputHandle::new();
-            let (captured, probe) = worker.dataflow::<u64, _, _>(|scope| {
+            let (captured, probe) = worker.dataflow::<Round, _, _>(|scope| {
                 let stream = scope.input_from(&mut input);
                 let sums = sum_by_publication(stream, &waiting, |updates: &mut Vec<_>, sums| {
                     sums.extend(updates.drain(..));
@@ -208,24 +208,27 @@ mod tests {
 
     #[test]
     fn updates_of_a_publication_come_as_one_when_it_is_over() {
-        let (one, other) = (rounds::first(5), rounds::first(6));
+        let (one, other) = (Publication(5), Publication(6));
         let (updates, waited) = sent(&[
-            (one, &[('a', 1), ('b', 1), ('a', 2)]),
-            (one + 3, &[('a', 4), ('b', -1), ('c', 0)]),
-            (one + 4, &[]),
-            (other, &[('a', -1)]),
-            (other + 1, &[]),
+            (Round::at(one, 0), &[('a', 1), ('b', 1), ('a', 2)]),
+            (Round::at(one, 3), &[('a', 4), ('b', -1), ('c', 0)]),
+            (Round::at(one, 4), &[]),
+            (Round::at(other, 0), &[('a', -1)]),
+            (Round::at(other, 1), &[]),
         ]);
-        assert_eq!(updates, [('a', rounds::last(5), 7), ('a', rounds::last(6), -1)]);
+        assert_eq!(updates, [('a', Round::last(one), 7), ('a', Round::last(other), -1)]);
         assert_eq!(waited, [0, 2, 2, 0, 1, 0]);
     }
 
     #[test]
     fn updates_of_the_replay_wait_for_nothing() {
-        let first = rounds::first(rounds::REPLAY);
-        let (updates, waited) =
-            sent(&[(first, &[('a', 1), ('a', 1)]), (first + 1, &[('a', 1)]), (first + 2, &[])]);
-        assert_eq!(updates, [('a', first, 2), ('a', first + 1, 1)]);
+        let first = Round::first(Publication::REPLAY);
+        let (updates, waited) = sent(&[
+            (first, &[('a', 1), ('a', 1)]),
+            (Round::at(Publication::REPLAY, 1), &[('a', 1)]),
+            (Round::at(Publication::REPLAY, 2), &[]),
+        ]);
+        assert_eq!(updates, [('a', first, 2), ('a', Round::at(Publication::REPLAY, 1), 1)]);
         assert_eq!(waited, [0, 0, 0, 0]);
     }
 }

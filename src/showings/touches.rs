@@ -11,6 +11,7 @@
 //! are, read in place by the receiver ([`codec`]).
 
 use crate::event::{RequestId, Touch, VideoId};
+use crate::time::Round;
 use std::cell::RefCell;
 use std::rc::Rc;
 use timely::Accountable;
@@ -44,8 +45,8 @@ pub struct Stretch<'a> {
 const HEADER: usize = 3;
 
 /// The round of the touches in a buffer.
-pub fn round(words: &[u64]) -> Option<u64> {
-    words.first().copied()
+pub fn round(words: &[u64]) -> Option<Round> {
+    words.first().copied().map(Round::from_word)
 }
 
 /// The stretches of a buffer, each with the index at which [`stretch_at`] finds it again.
@@ -175,7 +176,7 @@ impl Lanes {
     #[inline]
     pub fn push(
         &mut self,
-        round: u64,
+        round: Round,
         request: RequestId,
         video: VideoId,
         touch: Touch,
@@ -184,9 +185,9 @@ impl Lanes {
         let lane = &mut self.lanes[keeper];
         if lane.words.is_empty() {
             lane.words = self.pool.take();
-            lane.words.push(round);
+            lane.words.push(round.to_word());
         }
-        debug_assert_eq!(lane.words[0], round);
+        debug_assert_eq!(lane.words[0], round.to_word());
         lane.push(request, video, touch);
         lane.is_full().then(|| lane.take())
     }
@@ -220,9 +221,9 @@ const WORDS_MAX: usize = (64 << 10) / size_of::<u64>();
 
 impl Touches {
     /// Touches in memory of our own, put into a round, whichever they were in.
-    pub fn in_round(mut words: Vec<u64>, round: u64) -> Touches {
+    pub fn in_round(mut words: Vec<u64>, round: Round) -> Touches {
         if let Some(first) = words.first_mut() {
-            *first = round;
+            *first = round.to_word();
         }
         Touches::Owned(words)
     }
@@ -391,7 +392,7 @@ mod tests {
             sent[touches.keeper(workers).unwrap()].push(touches);
         };
         for (request, video, touch) in said {
-            lanes.push(7, *request, *video, *touch).map(&mut send);
+            lanes.push(Round::from_word(7), *request, *video, *touch).map(&mut send);
         }
         lanes.drain().for_each(&mut send);
         sent
@@ -399,7 +400,7 @@ mod tests {
 
     fn content(containers: &[Touches]) -> Vec<Said> {
         let stretches = containers.iter().flat_map(|touches| {
-            assert_eq!(round(touches.words()), Some(7));
+            assert_eq!(round(touches.words()), Some(Round::from_word(7)));
             stretches(touches.words())
         });
         stretches

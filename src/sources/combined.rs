@@ -2,7 +2,8 @@
 
 use super::files::FileSource;
 use super::kafka::KafkaSource;
-use super::{Discovered, PartitionName, PartitionReader, Source, SourceError};
+use super::{Discovered, PartitionReader, Source, SourceError};
+use crate::log::PartitionName;
 
 /// Files, topics of Kafka, or both.
 #[derive(Clone, Default)]

@@ -1,7 +1,8 @@
 //! Events that are already decoded and in memory: for benchmarks of the engine alone, and tests.
 
-use super::{Batch, Discovered, PartitionName, PartitionReader, Polled, Source, SourceError};
+use super::{Batch, Discovered, PartitionReader, Polled, Source, SourceError};
 use crate::event::Event;
+use crate::log::PartitionName;
 use std::sync::Arc;
 
 /// Partitions in memory, shared by all workers.

@@ -14,24 +14,10 @@ pub mod files;
 pub mod kafka;
 pub mod memory;
 
-use crate::event::{Event, Kind};
+use crate::event::Event;
+use crate::log::PartitionName;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-
-/// The identity of a partition, the same in every process and after a restart.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct PartitionName {
-    /// Which of the two logs it belongs to.
-    pub kind: Kind,
-    /// Its name within its log: the path of a file, or topic and number.
-    pub name: String,
-}
-
-impl std::fmt::Display for PartitionName {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{} {}", self.kind.topic(), self.name)
-    }
-}
 
 /// A partition that a source has found, and how much there is to read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,96 +1,165 @@
 //! A store in memory: for benchmarks of the engine alone, and tests.
 
-use super::{PartitionProgress, Progress, Publication, RowChange, Store, StoreError};
-use crate::digest::{self, Digests};
-use crate::ledger::Ledger;
-use crate::query::{KEY_CELLS, Row};
-use crate::sources::PartitionName;
-use crate::time::Epoch;
+use super::reader::select;
+use super::{
+    Changeset, Description, Progress, RowChange, RowOrder, RowVisitor, Selection, Store,
+    StoreError, StoreReader, StoredQuery, StoredRow,
+};
+use crate::acceptance::{Ledger, LedgerKey, LedgerRow, LedgerTotals};
+use crate::query::{Digests, KeyCells, QueryInstance, Role, Row, ValueCells, digest};
+use crate::time::{Definition, Epoch, EpochRange, Publication};
 use foldhash::fast::RandomState;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What names a row: its epoch and its key.
-type RowName = (i64, [u64; KEY_CELLS]);
+/// The rows of a query, by epoch and key, each with the publication in which it last changed.
+type Rows = HashMap<(Epoch, KeyCells), (ValueCells, Publication), RandomState>;
 
 /// Everything that was committed.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tables {
-    /// The rows by query, epoch and key.
-    pub rows: BTreeMap<usize, HashMap<RowName, Row, RandomState>>,
-    /// The ledger.
+pub struct Committed {
+    /// What the store reflects.
+    pub progress: Progress,
+    /// The ledger, as the workers have counted.
     pub ledger: Ledger,
-    /// The last progress of each partition; `malformed` is the sum.
-    pub partitions: BTreeMap<PartitionName, PartitionProgress>,
-    /// All epochs up to this one are final.
-    pub final_through: Option<Epoch>,
-    /// How many publications were committed.
-    pub publications: u64,
-    /// How many jobs have had the store.
-    pub generation: u64,
-    /// The digests of all epochs.
+    /// The digests of all epochs, final ones included.
     pub digests: Digests,
     /// What replay has rebuilt, in the last job that had anything to replay.
     pub restored: Vec<RowChange>,
+    rows: BTreeMap<usize, Rows>,
 }
 
-/// A store whose tables can be looked at from outside, after every commit.
-#[derive(Clone, Default)]
+/// A store whose content can be looked at from outside, after every commit.
+#[derive(Clone)]
 pub struct MemoryStore {
-    tables: Arc<Mutex<Tables>>,
+    description: Arc<Description>,
+    committed: Arc<Mutex<Committed>>,
 }
 
 impl MemoryStore {
-    /// The tables as of the last commit.
-    pub fn tables(&self) -> Tables {
+    /// An empty store.
+    pub fn new(definition: &Definition, queries: &[QueryInstance]) -> MemoryStore {
+        let description = Arc::new(Description::of(definition, queries));
+        MemoryStore { description, committed: Arc::default() }
+    }
+
+    /// Takes the store over for another job.
+    pub fn take_over(&self) -> MemoryStore {
+        self.lock().progress.generation += 1;
+        self.clone()
+    }
+
+    /// What was committed.
+    pub fn committed(&self) -> Committed {
         self.lock().clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Tables> {
-        self.tables.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn lock(&self) -> MutexGuard<'_, Committed> {
+        self.committed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn select(
+        &self,
+        query: &StoredQuery,
+        selection: &Selection,
+        order: RowOrder,
+    ) -> Vec<StoredRow> {
+        let number = self.description.queries.iter().position(|known| known.name == query.name);
+        let committed = self.lock();
+        let rows = number.and_then(|number| committed.rows.get(&number)).into_iter().flatten();
+        let rows = rows.map(|((epoch, key), (values, publication))| StoredRow {
+            row: Row { epoch: *epoch, key: key.clone(), values: values.clone() },
+            is_final: committed.progress.final_through.contains(*epoch),
+            publication: *publication,
+        });
+        select(query, rows, selection, order)
+    }
+}
+
+impl Committed {
+    /// The rows of a query, by its number.
+    pub fn rows(&self, query: usize) -> BTreeSet<Row> {
+        let rows = self.rows.get(&query).into_iter().flatten();
+        let row = |((epoch, key), (values, _)): (&(Epoch, KeyCells), &(ValueCells, _))| Row {
+            epoch: *epoch,
+            key: key.clone(),
+            values: values.clone(),
+        };
+        rows.map(row).collect()
+    }
+}
+
+impl StoreReader for MemoryStore {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn progress(&self) -> Result<Progress, StoreError> {
+        Ok(self.lock().progress.clone())
+    }
+
+    fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
+        let distinct: BTreeMap<LedgerKey, u64> = self
+            .description
+            .with_role(Role::Ledger)
+            .flat_map(|(_, query)| {
+                let rows = self.select(query, &Selection::default(), RowOrder::Key);
+                rows.into_iter().map(|stored| query.ledger_entry(&stored.row))
+            })
+            .collect();
+        let committed = self.lock();
+        let rows = committed.ledger.iter().map(|(key, counts)| {
+            let distinct = distinct.get(&key).copied().unwrap_or(0);
+            LedgerTotals { counts, distinct }.row(key)
+        });
+        Ok(rows.collect())
+    }
+
+    fn visit(
+        &self,
+        query: &StoredQuery,
+        selection: &Selection,
+        order: RowOrder,
+        visitor: &mut RowVisitor<'_>,
+    ) -> Result<(), StoreError> {
+        let rows = self.select(query, selection, order);
+        let _ = rows.iter().try_for_each(visitor);
+        Ok(())
+    }
+
+    fn count(&self, query: &StoredQuery, selection: &Selection) -> Result<u64, StoreError> {
+        Ok(self.select(query, selection, RowOrder::Key).len() as u64)
+    }
+
+    fn latest_epochs(
+        &self,
+        query: &StoredQuery,
+        epochs: usize,
+    ) -> Result<Option<EpochRange>, StoreError> {
+        let rows = self.select(query, &Selection::default(), RowOrder::Key);
+        Ok(super::reader::latest(rows.iter().map(|stored| stored.row.epoch), epochs))
     }
 }
 
 impl Store for MemoryStore {
-    fn progress(&mut self) -> Result<Progress, StoreError> {
-        let mut tables = self.lock();
-        tables.generation += 1;
-        let is_open = |epoch: &Epoch| Some(*epoch) > tables.final_through;
-        let digests = tables.digests.iter().filter(|(epoch, _)| is_open(epoch));
-        Ok(Progress {
-            generation: tables.generation,
-            publications: tables.publications,
-            final_through: tables.final_through,
-            partitions: tables.partitions.values().cloned().collect(),
-            digests: digests.map(|(epoch, digest)| (*epoch, *digest)).collect(),
-        })
-    }
-
     fn restore(&mut self, rows: Vec<RowChange>) {
         self.lock().restored = rows;
     }
 
-    fn commit(&mut self, publication: &Publication) -> Result<(), StoreError> {
-        let tables = &mut *self.lock();
-        for change in &publication.rows {
-            let rows = tables.rows.entry(change.query).or_default();
-            let name = (change.row.epoch, change.row.key);
-            if change.deleted {
+    fn commit(&mut self, changes: &Changeset) -> Result<(), StoreError> {
+        let committed = &mut *self.lock();
+        for RowChange { query, row, deleted } in &changes.rows {
+            let rows = committed.rows.entry(*query).or_default();
+            let name = (row.epoch, row.key.clone());
+            if *deleted {
                 rows.remove(&name);
             } else {
-                rows.insert(name, change.row);
+                rows.insert(name, (row.values.clone(), changes.publication));
             }
         }
-        tables.ledger.merge(publication.ledger.clone());
-        for progress in &publication.partitions {
-            let before = tables.partitions.get(&progress.partition);
-            let malformed = before.map_or(0, |before| before.malformed) + progress.malformed;
-            let progress = PartitionProgress { malformed, ..progress.clone() };
-            tables.partitions.insert(progress.partition.clone(), progress);
-        }
-        tables.final_through = tables.final_through.max(publication.final_through);
-        digest::add(&mut tables.digests, &publication.digests);
-        tables.publications += 1;
+        committed.ledger.merge(&changes.ledger);
+        committed.progress.apply(changes);
+        digest::merge(&mut committed.digests, &changes.digests);
         Ok(())
     }
 }

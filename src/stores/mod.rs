@@ -2,8 +2,11 @@
 //!
 //! A store is the truth. It receives *publications*: everything that changed up to a common point
 //! of all workers (rows, ledger, positions of every partition), to be committed together or not at
-//! all. It knows rows and their columns, never a query's meaning.
+//! all. It knows rows and their columns, and what a query declares about them, never a query.
 //!
+//! - [`reader`]: the read side.
+//! - [`description`]: what a store was made for.
+//! - [`progress`]: what a store reflects.
 //! - [`kafka`]: rows as a changelog in a compacted topic, for readers of Kafka.
 //! - [`sqlite`]: one file, readable by any program while the job runs. The default.
 //! - [`memory`]: for benchmarks of the engine alone, and tests.
@@ -11,21 +14,26 @@
 pub mod description;
 pub mod kafka;
 pub mod memory;
+pub mod progress;
+pub mod reader;
 pub mod sqlite;
 
-use crate::digest::Digests;
+pub use description::{Description, StoredColumn, StoredQuery};
+pub use progress::Progress;
+pub use reader::{RowOrder, RowVisitor, Selection, StoreReader, StoredRow};
+
+use crate::acceptance::Ledger;
 use crate::kafka::KafkaSettingsError;
-use crate::ledger::Ledger;
-use crate::query::Row;
-use crate::sources::PartitionName;
-use crate::time::Epoch;
+use crate::log::PartitionProgress;
+use crate::query::{Digests, Row};
+use crate::time::{Publication, Through};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// A change of a query's table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowChange {
-    /// The query, by its index in the list that the store was opened with.
+    /// The query, by its number in the description of the store.
     pub query: usize,
     /// The row; if it is deleted, only its epoch and key count.
     pub row: Row,
@@ -33,81 +41,29 @@ pub struct RowChange {
     pub deleted: bool,
 }
 
-/// How far a partition was read, as of a publication.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PartitionProgress {
-    /// Which partition.
-    pub partition: PartitionName,
-    /// The offset after the last record that the publication accounts for.
-    pub next_offset: u64,
-    /// Its watermark, in milliseconds; none before its first honest event.
-    pub watermark_ms: Option<i64>,
-    /// The first offset that contributed to an epoch still open, or `next_offset`.
-    pub replay_offset: u64,
-    /// The watermark just before the replay offset.
-    pub replay_watermark_ms: Option<i64>,
-    /// Malformed records since the last publication that named this partition.
-    pub malformed: u64,
-    /// Whether it holds no epoch open: it is exhausted, or idle.
-    pub idle: bool,
-}
-
-/// Everything that changed since the last publication, up to a point that all workers have passed.
+/// The content of a publication: everything that changed since the last one, up to a point that
+/// all workers have passed.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Publication {
+pub struct Changeset {
+    /// The number of the publication.
+    pub publication: Publication,
     /// The changed rows, at most one for each query, epoch and key, in no particular order.
     pub rows: Vec<RowChange>,
     /// Events counted since the last publication.
     pub ledger: Ledger,
-    /// The partitions that moved.
+    /// The partitions that moved; `malformed` counts the records since the last publication.
     pub partitions: Vec<PartitionProgress>,
-    /// All epochs up to this one are final: their rows are complete, and nothing will change them.
-    /// It never falls back.
-    pub final_through: Option<Epoch>,
+    /// How far epochs are final: their rows are complete, and nothing will change them. It never
+    /// falls back.
+    pub final_through: Through,
     /// By how much the rows moved the digest of each epoch, over all queries.
     pub digests: Digests,
-    /// The least watermark of the partitions that hold epochs open, or the greatest of all if none
-    /// does, in milliseconds.
-    pub watermark_ms: Option<i64>,
-}
-
-/// What a store reflects: where the job that takes it over goes on.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
-    /// The number of the job that has the store, counted from 1. Jobs before it are fenced.
-    pub generation: u64,
-    /// How many publications were committed.
-    pub publications: u64,
-    /// All epochs up to this one are final.
-    pub final_through: Option<Epoch>,
-    /// How far every partition was read; `malformed` is the sum.
-    pub partitions: Vec<PartitionProgress>,
-    /// The digest of the rows of every epoch that is not final and has rows.
-    pub digests: Digests,
-}
-
-/// The least watermark of the partitions that hold epochs open, or the greatest of all if none
-/// does, in milliseconds.
-pub fn watermark_ms<'a>(
-    partitions: impl IntoIterator<Item = &'a PartitionProgress> + Clone,
-) -> Option<i64> {
-    let active = partitions.clone().into_iter().filter(|progress| !progress.idle);
-    match active.map(|progress| progress.watermark_ms).min() {
-        Some(least_ms) => least_ms,
-        None => partitions.into_iter().filter_map(|progress| progress.watermark_ms).max(),
-    }
 }
 
 /// A place for results that commits publications atomically.
 ///
 /// Whoever opens a store takes it over: from then on, those who had it before can commit nothing.
-pub trait Store: Send {
-    /// What the store reflects, as of the last commit.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn progress(&mut self) -> Result<Progress, StoreError>;
-
+pub trait Store: StoreReader + Send {
     /// Hands over the rows of all epochs that are not final, as replay has rebuilt them: what the
     /// store holds already. It is called once, before the first commit, and never in a job that
     /// had nothing to replay. A store that needs no memory of its rows does nothing.
@@ -118,7 +74,7 @@ pub trait Store: Send {
     /// # Errors
     /// When it cannot, or another job has taken the store over; the job then ends, and the store
     /// holds what was committed before.
-    fn commit(&mut self, publication: &Publication) -> Result<(), StoreError>;
+    fn commit(&mut self, changes: &Changeset) -> Result<(), StoreError>;
 }
 
 /// Why a store cannot be used. Every one names what, where, and what to do.
@@ -147,9 +103,25 @@ pub enum StoreError {
         /// How that is known.
         reason: String,
     },
+    /// The store was written by another version, in another format.
+    #[error(
+        "`{store}` has store format {found}, of trendmark {written_by}; this is trendmark \
+         {version}, which reads and writes format {known}: use that version, or give another \
+         --store and read the logs again",
+        version = env!("CARGO_PKG_VERSION"),
+        known = description::FORMAT
+    )]
+    OtherFormat {
+        /// The store.
+        store: String,
+        /// The number of its format.
+        found: i64,
+        /// Which version writes that format.
+        written_by: String,
+    },
     /// There is no store to read.
     #[error("no store at `{0}`; `trendmark run --store` makes one")]
-    NotFound(PathBuf),
+    NotFound(String),
     /// Another program has it.
     #[error(
         "`{path}` is in use: {reason}; end the other program, give another --store, or --take-over \

@@ -6,9 +6,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use std::collections::BTreeMap;
 use std::path::Path;
-use trendmark::dataflows;
-use trendmark::event::{Kind, RequestId};
-use trendmark::query::{ColumnType, Query, Row};
+use trendmark::query::{Query, QueryInstance, Role, Row, Value};
 use trendmark::time::{Definition, rfc3339};
 
 /// The sorted rows of every table and view, each row as its values in the order of the columns.
@@ -84,17 +82,27 @@ fn columns(query: &Query) -> Vec<&'static str> {
 pub fn expected(definition: Definition, log: &Log, files: &[Written]) -> Contents {
     let expected = expect(definition, log);
     let mut contents = Contents::new();
-    for query in dataflows::ALL {
-        let rows = expected.rows(query);
-        let rows = rows.iter().map(|row| line(definition, query, row)).collect();
-        contents.insert(query.name.into(), rows);
-    }
     let mut distinct = BTreeMap::new();
-    for row in expected.rows(&dataflows::distinct::QUERY) {
-        distinct.insert((row.epoch, row.key[0]), row.values[0]);
+    for instance in queries() {
+        let QueryInstance { query, .. } = instance;
+        for row in expected.rows(&instance) {
+            if query.role == Role::Ledger {
+                let (kind, events) = match query.values_of(&row)[..] {
+                    [Value::Kind(kind), Value::Count(events)] => (kind, events),
+                    _ => panic!("no row of the ledger: {row:?}"),
+                };
+                distinct.insert((row.epoch, kind), events);
+            } else {
+                let rows = contents.entry(query.name.into()).or_default();
+                rows.push(line(definition, query, &row));
+            }
+        }
+    }
+    for query in all() {
+        contents.entry(query.name.into()).or_default();
     }
     let ledger = expected.fates.iter().map(|((epoch, kind), (accepted, late, future))| {
-        let distinct = distinct.get(&(epoch.0, *kind as u64)).copied().unwrap_or(0);
+        let distinct = distinct.get(&(*epoch, *kind)).copied().unwrap_or(0);
         let (events, duplicate) = (accepted + late + future, accepted - distinct);
         format!("{},{kind},{events},{distinct},{duplicate},{late},{future}", epoch.0)
     });
@@ -128,15 +136,9 @@ pub fn expected(definition: Definition, log: &Log, files: &[Written]) -> Content
 }
 
 fn line(definition: Definition, query: &Query, row: &Row) -> String {
-    let key = Row::cells(query.key, &row.key);
-    let cells = key.chain(Row::cells(query.values, &row.values));
-    let values = cells.map(|(column, cells)| match column.column_type {
-        ColumnType::Request => RequestId([cells[0], cells[1]]).to_string(),
-        ColumnType::Kind => Kind::ALL[cells[0] as usize].to_string(),
-        ColumnType::Video | ColumnType::Count | ColumnType::Flag => cells[0].to_string(),
-    });
-    let mut values: Vec<String> = values.collect();
-    let start = rfc3339(row.epoch * definition.epoch_length_ms);
+    let mut values: Vec<String> =
+        query.values_of(row).iter().map(|value| value.to_string()).collect();
+    let start = rfc3339(row.epoch.0 * definition.epoch_length_ms);
     values.splice(1..1, [row.epoch.to_string(), start]);
     values.push("1".into());
     values.join(",")
@@ -144,5 +146,6 @@ fn line(definition: Definition, query: &Query, row: &Row) -> String {
 
 /// The queries whose rows [`contents`] can show.
 pub fn all() -> Vec<&'static Query> {
-    queries().into_iter().filter(|query| query.name != "distinct").collect()
+    let tables = queries().into_iter().map(|instance| instance.query);
+    tables.filter(|query| query.role != Role::Ledger).collect()
 }

@@ -12,7 +12,7 @@ use std::process::Command;
 use tempfile::TempDir;
 use trendmark::event::{Event, Kind};
 use trendmark::generate::{Generator, Model};
-use trendmark::sources::PartitionName;
+use trendmark::log::PartitionName;
 use trendmark::time::Definition;
 
 /// A log in files, and what it must come to.

@@ -14,18 +14,20 @@ pub mod place;
 pub mod program;
 pub mod random;
 pub mod registry;
+pub mod store_topics;
 pub mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};
 use trendmark::dataflows;
 use trendmark::event::{Event, Kind, RequestId, VideoId};
-use trendmark::query::{EpochLog, Query, Row};
-use trendmark::sources::PartitionName;
+use trendmark::log::PartitionName;
+use trendmark::query::{AcceptedLog, EpochLog, QueryInstance, Row};
 use trendmark::time::{Definition, Epoch};
 
 /// The queries of a run with `--query all`.
-pub fn queries() -> Vec<&'static Query> {
-    std::iter::once(&dataflows::distinct::QUERY).chain(dataflows::ALL).collect()
+pub fn queries() -> Vec<QueryInstance> {
+    let all = std::iter::once(&dataflows::LEDGER).chain(dataflows::ALL);
+    all.map(|query| QueryInstance::new(query)).collect()
 }
 
 /// The partitions of a log, each in its order.
@@ -37,14 +39,19 @@ pub type Fates = BTreeMap<(Epoch, Kind), (u64, u64, u64)>;
 /// What a log comes to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Expected {
-    pub epochs: BTreeMap<Epoch, EpochLog>,
+    pub accepted: AcceptedLog,
     pub fates: Fates,
+    /// The watermark of each partition, in milliseconds; none before its first honest event.
+    pub watermarks_ms: BTreeMap<PartitionName, Option<i64>>,
+    /// The fate of each event of each partition: the epochs that it counts for, or none if it is
+    /// late, or that it is future.
+    pub events: BTreeMap<PartitionName, Vec<Option<Vec<Epoch>>>>,
 }
 
 impl Expected {
     /// The rows of a query.
-    pub fn rows(&self, query: &Query) -> BTreeSet<Row> {
-        self.epochs.values().flat_map(|log| (query.oracle)(log)).collect()
+    pub fn rows(&self, instance: &QueryInstance) -> BTreeSet<Row> {
+        (instance.query.oracle)(&self.accepted, &instance.parameters)
     }
 }
 
@@ -53,12 +60,14 @@ pub fn expect(definition: Definition, log: &Log) -> Expected {
     let mut expected = Expected::default();
     for (partition, events) in log {
         let mut latest_ms: Option<i64> = None;
+        let mut fates_of_events = Vec::new();
         for event in events {
             let epoch = Epoch(event.event_time_ms.div_euclid(definition.epoch_length_ms));
             let fates = expected.fates.entry((epoch, partition.kind)).or_default();
             let limit_ms = event.record_time_ms.map(|at| at + definition.max_future_ms);
             if limit_ms.is_some_and(|limit_ms| event.event_time_ms > limit_ms) {
                 fates.2 += 1;
+                fates_of_events.push(None);
                 continue;
             }
             latest_ms = latest_ms.max(Some(event.event_time_ms));
@@ -72,16 +81,20 @@ pub fn expect(definition: Definition, log: &Log) -> Expected {
                 Kind::Impression => epoch.0,
                 Kind::Play => epoch.0 - definition.join_window_epochs,
             };
-            let open: Vec<i64> = (first..=epoch.0).filter(|epoch| !has_closed(*epoch)).collect();
-            if open.is_empty() {
-                fates.1 += 1;
-                continue;
+            let open = (first..=epoch.0).filter(|epoch| !has_closed(*epoch)).map(Epoch);
+            let open: Vec<Epoch> = open.collect();
+            match open.is_empty() {
+                true => fates.1 += 1,
+                false => fates.0 += 1,
             }
-            fates.0 += 1;
-            for shown in open.into_iter().map(Epoch) {
-                contribute(&mut expected.epochs, shown, partition.kind, event, epoch);
+            for shown in &open {
+                contribute(&mut expected.accepted.epochs, *shown, partition.kind, event, epoch);
             }
+            fates_of_events.push(Some(open));
         }
+        let watermark_ms = latest_ms.map(|latest_ms| latest_ms - definition.max_delay_ms);
+        expected.watermarks_ms.insert(partition.clone(), watermark_ms);
+        expected.events.insert(partition.clone(), fates_of_events);
     }
     expected
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use trendmark::event::{Event, Kind};
-use trendmark::sources::PartitionName;
+use trendmark::log::PartitionName;
 use trendmark::time::Definition;
 
 const MINUTE_MS: i64 = 60_000;

@@ -2,7 +2,8 @@
 
 use super::{Format, io_error};
 use crate::event::Kind;
-use crate::sources::{Discovered, PartitionName, SourceError};
+use crate::log::PartitionName;
+use crate::sources::{Discovered, SourceError};
 use glob::{MatchOptions, Pattern};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;

@@ -4,9 +4,8 @@ use super::input::{Growth, Input};
 use super::split::{LINE_BYTES_MAX, Line, Splitter};
 use super::{Compression, io_error};
 use crate::decode::{Decoder, FieldNames};
-use crate::sources::{
-    Batch, Malformed, PartitionName, PartitionReader, Polled, SourceError, sample,
-};
+use crate::log::PartitionName;
+use crate::sources::{Batch, Malformed, PartitionReader, Polled, SourceError, sample};
 
 /// How much a poll reads at most, in bytes; only a long line needs so much for so few records.
 const POLL_BYTES_MAX: usize = 16 << 20;

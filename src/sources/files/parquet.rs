@@ -9,8 +9,9 @@ mod columns;
 
 use super::io_error;
 use crate::decode::FieldNames;
+use crate::log::PartitionName;
 use crate::panics::contain;
-use crate::sources::{Batch, Malformed, PartitionName, PartitionReader, Polled, SourceError};
+use crate::sources::{Batch, Malformed, PartitionReader, Polled, SourceError};
 use arrow_array::RecordBatch;
 use columns::{Columns, Plan};
 use parquet::arrow::ProjectionMask;

@@ -1,7 +1,8 @@
 //! What is found, what is read of lines, and that no bytes do harm.
 
 use super::*;
-use crate::sources::{Batch, Malformed, PartitionName, Polled};
+use crate::log::PartitionName;
+use crate::sources::{Batch, Malformed, Polled};
 use proptest::prelude::*;
 use std::fs::{self, OpenOptions};
 use std::io::Write;

@@ -4,7 +4,7 @@
 //! only what it cannot mend is an error here; and what nobody knows is, as it may hide a loss.
 
 use crate::kafka::{KafkaSettingsError, RegistryError};
-use crate::sources::PartitionName;
+use crate::log::PartitionName;
 use rdkafka::error::RDKafkaErrorCode;
 
 /// Why topics cannot be read.

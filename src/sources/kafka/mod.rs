@@ -21,10 +21,11 @@ mod reader;
 pub use decoder::MessageFormat;
 pub use errors::KafkaSourceError;
 
-use super::{Discovered, PartitionName, PartitionReader, Source, SourceError};
+use super::{Discovered, PartitionReader, Source, SourceError};
 use crate::decode::FieldNames;
 use crate::event::Kind;
 use crate::kafka::KafkaSettings;
+use crate::log::PartitionName;
 use client::Client;
 use decoder::MessageDecoder;
 use finder::Finder;

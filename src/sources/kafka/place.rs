@@ -1,7 +1,7 @@
 //! The names of partitions in Kafka: `kafka:TOPIC/NUMBER`.
 
 use crate::event::Kind;
-use crate::sources::PartitionName;
+use crate::log::PartitionName;
 
 /// A partition in Kafka. No file has such a name, as those of files end in what they hold.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,9 +4,8 @@ use super::client::{Client, Queue};
 use super::decoder::{Decoded, MessageDecoder};
 use super::errors::{Gravity, KafkaSourceError, gravity};
 use super::place::Place;
-use crate::sources::{
-    Batch, Discovered, Malformed, PartitionName, PartitionReader, Polled, SourceError, sample,
-};
+use crate::log::PartitionName;
+use crate::sources::{Batch, Discovered, Malformed, PartitionReader, Polled, SourceError, sample};
 use rdkafka::Offset;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};

@@ -2,12 +2,14 @@
 
 use crate::kafka::KafkaSettings;
 use crate::stores::StoreError;
+use crate::time::Publication;
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -22,6 +24,11 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// How long a read may bring nothing.
 const READ_LIMIT: Duration = Duration::from_secs(60);
+/// How long an open transaction is waited for: longer than the brokers keep one whose producer is
+/// gone.
+const SETTLE_LIMIT: Duration = Duration::from_secs(90);
+/// How often it is looked at.
+const SETTLE_PAUSE: Duration = Duration::from_millis(20);
 /// How long one look for messages lasts.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long to wait before the same is tried again.
@@ -40,6 +47,17 @@ pub(super) struct Client {
     questions: Reader,
 }
 
+/// A record of a topic: its key, its value if it has one, and the publication that its header
+/// names, if it has one.
+pub(super) struct Record<'a> {
+    pub key: &'a [u8],
+    pub value: Option<&'a [u8]>,
+    pub publication: Option<Publication>,
+}
+
+/// The header that names the publication of a record, where its value does not.
+pub(super) const PUBLICATION_HEADER: &str = "publication";
+
 impl Client {
     pub fn new(settings: &KafkaSettings, topic: &str) -> Result<Client, StoreError> {
         Client::connect(settings.client_config()?, format!("{PREFIX}{topic}"))
@@ -47,8 +65,8 @@ impl Client {
 
     /// That of a store which was reached before.
     pub fn connect(config: ClientConfig, store: String) -> Result<Client, StoreError> {
-        let questions =
-            consumer(&config, &store).map_err(|error| cannot("reach", &store, &error))?;
+        let questions = consumer(&config, &store, Isolation::Committed);
+        let questions = questions.map_err(|error| cannot("reach", &store, &error))?;
         Ok(Client { config, store, questions })
     }
 
@@ -103,7 +121,7 @@ impl Client {
             let from = first.max(end - tail);
             let mut last = None;
             if from < end {
-                self.read(topic, from, |value| last = value.map(<[u8]>::to_vec))?;
+                self.read(topic, &[from], |record| last = record.value.map(<[u8]>::to_vec))?;
             }
             if last.is_some() || from == first {
                 return Ok(last);
@@ -112,29 +130,63 @@ impl Client {
         }
     }
 
-    /// Reads the committed records of a topic of one partition from an offset to its end, and gives
-    /// their values.
+    /// Waits until every record that a topic's partitions hold now is committed or aborted: a
+    /// transaction that was committed may not be so in all partitions yet.
+    pub fn settle(&self, topic: &str, partitions: i32) -> Result<(), StoreError> {
+        let failed = |error| self.cannot("read", error);
+        let uncommitted =
+            consumer(&self.config, &self.store, Isolation::Uncommitted).map_err(failed)?;
+        for partition in 0..partitions {
+            let (_, written) = patiently(ANSWER_LIMIT, || {
+                uncommitted.fetch_watermarks(topic, partition, ANSWER_TIMEOUT)
+            })
+            .map_err(failed)?;
+            let started = Instant::now();
+            while self.range(topic, partition)?.1 < written {
+                if started.elapsed() >= SETTLE_LIMIT {
+                    let open = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
+                    return Err(failed(open));
+                }
+                thread::sleep(SETTLE_PAUSE);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the committed records of a topic, from an offset of each of its first partitions to
+    /// its end.
     pub fn read(
         &self,
         topic: &str,
-        from: i64,
-        mut each: impl FnMut(Option<&[u8]>),
+        from: &[i64],
+        mut each: impl FnMut(Record<'_>),
     ) -> Result<(), StoreError> {
         let failed = |error| self.cannot("read", error);
         // A consumer of its own: nothing of an earlier read can come up in this one.
-        let consumer = consumer(&self.config, &self.store).map_err(failed)?;
+        let consumer = consumer(&self.config, &self.store, Isolation::Committed).map_err(failed)?;
         let mut assignment = TopicPartitionList::new();
-        assignment.add_partition_offset(topic, 0, Offset::Offset(from)).map_err(failed)?;
+        for (partition, offset) in (0..).zip(from) {
+            let offset = Offset::Offset(*offset);
+            assignment.add_partition_offset(topic, partition, offset).map_err(failed)?;
+        }
         consumer.assign(&assignment).map_err(failed)?;
         let mut heard = Instant::now();
         let mut trouble = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
-        loop {
+        let mut ended = BTreeSet::new();
+        while ended.len() < from.len() {
             match consumer.poll(POLL_TIMEOUT) {
                 Some(Ok(message)) => {
                     heard = Instant::now();
-                    each(message.payload());
+                    each(Record {
+                        key: message.key().unwrap_or_default(),
+                        value: message.payload(),
+                        publication: publication_of(&message),
+                    });
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(()),
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    heard = Instant::now();
+                    ended.insert(partition);
+                }
                 Some(Err(error)) if is_transient(&error) => trouble = error,
                 Some(Err(error)) => return Err(failed(error)),
                 None => {}
@@ -143,16 +195,34 @@ impl Client {
                 return Err(failed(trouble));
             }
         }
+        Ok(())
     }
 }
 
-/// A consumer that sees what is committed, and is told where a partition ends.
-fn consumer(config: &ClientConfig, store: &str) -> KafkaResult<Reader> {
+/// The publication that the header of a record names.
+fn publication_of(message: &BorrowedMessage<'_>) -> Option<Publication> {
+    let header = message.headers()?.iter().find(|header| header.key == PUBLICATION_HEADER)?;
+    std::str::from_utf8(header.value?).ok()?.parse().ok().map(Publication)
+}
+
+/// Which records a consumer sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Isolation {
+    Committed,
+    Uncommitted,
+}
+
+/// A consumer that is told where a partition ends.
+fn consumer(config: &ClientConfig, store: &str, isolation: Isolation) -> KafkaResult<Reader> {
+    let isolation = match isolation {
+        Isolation::Committed => "read_committed",
+        Isolation::Uncommitted => "read_uncommitted",
+    };
     let mut config = config.clone();
     config
         .set("group.id", format!("trendmark-store-{}", store.trim_start_matches(PREFIX)))
         .set("enable.auto.commit", "false")
-        .set("isolation.level", "read_committed")
+        .set("isolation.level", isolation)
         .set("enable.partition.eof", "true")
         // Compaction may remove the record that a read begins at, and never one that is needed.
         .set("auto.offset.reset", "earliest")

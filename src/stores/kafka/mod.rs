@@ -2,15 +2,16 @@
 //!
 //! A store `kafka:TOPIC` is these topics; keys and values are JSON:
 //!
-//! - `TOPIC`, compacted: the rows of `trends`. When an epoch becomes final, each of its rows is
-//!   written once more with `"final":true`.
-//! - `TOPIC-QUERY`: the rows of another query. It is compacted, unless the query names requests:
-//!   then its rows are members that join a set, and the topic is a log of them that is kept for
-//!   ever, or as long as its owner sets `retention.ms` to.
+//! - `TOPIC`, compacted: the rows of the main table. When an epoch becomes final, each of its rows
+//!   is written once more with `"final":true`.
+//! - `TOPIC-QUERY`: the rows of another query. It is compacted, unless the query is a set: then its
+//!   rows are members that join the set, and the topic is a log of them that is kept for ever, or
+//!   as long as its owner sets `retention.ms` to.
 //! - `TOPIC-ledger`, compacted, one partition: all counts, by epoch and kind.
 //! - `TOPIC-progress`, compacted, one partition: its last record is what the store reflects.
 //!
-//! A deleted row is its key without a value. Who reads with `isolation.level=read_committed` sees
+//! A deleted row is its key without a value. Records whose values do not name their publication
+//! have a header that does. Who reads with `isolation.level=read_committed` sees
 //! whole publications, and only those of the job that has the store.
 //!
 //! The job remembers the rows of the epochs that are not final, at most videos × open epochs of
@@ -20,27 +21,31 @@
 
 mod client;
 mod encode;
+mod read;
 mod state;
 #[cfg(test)]
 mod tests;
 mod topics;
 mod transactions;
 
-pub use encode::{LedgerKey, LedgerRow};
-pub use state::StoredProgress;
+pub use read::KafkaReader;
 
+use crate::acceptance::LedgerRow;
 use crate::kafka::KafkaSettings;
-use crate::query::{Query, Row};
-use crate::stores::description::{Description, Difference};
-use crate::stores::{Progress, Publication, RowChange, Store, StoreError};
-use crate::time::Definition;
+use crate::query::{QueryInstance, Row};
+use crate::stores::description::{Description, StoredQuery};
+use crate::stores::{
+    Changeset, Progress, RowChange, RowOrder, RowVisitor, Selection, Store, StoreError, StoreReader,
+};
+use crate::time::{Definition, EpochRange, Publication};
 use client::Client;
 use encode::{RowFormat, Stamp};
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaResult;
-use state::{PROGRESS_KEY, Staged, State};
+use read::read_progress;
+use state::{PROGRESS_KEY, Staged, State, StoredProgress};
 use std::collections::BTreeMap;
-use topics::{Administrator, Role, Topic, Topics};
+use topics::{Administrator, Topic, TopicRole, Topics};
 use transactions::{Failure, Transaction, Transactions};
 
 /// With how many producers a publication is tried to be committed.
@@ -74,74 +79,39 @@ impl KafkaStore {
     /// settings by which they would lose rows, and when the brokers cannot be reached.
     ///
     /// # Panics
-    /// When `queries` lacks `distinct`, the other half of the ledger.
+    /// When the queries cannot be those of a store, see [`Description::of`].
     pub fn open(
         settings: &KafkaSettings,
         topic: &str,
         definition: &Definition,
-        queries: &[&'static Query],
+        queries: &[QueryInstance],
     ) -> Result<KafkaStore, StoreError> {
         let description = Description::of(definition, queries);
         let topics = Topics::new(topic, &description.queries)?;
-        assert!(topics.queries.contains(&None), "the ledger needs the query `distinct`");
         let client = Client::new(settings, topic)?;
         let row_partitions = prepare(&client, &topics, &description)?;
         let mut transactions = Transactions::fence(&client, 0)?;
         // What the job before has committed since, which is all that it ever will.
         let stored = read_progress(&client, &topics.progress.name)?;
-        refuse_other(&client.store, stored.as_ref(), &description)?;
+        if let Some(stored) = &stored {
+            stored.description.refuse_other(&client.store, &description)?;
+        }
         let mut stored = match stored {
             Some(stored) => StoredProgress { description, ..stored },
             None => StoredProgress::new(description, row_partitions),
         };
         stored.progress.generation += 1;
         transactions.set_generation(stored.progress.generation);
-        let ledger = read_ledger(&client, &topics.ledger.name)?;
         let record = stored.to_record();
         let committed = transactions.commit(|transaction| {
-            transaction.send(&topics.progress.name, PROGRESS_KEY, Some(&record))
+            transaction.send(&topics.progress.name, PROGRESS_KEY, Some(&record), None)
         });
         committed.map_err(|(Failure::Final(error) | Failure::Broken(error))| error)?;
         let formats = stored.description.queries.iter().map(RowFormat::of).collect();
+        let (config, name) = (client.config.clone(), client.store.clone());
+        let ledger = KafkaReader::of_owner(client, &stored)?.ledger()?;
         let state = State::new(stored, &ledger);
-        let Client { config, store: name, .. } = client;
         Ok(KafkaStore { config, name, transactions, topics, formats, state })
-    }
-
-    /// Reads what a store reflects, and leaves it to the job that has it; none if there is no such
-    /// store.
-    ///
-    /// # Errors
-    /// When the topic of its progress is not ours, or cannot be read.
-    pub fn read_progress(
-        settings: &KafkaSettings,
-        topic: &str,
-    ) -> Result<Option<StoredProgress>, StoreError> {
-        let name = topics::progress_of(topic);
-        topics::check_name(topic, &name)?;
-        let client = Client::new(settings, topic)?;
-        match client.partitions(&name).map_err(|error| client.cannot("reach", error))? {
-            Some(_) => read_progress(&client, &name),
-            None => Ok(None),
-        }
-    }
-
-    /// Reads the ledger of a store, and leaves it to the job that has it: the counts of each epoch
-    /// and kind. Empty if there is no such store.
-    ///
-    /// # Errors
-    /// When the topic of its ledger is not ours, or cannot be read.
-    pub fn read_ledger(
-        settings: &KafkaSettings,
-        topic: &str,
-    ) -> Result<Vec<LedgerRow>, StoreError> {
-        let topics = Topics::new(topic, &[])?;
-        let client = Client::new(settings, topic)?;
-        let name = &topics.ledger.name;
-        match client.partitions(name).map_err(|error| client.cannot("reach", error))? {
-            Some(_) => read_ledger(&client, name),
-            None => Ok(Vec::new()),
-        }
     }
 
     /// Goes on with a new producer, if the store is still this job's. Returns whether the last
@@ -152,15 +122,15 @@ impl KafkaStore {
         // Before the new producer: it would fence the job that has the store.
         self.stored_by(&client, generation)?;
         self.transactions = Transactions::fence(&client, generation)?;
-        let publications = self.stored_by(&client, generation)?;
-        Ok(publications == staged.stored.progress.publications)
+        let publication = self.stored_by(&client, generation)?;
+        Ok(publication == staged.stored.progress.publication)
     }
 
-    /// How many publications are committed, all of them by this job or those before.
-    fn stored_by(&self, client: &Client, generation: u64) -> Result<u64, StoreError> {
+    /// The last publication that is committed, by this job or those before.
+    fn stored_by(&self, client: &Client, generation: u64) -> Result<Publication, StoreError> {
         match read_progress(client, &self.topics.progress.name)? {
             Some(StoredProgress { progress, .. }) if progress.generation == generation => {
-                Ok(progress.publications)
+                Ok(progress.publication)
             }
             Some(_) => Err(StoreError::Fenced { store: self.name.clone(), generation }),
             None => Err(lost(&self.topics.progress)),
@@ -171,7 +141,7 @@ impl KafkaStore {
     fn write(
         &self,
         transaction: &Transaction<'_>,
-        publication: &Publication,
+        changes: &Changeset,
         staged: &Staged,
         buffers: &mut Buffers,
     ) -> KafkaResult<()> {
@@ -180,9 +150,9 @@ impl KafkaStore {
             stored.description.definition,
             stored.progress.final_through,
             stored.watermark_ms,
-            stored.progress.publications,
+            changes.publication,
         );
-        for RowChange { query, row, deleted } in &publication.rows {
+        for RowChange { query, row, deleted } in &changes.rows {
             self.write_row(transaction, *query, row, *deleted, &mut stamp, buffers)?;
         }
         for (query, row) in &staged.finals {
@@ -192,9 +162,11 @@ impl KafkaStore {
             buffers.clear();
             write_json(&key, &mut buffers.key);
             write_json(&totals.row(*key), &mut buffers.value);
-            transaction.send(&self.topics.ledger.name, &buffers.key, Some(&buffers.value))?;
+            let value = Some(buffers.value.as_slice());
+            let publication = Some(changes.publication);
+            transaction.send(&self.topics.ledger.name, &buffers.key, value, publication)?;
         }
-        transaction.send(&self.topics.progress.name, PROGRESS_KEY, Some(&stored.to_record()))
+        transaction.send(&self.topics.progress.name, PROGRESS_KEY, Some(&stored.to_record()), None)
     }
 
     fn write_row(
@@ -211,10 +183,10 @@ impl KafkaStore {
         buffers.clear();
         self.formats[query].write_key(row, &mut buffers.key);
         if deleted {
-            return transaction.send(name, &buffers.key, None);
+            return transaction.send(name, &buffers.key, None, Some(stamp.publication));
         }
         self.formats[query].write_value(row, stamp, &mut buffers.value);
-        transaction.send(name, &buffers.key, Some(&buffers.value))
+        transaction.send(name, &buffers.key, Some(&buffers.value), None)
     }
 }
 
@@ -225,22 +197,62 @@ impl Buffers {
     }
 }
 
-impl Store for KafkaStore {
-    fn progress(&mut self) -> Result<Progress, StoreError> {
+impl KafkaStore {
+    /// What reads the topics of the store. A log cannot be asked, so it is seldom needed.
+    fn reader(&self) -> Result<KafkaReader, StoreError> {
+        let client = Client::connect(self.config.clone(), self.name.clone())?;
+        KafkaReader::of_owner(client, &self.state.stored)
+    }
+}
+
+impl StoreReader for KafkaStore {
+    fn description(&self) -> &Description {
+        &self.state.stored.description
+    }
+
+    fn progress(&self) -> Result<Progress, StoreError> {
         Ok(self.state.stored.progress.clone())
     }
 
+    fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
+        self.reader()?.ledger()
+    }
+
+    fn visit(
+        &self,
+        query: &StoredQuery,
+        selection: &Selection,
+        order: RowOrder,
+        visitor: &mut RowVisitor<'_>,
+    ) -> Result<(), StoreError> {
+        self.reader()?.visit(query, selection, order, visitor)
+    }
+
+    fn count(&self, query: &StoredQuery, selection: &Selection) -> Result<u64, StoreError> {
+        self.reader()?.count(query, selection)
+    }
+
+    fn latest_epochs(
+        &self,
+        query: &StoredQuery,
+        epochs: usize,
+    ) -> Result<Option<EpochRange>, StoreError> {
+        self.reader()?.latest_epochs(query, epochs)
+    }
+}
+
+impl Store for KafkaStore {
     fn restore(&mut self, rows: Vec<RowChange>) {
         self.state.restore(&rows);
     }
 
-    fn commit(&mut self, publication: &Publication) -> Result<(), StoreError> {
-        let staged = self.state.stage(publication);
+    fn commit(&mut self, changes: &Changeset) -> Result<(), StoreError> {
+        let staged = self.state.stage(changes);
         let mut buffers = Buffers::default();
         for attempt in 1.. {
             let committed = self
                 .transactions
-                .commit(|transaction| self.write(transaction, publication, &staged, &mut buffers));
+                .commit(|transaction| self.write(transaction, changes, &staged, &mut buffers));
             match committed {
                 Ok(()) => break,
                 Err(Failure::Broken(error)) if attempt < PRODUCERS_MAX => {
@@ -252,7 +264,7 @@ impl Store for KafkaStore {
                 Err(Failure::Final(error) | Failure::Broken(error)) => return Err(error),
             }
         }
-        self.state.apply(staged, publication);
+        self.state.apply(staged, changes);
         Ok(())
     }
 }
@@ -270,7 +282,9 @@ fn prepare(
         true => read_progress(client, progress)?,
         false => None,
     };
-    refuse_other(&client.store, stored.as_ref(), description)?;
+    if let Some(stored) = &stored {
+        stored.description.refuse_other(&client.store, description)?;
+    }
     let administrator = Administrator::new(client)?;
     let mut row_partitions = BTreeMap::new();
     for topic in topics.all() {
@@ -286,7 +300,7 @@ fn prepare(
             None if stored.is_some() => return Err(lost(topic)),
             None => administrator.create(topic)?,
         }
-        if matches!(topic.role, Role::Rows | Role::Increments) {
+        if matches!(topic.role, TopicRole::Rows | TopicRole::Increments) {
             let partitions = match found.get(&topic.name) {
                 Some(partitions) => *partitions,
                 None => topics::ROW_PARTITIONS,
@@ -319,48 +333,6 @@ fn lost(topic: &Topic) -> StoreError {
         remedy: "restore it; or give another --store; or delete the store's other topics too, to \
                  begin anew"
             .to_owned(),
-    }
-}
-
-fn refuse_other(
-    store: &str,
-    stored: Option<&StoredProgress>,
-    given: &Description,
-) -> Result<(), StoreError> {
-    match stored.and_then(|stored| stored.description.difference(given)) {
-        Some(Difference { key, stored, given }) => {
-            Err(StoreError::OtherDefinition { store: store.to_owned(), key, stored, given })
-        }
-        None => Ok(()),
-    }
-}
-
-fn read_progress(client: &Client, topic: &str) -> Result<Option<StoredProgress>, StoreError> {
-    let Some(record) = client.last(topic)? else { return Ok(None) };
-    let not_ours = |reason| StoreError::NotAStore { store: client.store.clone(), reason };
-    StoredProgress::parse(&record).map(Some).map_err(not_ours)
-}
-
-fn read_ledger(client: &Client, topic: &str) -> Result<Vec<LedgerRow>, StoreError> {
-    let (first, end) = client.range(topic, 0)?;
-    let mut rows = BTreeMap::new();
-    let mut damaged = None;
-    if first < end {
-        client.read(topic, first, |value| {
-            let row = value.map(serde_json::from_slice::<LedgerRow>);
-            match row {
-                Some(Ok(row)) => drop(rows.insert(row.key, row)),
-                Some(Err(error)) => damaged = Some(error),
-                None => {}
-            }
-        })?;
-    }
-    match damaged {
-        Some(error) => Err(StoreError::NotAStore {
-            store: client.store.clone(),
-            reason: format!("a record of `{topic}` is no row of a ledger: {error}"),
-        }),
-        None => Ok(rows.into_values().collect()),
     }
 }
 

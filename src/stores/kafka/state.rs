@@ -1,23 +1,18 @@
 //! What a Kafka store reflects, as it stands in its topics and in the memory of the job.
 //!
 //! A log cannot be asked for a row, so the job remembers what it has to write again: the counts of
-//! the ledger, and the rows of `trends` of the epochs that are not final, at most videos × open
-//! epochs, about 100 bytes each.
+//! the ledger, and the rows of the main table of the epochs that are not final, at most videos ×
+//! open epochs, about 100 bytes each.
 
-use super::encode::{LedgerKey, LedgerRow, Totals};
-use crate::digest;
-use crate::event::Kind;
-use crate::query::{KEY_CELLS, Row, VALUE_CELLS};
-use crate::sources::PartitionName;
-use crate::stores::description::{DISTINCT, Description, TRENDS};
-use crate::stores::{PartitionProgress, Progress, Publication, RowChange};
-use crate::time::Epoch;
+use crate::acceptance::{LedgerKey, LedgerRow, LedgerTotals};
+use crate::query::{KeyCells, Role, Row, ValueCells};
+use crate::stores::description::{self, Description};
+use crate::stores::{Changeset, Progress, RowChange, StoreError};
+use crate::time::{Epoch, Through};
 use foldhash::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Raised whenever the records of a store change.
-pub(super) const FORMAT_VERSION: u32 = 1;
 /// The key of the record that is the progress.
 pub(super) const PROGRESS_KEY: &[u8] = b"\"progress\"";
 
@@ -25,7 +20,9 @@ pub(super) const PROGRESS_KEY: &[u8] = b"\"progress\"";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StoredProgress {
     /// The version of this format.
-    pub format: u32,
+    pub format: i64,
+    /// The version of trendmark that made the store.
+    pub written_by: String,
     /// What the store was made for.
     pub description: Description,
     /// How many partitions each topic of rows had when the store was made, by the topic's name.
@@ -37,23 +34,23 @@ pub struct StoredProgress {
 }
 
 /// The rows of an epoch, by their keys.
-type EpochRows = HashMap<[u64; KEY_CELLS], [u64; VALUE_CELLS]>;
+type EpochRows = HashMap<KeyCells, ValueCells>;
 
 /// What the store reflects.
 pub(super) struct State {
     pub stored: StoredProgress,
-    ledger: BTreeMap<LedgerKey, Totals>,
-    /// The rows of `trends` of the epochs that are not final.
-    open: BTreeMap<i64, EpochRows>,
-    trends: Option<usize>,
-    distinct: Option<usize>,
+    ledger: BTreeMap<LedgerKey, LedgerTotals>,
+    /// The rows of the main table of the epochs that are not final.
+    open: BTreeMap<Epoch, EpochRows>,
+    /// The number of the main table's query.
+    main: Option<usize>,
 }
 
 /// What it will reflect when a publication is committed.
 pub(super) struct Staged {
     pub stored: StoredProgress,
     /// The counts that change.
-    pub ledger: BTreeMap<LedgerKey, Totals>,
+    pub ledger: BTreeMap<LedgerKey, LedgerTotals>,
     /// The rows that become final without a change of their own, with the number of their query.
     pub finals: Vec<(usize, Row)>,
 }
@@ -65,7 +62,8 @@ impl StoredProgress {
         partitions_of_topics: BTreeMap<String, i32>,
     ) -> StoredProgress {
         StoredProgress {
-            format: FORMAT_VERSION,
+            format: description::FORMAT,
+            written_by: env!("CARGO_PKG_VERSION").to_owned(),
             description,
             partitions_of_topics,
             watermark_ms: None,
@@ -73,21 +71,21 @@ impl StoredProgress {
         }
     }
 
-    /// Reads a record.
+    /// Reads the record of a store.
     ///
     /// # Errors
-    /// With the reason, if it is none of this version's.
-    pub fn parse(record: &[u8]) -> Result<StoredProgress, String> {
+    /// When it is none, or of another format.
+    pub fn parse(store: &str, record: &[u8]) -> Result<StoredProgress, StoreError> {
         #[derive(Deserialize)]
         struct Format {
-            format: u32,
+            format: i64,
         }
-        let damaged = |error: serde_json::Error| format!("its last record is no progress: {error}");
+        let damaged = |error: serde_json::Error| StoreError::NotAStore {
+            store: store.to_owned(),
+            reason: format!("its last record is no progress: {error}"),
+        };
         let Format { format } = serde_json::from_slice(record).map_err(damaged)?;
-        if format != FORMAT_VERSION {
-            let known = FORMAT_VERSION;
-            return Err(format!("it has format {format}, and this version knows format {known}"));
-        }
+        description::check_format(store, format)?;
         serde_json::from_slice(record).map_err(damaged)
     }
 
@@ -100,87 +98,72 @@ impl StoredProgress {
     }
 
     /// Follows a publication.
-    fn advance(&mut self, publication: &Publication) {
-        self.watermark_ms = publication.watermark_ms.or(self.watermark_ms);
-        let progress = &mut self.progress;
-        progress.publications += 1;
-        progress.final_through = progress.final_through.max(publication.final_through);
-        merge(&mut progress.partitions, &publication.partitions);
-        digest::add(&mut progress.digests, &publication.digests);
-        let final_through = progress.final_through;
-        progress.digests.retain(|epoch, _| Some(*epoch) > final_through);
+    fn apply(&mut self, changes: &Changeset) {
+        self.progress.apply(changes);
+        self.watermark_ms = self.progress.watermark_ms().or(self.watermark_ms);
     }
 }
 
 impl State {
     /// That of a store with this progress and this ledger.
     pub fn new(stored: StoredProgress, ledger: &[LedgerRow]) -> State {
-        let named =
-            |name: &str| stored.description.queries.iter().position(|query| query.name == name);
-        let (trends, distinct) = (named(TRENDS), named(DISTINCT));
-        let ledger = ledger.iter().map(|row| (row.key, Totals::of(row))).collect();
-        State { stored, ledger, open: BTreeMap::new(), trends, distinct }
-    }
-
-    /// The query whose rows are told by the ledger.
-    pub fn is_ledger(&self, query: usize) -> bool {
-        Some(query) == self.distinct
+        let main = stored.description.with_role(Role::Main).map(|(number, _)| number).next();
+        let ledger = ledger.iter().map(|row| (row.key, LedgerTotals::of(row))).collect();
+        State { stored, ledger, open: BTreeMap::new(), main }
     }
 
     /// Remembers what the topics hold already.
     pub fn restore(&mut self, rows: &[RowChange]) {
         let final_through = self.stored.progress.final_through;
-        let is_open = |change: &&RowChange| Some(Epoch(change.row.epoch)) > final_through;
+        let is_open = |change: &&RowChange| !final_through.contains(change.row.epoch);
         self.remember(rows.iter().filter(is_open));
     }
 
     /// What it will be when a publication is committed.
-    pub fn stage(&self, publication: &Publication) -> Staged {
+    pub fn stage(&self, changes: &Changeset) -> Staged {
         let mut stored = self.stored.clone();
-        stored.advance(publication);
-        let finals = self.finals(stored.progress.final_through, publication);
-        Staged { stored, ledger: self.staged_ledger(publication), finals }
+        stored.apply(changes);
+        let finals = self.finals(stored.progress.final_through, changes);
+        Staged { stored, ledger: self.staged_ledger(changes), finals }
     }
 
     /// Follows a publication that was committed.
-    pub fn apply(&mut self, staged: Staged, publication: &Publication) {
+    pub fn apply(&mut self, staged: Staged, changes: &Changeset) {
         self.stored = staged.stored;
         self.ledger.extend(staged.ledger);
-        self.remember(&publication.rows);
-        if let Some(Epoch(through)) = self.stored.progress.final_through {
-            self.open = match through.checked_add(1) {
-                Some(first_open) => self.open.split_off(&first_open),
-                None => BTreeMap::new(),
-            };
+        self.remember(&changes.rows);
+        match self.stored.progress.final_through {
+            Through::Nothing => {}
+            Through::Epoch(last) => self.open = self.open.split_off(&last.plus(1)),
+            Through::Everything => self.open.clear(),
         }
     }
 
     fn remember<'a>(&mut self, changes: impl IntoIterator<Item = &'a RowChange>) {
         for RowChange { query, row, deleted } in changes {
-            if Some(*query) != self.trends {
+            if Some(*query) != self.main {
                 continue;
             }
             let rows = self.open.entry(row.epoch).or_default();
             if *deleted {
                 rows.remove(&row.key);
             } else {
-                rows.insert(row.key, row.values);
+                rows.insert(row.key.clone(), row.values.clone());
             }
         }
     }
 
-    fn staged_ledger(&self, publication: &Publication) -> BTreeMap<LedgerKey, Totals> {
+    fn staged_ledger(&self, changes: &Changeset) -> BTreeMap<LedgerKey, LedgerTotals> {
         let mut staged = BTreeMap::new();
         let before = |key: LedgerKey| self.ledger.get(&key).copied().unwrap_or_default();
-        for (epoch, kind, counts) in publication.ledger.iter() {
-            let key = LedgerKey { epoch, kind };
-            staged.entry(key).or_insert_with(|| before(key)).counts.add(counts);
+        for (key, counts) in changes.ledger.iter() {
+            staged.entry(key).or_insert_with(|| before(key)).counts.merge(counts);
         }
-        for RowChange { query, row, deleted } in &publication.rows {
-            if self.is_ledger(*query) {
-                let kind = Kind::ALL[row.key[0] as usize];
-                let key = LedgerKey { epoch: Epoch(row.epoch), kind };
-                let distinct = if *deleted { 0 } else { row.values[0] };
+        for RowChange { query, row, deleted } in &changes.rows {
+            let query = &self.stored.description.queries[*query];
+            if query.role == Role::Ledger {
+                let (key, distinct) = query.ledger_entry(row);
+                let distinct = if *deleted { 0 } else { distinct };
                 staged.entry(key).or_insert_with(|| before(key)).distinct = distinct;
             }
         }
@@ -188,39 +171,26 @@ impl State {
     }
 
     /// The rows that become final and are not among those that changed, in their order.
-    fn finals(&self, through: Option<Epoch>, publication: &Publication) -> Vec<(usize, Row)> {
-        let (Some(trends), Some(Epoch(through))) = (self.trends, through) else {
-            return Vec::new();
-        };
-        if self.open.range(..=through).next().is_none() {
+    fn finals(&self, through: Through, changes: &Changeset) -> Vec<(usize, Row)> {
+        let Some(main) = self.main else { return Vec::new() };
+        let becomes_final = |epoch: &Epoch| through.contains(*epoch);
+        if !self.open.keys().next().is_some_and(becomes_final) {
             return Vec::new();
         }
-        let changed: HashSet<(i64, [u64; KEY_CELLS])> = publication
+        let changed: HashSet<(Epoch, &KeyCells)> = changes
             .rows
             .iter()
-            .filter(|change| change.query == trends && change.row.epoch <= through)
-            .map(|change| (change.row.epoch, change.row.key))
+            .filter(|change| change.query == main && through.contains(change.row.epoch))
+            .map(|change| (change.row.epoch, &change.row.key))
             .collect();
         let mut finals = Vec::new();
-        for (&epoch, rows) in self.open.range(..=through) {
-            let rows = rows.iter().map(|(&key, &values)| Row { epoch, key, values });
-            let unchanged = rows.filter(|row| !changed.contains(&(row.epoch, row.key)));
-            finals.extend(unchanged.map(|row| (trends, row)));
+        for (&epoch, rows) in self.open.iter().take_while(|(epoch, _)| becomes_final(epoch)) {
+            let unchanged = rows.iter().filter(|(key, _)| !changed.contains(&(epoch, *key)));
+            finals.extend(unchanged.map(|(key, values)| {
+                (main, Row { epoch, key: key.clone(), values: values.clone() })
+            }));
         }
         finals.sort_unstable();
         finals
     }
-}
-
-/// Brings the progress of partitions up to date; malformed records add up.
-fn merge(partitions: &mut Vec<PartitionProgress>, moved: &[PartitionProgress]) {
-    let mut merged: BTreeMap<PartitionName, PartitionProgress> =
-        partitions.drain(..).map(|progress| (progress.partition.clone(), progress)).collect();
-    for progress in moved {
-        let malformed = merged.get(&progress.partition).map_or(0, |before| before.malformed);
-        let malformed = malformed + progress.malformed;
-        let progress = PartitionProgress { malformed, ..progress.clone() };
-        merged.insert(progress.partition.clone(), progress);
-    }
-    partitions.extend(merged.into_values());
 }

@@ -3,20 +3,21 @@
 
 use super::topics::check_settings;
 use super::*;
-use crate::digest::{Digest, Digests};
+use crate::acceptance::{Counts, LedgerKey, LedgerTotals};
 use crate::event::{Kind, RequestId};
-use crate::ledger::Counts;
+use crate::log::PartitionProgress;
+use crate::query::{Digest, Digests};
 use crate::stores::sqlite::fixtures::{
-    QUERIES, deleted, distinct, ledger, progress, publication, request, trend,
+    deleted, distinct, ledger, progress, publication, queries, request, through, trend,
 };
-use crate::time::Epoch;
-use encode::Totals;
+use crate::time::{Epoch, Through};
+use encode::{read_key, read_value};
 use serde_json::{Value, json};
 
 const UUID: &str = "0123abcd-4567-89ab-cdef-0123456789ab";
 
 fn description() -> Description {
-    Description::of(&Definition::default(), &QUERIES)
+    Description::of(&Definition::default(), &queries())
 }
 
 fn state() -> State {
@@ -41,18 +42,25 @@ fn value(change: &RowChange, stamp: &mut Stamp) -> String {
 }
 
 fn stamp(final_through: Option<i64>, watermark_ms: Option<i64>) -> Stamp {
-    Stamp::new(Definition::default(), final_through.map(Epoch), watermark_ms, 3)
+    let final_through = final_through.map_or(Through::Nothing, through);
+    Stamp::new(Definition::default(), final_through, watermark_ms, Publication(3))
 }
 
-fn commit(state: &mut State, publication: &Publication) -> Vec<(usize, Row)> {
-    let staged = state.stage(publication);
+/// The publication, as the next of a state.
+fn next(state: &State, changes: &Changeset) -> Changeset {
+    Changeset { publication: state.stored.progress.publication.next(), ..changes.clone() }
+}
+
+fn commit(state: &mut State, changes: &Changeset) -> Vec<(usize, Row)> {
+    let changes = next(state, changes);
+    let staged = state.stage(&changes);
     let finals = staged.finals.clone();
-    state.apply(staged, publication);
+    state.apply(staged, &changes);
     finals
 }
 
-fn final_through(epoch: i64) -> Publication {
-    Publication { final_through: Some(Epoch(epoch)), ..Publication::default() }
+fn final_through(final_through: Through) -> Changeset {
+    Changeset { final_through, ..Changeset::default() }
 }
 
 #[test]
@@ -106,42 +114,68 @@ fn progress_survives_being_written() {
     let mut first = publication(vec![trend(u64::MAX, 5, 0, 1)]);
     first.partitions = vec![progress("plays 0", 10, 1), progress("plays 1", u64::MAX, 0)];
     first.digests = Digests::from([(Epoch(-5), Digest(u64::MAX)), (Epoch(6), Digest(7))]);
-    first.watermark_ms = Some(1_000);
     commit(&mut state, &first);
-    let mut second = final_through(-5);
-    second.partitions = vec![progress("plays 0", 30, 2)];
+    let mut second = final_through(through(-5));
+    let moved = progress("plays 0", 30, 2);
+    second.partitions = vec![PartitionProgress { watermark_ms: None, ..moved.clone() }];
     second.digests = Digests::from([(Epoch(6), Digest(1))]);
     commit(&mut state, &second);
-    let stored = StoredProgress::parse(&state.stored.to_record()).unwrap();
+    let stored = StoredProgress::parse("kafka:trends", &state.stored.to_record()).unwrap();
     assert_eq!(stored, state.stored);
+    let partitions = [
+        PartitionProgress { watermark_ms: None, malformed: 3, ..moved },
+        progress("plays 1", u64::MAX, 0),
+    ];
     let expected = Progress {
         generation: 0,
-        publications: 2,
-        final_through: Some(Epoch(-5)),
-        partitions: vec![progress("plays 0", 30, 3), progress("plays 1", u64::MAX, 0)],
+        publication: Publication(2),
+        final_through: through(-5),
+        partitions: partitions.map(|at| (at.partition.clone(), at)).into(),
         digests: Digests::from([(Epoch(6), Digest(8))]),
     };
     assert_eq!(stored.progress, expected);
-    assert_eq!(stored.watermark_ms, Some(1_000), "a publication without one keeps the last");
+    let watermark_ms = progress("plays 1", 0, 0).watermark_ms;
+    assert_eq!(stored.watermark_ms, watermark_ms, "a publication without one keeps the last");
 }
 
 #[test]
-fn progress_of_another_format_is_refused_by_its_number() {
-    let newer = StoredProgress { format: 2, ..state().stored }.to_record();
-    assert!(StoredProgress::parse(&newer).unwrap_err().contains("format 2, and this version"));
-    assert!(StoredProgress::parse(b"{}").unwrap_err().contains("no progress"));
+fn progress_of_another_format_is_refused_with_the_version_that_wrote_it() {
+    let parsed = |record: &[u8]| StoredProgress::parse("kafka:trends", record);
+    let refused = |record: &[u8]| parsed(record).unwrap_err().to_string();
+    let older = refused(&StoredProgress { format: 1, ..state().stored }.to_record());
+    assert!(older.contains("`kafka:trends` has store format 1, of trendmark 0.1.0"), "{older}");
+    assert!(older.contains("give another --store and read the logs again"), "{older}");
+    let newer = refused(&StoredProgress { format: 99, ..state().stored }.to_record());
+    assert!(newer.contains("store format 99, of trendmark later than 0."), "{newer}");
+    assert!(refused(b"{}").contains("no progress"));
+}
+
+#[test]
+fn rows_are_read_back_from_their_records() {
+    let uuid = request(UUID, u64::MAX, -5, true);
+    for change in [trend(u64::MAX, -5, 1, u64::MAX), trend(0, 0, 0, 0), uuid] {
+        let query = &description().queries[change.query];
+        let written = value(&change, &mut stamp(None, None));
+        let read = read_value(query, written.as_bytes()).unwrap();
+        assert_eq!(read, (change.row.clone(), Publication(3)));
+        let name = read_key(query, key(&change).as_bytes()).unwrap();
+        assert_eq!(name, (change.row.epoch, change.row.key));
+    }
+    let query = &description().queries[0];
+    assert_eq!(read_value(query, br#"{"video_id":7,"epoch":5}"#), None);
+    assert_eq!(read_key(query, b"\"progress\""), None);
 }
 
 #[test]
 fn counts_are_kept_as_they_are_written() {
     let key = LedgerKey { epoch: Epoch(-3), kind: Kind::Play };
-    let totals = Totals { counts: Counts { accepted: 9, late: 2, future: 1 }, distinct: 4 };
+    let totals = LedgerTotals { counts: Counts { accepted: 9, late: 2, future: 1 }, distinct: 4 };
     let mut record = Vec::new();
     write_json(&totals.row(key), &mut record);
     let expected = r#"{"epoch":-3,"kind":"play","events":12,"distinct_events":4,"#.to_owned()
         + r#""duplicate_events":5,"late_events":2,"future_events":1}"#;
     assert_eq!(String::from_utf8(record.clone()).unwrap(), expected);
-    assert_eq!(Totals::of(&serde_json::from_slice(&record).unwrap()), totals);
+    assert_eq!(LedgerTotals::of(&serde_json::from_slice(&record).unwrap()), totals);
 }
 
 #[test]
@@ -149,12 +183,13 @@ fn counts_add_up_over_publications_and_only_what_changed_is_written() {
     let mut state = state();
     let mut first = publication(vec![distinct(Kind::Play, 5, 3), distinct(Kind::Impression, 5, 2)]);
     first.ledger = ledger(5, Kind::Play, 4, 1, 0);
-    first.ledger.merge(ledger(5, Kind::Impression, 2, 0, 0));
+    first.ledger.merge(&ledger(5, Kind::Impression, 2, 0, 0));
     commit(&mut state, &first);
     let mut second = publication(vec![distinct(Kind::Play, 5, 6)]);
     second.ledger = ledger(5, Kind::Play, 10, 0, 7);
-    let staged = state.stage(&second);
-    let expected = Totals { counts: Counts { accepted: 14, late: 1, future: 7 }, distinct: 6 };
+    let staged = state.stage(&next(&state, &second));
+    let expected =
+        LedgerTotals { counts: Counts { accepted: 14, late: 1, future: 7 }, distinct: 6 };
     let key = LedgerKey { epoch: Epoch(5), kind: Kind::Play };
     assert_eq!(staged.ledger, BTreeMap::from([(key, expected)]));
 }
@@ -164,23 +199,23 @@ fn each_row_of_an_epoch_is_told_once_when_it_becomes_final() {
     let mut state = state();
     let rows = vec![trend(1, 4, 0, 1), trend(2, 5, 0, 1), trend(3, 5, 0, 1), trend(4, 5, 0, 1)];
     assert_eq!(commit(&mut state, &publication(rows)), []);
-    let last = Publication {
+    let last = Changeset {
         rows: vec![trend(3, 5, 1, 1), deleted(trend(4, 5, 0, 0)), trend(1, 6, 0, 1)],
-        ..final_through(5)
+        ..final_through(through(5))
     };
     let finals = commit(&mut state, &last);
     assert_eq!(finals, [(0, trend(1, 4, 0, 1).row), (0, trend(2, 5, 0, 1).row)]);
-    assert_eq!(commit(&mut state, &final_through(5)), [], "and never again");
-    let finals = commit(&mut state, &final_through(i64::MAX));
+    assert_eq!(commit(&mut state, &final_through(through(5))), [], "and never again");
+    let finals = commit(&mut state, &final_through(Through::Everything));
     assert_eq!(finals, [(0, trend(1, 6, 0, 1).row)]);
 }
 
 #[test]
 fn rows_that_replay_has_rebuilt_become_final_too() {
     let mut state = state();
-    commit(&mut state, &final_through(4));
+    commit(&mut state, &final_through(through(4)));
     state.restore(&[trend(1, 4, 0, 1), trend(2, 5, 3, 4), request(UUID, 2, 5, true)]);
-    assert_eq!(commit(&mut state, &final_through(5)), [(0, trend(2, 5, 3, 4).row)]);
+    assert_eq!(commit(&mut state, &final_through(through(5))), [(0, trend(2, 5, 3, 4).row)]);
 }
 
 #[test]
@@ -188,12 +223,13 @@ fn a_publication_that_was_not_committed_changes_nothing() {
     let mut state = state();
     commit(&mut state, &publication(vec![trend(1, 5, 0, 1)]));
     let before = state.stored.clone();
-    let mut failed = final_through(5);
+    let mut failed = final_through(through(5));
     failed.ledger = ledger(5, Kind::Play, 1, 0, 0);
+    let failed = next(&state, &failed);
     drop(state.stage(&failed));
     assert_eq!(state.stored, before);
     assert_eq!(state.stage(&failed).finals.len(), 1);
-    assert_eq!(state.stage(&failed).stored.progress.publications, 2);
+    assert_eq!(state.stage(&failed).stored.progress.publication, Publication(2));
 }
 
 #[test]
@@ -201,10 +237,10 @@ fn topics_are_named_after_their_queries_and_names_are_checked() {
     let topics = Topics::new("trends", &description().queries).unwrap();
     let names: Vec<_> = topics.all().map(|topic| (topic.name.as_str(), topic.role)).collect();
     let expected = [
-        ("trends", Role::Rows),
-        ("trends-requests", Role::Increments),
-        ("trends-ledger", Role::Ledger),
-        ("trends-progress", Role::Progress),
+        ("trends", TopicRole::Rows),
+        ("trends-requests", TopicRole::Increments),
+        ("trends-ledger", TopicRole::Ledger),
+        ("trends-progress", TopicRole::Progress),
     ];
     assert_eq!(names, expected);
     for (name, problem) in [
@@ -228,14 +264,14 @@ fn settings_that_lose_rows_are_refused_with_the_command_that_mends_them() {
             |key: &str| settings.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
         check_settings(&topic(role), setting).map_err(|error| error.to_string())
     };
-    let error = checked(Role::Rows, &[("cleanup.policy", "delete")]).unwrap_err();
+    let error = checked(TopicRole::Rows, &[("cleanup.policy", "delete")]).unwrap_err();
     assert!(error.contains("it has cleanup.policy=delete"), "{error}");
     assert!(error.contains("--entity-name trends --add-config cleanup.policy=compact"), "{error}");
     let both = [("cleanup.policy", "compact,delete"), ("retention.ms", "604800000")];
-    assert!(checked(Role::Ledger, &both).unwrap_err().contains("retention.ms=604800000"));
+    assert!(checked(TopicRole::Ledger, &both).unwrap_err().contains("retention.ms=604800000"));
     let kept = [("cleanup.policy", "compact, delete"), ("retention.ms", "-1")];
-    assert_eq!(checked(Role::Progress, &kept), Ok(()));
+    assert_eq!(checked(TopicRole::Progress, &kept), Ok(()));
     let compacted = [("cleanup.policy", "compact"), ("retention.ms", "604800000")];
-    assert_eq!(checked(Role::Rows, &compacted), Ok(()), "compaction knows no retention");
-    assert_eq!(checked(Role::Increments, &[("cleanup.policy", "delete")]), Ok(()));
+    assert_eq!(checked(TopicRole::Rows, &compacted), Ok(()), "compaction knows no retention");
+    assert_eq!(checked(TopicRole::Increments, &[("cleanup.policy", "delete")]), Ok(()));
 }

@@ -2,9 +2,9 @@
 //! those that are there already.
 
 use super::client::{Client, block_on, patiently};
-use crate::query::ColumnType;
+use crate::query::Role;
 use crate::stores::StoreError;
-use crate::stores::description::{DISTINCT, StoredQuery, TRENDS};
+use crate::stores::description::StoredQuery;
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
 };
@@ -22,7 +22,7 @@ const ADMIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a topic is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum TopicRole {
     /// The last record of a key is its row.
     Rows,
     /// Members that join a set: a log, of which the reader decides how long it is kept.
@@ -37,23 +37,23 @@ pub(super) enum Role {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Topic {
     pub name: String,
-    pub role: Role,
+    pub role: TopicRole,
 }
 
 /// The topics of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Topics {
-    /// The topic of each query; none of `distinct`, which is in the ledger.
+    /// The topic of each query; none of the one that is in the ledger.
     pub queries: Vec<Option<Topic>>,
     pub ledger: Topic,
     pub progress: Topic,
 }
 
-impl Role {
+impl TopicRole {
     fn partitions(self) -> i32 {
         match self {
-            Role::Rows | Role::Increments => ROW_PARTITIONS,
-            Role::Ledger | Role::Progress => 1,
+            TopicRole::Rows | TopicRole::Increments => ROW_PARTITIONS,
+            TopicRole::Ledger | TopicRole::Progress => 1,
         }
     }
 
@@ -61,13 +61,17 @@ impl Role {
     fn settings(self) -> &'static [(&'static str, &'static str)] {
         match self {
             // For six hours a follower sees every change, and then at least the last of each row.
-            Role::Rows => &[("cleanup.policy", "compact"), ("min.compaction.lag.ms", "21600000")],
-            Role::Increments => {
+            TopicRole::Rows => {
+                &[("cleanup.policy", "compact"), ("min.compaction.lag.ms", "21600000")]
+            }
+            TopicRole::Increments => {
                 &[("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")]
             }
             // Small segments, as only closed ones are compacted, and all of it is read at a start.
-            Role::Ledger | Role::Progress => &[
+            // What a reader may still need is not compacted away beneath it.
+            TopicRole::Ledger | TopicRole::Progress => &[
                 ("cleanup.policy", "compact"),
+                ("min.compaction.lag.ms", "60000"),
                 ("retention.ms", "-1"),
                 ("segment.bytes", "16777216"),
                 ("segment.ms", "3600000"),
@@ -87,19 +91,18 @@ impl Topics {
     pub fn new(topic: &str, queries: &[StoredQuery]) -> Result<Topics, StoreError> {
         let of_query = |query: &StoredQuery| {
             assert!(!["ledger", "progress"].contains(&query.name.as_str()), "{}", query.name);
-            let names_requests =
-                query.key.iter().any(|column| column.column_type == ColumnType::Request);
-            let role = if names_requests { Role::Increments } else { Role::Rows };
-            match query.name.as_str() {
-                DISTINCT => None,
-                TRENDS => Some(Topic { name: topic.to_owned(), role }),
-                name => Some(Topic { name: format!("{topic}-{name}"), role }),
+            let own = || format!("{topic}-{}", query.name);
+            match query.role {
+                Role::Main => Some(Topic { name: topic.to_owned(), role: TopicRole::Rows }),
+                Role::Table => Some(Topic { name: own(), role: TopicRole::Rows }),
+                Role::Set => Some(Topic { name: own(), role: TopicRole::Increments }),
+                Role::Ledger => None,
             }
         };
         let topics = Topics {
             queries: queries.iter().map(of_query).collect(),
-            ledger: Topic { name: format!("{topic}-ledger"), role: Role::Ledger },
-            progress: Topic { name: progress_of(topic), role: Role::Progress },
+            ledger: Topic { name: format!("{topic}-ledger"), role: TopicRole::Ledger },
+            progress: Topic { name: progress_of(topic), role: TopicRole::Progress },
         };
         for Topic { name, .. } in topics.all() {
             check_name(topic, name)?;
@@ -188,8 +191,8 @@ impl<'a> Administrator<'a> {
         partitions_before: Option<i32>,
     ) -> Result<(), StoreError> {
         let wanted = match topic.role {
-            Role::Ledger | Role::Progress => Some(1),
-            Role::Rows | Role::Increments => partitions_before,
+            TopicRole::Ledger | TopicRole::Progress => Some(1),
+            TopicRole::Rows | TopicRole::Increments => partitions_before,
         };
         if let Some(wanted) = wanted.filter(|wanted| *wanted != partitions) {
             return Err(StoreError::Topic {
@@ -247,7 +250,7 @@ pub(super) fn check_settings<'a>(
     topic: &Topic,
     setting: impl Fn(&str) -> Option<&'a str>,
 ) -> Result<(), StoreError> {
-    if topic.role == Role::Increments {
+    if topic.role == TopicRole::Increments {
         return Ok(());
     }
     let policy = setting("cleanup.policy").unwrap_or("compact");

@@ -4,12 +4,13 @@
 //! The transactional id is made from the topic, so that whoever initialises transactions fences
 //! the job before. No transaction is open between publications.
 
-use super::client::{self, Client};
+use super::client::{self, Client, PUBLICATION_HEADER};
 use crate::stores::StoreError;
+use crate::time::Publication;
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer, ProducerContext};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -267,13 +268,24 @@ impl Transactions {
 }
 
 impl Transaction<'_> {
-    /// Writes a record; without a value it deletes what its key names.
+    /// Writes a record; without a value it deletes what its key names. A publication goes into a
+    /// header.
     ///
     /// # Errors
     /// When the producer does not take it. A full queue is waited for.
-    pub fn send(&self, topic: &str, key: &[u8], value: Option<&[u8]>) -> KafkaResult<()> {
+    pub fn send(
+        &self,
+        topic: &str,
+        key: &[u8],
+        value: Option<&[u8]>,
+        publication: Option<Publication>,
+    ) -> KafkaResult<()> {
         let mut record = BaseRecord::to(topic).key(key);
         record.payload = value;
+        record.headers = publication.map(|publication| {
+            let value = Some(publication.to_string());
+            OwnedHeaders::new().insert(Header { key: PUBLICATION_HEADER, value: value.as_ref() })
+        });
         loop {
             record = match self.transactions.producer.send(record) {
                 Ok(()) => return Ok(()),

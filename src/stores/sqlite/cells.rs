@@ -1,39 +1,9 @@
-//! How the cells of a row are written as values of SQLite, and read back.
+//! How the values of a row are stored in SQLite, and read back.
 
 use crate::event::{Kind, RequestId, VideoId};
-use crate::query::{ColumnType, KEY_CELLS};
-use crate::stores::description::StoredColumn;
+use crate::query::{ColumnType, Value};
 use rusqlite::types::{FromSqlError, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Error, ToSql};
-use std::fmt;
-
-/// A value of a row, as it is read from a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// A video.
-    Video(VideoId),
-    /// A request.
-    Request(RequestId),
-    /// A number of things.
-    Count(u64),
-    /// Yes or no.
-    Flag(bool),
-    /// Impressions or plays.
-    Kind(Kind),
-}
-
-impl fmt::Display for Value {
-    /// As in the store's views: numbers in decimal, a flag as 0 or 1, a request as a UUID.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Value::Video(video) => video.0.fmt(formatter),
-            Value::Request(request) => request.fmt(formatter),
-            Value::Count(count) => count.fmt(formatter),
-            Value::Flag(flag) => u8::from(*flag).fmt(formatter),
-            Value::Kind(kind) => kind.fmt(formatter),
-        }
-    }
-}
 
 /// A value on its way into a statement.
 ///
@@ -66,22 +36,17 @@ pub(super) fn stored_video(video: VideoId) -> Stored {
     }
 }
 
-/// The stored form of a column's cells.
+/// The stored form of a value.
 ///
 /// # Errors
-/// When a count is beyond SQLite's signed range.
-///
-/// # Panics
-/// When the cells are none of the column's type: a fault of the query.
-pub(super) fn stored(column_type: ColumnType, cells: &[u64]) -> rusqlite::Result<Stored> {
-    Ok(match column_type {
-        ColumnType::Video => stored_video(VideoId(cells[0])),
-        ColumnType::Request => {
-            Stored::Bytes(RequestId([cells[0], cells[1]]).to_u128().to_be_bytes())
-        }
-        ColumnType::Count => Stored::Integer(integer(cells[0])?),
-        ColumnType::Flag => Stored::Integer(i64::from(cells[0] != 0)),
-        ColumnType::Kind => Stored::Name(Kind::ALL[cells[0] as usize].name()),
+/// When a number is beyond SQLite's signed range.
+pub(super) fn stored(value: Value) -> rusqlite::Result<Stored> {
+    Ok(match value {
+        Value::Video(video) => stored_video(video),
+        Value::Request(request) => Stored::Bytes(request.to_u128().to_be_bytes()),
+        Value::Count(number) | Value::Rate(number) => Stored::Integer(integer(number)?),
+        Value::Flag(flag) => Stored::Integer(i64::from(flag)),
+        Value::Kind(kind) => Stored::Name(kind.name()),
     })
 }
 
@@ -91,21 +56,6 @@ pub(super) fn stored(column_type: ColumnType, cells: &[u64]) -> rusqlite::Result
 /// When it is beyond its range.
 pub(super) fn integer(number: u64) -> rusqlite::Result<i64> {
     i64::try_from(number).map_err(|error| Error::ToSqlConversionFailure(error.into()))
-}
-
-/// A key's cells in an order near that of the table's B-tree, so that rows which are inserted in
-/// this order touch each of its pages once.
-pub(super) fn stored_order(columns: &[StoredColumn], key: &[u64; KEY_CELLS]) -> [u64; KEY_CELLS] {
-    let mut order = *key;
-    let mut next = 0;
-    for column in columns {
-        if column.column_type == ColumnType::Request {
-            let bits = RequestId([key[next], key[next + 1]]).to_u128();
-            (order[next], order[next + 1]) = ((bits >> 64) as u64, bits as u64);
-        }
-        next += column.column_type.cells();
-    }
-    order
 }
 
 /// Reads a value of a column.
@@ -128,11 +78,10 @@ fn read(column_type: ColumnType, stored: ValueRef<'_>) -> Result<Value, FromSqlE
             Value::Request(RequestId::from_u128(u128::from_be_bytes(bytes)))
         }
         ColumnType::Count => Value::Count(unsigned(stored)?),
+        ColumnType::Rate => Value::Rate(unsigned(stored)?),
         ColumnType::Flag => Value::Flag(stored.as_i64()? != 0),
         ColumnType::Kind => {
-            let name = stored.as_str()?;
-            let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name);
-            Value::Kind(kind.ok_or(FromSqlError::InvalidType)?)
+            Value::Kind(Kind::named(stored.as_str()?).ok_or(FromSqlError::InvalidType)?)
         }
     })
 }

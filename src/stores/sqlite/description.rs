@@ -1,7 +1,7 @@
 //! How the description of a store is kept in SQLite.
 
-use crate::query::ColumnType;
-use crate::stores::description::{Description, StoredColumn, StoredQuery};
+use crate::query::{ColumnType, ParameterUnit, Role};
+use crate::stores::description::{Description, StoredColumn, StoredParameter, StoredQuery};
 use crate::time::Definition;
 use rusqlite::{Connection, params};
 
@@ -10,21 +10,28 @@ pub(super) fn write(connection: &Connection, description: &Description) -> rusql
     let definition = &description.definition;
     connection.execute(
         "INSERT INTO job (epoch_length_ms, join_window_epochs, max_delay_ms, max_future_ms, \
-             generation, publications) VALUES (?1, ?2, ?3, ?4, 0, 0)",
+             written_by, generation, publications, finished) VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, 0)",
         params![
             definition.epoch_length_ms,
             definition.join_window_epochs,
             definition.max_delay_ms,
-            definition.max_future_ms
+            definition.max_future_ms,
+            env!("CARGO_PKG_VERSION")
         ],
     )?;
     for query in &description.queries {
         connection.execute(
-            "INSERT INTO queries (name, version) VALUES (?1, ?2)",
-            params![query.name, query.version],
+            "INSERT INTO queries (name, version, role) VALUES (?1, ?2, ?3)",
+            params![query.name, query.version, query.role.name()],
         )?;
         write_columns(connection, &query.name, true, &query.key)?;
         write_columns(connection, &query.name, false, &query.values)?;
+        for StoredParameter { name, unit, value } in &query.parameters {
+            connection.execute(
+                "INSERT INTO parameters (query, name, unit, value) VALUES (?1, ?2, ?3, ?4)",
+                params![query.name, name, unit.name(), value],
+            )?;
+        }
     }
     Ok(())
 }
@@ -43,12 +50,16 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<Description> {
             })
         },
     )?;
-    let mut statement = connection.prepare("SELECT name, version FROM queries ORDER BY id")?;
+    let mut statement =
+        connection.prepare("SELECT name, version, role FROM queries ORDER BY id")?;
     let queries = statement.query_map([], |row| {
         let name: String = row.get(0)?;
         let key = read_columns(connection, &name, true)?;
         let values = read_columns(connection, &name, false)?;
-        Ok(StoredQuery { name, version: row.get(1)?, key, values })
+        let parameters = read_parameters(connection, &name)?;
+        let role: String = row.get(2)?;
+        let role = named(Role::ALL, Role::name, &role)?;
+        Ok(StoredQuery { name, version: row.get(1)?, role, key, values, parameters })
     })?;
     Ok(Description { definition, queries: queries.collect::<rusqlite::Result<_>>()? })
 }
@@ -62,7 +73,7 @@ fn write_columns(
     for column in columns {
         connection.execute(
             "INSERT INTO columns (query, name, type, is_key, unit) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![query, column.name, type_name(column.column_type), is_key, column.unit],
+            params![query, column.name, column.column_type.name(), is_key, column.unit],
         )?;
     }
     Ok(())
@@ -78,27 +89,29 @@ fn read_columns(
     )?;
     let columns = statement.query_map(params![query, is_key], |row| {
         let type_name: String = row.get(1)?;
-        let column_type = column_type(&type_name).ok_or(rusqlite::Error::InvalidQuery)?;
+        let column_type = named(ColumnType::ALL, ColumnType::name, &type_name)?;
         Ok(StoredColumn { name: row.get(0)?, column_type, unit: row.get(2)? })
     })?;
     columns.collect()
 }
 
-const COLUMN_TYPES: [(ColumnType, &str); 5] = [
-    (ColumnType::Video, "video"),
-    (ColumnType::Request, "request"),
-    (ColumnType::Count, "count"),
-    (ColumnType::Flag, "flag"),
-    (ColumnType::Kind, "kind"),
-];
-
-fn type_name(column_type: ColumnType) -> &'static str {
-    match COLUMN_TYPES.iter().find(|(known, _)| *known == column_type) {
-        Some((_, name)) => name,
-        None => unreachable!("every type of column has a name"),
-    }
+fn read_parameters(connection: &Connection, query: &str) -> rusqlite::Result<Vec<StoredParameter>> {
+    let mut statement = connection
+        .prepare_cached("SELECT name, unit, value FROM parameters WHERE query = ?1 ORDER BY id")?;
+    let parameters = statement.query_map([query], |row| {
+        let unit: String = row.get(1)?;
+        let unit = named(ParameterUnit::ALL, ParameterUnit::name, &unit)?;
+        Ok(StoredParameter { name: row.get(0)?, unit, value: row.get(2)? })
+    })?;
+    parameters.collect()
 }
 
-fn column_type(type_name: &str) -> Option<ColumnType> {
-    COLUMN_TYPES.iter().find(|(_, name)| *name == type_name).map(|(known, _)| *known)
+/// The one of some things that has a name.
+fn named<T: Copy, const N: usize>(
+    all: [T; N],
+    name_of: fn(T) -> &'static str,
+    name: &str,
+) -> rusqlite::Result<T> {
+    let found = all.into_iter().find(|thing| name_of(*thing) == name);
+    found.ok_or(rusqlite::Error::InvalidQuery)
 }

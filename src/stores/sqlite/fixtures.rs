@@ -1,81 +1,130 @@
 //! Queries and publications that tests of stores share.
 
+use crate::acceptance::{Fate, Ledger};
 use crate::event::{Kind, RequestId, VideoId};
-use crate::ledger::{Ledger, Verdict};
-use crate::query::{Column, ColumnType, EpochLog, Query, Row, Rows};
+use crate::log::{PartitionName, PartitionProgress};
+use crate::query::{
+    AcceptedLog, Build, Column, ColumnType, EpochRows, Parameters, Query, QueryInstance, Role, Row,
+    Value, no_history,
+};
 use crate::showings::Showings;
-use crate::sources::PartitionName;
-use crate::stores::{PartitionProgress, Publication, RowChange};
-use crate::time::Epoch;
+use crate::stores::{Changeset, RowChange, Store, StoreError};
+use crate::time::{Epoch, EpochRange, Through};
 use std::collections::BTreeSet;
 
-fn build<'scope>(_: &Showings<'scope>) -> Rows<'scope> {
+fn build<'scope>(_: &Showings<'scope>, _: &Parameters) -> EpochRows<'scope> {
     unimplemented!("stores never build a query")
 }
 
-fn oracle(_: &EpochLog) -> BTreeSet<Row> {
+fn oracle(_: &AcceptedLog, _: &Parameters) -> BTreeSet<Row> {
     unimplemented!("stores never compute a query")
+}
+
+/// A query of which a test needs some part.
+pub const fn query(
+    name: &'static str,
+    role: Role,
+    key: &'static [Column],
+    values: &'static [Column],
+) -> Query {
+    Query {
+        name,
+        about: "a query of a test",
+        version: 1,
+        role,
+        key,
+        values,
+        parameters: &[],
+        build: Build::Epoch(build),
+        reads: &[],
+        history_epochs: no_history,
+        oracle,
+        batch_sql: "",
+    }
 }
 
 const VIDEO: Column = Column::new("video_id", ColumnType::Video, "id");
 
-pub static TRENDS: Query = Query {
-    name: "trends",
-    about: "plays and impressions of a video",
-    version: 1,
-    key: &[VIDEO],
-    values: &[
+pub static TRENDS: Query = query(
+    "trends",
+    Role::Main,
+    &[VIDEO],
+    &[
         Column::new("plays", ColumnType::Count, "requests"),
         Column::new("impressions", ColumnType::Count, "requests"),
     ],
-    build,
-    oracle,
-    batch_sql: "",
-};
+);
 
-pub static REQUESTS: Query = Query {
-    name: "requests",
-    about: "which requests showed a video",
-    version: 1,
-    key: &[Column::new("request_id", ColumnType::Request, "id"), VIDEO],
-    values: &[Column::new("played", ColumnType::Flag, "0 or 1")],
-    build,
-    oracle,
-    batch_sql: "",
-};
+pub static REQUESTS: Query = query(
+    "requests",
+    Role::Set,
+    &[Column::new("request_id", ColumnType::Request, "id"), VIDEO],
+    &[Column::new("played", ColumnType::Flag, "0 or 1")],
+);
 
-pub static DISTINCT: Query = Query {
-    name: "distinct",
-    about: "accepted events without their duplicates",
-    version: 1,
-    key: &[Column::new("kind", ColumnType::Kind, "impression or play")],
-    values: &[Column::new("distinct_events", ColumnType::Count, "events")],
-    build,
-    oracle,
-    batch_sql: "",
-};
+pub static DISTINCT: Query = query(
+    "distinct",
+    Role::Ledger,
+    &[Column::new("kind", ColumnType::Kind, "impression or play")],
+    &[Column::new("distinct_events", ColumnType::Count, "events")],
+);
+
+/// A table without videos.
+pub static KINDS: Query = query(
+    "kinds",
+    Role::Table,
+    &[Column::new("kind", ColumnType::Kind, "impression or play")],
+    &[Column::new("events", ColumnType::Count, "events")],
+);
+
+/// Some queries, with the defaults of their parameters.
+pub fn instances(queries: &[&'static Query]) -> Vec<QueryInstance> {
+    queries.iter().copied().map(QueryInstance::new).collect()
+}
 
 /// The queries, in the order that the functions below number them.
-pub static QUERIES: [&Query; 3] = [&TRENDS, &REQUESTS, &DISTINCT];
+pub fn queries() -> Vec<QueryInstance> {
+    instances(&[&TRENDS, &REQUESTS, &DISTINCT])
+}
 
-fn change(query: usize, epoch: i64, key: [u64; 3], values: [u64; 2]) -> RowChange {
-    RowChange { query, row: Row { epoch, key, values }, deleted: false }
+fn change(query: usize, row: Row) -> RowChange {
+    RowChange { query, row, deleted: false }
 }
 
 /// A row of `trends`.
 pub fn trend(video: u64, epoch: i64, plays: u64, impressions: u64) -> RowChange {
-    change(0, epoch, [video, 0, 0], [plays, impressions])
+    let values = [plays, impressions].map(Value::Count);
+    change(0, TRENDS.row(Epoch(epoch), [Value::Video(VideoId(video))], values))
 }
 
 /// A row of `requests`.
 pub fn request(request: &str, video: u64, epoch: i64, played: bool) -> RowChange {
-    let [high, low] = RequestId::parse(request).unwrap().0;
-    change(1, epoch, [high, low, VideoId(video).0], [u64::from(played), 0])
+    let request = Value::Request(RequestId::parse(request).unwrap());
+    let key = [request, Value::Video(VideoId(video))];
+    change(1, REQUESTS.row(Epoch(epoch), key, [Value::Flag(played)]))
 }
 
 /// A row of `distinct`.
 pub fn distinct(kind: Kind, epoch: i64, events: u64) -> RowChange {
-    change(2, epoch, [kind as u64, 0, 0], [events, 0])
+    change(2, DISTINCT.row(Epoch(epoch), [Value::Kind(kind)], [Value::Count(events)]))
+}
+
+/// Stores to which a test gives publications without numbering them.
+pub trait CommitNext {
+    /// Commits the next publication.
+    fn commit_next(&mut self, changes: &Changeset) -> Result<(), StoreError>;
+}
+
+impl<S: Store> CommitNext for S {
+    fn commit_next(&mut self, changes: &Changeset) -> Result<(), StoreError> {
+        let publication = self.progress()?.publication.next();
+        self.commit(&Changeset { publication, ..changes.clone() })
+    }
+}
+
+/// How far epochs are final that are so up to one.
+pub fn through(epoch: i64) -> Through {
+    Through::Epoch(Epoch(epoch))
 }
 
 /// The change that deletes a row.
@@ -84,17 +133,16 @@ pub fn deleted(change: RowChange) -> RowChange {
 }
 
 /// A publication of rows alone.
-pub fn publication(rows: Vec<RowChange>) -> Publication {
-    Publication { rows, ..Publication::default() }
+pub fn publication(rows: Vec<RowChange>) -> Changeset {
+    Changeset { rows, ..Changeset::default() }
 }
 
-/// A ledger with so many events of each verdict.
+/// A ledger with numbers of events of each fate.
 pub fn ledger(epoch: i64, kind: Kind, accepted: u64, late: u64, future: u64) -> Ledger {
     let mut ledger = Ledger::default();
-    let verdicts =
-        [(Verdict::Accepted, accepted), (Verdict::Late, late), (Verdict::Future, future)];
-    for (verdict, events) in verdicts {
-        ledger.record(Epoch(epoch), kind, verdict, events);
+    let fate = Fate::Accepted(EpochRange::only(Epoch(epoch)));
+    for (fate, events) in [(fate, accepted), (Fate::Late, late), (Fate::Future, future)] {
+        ledger.record(Epoch(epoch), kind, fate, events);
     }
     ledger
 }

@@ -22,18 +22,20 @@ mod speed;
 #[cfg(test)]
 mod tests;
 
-pub use crate::stores::description::{StoredColumn, StoredQuery};
-pub use cells::Value;
-pub use read::{Order, ScannedRow, Selection, SqliteReader};
+pub use read::SqliteReader;
 
-use crate::digest::{self, Digests};
-use crate::ledger::Ledger;
-use crate::query::{KEY_CELLS, Query, VALUE_CELLS};
-use crate::stores::description::Description;
-use crate::stores::{PartitionProgress, Progress, Publication, RowChange, Store, StoreError};
-use crate::time::{Definition, Epoch, rfc3339};
+use crate::acceptance::{Ledger, LedgerKey, LedgerRow};
+use crate::log::PartitionProgress;
+use crate::query::{Digests, QueryInstance, Value, digest};
+use crate::stores::description::{Description, StoredQuery};
+use crate::stores::{
+    Changeset, Progress, RowChange, RowOrder, RowVisitor, Selection, Store, StoreError, StoreReader,
+};
+use crate::time::{Definition, Epoch, EpochRange, Through, rfc3339};
 use lock::StoreLock;
+use read::View;
 use rusqlite::{CachedStatement, Connection, Transaction, TransactionBehavior, params};
+use smallvec::SmallVec;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -49,10 +51,8 @@ pub struct SqliteStore {
     connection: Connection,
     path: PathBuf,
     description: Description,
-    /// What it reflects; of the partitions and digests, only what it did when it was opened.
+    /// What it reflects.
     progress: Progress,
-    /// The digests of the epochs that are not final.
-    digests: Digests,
     busy_limit: Duration,
     _lock: StoreLock,
 }
@@ -66,11 +66,11 @@ impl SqliteStore {
     /// program has it, and when it cannot be made.
     ///
     /// # Panics
-    /// When `queries` lacks `distinct`, the other half of the ledger.
+    /// When the queries cannot be those of a store, see [`Description::of`].
     pub fn open(
         path: &Path,
         definition: &Definition,
-        queries: &[&'static Query],
+        queries: &[QueryInstance],
         take_over: bool,
     ) -> Result<SqliteStore, StoreError> {
         let path = open::absolute(path)?;
@@ -78,16 +78,8 @@ impl SqliteStore {
         let description = Description::of(definition, queries);
         let connection = open::take_over(&path, &description)?;
         let progress = progress::read(&connection).map_err(open::explain(&path, "read"))?;
-        let (digests, busy_limit) = (progress.digests.clone(), BUSY_LIMIT);
-        Ok(SqliteStore {
-            connection,
-            path,
-            description,
-            progress,
-            digests,
-            busy_limit,
-            _lock: lock,
-        })
+        let busy_limit = BUSY_LIMIT;
+        Ok(SqliteStore { connection, path, description, progress, busy_limit, _lock: lock })
     }
 
     /// Begins to write, waiting a bounded time for other writers.
@@ -117,32 +109,34 @@ impl SqliteStore {
         }
     }
 
-    /// Writes a publication, unless another job has taken the store over. Returns whether.
+    /// Writes a publication, after which the store reflects `next`, unless another job has taken
+    /// the store over. Returns whether.
     fn write(
         &self,
         transaction: &Transaction<'_>,
-        publication: &Publication,
-        digests: &Digests,
+        changes: &Changeset,
+        next: &Progress,
     ) -> rusqlite::Result<bool> {
-        let number = cells::integer(self.progress.publications + 1)?;
+        let number = cells::integer(next.publication.0)?;
         let owned = transaction
             .prepare_cached(
-                "UPDATE job SET publications = ?1, \
-                 final_through = max(coalesce(final_through, ?2), coalesce(?2, final_through)) \
-                 WHERE generation = ?3",
+                "UPDATE job SET publications = ?1, final_through = coalesce(?2, final_through), \
+                 finished = ?3 WHERE generation = ?4",
             )?
             .execute(params![
                 number,
-                publication.final_through.map(|epoch| epoch.0),
-                cells::integer(self.progress.generation)?
+                next.final_through.last().map(|epoch| epoch.0),
+                next.final_through == Through::Everything,
+                cells::integer(next.generation)?
             ])?;
         if owned == 0 {
             return Ok(false);
         }
-        self.write_rows(transaction, &publication.rows, number)?;
-        write_ledger(transaction, &publication.ledger)?;
-        write_partitions(transaction, &publication.partitions)?;
-        self.write_epochs(transaction, publication, digests, number)?;
+        self.write_rows(transaction, &changes.rows, number)?;
+        write_ledger(transaction, &changes.ledger)?;
+        let moved = changes.partitions.iter().map(|moved| &moved.partition);
+        write_partitions(transaction, moved.filter_map(|name| next.partitions.get(name)))?;
+        self.write_epochs(transaction, changes, next, number)?;
         Ok(true)
     }
 
@@ -153,46 +147,54 @@ impl SqliteStore {
         number: i64,
     ) -> rusqlite::Result<()> {
         let queries = &self.description.queries;
-        let mut placed: Vec<Placed<'_>> =
-            changes.iter().map(|change| Placed::new(&queries[change.query], change)).collect();
-        placed.sort_unstable_by_key(|placed| placed.place);
-        for table in placed.chunk_by(|one, next| one.change.query == next.change.query) {
+        let mut sorted: Vec<Sorted<'_>> =
+            changes.iter().map(|change| Sorted::new(&queries[change.query], change)).collect();
+        sorted.sort_unstable_by(|one, next| one.order.cmp(&next.order));
+        for table in sorted.chunk_by(|one, next| one.change.query == next.change.query) {
             write_table(transaction, &queries[table[0].change.query], table, number)?;
         }
         Ok(())
     }
 
-    /// Keeps the list of epochs, and which of them are final.
+    /// Maintains the list of epochs, their digests, and which of them are final.
     fn write_epochs(
         &self,
         transaction: &Transaction<'_>,
-        publication: &Publication,
-        digests: &Digests,
+        changes: &Changeset,
+        next: &Progress,
         number: i64,
     ) -> rusqlite::Result<()> {
-        let changed = publication.rows.iter().map(|change| Epoch(change.row.epoch));
-        let counted = publication.ledger.iter().map(|(epoch, _, _)| epoch);
+        let changed = changes.rows.iter().map(|change| change.row.epoch);
+        let counted = changes.ledger.iter().map(|(key, _)| key.epoch);
         let touched: BTreeSet<Epoch> =
-            counted.chain(changed).chain(publication.digests.keys().copied()).collect();
+            counted.chain(changed).chain(changes.digests.keys().copied()).collect();
+        // Those of epochs that become final stay here, to compare stores by.
+        let mut digests = self.progress.digests.clone();
+        digest::merge(&mut digests, &changes.digests);
         let mut upsert = transaction.prepare_cached(
             "INSERT INTO epochs (epoch, epoch_start, final, publication, digest) VALUES (?1, ?2, \
-             coalesce(?1 <= (SELECT final_through FROM job), 0), ?3, coalesce(?4, 0)) \
-             ON CONFLICT DO UPDATE SET publication = excluded.publication, \
-             digest = coalesce(?4, digest)",
+             ?3, ?4, coalesce(?5, 0)) ON CONFLICT DO UPDATE SET \
+             publication = excluded.publication, digest = coalesce(?5, digest)",
         )?;
         for epoch in touched {
             let start = self.description.definition.start_rfc3339(epoch);
-            let moved = publication.digests.contains_key(&epoch);
-            let digest = digests.get(&epoch).copied().unwrap_or_default().0.cast_signed();
-            let digest = moved.then_some(digest);
-            upsert.execute(params![epoch.0, start, number, digest])?;
+            let is_final = next.final_through.contains(epoch);
+            let moved = changes.digests.contains_key(&epoch).then(|| digest_of(&digests, epoch));
+            upsert.execute(params![epoch.0, start, is_final, number, moved])?;
         }
-        if let Some(through) = publication.final_through {
-            transaction
-                .prepare_cached("UPDATE epochs SET final = 1 WHERE final = 0 AND epoch <= ?1")?
-                .execute([through.0])?;
-        }
+        let final_through = match next.final_through {
+            Through::Nothing => return Ok(()),
+            Through::Epoch(last) => last,
+            Through::Everything => EpochRange::ALL.last,
+        };
+        transaction
+            .prepare_cached("UPDATE epochs SET final = 1 WHERE final = 0 AND epoch <= ?1")?
+            .execute([final_through.0])?;
         Ok(())
+    }
+
+    fn view(&self) -> View<'_> {
+        View { connection: &self.connection, path: &self.path }
     }
 
     fn cannot(&self, action: &'static str) -> impl Fn(rusqlite::Error) -> StoreError + '_ {
@@ -200,27 +202,61 @@ impl SqliteStore {
     }
 }
 
-impl Store for SqliteStore {
-    fn progress(&mut self) -> Result<Progress, StoreError> {
+fn digest_of(digests: &Digests, epoch: Epoch) -> i64 {
+    digests.get(&epoch).copied().unwrap_or_default().0.cast_signed()
+}
+
+impl StoreReader for SqliteStore {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn progress(&self) -> Result<Progress, StoreError> {
         Ok(self.progress.clone())
     }
 
-    fn commit(&mut self, publication: &Publication) -> Result<(), StoreError> {
-        let mut digests = self.digests.clone();
-        digest::add(&mut digests, &publication.digests);
+    fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
+        self.view().ledger()
+    }
+
+    fn visit(
+        &self,
+        query: &StoredQuery,
+        selection: &Selection,
+        order: RowOrder,
+        visitor: &mut RowVisitor<'_>,
+    ) -> Result<(), StoreError> {
+        self.view().visit(query, selection, order, visitor)
+    }
+
+    fn count(&self, query: &StoredQuery, selection: &Selection) -> Result<u64, StoreError> {
+        self.view().count(query, selection)
+    }
+
+    fn latest_epochs(
+        &self,
+        query: &StoredQuery,
+        epochs: usize,
+    ) -> Result<Option<EpochRange>, StoreError> {
+        self.view().latest_epochs(query, epochs)
+    }
+}
+
+impl Store for SqliteStore {
+    fn commit(&mut self, changes: &Changeset) -> Result<(), StoreError> {
+        let mut next = self.progress.clone();
+        next.apply(changes);
         let transaction = self.begin()?;
         // A transaction that is dropped is rolled back.
         let written = self
-            .write(&transaction, publication, &digests)
+            .write(&transaction, changes, &next)
             .map_err(self.cannot("write a publication to"))?;
         if !written {
             let store = self.path.display().to_string();
             return Err(StoreError::Fenced { store, generation: self.progress.generation });
         }
         transaction.commit().map_err(self.cannot("commit a publication to"))?;
-        self.progress.publications += 1;
-        digests.retain(|epoch, _| Some(*epoch) > publication.final_through);
-        self.digests = digests;
+        self.progress = next;
         Ok(())
     }
 }
@@ -240,16 +276,17 @@ impl Drop for SqliteStore {
     }
 }
 
-/// A change and where it belongs in its table.
-struct Placed<'a> {
-    place: (usize, i64, [u64; KEY_CELLS]),
+/// A change with its order: near that of the table's B-tree, so that rows which are inserted in
+/// this order touch each of its pages once.
+struct Sorted<'a> {
+    order: (usize, Epoch, SmallVec<[u64; 4]>),
     change: &'a RowChange,
 }
 
-impl<'a> Placed<'a> {
-    fn new(query: &StoredQuery, change: &'a RowChange) -> Placed<'a> {
-        let key = cells::stored_order(&query.key, &change.row.key);
-        Placed { place: (change.query, change.row.epoch, key), change }
+impl<'a> Sorted<'a> {
+    fn new(query: &StoredQuery, change: &'a RowChange) -> Sorted<'a> {
+        let row = &change.row;
+        Sorted { order: (change.query, row.epoch, query.key_order(row)), change }
     }
 }
 
@@ -257,42 +294,35 @@ impl<'a> Placed<'a> {
 fn write_table(
     transaction: &Transaction<'_>,
     query: &StoredQuery,
-    changes: &[Placed<'_>],
+    changes: &[Sorted<'_>],
     number: i64,
 ) -> rusqlite::Result<()> {
     let mut upsert = transaction.prepare_cached(&schema::upsert(query))?;
     let mut delete = transaction.prepare_cached(&schema::delete(query))?;
-    for Placed { change, .. } in changes {
-        let row = &change.row;
-        let statement = if change.deleted { &mut delete } else { &mut upsert };
-        statement.raw_bind_parameter(1, row.epoch)?;
-        let after_key = bind::<KEY_CELLS>(statement, 2, &query.key, &row.key)?;
-        if !change.deleted {
-            let last = bind::<VALUE_CELLS>(statement, after_key, &query.values, &row.values)?;
-            statement.raw_bind_parameter(last, number)?;
+    let (keys, columns) = (query.key.len(), query.columns().count());
+    for Sorted { change: RowChange { row, deleted, .. }, .. } in changes {
+        let (statement, bound) =
+            if *deleted { (&mut delete, keys) } else { (&mut upsert, columns) };
+        statement.raw_bind_parameter(1, row.epoch.0)?;
+        bind(statement, 2, query.values_of(row).take(bound))?;
+        if !deleted {
+            statement.raw_bind_parameter(2 + columns, number)?;
         }
         statement.raw_execute()?;
     }
     Ok(())
 }
 
-/// Binds the cells of columns from a parameter on, and says which is the next.
-fn bind<const CELLS: usize>(
+/// Binds values to the parameters of a statement, from one on.
+fn bind(
     statement: &mut CachedStatement<'_>,
     first_parameter: usize,
-    columns: &[StoredColumn],
-    cells: &[u64; CELLS],
-) -> rusqlite::Result<usize> {
-    let mut parameter = first_parameter;
-    let mut next = 0;
-    for column in columns {
-        let start = next;
-        next += column.column_type.cells();
-        let stored = cells::stored(column.column_type, &cells[start..next])?;
-        statement.raw_bind_parameter(parameter, stored)?;
-        parameter += 1;
+    values: impl Iterator<Item = Value>,
+) -> rusqlite::Result<()> {
+    for (position, value) in values.enumerate() {
+        statement.raw_bind_parameter(first_parameter + position, cells::stored(value)?)?;
     }
-    Ok(parameter)
+    Ok(())
 }
 
 fn write_ledger(transaction: &Transaction<'_>, ledger: &Ledger) -> rusqlite::Result<()> {
@@ -301,7 +331,7 @@ fn write_ledger(transaction: &Transaction<'_>, ledger: &Ledger) -> rusqlite::Res
          ON CONFLICT DO UPDATE SET accepted = accepted + excluded.accepted, \
          late = late + excluded.late, future = future + excluded.future",
     )?;
-    for (epoch, kind, counts) in ledger.iter() {
+    for (LedgerKey { epoch, kind }, counts) in ledger.iter() {
         let accepted = cells::integer(counts.accepted)?;
         let (late, future) = (cells::integer(counts.late)?, cells::integer(counts.future)?);
         upsert.execute(params![epoch.0, kind.name(), accepted, late, future])?;
@@ -309,19 +339,14 @@ fn write_ledger(transaction: &Transaction<'_>, ledger: &Ledger) -> rusqlite::Res
     Ok(())
 }
 
-fn write_partitions(
+fn write_partitions<'a>(
     transaction: &Transaction<'_>,
-    partitions: &[PartitionProgress],
+    partitions: impl Iterator<Item = &'a PartitionProgress>,
 ) -> rusqlite::Result<()> {
     let mut upsert = transaction.prepare_cached(
-        "INSERT INTO partitions (topic, partition, next_offset, watermark, watermark_ms, \
+        "REPLACE INTO partitions (topic, partition, next_offset, watermark, watermark_ms, \
          replay_offset, replay_watermark_ms, malformed, idle) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
-         ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset, \
-         watermark = excluded.watermark, watermark_ms = excluded.watermark_ms, \
-         replay_offset = excluded.replay_offset, \
-         replay_watermark_ms = excluded.replay_watermark_ms, \
-         malformed = malformed + excluded.malformed, idle = excluded.idle",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?;
     for progress in partitions {
         upsert.execute(params![

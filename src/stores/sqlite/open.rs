@@ -3,7 +3,7 @@
 use super::BUSY_TIMEOUT;
 use super::{description, schema};
 use crate::stores::StoreError;
-use crate::stores::description::{Description, Difference};
+use crate::stores::description::{self as described, Description};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -57,14 +57,16 @@ pub(super) fn take_over(path: &Path, description: &Description) -> Result<Connec
     let mut connection = Connection::open_with_flags(path, flags).map_err(&failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(&failed)?;
     match find(&connection, path)? {
-        Found::Store(stored) => refuse(path, &stored, description)?,
+        Found::Store(stored) => {
+            stored.refuse_other(&path.display().to_string(), description)?;
+        }
         Found::Empty => connection.pragma_update(None, "page_size", PAGE_BYTES).map_err(&failed)?,
     }
     set_up(&connection, path, &failed)?;
     let behavior = TransactionBehavior::Immediate;
     let transaction = connection.transaction_with_behavior(behavior).map_err(&failed)?;
     if is_empty(&transaction).map_err(&failed)? {
-        transaction.execute_batch(&schema::create(&description.queries)).map_err(&failed)?;
+        transaction.execute_batch(&schema::create(description)).map_err(&failed)?;
         description::write(&transaction, description).map_err(&failed)?;
     }
     transaction.execute("UPDATE job SET generation = generation + 1", []).map_err(&failed)?;
@@ -79,7 +81,7 @@ pub(super) fn take_over(path: &Path, description: &Description) -> Result<Connec
 /// When it is not there, or is none of ours.
 pub(super) fn read(path: &Path) -> Result<(Connection, Description), StoreError> {
     let path = &path.canonicalize().map_err(|error| match error.kind() {
-        ErrorKind::NotFound => StoreError::NotFound(path.to_owned()),
+        ErrorKind::NotFound => StoreError::NotFound(path.display().to_string()),
         _ => StoreError::Io { action: "read", path: path.to_owned(), error },
     })?;
     let (connection, found) = match open_to_read(path, false) {
@@ -148,23 +150,13 @@ fn find(connection: &Connection, path: &Path) -> Result<Found, StoreError> {
         return Err(not_a_store(path, "it is a database of another program"));
     }
     let format = pragma("user_version").map_err(&failed)?;
-    if format != schema::FORMAT_VERSION {
-        let known = schema::FORMAT_VERSION;
-        let reason = format!("it has format {format}, and this version knows format {known}");
-        return Err(not_a_store(path, &reason));
-    }
+    described::check_format(&path.display().to_string(), format)?;
     let description = description::read(connection).map_err(&failed)?;
     Ok(Found::Store(description))
 }
 
 fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))
-}
-
-fn refuse(path: &Path, stored: &Description, given: &Description) -> Result<(), StoreError> {
-    let Some(difference) = stored.difference(given) else { return Ok(()) };
-    let Difference { key, stored, given } = difference;
-    Err(StoreError::OtherDefinition { store: path.display().to_string(), key, stored, given })
 }
 
 /// Settings of the connection, and the WAL.

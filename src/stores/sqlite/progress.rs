@@ -1,33 +1,68 @@
 //! Reads what a store reflects: where a job that takes it over goes on.
 
-use crate::digest::{Digest, Digests};
+use crate::acceptance::{LedgerKey, LedgerRow};
 use crate::event::Kind;
-use crate::sources::PartitionName;
-use crate::stores::{PartitionProgress, Progress};
-use crate::time::Epoch;
+use crate::log::{PartitionName, PartitionProgress};
+use crate::query::{Digest, Digests};
+use crate::stores::Progress;
+use crate::stores::sqlite::schema;
+use crate::time::{Epoch, Publication, Through};
 use rusqlite::{Connection, Result, Row};
+use std::collections::BTreeMap;
 
 /// Reads the progress of a store, which must be one.
 pub(super) fn read(connection: &Connection) -> Result<Progress> {
-    connection.query_row("SELECT generation, publications, final_through FROM job", [], |row| {
-        let final_through: Option<i64> = row.get(2)?;
+    let job = "SELECT generation, publications, final_through, finished FROM job";
+    connection.query_row(job, [], |row| {
+        let last: Option<i64> = row.get(2)?;
+        let finished: bool = row.get(3)?;
         Ok(Progress {
             generation: row.get::<_, i64>(0)?.cast_unsigned(),
-            publications: row.get::<_, i64>(1)?.cast_unsigned(),
-            final_through: final_through.map(Epoch),
+            publication: Publication(row.get::<_, i64>(1)?.cast_unsigned()),
+            final_through: match last {
+                _ if finished => Through::Everything,
+                Some(last) => Through::Epoch(Epoch(last)),
+                None => Through::Nothing,
+            },
             partitions: partitions(connection)?,
             digests: digests(connection)?,
         })
     })
 }
 
-fn partitions(connection: &Connection) -> Result<Vec<PartitionProgress>> {
+/// Reads the ledger of a store.
+pub(super) fn ledger(connection: &Connection) -> Result<Vec<LedgerRow>> {
+    let columns = schema::LEDGER_COLUMNS;
+    let statement = format!("SELECT {columns} FROM ledger ORDER BY epoch, kind");
+    let mut statement = connection.prepare(&statement)?;
+    let rows = statement.query_map([], |row| {
+        let kind = Kind::named(&row.get::<_, String>(1)?);
+        let kind = kind.ok_or(rusqlite::Error::InvalidQuery)?;
+        Ok(LedgerRow {
+            key: LedgerKey { epoch: Epoch(row.get(0)?), kind },
+            events: count(row, 2)?,
+            distinct_events: count(row, 3)?,
+            duplicate_events: row.get(4)?,
+            late_events: count(row, 5)?,
+            future_events: count(row, 6)?,
+        })
+    })?;
+    rows.collect()
+}
+
+fn count(row: &Row<'_>, column: usize) -> Result<u64> {
+    Ok(row.get::<_, i64>(column)?.cast_unsigned())
+}
+
+fn partitions(connection: &Connection) -> Result<BTreeMap<PartitionName, PartitionProgress>> {
     let mut statement = connection.prepare(
         "SELECT topic, partition, next_offset, watermark_ms, replay_offset, replay_watermark_ms, \
          malformed, idle FROM partitions",
     )?;
     let partitions = statement.query_map([], partition)?;
-    partitions.collect()
+    partitions
+        .map(|progress| progress.map(|progress| (progress.partition.clone(), progress)))
+        .collect()
 }
 
 fn partition(row: &Row<'_>) -> Result<PartitionProgress> {

@@ -6,16 +6,14 @@
 //! ask that of a large table without reading all of it, skip the epochs in which nothing changed:
 //! `AND epoch IN (SELECT epoch FROM epochs WHERE publication > N)`.
 
-use crate::query::ColumnType;
-pub use crate::stores::description::{DISTINCT, TRENDS};
-use crate::stores::description::{StoredColumn, StoredQuery};
+use crate::query::{ColumnType, Role};
+use crate::stores::description::{Description, StoredColumn, StoredQuery};
 
 /// Marks the file as ours (`trmk`), for `PRAGMA application_id` and the program `file`.
 pub(super) const APPLICATION_ID: i64 = 0x7472_6d6b;
-/// Raised whenever the tables change; `PRAGMA user_version`.
-pub(super) const FORMAT_VERSION: i64 = 2;
 
-const RESERVED: [&str; 6] = ["job", "queries", "columns", "epochs", "ledger", "partitions"];
+const RESERVED: [&str; 7] =
+    ["job", "queries", "columns", "parameters", "epochs", "ledger", "partitions"];
 
 const FIXED_TABLES: &str = "
 -- What the store is for and how far it got; one row.
@@ -24,11 +22,25 @@ CREATE TABLE job (
     join_window_epochs INTEGER NOT NULL,
     max_delay_ms INTEGER NOT NULL,
     max_future_ms INTEGER NOT NULL,
+    written_by TEXT NOT NULL, -- the version of trendmark that made the store
     generation INTEGER NOT NULL, -- how many jobs have had the store; only the last may write
-    publications INTEGER NOT NULL,
-    final_through INTEGER -- the last epoch that is final; 9223372036854775807: the run has ended
+    publications INTEGER NOT NULL, -- the number of the last publication
+    final_through INTEGER, -- this epoch and all before it are final; null: see `finished`
+    finished INTEGER NOT NULL -- 1: every epoch is final, as all logs were read to their ends
 );
-CREATE TABLE queries (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, version INTEGER NOT NULL);
+CREATE TABLE queries (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    version INTEGER NOT NULL,
+    role TEXT NOT NULL
+);
+CREATE TABLE parameters (
+    id INTEGER PRIMARY KEY,
+    query TEXT NOT NULL,
+    name TEXT NOT NULL,
+    unit TEXT NOT NULL,
+    value INTEGER NOT NULL
+);
 CREATE TABLE columns (
     id INTEGER PRIMARY KEY,
     query TEXT NOT NULL,
@@ -67,41 +79,31 @@ CREATE TABLE ledger_rows (
     future INTEGER NOT NULL,
     PRIMARY KEY (epoch, kind)
 ) WITHOUT ROWID;
-CREATE VIEW ledger AS
-SELECT
-    ledger_rows.epoch AS epoch,
-    ledger_rows.kind AS kind,
-    accepted + late + future AS events,
-    coalesce(distinct_events, 0) AS distinct_events,
-    accepted - coalesce(distinct_events, 0) AS duplicate_events,
-    late AS late_events,
-    future AS future_events
-FROM ledger_rows
-LEFT JOIN distinct_rows
-    ON distinct_rows.epoch = ledger_rows.epoch AND distinct_rows.kind = ledger_rows.kind;
 ";
+
+/// The columns of the view `ledger`.
+pub(super) const LEDGER_COLUMNS: &str =
+    "epoch, kind, events, distinct_events, duplicate_events, late_events, future_events";
 
 /// The statements that make the tables and views of a new store.
 ///
 /// # Panics
-/// When the queries have no `distinct`, or one has a name that the store needs itself or that is no
-/// plain identifier: a fault of the list of queries.
-pub(super) fn create(queries: &[StoredQuery]) -> String {
-    assert!(
-        queries.iter().any(|query| query.name == DISTINCT),
-        "the ledger needs the query `{DISTINCT}` among the queries of a store"
-    );
-    let mut statements = String::new();
-    for query in queries {
+/// When a query has a name that the store needs itself or that is no plain identifier: a fault of
+/// the list of queries.
+pub(super) fn create(description: &Description) -> String {
+    let mut statements = FIXED_TABLES.to_owned();
+    for query in &description.queries {
         assert_names(query);
         statements += &create_table(query);
-        if query.name != DISTINCT {
-            statements += &create_view(query);
-        }
+        statements += &match query.role {
+            Role::Ledger => create_ledger_view(query),
+            Role::Main | Role::Table | Role::Set => create_view(query),
+        };
     }
     format!(
-        "{statements}{FIXED_TABLES}PRAGMA application_id = {APPLICATION_ID};\n\
-         PRAGMA user_version = {FORMAT_VERSION};"
+        "{statements}PRAGMA application_id = {APPLICATION_ID};\n\
+         PRAGMA user_version = {};",
+        crate::stores::description::FORMAT
     )
 }
 
@@ -125,7 +127,7 @@ pub fn view_columns(query: &StoredQuery) -> Vec<&str> {
     let mut view: Vec<&str> = query.columns().map(|column| column.name.as_str()).collect();
     view.splice(1..1, ["epoch", "epoch_start"]);
     view.push("final");
-    if query.name != TRENDS {
+    if query.role != Role::Main {
         view.push("publication");
     }
     view
@@ -137,7 +139,7 @@ fn create_table(query: &StoredQuery) -> String {
         let declared = match column.column_type {
             ColumnType::Video => "",
             ColumnType::Request => "BLOB",
-            ColumnType::Count | ColumnType::Flag => "INTEGER",
+            ColumnType::Count | ColumnType::Rate | ColumnType::Flag => "INTEGER",
             ColumnType::Kind => "TEXT",
         };
         format!("{} {declared} NOT NULL", column.name)
@@ -165,6 +167,24 @@ fn create_view(query: &StoredQuery) -> String {
          {table}.epoch;\n",
         query.name,
         columns.join(",\n    ")
+    )
+}
+
+/// The view `ledger`, of what the workers have counted and of the query of its role.
+fn create_ledger_view(query: &StoredQuery) -> String {
+    let (table, kind, distinct) = (table(query), &query.key[0].name, &query.values[0].name);
+    format!(
+        "CREATE VIEW ledger AS\nSELECT\n    \
+             ledger_rows.epoch AS epoch,\n    \
+             ledger_rows.kind AS kind,\n    \
+             accepted + late + future AS events,\n    \
+             coalesce({distinct}, 0) AS distinct_events,\n    \
+             accepted - coalesce({distinct}, 0) AS duplicate_events,\n    \
+             late AS late_events,\n    \
+             future AS future_events\n\
+         FROM ledger_rows\n\
+         LEFT JOIN {table}\n    \
+             ON {table}.epoch = ledger_rows.epoch AND {table}.{kind} = ledger_rows.kind;\n"
     )
 }
 

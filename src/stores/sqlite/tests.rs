@@ -1,12 +1,14 @@
 //! What a store promises: what is committed is read back, by us and by others, and nothing else.
 
 use super::fixtures::{
-    DISTINCT, QUERIES, REQUESTS, TRENDS, deleted, distinct, ledger, progress, publication, request,
-    trend,
+    CommitNext, DISTINCT, REQUESTS, TRENDS, deleted, distinct, instances, ledger, progress,
+    publication, queries, request, through, trend,
 };
 use super::*;
-use crate::digest::{Digest, Digests};
 use crate::event::{Kind, VideoId};
+use crate::query::{Digest, Digests, Query};
+use crate::stores::StoredRow;
+use crate::time::Publication;
 use std::fs;
 use std::ops::ControlFlow;
 use tempfile::TempDir;
@@ -20,10 +22,10 @@ fn folder() -> (TempDir, PathBuf) {
 }
 
 fn create(path: &Path) -> SqliteStore {
-    SqliteStore::open(path, &Definition::default(), &QUERIES, false).unwrap()
+    SqliteStore::open(path, &Definition::default(), &queries(), false).unwrap()
 }
 
-fn refusal(path: &Path, definition: &Definition, queries: &[&'static Query]) -> StoreError {
+fn refusal(path: &Path, definition: &Definition, queries: &[QueryInstance]) -> StoreError {
     match SqliteStore::open(path, definition, queries, false) {
         Ok(_) => panic!("{} was not refused", path.display()),
         Err(error) => error,
@@ -48,17 +50,22 @@ fn select(path: &Path, statement: &str) -> Vec<String> {
     rows.collect::<rusqlite::Result<_>>().unwrap()
 }
 
-fn scan(path: &Path, query: &str, selection: &Selection, order: Order) -> Vec<ScannedRow> {
+fn scan(path: &Path, query: &str, selection: &Selection, order: RowOrder) -> Vec<StoredRow> {
     let reader = SqliteReader::open(path).unwrap();
     let mut rows = Vec::new();
-    let query = reader.query(query).unwrap();
-    let collect = |row: &ScannedRow| {
+    let query = reader.description().table(query).unwrap();
+    let mut collect = |row: &StoredRow| {
         rows.push(row.clone());
-        Ok::<_, StoreError>(ControlFlow::Continue(()))
+        ControlFlow::Continue(())
     };
-    reader.scan(query, selection, order, collect).unwrap();
+    reader.visit(query, selection, order, &mut collect).unwrap();
     assert_eq!(reader.count(query, selection).unwrap(), rows.len() as u64);
     rows
+}
+
+/// The values of a row of `trends`.
+fn values(stored: &StoredRow) -> [Value; 3] {
+    TRENDS.values_of(&stored.row)[..].try_into().unwrap()
 }
 
 #[test]
@@ -66,8 +73,8 @@ fn analysts_read_trends_as_promised() {
     let (_folder, path) = folder();
     let mut store = create(&path);
     let rows = vec![trend(7, 981_793, 2, 9), trend(7, -1, 0, 1), trend(8, 981_793, 1, 1)];
-    let through = Some(Epoch(0));
-    store.commit(&Publication { final_through: through, ..publication(rows) }).unwrap();
+    let final_through = through(0);
+    store.commit_next(&Changeset { final_through, ..publication(rows) }).unwrap();
     let statement = "SELECT * FROM trends ORDER BY epoch, video_id";
     let expected = [
         "7|-1|1969-12-31T23:30:00Z|0|1|1",
@@ -84,11 +91,11 @@ fn video_ids_beyond_the_signed_range_are_right_when_read() {
     let (_folder, path) = folder();
     let mut store = create(&path);
     let ids = [u64::MAX, 10_000_000_000_000_000_000, 1 << 63, (1 << 63) - 1, 10, 9, 0];
-    store.commit(&publication(ids.iter().map(|id| trend(*id, 1, 0, 1)).collect())).unwrap();
-    let rows = scan(&path, "trends", &Selection::default(), Order::Key);
+    store.commit_next(&publication(ids.iter().map(|id| trend(*id, 1, 0, 1)).collect())).unwrap();
+    let rows = scan(&path, "trends", &Selection::default(), RowOrder::Key);
     let mut expected = ids.map(|id| Value::Video(VideoId(id)));
     expected.reverse();
-    assert_eq!(rows.iter().map(|row| row.values[0]).collect::<Vec<_>>(), expected);
+    assert_eq!(rows.iter().map(|row| values(row)[0]).collect::<Vec<_>>(), expected);
     let one = |condition: &str| {
         select(&path, &format!("SELECT video_id FROM trends WHERE video_id = {condition}"))
     };
@@ -97,7 +104,7 @@ fn video_ids_beyond_the_signed_range_are_right_when_read() {
     assert_eq!(one("'9223372036854775808'"), ["9223372036854775808"]);
     for id in ids {
         let selection = Selection { video: Some(VideoId(id)), ..Selection::default() };
-        assert_eq!(scan(&path, "trends", &selection, Order::Key).len(), 1, "video {id}");
+        assert_eq!(scan(&path, "trends", &selection, RowOrder::Key).len(), 1, "video {id}");
     }
 }
 
@@ -106,9 +113,9 @@ fn a_later_row_replaces_an_earlier_one_and_a_deleted_one_is_gone() {
     let (_folder, path) = folder();
     let mut store = create(&path);
     let rows = vec![trend(1, 5, 0, 1), trend(2, 5, 0, 1), request(UUID, 1, 5, false)];
-    store.commit(&publication(rows)).unwrap();
+    store.commit_next(&publication(rows)).unwrap();
     let rows = vec![trend(1, 5, 1, 2), deleted(trend(2, 5, 0, 0)), request(UUID, 1, 5, true)];
-    store.commit(&publication(rows)).unwrap();
+    store.commit_next(&publication(rows)).unwrap();
     assert_eq!(select(&path, "SELECT video_id, plays, impressions FROM trends"), ["1|1|2"]);
     assert_eq!(select(&path, "SELECT played, publication FROM requests"), ["1|2"]);
 }
@@ -117,17 +124,17 @@ fn a_later_row_replaces_an_earlier_one_and_a_deleted_one_is_gone() {
 fn requests_are_shown_as_uuids_and_ask_what_is_new() {
     let (_folder, path) = folder();
     let mut store = create(&path);
-    store.commit(&publication(vec![request(UUID, 1, 5, false)])).unwrap();
+    store.commit_next(&publication(vec![request(UUID, 1, 5, false)])).unwrap();
     let second = "ffffffff-ffff-ffff-ffff-ffffffffffff";
-    store.commit(&publication(vec![request(second, u64::MAX, 5, true)])).unwrap();
+    store.commit_next(&publication(vec![request(second, u64::MAX, 5, true)])).unwrap();
     let first = format!("{UUID}|5|1970-01-01T02:30:00Z|1|0|0|1");
     let second = format!("{second}|5|1970-01-01T02:30:00Z|18446744073709551615|1|0|2");
     assert_eq!(select(&path, "SELECT * FROM requests"), [first, second.clone()]);
     assert_eq!(select(&path, "SELECT * FROM requests WHERE publication > 1"), [second]);
-    let selection = Selection { since: Some(1), ..Selection::default() };
-    let rows = scan(&path, "requests", &selection, Order::Key);
+    let selection = Selection { since: Some(Publication(1)), ..Selection::default() };
+    let rows = scan(&path, "requests", &selection, RowOrder::Key);
     assert_eq!(rows.len(), 1);
-    assert_eq!(rows[0].publication, 2);
+    assert_eq!(rows[0].publication, Publication(2));
 }
 
 #[test]
@@ -135,7 +142,7 @@ fn the_events_of_the_ledger_are_the_sum_of_the_others() {
     let (_folder, path) = folder();
     let mut store = create(&path);
     let commit = |store: &mut SqliteStore, ledger, rows| {
-        store.commit(&Publication { ledger, ..publication(rows) }).unwrap();
+        store.commit_next(&Changeset { ledger, ..publication(rows) }).unwrap();
     };
     let rows = vec![distinct(Kind::Impression, 5, 3)];
     commit(&mut store, ledger(5, Kind::Impression, 4, 2, 1), rows);
@@ -160,7 +167,7 @@ fn partitions_keep_their_last_position_and_all_their_malformed_records() {
     let mut store = create(&path);
     for (next_offset, malformed) in [(10, 1), (30, 2)] {
         let partitions = vec![progress("0", next_offset, malformed)];
-        store.commit(&Publication { partitions, ..Publication::default() }).unwrap();
+        store.commit_next(&Changeset { partitions, ..Changeset::default() }).unwrap();
     }
     let statement = "SELECT topic, partition, next_offset, watermark, watermark_ms, replay_offset, \
                      replay_watermark_ms, malformed, idle FROM partitions";
@@ -172,36 +179,39 @@ fn partitions_keep_their_last_position_and_all_their_malformed_records() {
 fn epochs_are_final_up_to_the_last_final_one_whenever_they_are_first_seen() {
     let (_folder, path) = folder();
     let mut store = create(&path);
-    store.commit(&publication(vec![trend(1, 4, 0, 1), trend(1, 5, 0, 1)])).unwrap();
+    store.commit_next(&publication(vec![trend(1, 4, 0, 1), trend(1, 5, 0, 1)])).unwrap();
     let finals = || select(&path, "SELECT epoch, final FROM epochs");
     assert_eq!(finals(), ["4|0", "5|0"]);
-    let final_through = Some(Epoch(4));
-    store.commit(&Publication { final_through, ..Publication::default() }).unwrap();
+    let final_through = through(4);
+    store.commit_next(&Changeset { final_through, ..Changeset::default() }).unwrap();
     assert_eq!(finals(), ["4|1", "5|0"]);
     let ledger = ledger(2, Kind::Play, 0, 1, 0);
-    store.commit(&Publication { ledger, ..Publication::default() }).unwrap();
+    store.commit_next(&Changeset { ledger, ..Changeset::default() }).unwrap();
     assert_eq!(finals(), ["2|1", "4|1", "5|0"]);
-    let final_through = Some(Epoch(i64::MAX));
-    store.commit(&Publication { final_through, ..Publication::default() }).unwrap();
+    let final_through = Through::Everything;
+    store.commit_next(&Changeset { final_through, ..Changeset::default() }).unwrap();
     assert_eq!(finals(), ["2|1", "4|1", "5|1"]);
     let reader = SqliteReader::open(&path).unwrap();
-    assert_eq!(reader.final_through().unwrap(), final_through);
-    assert_eq!(reader.publications().unwrap(), 4);
+    let progress = reader.progress().unwrap();
+    assert_eq!(progress.final_through, final_through);
+    assert_eq!(progress.publication, Publication(4));
+    let written = select(&path, "SELECT final_through, finished FROM job");
+    assert_eq!(written, ["4|1"], "what is finished has no last epoch that is final");
 }
 
 #[test]
 fn a_publication_that_cannot_be_written_leaves_nothing_behind() {
     let (_folder, path) = folder();
     let mut store = create(&path);
-    store.commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    store.commit_next(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
     let rows = vec![trend(1, 5, 9, 9), trend(2, 6, 9, 9)];
     let partitions = vec![progress("0", u64::MAX, 0)];
     let ledger = ledger(6, Kind::Play, 1, 0, 0);
-    let failed = store.commit(&Publication { partitions, ledger, ..publication(rows) });
+    let failed = store.commit_next(&Changeset { partitions, ledger, ..publication(rows) });
     assert!(matches!(failed, Err(StoreError::Database { .. })), "{failed:?}");
     assert_eq!(select(&path, "SELECT video_id, epoch, impressions FROM trends"), ["1|5|1"]);
     assert!(select(&path, "SELECT * FROM ledger").is_empty());
-    store.commit(&publication(vec![trend(1, 5, 1, 1)])).unwrap();
+    store.commit_next(&publication(vec![trend(1, 5, 1, 1)])).unwrap();
     assert_eq!(select(&path, "SELECT publications FROM job"), ["2"]);
 }
 
@@ -209,9 +219,10 @@ fn a_publication_that_cannot_be_written_leaves_nothing_behind() {
 fn a_full_disk_ends_the_run_and_keeps_what_was_committed() {
     let (_folder, path) = folder();
     let mut store = create(&path);
-    store.commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    store.commit_next(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
     store.connection.pragma_update(None, "max_page_count", 40).unwrap();
-    let failed = store.commit(&publication((0..100_000).map(|id| trend(id, 5, 9, 9)).collect()));
+    let failed =
+        store.commit_next(&publication((0..100_000).map(|id| trend(id, 5, 9, 9)).collect()));
     let message = failed.unwrap_err().to_string();
     assert!(message.contains("trends.db`: database or disk is full"), "{message}");
     assert_eq!(select(&path, "SELECT video_id, plays FROM trends"), ["1|0"]);
@@ -221,33 +232,38 @@ fn a_full_disk_ends_the_run_and_keeps_what_was_committed() {
 fn what_was_committed_survives_a_kill() {
     let (folder, path) = folder();
     let mut store = create(&path);
-    store.commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    store.commit_next(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
     let begun = store.begin().unwrap();
     let rows = publication((0..100).map(|id| trend(id, 5, 9, 9)).collect());
-    store.write(&begun, &rows, &Digests::new()).unwrap();
+    let rows = Changeset { publication: Publication(2), ..rows };
+    let mut next = store.progress.clone();
+    next.apply(&rows);
+    store.write(&begun, &rows, &next).unwrap();
     // What a kill would leave: the database and its WAL as they are now.
     let copy = folder.path().join("copy.db");
     fs::copy(&path, &copy).unwrap();
     fs::copy(folder.path().join("trends.db-wal"), folder.path().join("copy.db-wal")).unwrap();
-    assert_eq!(scan(&copy, "trends", &Selection::default(), Order::Key).len(), 1);
+    assert_eq!(scan(&copy, "trends", &Selection::default(), RowOrder::Key).len(), 1);
 }
 
 #[test]
 fn a_store_is_read_while_it_is_written() {
     let (_folder, path) = folder();
     let mut store = create(&path);
-    store.commit(&publication((0..100).map(|id| trend(id, 5, 0, 1)).collect())).unwrap();
+    store.commit_next(&publication((0..100).map(|id| trend(id, 5, 0, 1)).collect())).unwrap();
     let reader = SqliteReader::open(&path).unwrap();
-    let query = reader.query("trends").unwrap();
+    let query = reader.description().table("trends").unwrap();
     let mut impressions = Vec::new();
-    let each = |row: &ScannedRow| {
-        if row.values[0] == Value::Video(VideoId(50)) {
-            store.commit(&publication((0..100).map(|id| trend(id, 5, 0, 2)).collect())).unwrap();
+    let mut each = |row: &StoredRow| {
+        let [video, _, shown] = values(row);
+        if video == Value::Video(VideoId(50)) {
+            let rows = (0..100).map(|id| trend(id, 5, 0, 2)).collect();
+            store.commit_next(&publication(rows)).unwrap();
         }
-        impressions.push(row.values[2]);
-        Ok::<_, StoreError>(ControlFlow::Continue(()))
+        impressions.push(shown);
+        ControlFlow::Continue(())
     };
-    reader.scan(query, &Selection::default(), Order::Key, each).unwrap();
+    reader.visit(query, &Selection::default(), RowOrder::Key, &mut each).unwrap();
     assert_eq!(impressions, [Value::Count(1); 100], "a scan sees one publication");
     assert_eq!(select(&path, "SELECT DISTINCT impressions FROM trends"), ["2"]);
 }
@@ -256,17 +272,17 @@ fn a_store_is_read_while_it_is_written() {
 fn a_store_that_was_ended_is_one_file() {
     let (folder, path) = folder();
     let mut store = create(&path);
-    store.commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    store.commit_next(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
     assert!(folder.path().join("trends.db-wal").exists());
     drop(store);
-    assert_eq!(scan(&path, "trends", &Selection::default(), Order::Key).len(), 1);
+    assert_eq!(scan(&path, "trends", &Selection::default(), RowOrder::Key).len(), 1);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
 #[test]
 fn a_store_of_another_definition_is_refused_with_both_values() {
     let (_folder, path) = folder();
-    create(&path).commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    create(&path).commit_next(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
     let before = fs::read(&path).unwrap();
     let definition = Definition::default();
     let others = [
@@ -276,11 +292,11 @@ fn a_store_of_another_definition_is_refused_with_both_values() {
             "join-window = 4 epochs",
             "= 2 epochs;",
         ),
-        (Definition { max_delay_ms: 90_000, ..definition }, "max-delay = 10m", "= 90s;"),
-        (Definition { max_future_ms: 0, ..definition }, "max-future = 10m", "= 0ms;"),
+        (Definition { max_delay_ms: 90_000, ..definition }, "max-delay = 10m", "= 1m30s;"),
+        (Definition { max_future_ms: 0, ..definition }, "max-future = 10m", "= 0s;"),
     ];
     for (other, stored, given) in others {
-        let error = refusal(&path, &other, &QUERIES);
+        let error = refusal(&path, &other, &queries());
         assert!(matches!(error, StoreError::OtherDefinition { .. }), "{error}");
         let message = error.to_string();
         assert!(message.contains(stored) && message.contains(given), "{message}");
@@ -295,12 +311,13 @@ fn a_store_of_other_queries_is_refused() {
         Query { ..*query }
     }
     let (_folder, path) = folder();
-    create(&path).commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    create(&path).commit_next(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
     let definition = Definition::default();
-    let fewer = refusal(&path, &definition, &[&TRENDS, &DISTINCT]).to_string();
-    assert!(fewer.contains("query = distinct,requests,trends"), "{fewer}");
-    assert!(fewer.contains("query = distinct,trends;"), "{fewer}");
-    let newer = refusal(&path, &definition, &[&NEWER, &REQUESTS, &DISTINCT]).to_string();
+    let fewer = refusal(&path, &definition, &instances(&[&TRENDS, &DISTINCT])).to_string();
+    assert!(fewer.contains("query = requests,trends,"), "{fewer}");
+    assert!(fewer.contains("query = trends;"), "{fewer}");
+    let newer =
+        refusal(&path, &definition, &instances(&[&NEWER, &REQUESTS, &DISTINCT])).to_string();
     assert!(newer.contains("query trends = version 1"), "{newer}");
     assert!(newer.contains("query trends = version 2"), "{newer}");
 }
@@ -313,19 +330,19 @@ fn a_store_tells_the_next_job_what_it_reflects() {
     assert_eq!(store.progress().unwrap(), fresh);
     let mut first = publication(vec![trend(1, 5, 0, 1)]);
     first.digests = Digests::from([(Epoch(5), Digest(u64::MAX)), (Epoch(6), Digest(7))]);
-    store.commit(&first).unwrap();
+    store.commit_next(&first).unwrap();
     let mut second = publication(vec![]);
     second.digests = Digests::from([(Epoch(5), Digest(3)), (Epoch(6), Digest(1))]);
-    second.final_through = Some(Epoch(5));
-    store.commit(&second).unwrap();
+    second.final_through = through(5);
+    store.commit_next(&second).unwrap();
     drop(store);
     let mut later = create(&path);
     let progress = later.progress().unwrap();
-    assert_eq!((progress.generation, progress.publications), (2, 2));
-    assert_eq!(progress.final_through, Some(Epoch(5)));
+    assert_eq!((progress.generation, progress.publication), (2, Publication(2)));
+    assert_eq!(progress.final_through, through(5));
     assert_eq!(progress.digests, Digests::from([(Epoch(6), Digest(8))]));
     assert_eq!(select(&path, "SELECT digest FROM epochs WHERE epoch = 5"), ["2"]);
-    later.commit(&publication(vec![trend(1, 6, 2, 3)])).unwrap();
+    later.commit_next(&publication(vec![trend(1, 6, 2, 3)])).unwrap();
     assert_eq!(select(&path, "SELECT publications FROM job"), ["3"]);
 }
 
@@ -333,15 +350,15 @@ fn a_store_tells_the_next_job_what_it_reflects() {
 fn who_had_a_store_before_can_commit_nothing_more() {
     let (_folder, path) = folder();
     let mut fenced = create(&path);
-    fenced.commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
-    let mut owner = SqliteStore::open(&path, &Definition::default(), &QUERIES, true).unwrap();
-    let error = fenced.commit(&publication(vec![trend(1, 5, 9, 9)])).unwrap_err();
+    fenced.commit_next(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    let mut owner = SqliteStore::open(&path, &Definition::default(), &queries(), true).unwrap();
+    let error = fenced.commit_next(&publication(vec![trend(1, 5, 9, 9)])).unwrap_err();
     assert!(matches!(error, StoreError::Fenced { generation: 1, .. }), "{error}");
     drop(fenced);
-    owner.commit(&publication(vec![trend(2, 5, 0, 1)])).unwrap();
+    owner.commit_next(&publication(vec![trend(2, 5, 0, 1)])).unwrap();
     assert_eq!(select(&path, "SELECT video_id, plays FROM trends"), ["1|0", "2|0"]);
     // The lock is the new owner's, and the fenced one's end has not taken it away.
-    let error = refusal(&path, &Definition::default(), &QUERIES);
+    let error = refusal(&path, &Definition::default(), &queries());
     assert!(matches!(error, StoreError::Locked { .. }), "{error}");
 }
 
@@ -350,7 +367,7 @@ fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
     let (folder, path) = folder();
     let text = "video_id,epoch\n".repeat(100);
     fs::write(&path, &text).unwrap();
-    let error = refusal(&path, &Definition::default(), &QUERIES);
+    let error = refusal(&path, &Definition::default(), &queries());
     assert!(matches!(error, StoreError::NotAStore { .. }), "{error}");
     assert!(matches!(SqliteReader::open(&path), Err(StoreError::NotAStore { .. })));
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
@@ -358,7 +375,7 @@ fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
     let other = folder.path().join("other.db");
     Connection::open(&other).unwrap().execute_batch("CREATE TABLE job (id)").unwrap();
     let before = fs::read(&other).unwrap();
-    let error = refusal(&other, &Definition::default(), &QUERIES);
+    let error = refusal(&other, &Definition::default(), &queries());
     assert!(matches!(error, StoreError::NotAStore { .. }), "{error}");
     assert!(matches!(SqliteReader::open(&other), Err(StoreError::NotAStore { .. })));
     assert_eq!(fs::read(&other).unwrap(), before);
@@ -369,7 +386,7 @@ fn an_empty_file_becomes_a_store() {
     let (_folder, path) = folder();
     fs::write(&path, "").unwrap();
     assert!(matches!(SqliteReader::open(&path), Err(StoreError::NotAStore { .. })));
-    create(&path).commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    create(&path).commit_next(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
     assert_eq!(select(&path, "SELECT count(*) FROM trends"), ["1"]);
 }
 
@@ -381,7 +398,7 @@ fn a_store_that_another_run_has_is_refused_by_any_name() {
     #[cfg(unix)]
     std::os::unix::fs::symlink(&path, &link).unwrap();
     for name in [&path, &link] {
-        let error = refusal(name, &Definition::default(), &QUERIES);
+        let error = refusal(name, &Definition::default(), &queries());
         let StoreError::Locked { reason, .. } = &error else { panic!("{error}") };
         assert!(reason.ends_with(&std::process::id().to_string()), "{reason}");
     }
@@ -404,13 +421,13 @@ fn a_store_is_read_where_nothing_can_be_written() {
     use std::os::unix::fs::PermissionsExt;
     let (folder, _) = folder();
     let path = folder.path().join("50% of #1?.db");
-    create(&path).commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    create(&path).commit_next(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
     let allow = |path: &Path, mode| {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     };
     allow(&path, 0o444);
     allow(folder.path(), 0o555);
-    let rows = scan(&path, "trends", &Selection::default(), Order::Key);
+    let rows = scan(&path, "trends", &Selection::default(), RowOrder::Key);
     allow(folder.path(), 0o755);
     assert_eq!(rows.len(), 1);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -422,7 +439,7 @@ fn a_store_that_another_program_writes_is_refused() {
     drop(create(&path));
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let error = refusal(&path, &Definition::default(), &QUERIES);
+    let error = refusal(&path, &Definition::default(), &queries());
     assert!(matches!(error, StoreError::Locked { .. }), "{error}");
 }
 
@@ -434,10 +451,10 @@ fn a_commit_waits_for_another_writer_but_not_for_ever() {
     store.connection.busy_timeout(Duration::from_millis(50)).unwrap();
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let error = store.commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap_err();
+    let error = store.commit_next(&publication(vec![trend(1, 5, 0, 1)])).unwrap_err();
     assert!(matches!(error, StoreError::Locked { .. }), "{error}");
     other.execute_batch("ROLLBACK").unwrap();
-    store.commit(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    store.commit_next(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
 }
 
 #[test]
@@ -451,7 +468,7 @@ fn reading_a_store_that_is_not_there_makes_no_file() {
 fn a_store_in_a_folder_that_is_not_there_is_refused() {
     let (folder, _) = folder();
     let path = folder.path().join("missing").join("trends.db");
-    let error = refusal(&path, &Definition::default(), &QUERIES);
+    let error = refusal(&path, &Definition::default(), &queries());
     assert!(matches!(error, StoreError::Io { .. }), "{error}");
 }
 
@@ -461,17 +478,17 @@ fn the_top_of_an_epoch_has_the_largest_values_then_the_smallest_ids() {
     let mut store = create(&path);
     let rows = [(9, 2, 5), (1, 2, 4), (10, 2, 5), (2, 9, 9), (3, 0, 90)];
     let rows = rows.map(|(video, plays, impressions)| trend(video, 5, plays, impressions));
-    store.commit(&publication(rows.to_vec())).unwrap();
+    store.commit_next(&publication(rows.to_vec())).unwrap();
     let videos = |top, order| {
         let selection = Selection { top, ..Selection::default() };
         let rows = scan(&path, "trends", &selection, order);
-        rows.iter().map(|row| row.values[0].to_string()).collect::<Vec<_>>().join(" ")
+        rows.iter().map(|row| values(row)[0].to_string()).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(videos(None, Order::Values), "2 9 10 1 3");
-    assert_eq!(videos(Some(3), Order::Values), "2 9 10");
-    assert_eq!(videos(Some(3), Order::Key), "2 9 10");
-    assert_eq!(videos(Some(u64::MAX), Order::Key), "1 2 3 9 10");
+    assert_eq!(videos(None, RowOrder::Values), "2 9 10 1 3");
+    assert_eq!(videos(Some(3), RowOrder::Values), "2 9 10");
+    assert_eq!(videos(Some(3), RowOrder::Key), "2 9 10");
+    assert_eq!(videos(Some(u64::MAX), RowOrder::Key), "1 2 3 9 10");
     let reader = SqliteReader::open(&path).unwrap();
-    let latest = reader.latest_epochs(reader.query("trends").unwrap(), 3).unwrap();
-    assert_eq!(latest, Some(5..=5));
+    let query = reader.description().table("trends").unwrap();
+    assert_eq!(reader.latest_epochs(query, 3).unwrap(), Some(EpochRange::only(Epoch(5))));
 }

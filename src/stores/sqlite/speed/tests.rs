@@ -1,8 +1,7 @@
 //! How long commits take, in a measurement that is run by hand.
 
-use super::fixtures::{QUERIES, publication, trend};
+use super::fixtures::{CommitNext, publication, queries, request, trend};
 use super::*;
-use crate::query::Row;
 
 /// `cargo test --release --lib stores::sqlite -- --ignored --nocapture`; `TMPDIR` says on which
 /// disk.
@@ -11,10 +10,10 @@ use crate::query::Row;
 fn measure_commits() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trends.db");
-    let mut store = SqliteStore::open(&path, &Definition::default(), &QUERIES, false).unwrap();
+    let mut store = SqliteStore::open(&path, &Definition::default(), &queries(), false).unwrap();
     let time = |store: &mut SqliteStore, name: &str, rows: Vec<RowChange>| {
         let (count, started) = (rows.len(), Instant::now());
-        store.commit(&publication(rows)).unwrap();
+        store.commit_next(&publication(rows)).unwrap();
         let ms = started.elapsed().as_secs_f64() * 1e3;
         println!("{name}: {count} rows in {ms:.1} ms, {:.0} rows/s", count as f64 / ms * 1e3);
     };
@@ -27,17 +26,16 @@ fn measure_commits() {
     };
     for round in 0..20 {
         let mut rows: Vec<_> = videos(round).collect();
-        rows.sort_by_key(|change| (change.row.epoch, change.row.key));
-        rows.dedup_by_key(|change| (change.row.epoch, change.row.key));
+        rows.sort_by_key(|change| (change.row.epoch, change.row.key.clone()));
+        rows.dedup_by_key(|change| (change.row.epoch, change.row.key.clone()));
         rows.sort_by_key(|change| change.row.values[1]);
         time(&mut store, "trends", rows);
     }
     let requests = |first: u64, count: u64| {
-        let id = |number: u64| crate::event::RequestId::from_u128(u128::from(number) << 64).0;
         (first..first + count).map(move |number| {
-            let [high, low] = id(id(number)[0] ^ id(number)[1]);
-            let row = Row { epoch: 7, key: [high, low, number % 999], values: [1, 0] };
-            RowChange { query: 1, row, deleted: false }
+            let id = crate::event::RequestId::from_u128(u128::from(number) << 64).0;
+            let id = crate::event::RequestId(id).to_string();
+            request(&id, number % 999, 7, false)
         })
     };
     time(&mut store, "requests, all at once", requests(0, 1_000_000).collect());

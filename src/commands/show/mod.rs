@@ -9,60 +9,27 @@ mod tests;
 
 pub use table::latest_epochs_table;
 
+use super::run::RunError;
+use super::store;
+use crate::arguments::{RowsFormat, ShowArguments};
 use crate::event::VideoId;
-use crate::query::ColumnType;
-use crate::stores::StoreError;
-use crate::stores::sqlite::schema::{DISTINCT, TRENDS, view_columns};
-use crate::stores::sqlite::{Order, ScannedRow, Selection, SqliteReader, StoredQuery, Value};
-use crate::time::{Definition, Epoch};
+use crate::query::{Role, Value};
+use crate::stores::description::StoredQuery;
+use crate::stores::sqlite::schema::view_columns;
+use crate::stores::{RowOrder, Selection, StoreError, StoreReader, StoredRow};
+use crate::time::{Definition, Epoch, EpochRange, Publication};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 
 /// The most rows of a table.
 pub const TABLE_ROWS_MAX: usize = 1_000;
 
-/// What to print of which store.
-#[derive(clap::Args, Clone, Debug)]
-pub struct ShowArguments {
-    /// The store, as given to `run`; a run may be writing it
-    #[arg(long, value_name = "FILE")]
-    pub store: PathBuf,
-    /// The query whose rows are printed
-    #[arg(long, value_name = "NAME", default_value = TRENDS)]
-    pub query: String,
-    /// How they are printed; a table has 1,000 rows at most, csv and json have all
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
-    /// Only this epoch: its number since 1970 as in the column `epoch` of csv and json, which is
-    /// floor(time / epoch length)
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub epoch: Option<i64>,
-    /// Only this video
-    #[arg(long, value_name = "ID")]
-    pub video: Option<u64>,
-    /// Only the first N videos of each epoch: those with the most plays, then impressions
-    #[arg(long, value_name = "N")]
-    pub top: Option<u64>,
-    /// Only rows that changed after this publication (commit); see the column `publication`
-    #[arg(long, value_name = "PUBLICATION")]
-    pub since: Option<u64>,
-}
-
-/// A format of output.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// A table, largest first; `*` marks epochs that may still change
-    Table,
-    /// Comma-separated values with a header, by epoch and id; `final` is 0 or 1
-    Csv,
-    /// JSON Lines: one object per row, by epoch and id
-    Json,
-}
-
 /// Why rows cannot be printed.
 #[derive(Debug, thiserror::Error)]
 pub enum ShowError {
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] RunError),
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -87,23 +54,23 @@ pub enum ShowError {
 /// # Errors
 /// When the store is missing or has no such query, or the output cannot be written.
 pub fn show(arguments: &ShowArguments, out: &mut impl Write) -> Result<(), ShowError> {
-    let reader = SqliteReader::open(&arguments.store)?;
-    let query = find(&reader, &arguments.query)?;
-    let is_video = |column_type| column_type == ColumnType::Video;
-    if arguments.video.is_some() && !query.columns().any(|column| is_video(column.column_type)) {
+    let reader = store::open(&arguments.store)?.reader;
+    let reader = reader.as_ref();
+    let query = find(reader, arguments.query.as_deref())?;
+    if arguments.video.is_some() && !query.has_videos() {
         return Err(ShowError::NoVideos(query.name.clone()));
     }
     let selection = Selection {
-        epochs: arguments.epoch.map(|epoch| epoch..=epoch),
+        epochs: arguments.epoch.map(|epoch| EpochRange::only(Epoch(epoch))),
         video: arguments.video.map(VideoId),
-        since: arguments.since,
+        since: arguments.since.map(Publication),
         top: arguments.top,
     };
     let mut out = BufWriter::with_capacity(1 << 16, out);
     let written = match arguments.format {
-        Format::Table => table::write(&reader, query, &selection, &mut out),
-        Format::Csv => write_csv(&reader, query, &selection, &mut out),
-        Format::Json => write_json(&reader, query, &selection, &mut out),
+        RowsFormat::Table => table::write(reader, query, &selection, &mut out),
+        RowsFormat::Csv => write_csv(reader, query, &selection, &mut out),
+        RowsFormat::Json => write_json(reader, query, &selection, &mut out),
     };
     match written.and_then(|()| out.flush().map_err(ShowError::Output)) {
         Err(ShowError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {
@@ -115,17 +82,25 @@ pub fn show(arguments: &ShowArguments, out: &mut impl Write) -> Result<(), ShowE
     }
 }
 
-fn find<'a>(reader: &'a SqliteReader, name: &str) -> Result<&'a StoredQuery, ShowError> {
-    reader.query(name).ok_or_else(|| {
-        let names = reader.queries().iter().map(|query| query.name.as_str());
-        let known: Vec<&str> = names.filter(|name| *name != DISTINCT).collect();
-        ShowError::UnknownQuery { name: name.to_owned(), known: known.join(", ") }
+/// The query of a name, or of the main table.
+fn find<'a>(reader: &'a dyn StoreReader, name: Option<&str>) -> Result<&'a StoredQuery, ShowError> {
+    let description = reader.description();
+    let main = || description.with_role(Role::Main).map(|(_, query)| query).next();
+    let found = match name {
+        Some(name) => description.table(name),
+        None => main().or_else(|| description.tables().next()),
+    };
+    found.ok_or_else(|| {
+        let known: Vec<&str> = description.tables().map(|query| query.name.as_str()).collect();
+        let name = name.unwrap_or_default().to_owned();
+        ShowError::UnknownQuery { name, known: known.join(", ") }
     })
 }
 
 /// A row as a program reads it: by the names of the view.
 struct Fields<'a> {
-    row: &'a ScannedRow,
+    query: &'a StoredQuery,
+    stored: &'a StoredRow,
     names: &'a [&'a str],
     epoch_start: &'a str,
 }
@@ -133,24 +108,24 @@ struct Fields<'a> {
 /// One field of a row.
 enum Field<'a> {
     Value(Value),
-    Epoch(i64),
+    Epoch(Epoch),
     EpochStart(&'a str),
     Final(bool),
-    Publication(u64),
+    Publication(Publication),
 }
 
 impl<'a> Fields<'a> {
     /// The fields with their names, in the order of the view.
     fn iter(&self) -> impl Iterator<Item = (&'a str, Field<'a>)> + '_ {
-        let mut values = self.row.values.iter();
+        let mut values = self.query.values_of(&self.stored.row);
         self.names.iter().enumerate().map(move |(position, name)| {
             let field = match (position, *name) {
-                (1, _) => Field::Epoch(self.row.epoch.0),
+                (1, _) => Field::Epoch(self.stored.row.epoch),
                 (2, _) => Field::EpochStart(self.epoch_start),
-                (_, "final") => Field::Final(self.row.is_final),
-                (_, "publication") => Field::Publication(self.row.publication),
+                (_, "final") => Field::Final(self.stored.is_final),
+                (_, "publication") => Field::Publication(self.stored.publication),
                 _ => match values.next() {
-                    Some(value) => Field::Value(*value),
+                    Some(value) => Field::Value(value),
                     None => unreachable!("a view has the columns of its query"),
                 },
             };
@@ -161,18 +136,20 @@ impl<'a> Fields<'a> {
 
 /// Calls `write` for the fields of every selected row, by epoch and key.
 fn for_each(
-    reader: &SqliteReader,
+    reader: &dyn StoreReader,
     query: &StoredQuery,
     selection: &Selection,
     mut write: impl FnMut(&Fields<'_>) -> io::Result<()>,
 ) -> Result<(), ShowError> {
     let names = view_columns(query);
-    let mut start = EpochStart::new(*reader.definition());
-    reader.scan(query, selection, Order::Key, |row| {
-        let epoch_start = start.of(row.epoch);
-        write(&Fields { row, names: &names, epoch_start }).map_err(ShowError::Output)?;
-        Ok(ControlFlow::Continue(()))
-    })
+    let mut start = EpochStart::new(reader.description().definition);
+    let mut written = Ok(());
+    reader.visit(query, selection, RowOrder::Key, &mut |stored| {
+        let epoch_start = start.of(stored.row.epoch);
+        written = write(&Fields { query, stored, names: &names, epoch_start });
+        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    written.map_err(ShowError::Output)
 }
 
 /// The start of an epoch as text, kept for the rows of the same epoch.
@@ -195,7 +172,7 @@ impl EpochStart {
 
 /// No field needs quotes: they are numbers, UUIDs, dates and names of kinds.
 fn write_csv(
-    reader: &SqliteReader,
+    reader: &dyn StoreReader,
     query: &StoredQuery,
     selection: &Selection,
     out: &mut impl Write,
@@ -217,26 +194,25 @@ fn write_csv(
 }
 
 fn write_json(
-    reader: &SqliteReader,
+    reader: &dyn StoreReader,
     query: &StoredQuery,
     selection: &Selection,
     out: &mut impl Write,
 ) -> Result<(), ShowError> {
+    let mut json = Vec::new();
     for_each(reader, query, selection, |fields| {
+        json.clear();
         for (position, (name, field)) in fields.iter().enumerate() {
-            write!(out, "{}\"{name}\":", if position == 0 { '{' } else { ',' })?;
+            write!(json, "{}\"{name}\":", if position == 0 { '{' } else { ',' })?;
             match field {
-                Field::Value(Value::Flag(flag)) => write!(out, "{flag}")?,
-                Field::Value(value @ (Value::Request(_) | Value::Kind(_))) => {
-                    write!(out, "\"{value}\"")?;
-                }
-                Field::Value(value) => write!(out, "{value}")?,
-                Field::Epoch(epoch) => write!(out, "{epoch}")?,
-                Field::EpochStart(start) => write!(out, "\"{start}\"")?,
-                Field::Final(is_final) => write!(out, "{is_final}")?,
-                Field::Publication(publication) => write!(out, "{publication}")?,
+                Field::Value(value) => value.write_json(&mut json),
+                Field::Epoch(epoch) => write!(json, "{epoch}")?,
+                Field::EpochStart(start) => write!(json, "\"{start}\"")?,
+                Field::Final(is_final) => write!(json, "{is_final}")?,
+                Field::Publication(publication) => write!(json, "{publication}")?,
             }
         }
-        out.write_all(b"}\n")
+        json.extend_from_slice(b"}\n");
+        out.write_all(&json)
     })
 }

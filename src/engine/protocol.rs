@@ -1,13 +1,14 @@
-//! The control dataflow: reports of all workers to worker 0, and its orders to all of them.
+//! How workers and the leader talk: reports of all workers to worker 0, and its commands to all of
+//! them, over a dataflow of their own.
 //!
 //! Timely demands that dataflows are built in the same order on every worker, and no worker may
 //! close an epoch or begin a publication on its own. So worker 0 decides ([`super::coordinator`])
-//! and every worker obeys its orders one by one, between two steps of its dataflows. Messages from
-//! one worker to another keep their order; the timestamps here only push them along.
+//! and every worker executes its commands one by one, between two steps of its dataflows. Messages
+//! from one worker to another keep their order; the timestamps here only push them along.
 
+use crate::log::PartitionProgress;
 use crate::sources::Discovered;
-use crate::stores::PartitionProgress;
-use crate::time::Epoch;
+use crate::time::{Epoch, Round, Through};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -23,10 +24,10 @@ use timely::worker::Worker;
 pub struct Report {
     /// Who reports.
     pub worker: usize,
-    /// What it computes. All workers must compute the same.
+    /// What it computes, in words. All workers must compute the same.
     pub job: String,
     /// The round that it is in.
-    pub round: u64,
+    pub round: Round,
     /// How many partitions it has seen assigned, to any worker.
     pub assigned: u64,
     /// Whether all its partitions have been replayed.
@@ -41,7 +42,7 @@ pub struct Report {
     pub quiet: bool,
     /// Whether its rows fill half of their bound.
     pub pressed: bool,
-    /// Whether it has obeyed [`Order::Drain`].
+    /// Whether it has executed [`Command::Drain`].
     pub drained: bool,
     /// Whether it was asked to stop.
     pub stop: bool,
@@ -49,13 +50,24 @@ pub struct Report {
     pub failure: Option<String>,
 }
 
-/// The watermarks of some partitions, in milliseconds.
+/// The watermark of the slowest of some partitions that may hold an epoch open, which are those
+/// that are neither idle nor exhausted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum SlowestWatermark {
+    /// Nothing is known yet of one of them, so that it holds every epoch open.
+    Unknown,
+    /// The least of their watermarks, in milliseconds.
+    At(i64),
+    /// There is none of them.
+    NoneActive,
+}
+
+/// The watermarks of some partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watermarks {
-    /// The least of those that may hold an epoch open, neither idle nor exhausted; none if there
-    /// are none such. A partition of which nothing is known yet counts as `i64::MIN`.
-    pub active_min_ms: Option<i64>,
-    /// The largest of all.
+    /// The least of those that may hold an epoch open.
+    pub slowest: SlowestWatermark,
+    /// The largest of all, in milliseconds; none if nothing is known of any.
     pub max_ms: Option<i64>,
     /// Whether all are exhausted: nothing will ever come.
     pub exhausted: bool,
@@ -63,13 +75,13 @@ pub struct Watermarks {
 
 impl Watermarks {
     /// Those of no partitions.
-    pub const NONE: Watermarks = Watermarks { active_min_ms: None, max_ms: None, exhausted: true };
+    pub const NONE: Watermarks =
+        Watermarks { slowest: SlowestWatermark::NoneActive, max_ms: None, exhausted: true };
 
     /// Those of two sets of partitions together.
-    pub fn and(self, other: Watermarks) -> Watermarks {
-        let active = [self.active_min_ms, other.active_min_ms];
+    pub fn merge(self, other: Watermarks) -> Watermarks {
         Watermarks {
-            active_min_ms: active.into_iter().flatten().min(),
+            slowest: self.slowest.min(other.slowest),
             max_ms: self.max_ms.max(other.max_ms),
             exhausted: self.exhausted && other.exhausted,
         }
@@ -78,7 +90,7 @@ impl Watermarks {
 
 /// What every worker has to do next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Order {
+pub enum Command {
     /// A partition is read by this worker from now on.
     Assign {
         /// The worker that reads it.
@@ -90,15 +102,15 @@ pub enum Order {
     },
     /// Build the dataflow of an epoch.
     Open(Epoch),
-    /// All epochs up to this one take no more events.
-    Close(Epoch),
+    /// All these epochs take no more events.
+    Close(Through),
     /// No partition may run further ahead than the alignment bound of this watermark, in
     /// milliseconds.
     Align(i64),
     /// Others are in this round: follow them.
-    Advance(u64),
-    /// The store holds all epochs up to this one as final.
-    Final(Epoch),
+    Advance(Round),
+    /// The store holds all these epochs as final.
+    Finalize(Through),
     /// Read no further.
     Drain,
     /// All is done.
@@ -109,42 +121,42 @@ pub enum Order {
 
 type Input<D> = InputHandle<u64, CapacityContainerBuilder<Vec<D>>>;
 
-/// A worker's access to the control dataflow.
-pub struct Control {
+/// A worker's end of the channels between the workers and the leader.
+pub struct Channels {
     worker: usize,
     peers: usize,
     reports_in: Input<Report>,
-    orders_in: Input<(usize, Order)>,
+    commands_in: Input<(usize, Command)>,
     reports: Rc<RefCell<Vec<Report>>>,
-    orders: Rc<RefCell<VecDeque<Order>>>,
+    commands: Rc<RefCell<VecDeque<Command>>>,
 }
 
-impl Control {
-    /// Builds the control dataflow, on every worker.
-    pub fn build(worker: &mut Worker) -> Control {
-        let (mut reports_in, mut orders_in) = (Input::new(), Input::new());
-        let (reports, orders) = (Rc::default(), Rc::default());
-        let (reports_seen, orders_seen): (Rc<RefCell<Vec<_>>>, Rc<RefCell<VecDeque<_>>>) =
-            (Rc::clone(&reports), Rc::clone(&orders));
+impl Channels {
+    /// Builds the dataflow of the channels, on every worker.
+    pub fn build(worker: &mut Worker) -> Channels {
+        let (mut reports_in, mut commands_in) = (Input::new(), Input::new());
+        let (reports, commands) = (Rc::default(), Rc::default());
+        let (reports_seen, commands_seen): (Rc<RefCell<Vec<_>>>, Rc<RefCell<VecDeque<_>>>) =
+            (Rc::clone(&reports), Rc::clone(&commands));
         worker.dataflow_named::<u64, _, _>("control", |scope| {
             let to_first = Exchange::new(|_: &Report| 0);
             reports_in.to_stream(scope).sink(to_first, "Reports", move |(input, _frontier)| {
                 input.for_each(|_capability, chunk| reports_seen.borrow_mut().append(chunk));
             });
-            let to_each = Exchange::new(|(worker, _): &(usize, Order)| *worker as u64);
-            orders_in.to_stream(scope).sink(to_each, "Orders", move |(input, _frontier)| {
+            let to_each = Exchange::new(|(worker, _): &(usize, Command)| *worker as u64);
+            commands_in.to_stream(scope).sink(to_each, "Commands", move |(input, _frontier)| {
                 input.for_each(|_capability, chunk| {
-                    orders_seen.borrow_mut().extend(chunk.drain(..).map(|(_, order)| order));
+                    commands_seen.borrow_mut().extend(chunk.drain(..).map(|(_, command)| command));
                 });
             });
         });
-        Control {
+        Channels {
             worker: worker.index(),
             peers: worker.peers(),
             reports_in,
-            orders_in,
+            commands_in,
             reports,
-            orders,
+            commands,
         }
     }
 
@@ -154,15 +166,20 @@ impl Control {
         push(&mut self.reports_in);
     }
 
-    /// Sends orders to every worker, in this order. Only worker 0 may.
-    pub fn order(&mut self, orders: Vec<Order>) {
-        assert_eq!(self.worker, 0, "only worker 0 gives orders");
-        for order in orders {
+    /// Sends commands to every worker, in this order. Only worker 0 may.
+    pub fn command(&mut self, commands: Vec<Command>) {
+        assert_eq!(self.worker, 0, "only worker 0 gives commands");
+        for command in commands {
             for worker in 0..self.peers {
-                self.orders_in.send((worker, order.clone()));
+                self.commands_in.send((worker, command.clone()));
             }
         }
-        push(&mut self.orders_in);
+        push(&mut self.commands_in);
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.peers
     }
 
     /// The reports that have arrived, on worker 0.
@@ -171,8 +188,8 @@ impl Control {
     }
 
     /// The next order that has arrived.
-    pub fn next_order(&self) -> Option<Order> {
-        self.orders.borrow_mut().pop_front()
+    pub fn next_command(&self) -> Option<Command> {
+        self.commands.borrow_mut().pop_front()
     }
 }
 

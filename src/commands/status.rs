@@ -1,18 +1,18 @@
 //! Tells how a job stands: what its store reflects, how far behind its logs that is, and how much
 //! a restart would read again. It disturbs nobody: it takes nothing over and locks nothing.
 
-use crate::arguments::{ArgumentError, StatusArguments, StatusFormat, StorePlace};
+use super::run::RunError;
+use super::store::{self, OpenStore};
+use crate::arguments::{StatusArguments, StatusFormat};
 use crate::decode::FieldNames;
 use crate::kafka::KafkaSettings;
-use crate::run::RunError;
+use crate::log::PartitionProgress;
 use crate::sources::files::FileSource;
 use crate::sources::kafka::KafkaSource;
 use crate::sources::{Batch, Discovered, Polled, Source};
+use crate::stores::Progress;
 use crate::stores::description::Description;
-use crate::stores::kafka::KafkaStore;
-use crate::stores::sqlite::SqliteReader;
-use crate::stores::{PartitionProgress, Progress, StoreError, watermark_ms};
-use crate::time::{Epoch, format_duration, rfc3339};
+use crate::time::{Through, rfc3339};
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use serde_json::{Value, json};
 
@@ -31,39 +31,14 @@ struct Status {
 /// # Errors
 /// When the store is not there or cannot be read. A log that cannot be read leaves its lag open.
 pub fn status(arguments: &StatusArguments) -> Result<String, RunError> {
-    let servers = arguments.bootstrap_servers.as_deref();
-    let kafka = servers
-        .map(|servers| KafkaSettings::given(servers, &arguments.kafka))
-        .transpose()
-        .map_err(ArgumentError::from)?;
-    let place = StorePlace::of(&arguments.store)?;
-    let (description, mut progress) = read(&place, kafka.as_ref())?;
-    progress.partitions.sort_by(|one, other| one.partition.cmp(&other.partition));
-    let behind = progress.partitions.iter().map(|at| behind(at, kafka.as_ref())).collect();
-    let status = Status { store: place.to_string(), description, progress, behind };
+    let OpenStore { location, reader, kafka } = store::open(&arguments.store)?;
+    let (description, progress) = (reader.description().clone(), reader.progress()?);
+    let behind = progress.partitions.values().map(|at| behind(at, kafka.as_ref())).collect();
+    let status = Status { store: location.to_string(), description, progress, behind };
     Ok(match arguments.format {
         StatusFormat::Table => status.table(),
         StatusFormat::Json => status.json().to_string(),
     })
-}
-
-fn read(
-    place: &StorePlace,
-    kafka: Option<&KafkaSettings>,
-) -> Result<(Description, Progress), RunError> {
-    match place {
-        StorePlace::Sqlite(path) => {
-            let reader = SqliteReader::open(path)?;
-            Ok((reader.description().clone(), reader.progress()?))
-        }
-        StorePlace::Kafka { topic } => {
-            let missing = ArgumentError::Missing("give --bootstrap-servers");
-            let stored = KafkaStore::read_progress(kafka.ok_or(missing)?, topic)?;
-            let absent = || StoreError::NotFound(place.to_string().into());
-            let stored = stored.ok_or_else(absent)?;
-            Ok((stored.description, stored.progress))
-        }
-    }
 }
 
 /// How many records a partition has after what the store reflects. A file is read for that from
@@ -97,7 +72,7 @@ fn behind(at: &PartitionProgress, kafka: Option<&KafkaSettings>) -> Option<u64> 
 impl Status {
     /// How many records a restart would read again.
     fn replay(&self) -> u64 {
-        let each = self.progress.partitions.iter();
+        let each = self.progress.partitions.values();
         each.map(|at| at.next_offset.saturating_sub(at.replay_offset)).sum()
     }
 
@@ -108,38 +83,27 @@ impl Status {
 
     fn final_through(&self) -> String {
         match self.progress.final_through {
-            None => "no epoch yet".into(),
-            Some(Epoch(i64::MAX)) => "every epoch: the run has ended".into(),
-            Some(epoch) => {
+            Through::Nothing => "no epoch yet".into(),
+            Through::Everything => "every epoch: the run has ended".into(),
+            Through::Epoch(epoch) => {
                 let start = self.description.definition.start_rfc3339(epoch);
-                format!("through epoch {} ({start})", epoch.0)
+                format!("through epoch {epoch} ({start})")
             }
         }
     }
 
     fn open_epochs(&self) -> String {
-        let open: Vec<String> =
-            self.progress.digests.keys().map(|epoch| epoch.0.to_string()).collect();
+        let open: Vec<String> = self.progress.digests.keys().map(ToString::to_string).collect();
         if open.is_empty() { "none with rows".into() } else { open.join(", ") }
     }
 
     fn watermark(&self) -> String {
-        watermark_ms(&self.progress.partitions).map_or("none yet".into(), rfc3339)
+        self.progress.watermark_ms().map_or("none yet".into(), rfc3339)
     }
 
     fn definition(&self) -> String {
-        let definition = &self.description.definition;
-        let queries = self.description.queries.iter();
-        let queries: Vec<String> =
-            queries.map(|query| format!("{} {}", query.name, query.version)).collect();
-        format!(
-            "epoch-length {}, join-window {}, max-delay {}, max-future {}; queries {}",
-            format_duration(definition.epoch_length_ms),
-            definition.join_window_epochs,
-            format_duration(definition.max_delay_ms),
-            format_duration(definition.max_future_ms),
-            queries.join(", ")
-        )
+        let queries: Vec<String> = self.description.tables().map(ToString::to_string).collect();
+        format!("{}; queries {}", self.description.definition, queries.join(", "))
     }
 
     fn table(&self) -> String {
@@ -150,7 +114,7 @@ impl Status {
             ("Store", self.store.clone()),
             ("Definition", self.definition()),
             ("Generation", format!("{}", progress.generation)),
-            ("Publications", format!("{}", progress.publications)),
+            ("Publications", progress.publication.to_string()),
             ("Final", self.final_through()),
             ("Open epochs", self.open_epochs()),
             ("Watermark", self.watermark()),
@@ -175,7 +139,7 @@ impl Status {
             "Malformed",
             "Idle",
         ]);
-        for (at, behind) in self.progress.partitions.iter().zip(&self.behind) {
+        for (at, behind) in self.progress.partitions.values().zip(&self.behind) {
             table.add_row([
                 at.partition.to_string(),
                 at.next_offset.to_string(),
@@ -196,7 +160,7 @@ impl Status {
 
     fn json(&self) -> Value {
         let progress = &self.progress;
-        let partitions = progress.partitions.iter().zip(&self.behind).map(|(at, behind)| {
+        let partitions = progress.partitions.values().zip(&self.behind).map(|(at, behind)| {
             json!({
                 "topic": at.partition.kind.topic(),
                 "partition": at.partition.name,
@@ -212,10 +176,11 @@ impl Status {
             "store": self.store,
             "definition": self.definition(),
             "generation": progress.generation,
-            "publications": progress.publications,
-            "final_through": progress.final_through.map(|epoch| epoch.0),
-            "open_epochs": progress.digests.keys().map(|epoch| epoch.0).collect::<Vec<_>>(),
-            "watermark": watermark_ms(&progress.partitions).map(rfc3339),
+            "publications": progress.publication,
+            "final_through": progress.final_through.last(),
+            "finished": progress.final_through == Through::Everything,
+            "open_epochs": progress.digests.keys().collect::<Vec<_>>(),
+            "watermark": progress.watermark_ms().map(rfc3339),
             "behind": self.behind(),
             "replay": self.replay(),
             "partitions": partitions.collect::<Vec<_>>(),

@@ -3,13 +3,14 @@
 //! Nothing in it is for show: the events are written to files in a temporary folder as their time
 //! comes, `run --follow` reads them, and the live table is read from the store.
 
-use crate::arguments::{DemoArguments, RunArguments, Span};
+use super::run::{RunError, start};
+use super::show::{ShowError, latest_epochs_table};
+use crate::arguments::{DemoArguments, RunArguments};
 use crate::engine::Counters;
 use crate::generate::{Format, Generator, LogWriter, Model, ModelError, WriteError};
-use crate::run::{RunError, start};
-use crate::show::{ShowError, latest_epochs_table};
 use crate::stores::StoreError;
 use crate::stores::sqlite::SqliteReader;
+use crate::time::Span;
 use std::io::{IsTerminal, Write, stdout};
 use std::path::Path;
 use std::sync::Arc;

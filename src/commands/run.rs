@@ -1,6 +1,7 @@
 //! `trendmark run`: everything between the command line and the engine.
 
-use crate::arguments::{ArgumentError, Messages, Plan, RunArguments, StorePlace};
+use super::watch::Watch;
+use crate::arguments::{ArgumentError, Messages, Plan, RunArguments, StoreLocation};
 use crate::engine::{self, Counters, DeadLetters, EngineError, Job, Summary};
 use crate::kafka::Registry;
 use crate::sources::combined::CombinedSource;
@@ -10,7 +11,6 @@ use crate::sources::{Source, SourceError};
 use crate::stores::kafka::KafkaStore;
 use crate::stores::sqlite::SqliteStore;
 use crate::stores::{Store, StoreError};
-use crate::watch::Watch;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -48,10 +48,7 @@ pub enum RunError {
 pub fn run(arguments: &RunArguments, stop: Arc<AtomicBool>) -> Result<(), RunError> {
     let complete = arguments.complete()?;
     if arguments.print_config {
-        match toml::to_string(&complete) {
-            Ok(text) => print!("{text}"),
-            Err(error) => unreachable!("arguments can be written as TOML: {error}"),
-        }
+        print!("{}", complete.to_toml());
         return Ok(());
     }
     let plan = complete.plan()?;
@@ -130,10 +127,10 @@ fn message_format(messages: &Messages) -> Result<MessageFormat, RunError> {
 fn store(plan: &Plan) -> Result<Box<dyn Store>, RunError> {
     let (definition, queries) = (&plan.settings.definition, &plan.settings.queries);
     match &plan.store {
-        StorePlace::Sqlite(path) => {
+        StoreLocation::Sqlite(path) => {
             Ok(Box::new(SqliteStore::open(path, definition, queries, plan.take_over)?))
         }
-        StorePlace::Kafka { topic } => {
+        StoreLocation::Kafka { topic } => {
             let Some(kafka) = &plan.kafka else { unreachable!("a plan with topics has brokers") };
             Ok(Box::new(KafkaStore::open(kafka, topic, definition, queries)?))
         }
@@ -186,8 +183,8 @@ fn report(plan: &Plan, counters: &Counters, summary: &Summary, malformed: u64, e
         "every epoch is final"
     };
     let look = match plan.store {
-        StorePlace::Sqlite(_) => "show",
-        StorePlace::Kafka { .. } => "status",
+        StoreLocation::Sqlite(_) => "show",
+        StoreLocation::Kafka { .. } => "status",
     };
     println!("{state}; `trendmark {look} --store {}`", plan.store);
 }

@@ -1,12 +1,14 @@
 //! What is printed, as golden text.
 
 use super::*;
-use crate::query::Query;
-use crate::stores::sqlite::SqliteStore;
-use crate::stores::sqlite::fixtures::{DISTINCT, QUERIES, TRENDS, publication, request, trend};
-use crate::stores::{Publication, RowChange, Store};
+use crate::stores::sqlite::fixtures::{
+    CommitNext, DISTINCT, KINDS, TRENDS, instances, publication, queries, request, through, trend,
+};
+use crate::stores::sqlite::{SqliteReader, SqliteStore};
+use crate::stores::{Changeset, RowChange};
+use crate::time::Through;
 use clap::Parser;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// The first epoch of 2026-01-01.
@@ -19,13 +21,16 @@ struct Arguments {
     show: ShowArguments,
 }
 
-fn store(definition: &Definition, rows: Vec<RowChange>, final_through: i64) -> (TempDir, PathBuf) {
+fn store(
+    definition: &Definition,
+    rows: Vec<RowChange>,
+    final_through: Through,
+) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trends.db");
-    let mut store = SqliteStore::open(&path, definition, &QUERIES, false).unwrap();
-    let final_through = Some(Epoch(final_through));
-    store.commit(&Publication { final_through, ..publication(rows) }).unwrap();
-    store.commit(&publication(vec![request(UUID, 2, NEW_YEAR, true)])).unwrap();
+    let mut store = SqliteStore::open(&path, definition, &queries(), false).unwrap();
+    store.commit_next(&Changeset { final_through, ..publication(rows) }).unwrap();
+    store.commit_next(&publication(vec![request(UUID, 2, NEW_YEAR, true)])).unwrap();
     (folder, path)
 }
 
@@ -47,7 +52,7 @@ fn two_epochs() -> (TempDir, PathBuf) {
         trend(u64::MAX, NEW_YEAR, 12, 345),
         trend(9, NEW_YEAR + 1, 0, 7),
     ];
-    store(&Definition::default(), rows, NEW_YEAR)
+    store(&Definition::default(), rows, through(NEW_YEAR))
 }
 
 #[test]
@@ -67,7 +72,7 @@ fn the_table_is_that_of_the_talk() {
 #[test]
 fn the_table_of_several_days_has_dates() {
     let rows = vec![trend(9, NEW_YEAR - 1, 1, 2), trend(9, NEW_YEAR, 3, 4)];
-    let (_folder, path) = store(&Definition::default(), rows, i64::MAX);
+    let (_folder, path) = store(&Definition::default(), rows, Through::Everything);
     let expected = "\
 Video | Epoch                       | Plays | Impressions
 ------+-----------------------------+-------+-------------
@@ -80,7 +85,7 @@ Video | Epoch                       | Plays | Impressions
 #[test]
 fn short_epochs_are_shown_with_their_seconds() {
     let definition = Definition { epoch_length_ms: 1_500, ..Definition::default() };
-    let (_folder, path) = store(&definition, vec![trend(9, 1, 0, 1)], i64::MAX);
+    let (_folder, path) = store(&definition, vec![trend(9, 1, 0, 1)], Through::Everything);
     let table = printed(&path, "--epoch 1");
     assert!(table.contains("| 2 (00:00:01.5-00:00:03) |"), "{table}");
     let csv = printed(&path, "--format csv");
@@ -154,7 +159,7 @@ Request                              | Epoch           | Video | Played
 #[test]
 fn a_long_table_says_how_many_rows_are_missing() {
     let rows = (0..1_234).map(|video| trend(video, NEW_YEAR, 0, 1)).collect();
-    let (_folder, path) = store(&Definition::default(), rows, i64::MAX);
+    let (_folder, path) = store(&Definition::default(), rows, Through::Everything);
     let table = printed(&path, "");
     let expected = "234 more rows: narrow with --epoch, --video or --top, or print all with \
                     --format csv";
@@ -198,7 +203,7 @@ impl Write for ClosedPipe {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let rows = (0..10_000).map(|video| trend(video, NEW_YEAR, 0, 1)).collect();
-    let (_folder, path) = store(&Definition::default(), rows, i64::MAX);
+    let (_folder, path) = store(&Definition::default(), rows, Through::Everything);
     for format in ["table", "csv", "json"] {
         show(&arguments(&path, &format!("--format {format}")), &mut ClosedPipe).unwrap();
     }
@@ -211,7 +216,7 @@ fn a_store_or_query_that_is_not_there_is_an_error_and_makes_no_file() {
     assert_eq!(error.to_string(), "the store has no query `trend`; it has trends, requests");
     let missing = folder.path().join("missing.db");
     let error = show(&arguments(&missing, ""), &mut Vec::new()).unwrap_err();
-    assert!(matches!(error, ShowError::Store(StoreError::NotFound(_))), "{error}");
+    assert!(matches!(error, ShowError::Open(RunError::Store(StoreError::NotFound(_)))), "{error}");
     assert!(!missing.exists());
 }
 
@@ -219,9 +224,9 @@ fn a_store_or_query_that_is_not_there_is_an_error_and_makes_no_file() {
 fn only_queries_with_videos_are_filtered_by_video() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trends.db");
-    let queries: [&Query; 2] = [&TRENDS, &DISTINCT];
+    let queries = instances(&[&TRENDS, &KINDS, &DISTINCT]);
     drop(SqliteStore::open(&path, &Definition::default(), &queries, false).unwrap());
-    let asked = arguments(&path, "--query distinct --video 1");
+    let asked = arguments(&path, "--query kinds --video 1");
     let error = show(&asked, &mut Vec::new()).unwrap_err();
     assert!(matches!(error, ShowError::NoVideos(_)), "{error}");
 }

@@ -2,11 +2,8 @@
 //! impressions.
 
 use super::{ShowError, TABLE_ROWS_MAX, find};
-use crate::query::ColumnType;
-use crate::stores::sqlite::schema::TRENDS;
-use crate::stores::sqlite::{
-    Order, ScannedRow, Selection, SqliteReader, StoredColumn, StoredQuery,
-};
+use crate::stores::description::{StoredColumn, StoredQuery};
+use crate::stores::{RowOrder, Selection, StoreReader, StoredRow};
 use crate::time::{Definition, Epoch, rfc3339};
 use comfy_table::presets::ASCII_NO_BORDERS;
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
@@ -17,18 +14,18 @@ const DAY_MS: i64 = 86_400_000;
 
 /// Writes the selected rows, largest first in each epoch, [`TABLE_ROWS_MAX`] at most.
 pub(super) fn write(
-    reader: &SqliteReader,
+    reader: &dyn StoreReader,
     query: &StoredQuery,
     selection: &Selection,
     out: &mut impl Write,
 ) -> Result<(), ShowError> {
     let rows = collect(reader, query, selection)?;
-    let days = Days::of(reader.definition(), &rows);
+    let days = Days::of(&reader.description().definition, &rows);
     let mut table = new_table(query, None);
-    for row in &rows {
-        let mark = if row.is_final { "" } else { "*" };
-        let epoch = format!("{}{mark}", days.label(row.epoch));
-        table.add_row(cells(row, epoch, None));
+    for stored in &rows {
+        let mark = if stored.is_final { "" } else { "*" };
+        let epoch = format!("{}{mark}", days.label(stored.row.epoch));
+        table.add_row(cells(query, stored, epoch, None));
     }
     let mut text = table.trim_fmt() + "\n";
     if rows.is_empty() {
@@ -49,41 +46,41 @@ pub(super) fn write(
     out.write_all(text.as_bytes()).map_err(ShowError::Output)
 }
 
-/// The latest epochs that have rows of `trends`, the top videos of each, and whether they are
+/// The latest epochs that have rows of the main table, the top videos of each, and whether they are
 /// final: what `demo` shows while it runs. An empty store gives the header alone.
 ///
 /// # Errors
-/// When the store cannot be read, or has no `trends`.
+/// When the store cannot be read, or has no such table.
 pub fn latest_epochs_table(
-    reader: &SqliteReader,
+    reader: &dyn StoreReader,
     epochs: usize,
     top: usize,
 ) -> Result<String, ShowError> {
-    let query = find(reader, TRENDS)?;
+    let query = find(reader, None)?;
     let mut table = new_table(query, Some("Final"));
     if let Some(latest) = reader.latest_epochs(query, epochs)? {
         let top = Some(top as u64);
         let selection = Selection { epochs: Some(latest), top, ..Selection::default() };
         let rows = collect(reader, query, &selection)?;
-        let days = Days::of(reader.definition(), &rows);
-        for row in &rows {
-            let mark = if row.is_final { "yes" } else { "no" };
-            table.add_row(cells(row, days.label(row.epoch), Some(mark)));
+        let days = Days::of(&reader.description().definition, &rows);
+        for stored in &rows {
+            let mark = if stored.is_final { "yes" } else { "no" };
+            table.add_row(cells(query, stored, days.label(stored.row.epoch), Some(mark)));
         }
     }
     Ok(table.trim_fmt() + "\n")
 }
 
 fn collect(
-    reader: &SqliteReader,
+    reader: &dyn StoreReader,
     query: &StoredQuery,
     selection: &Selection,
-) -> Result<Vec<ScannedRow>, ShowError> {
+) -> Result<Vec<StoredRow>, ShowError> {
     let mut rows = Vec::new();
-    reader.scan(query, selection, Order::Values, |row| -> Result<_, ShowError> {
-        rows.push(row.clone());
-        let full = rows.len() == TABLE_ROWS_MAX;
-        Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    reader.visit(query, selection, RowOrder::Values, &mut |stored| {
+        rows.push(stored.clone());
+        let is_full = rows.len() == TABLE_ROWS_MAX;
+        if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     Ok(rows)
 }
@@ -102,7 +99,7 @@ fn new_table(query: &StoredQuery, last: Option<&str>) -> Table {
         first.set_padding((0, 1));
     }
     for (position, column) in query.columns().enumerate() {
-        let number = matches!(column.column_type, ColumnType::Video | ColumnType::Count);
+        let number = column.column_type.is_number();
         let position = if position == 0 { 0 } else { position + 1 };
         if let Some(column) = table.column_mut(position).filter(|_| number) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -121,8 +118,14 @@ fn header(column: &StoredColumn) -> String {
     }
 }
 
-fn cells(row: &ScannedRow, epoch: String, last: Option<&str>) -> Vec<String> {
-    let mut cells: Vec<String> = row.values.iter().map(ToString::to_string).collect();
+fn cells(
+    query: &StoredQuery,
+    stored: &StoredRow,
+    epoch: String,
+    last: Option<&str>,
+) -> Vec<String> {
+    let mut cells: Vec<String> =
+        query.values_of(&stored.row).map(|value| value.to_string()).collect();
     cells.insert(1, epoch);
     cells.extend(last.map(str::to_owned));
     cells
@@ -135,8 +138,8 @@ struct Days {
 }
 
 impl Days {
-    fn of(definition: &Definition, rows: &[ScannedRow]) -> Days {
-        let day = |row: &ScannedRow| definition.start_ms(row.epoch).div_euclid(DAY_MS);
+    fn of(definition: &Definition, rows: &[StoredRow]) -> Days {
+        let day = |stored: &StoredRow| definition.start_ms(stored.row.epoch).div_euclid(DAY_MS);
         // Rows come by epoch.
         let several = rows.first().map(day) != rows.last().map(day);
         Days { definition: *definition, with_date: several || definition.epoch_length_ms > DAY_MS }

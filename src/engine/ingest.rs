@@ -6,23 +6,22 @@
 //! - the round is full: each topic has its own budget of events and bytes in a round, and the
 //!   number of rounds in flight is bounded, so that no topic can starve the other.
 
-use super::control::Watermarks;
 use super::dead_letters::DeadLetters;
 use super::epochs::Epochs;
 use super::partition::Partition;
+use super::protocol::Watermarks;
 use super::{Counters, Settings};
+use crate::acceptance::{Fate, Ledger, Reading, Watermark, admit};
 use crate::event::{Event, Kind, Touch};
-use crate::ledger::{Ledger, Verdict};
+use crate::log::PartitionProgress;
 use crate::sources::{Discovered, Source, SourceError};
-use crate::stores::PartitionProgress;
-use crate::time::{Definition, Epoch};
-use crate::watermark::{Judgement, Watermark};
+use crate::time::{Definition, Epoch, EpochRange, Through};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The partitions of a worker.
-pub struct Intake {
+pub struct Ingest {
     definition: Definition,
     alignment_ms: i64,
     idle_timeout: Duration,
@@ -33,10 +32,11 @@ pub struct Intake {
     partitions: Vec<Partition>,
     /// The largest watermark of those that are exhausted, in milliseconds.
     exhausted_max_ms: Option<i64>,
-    /// The watermark up to which partitions may run: the slowest, plus the alignment bound.
-    watermark_limit_ms: i64,
-    /// Epochs up to this one take no more events.
-    closed_through: Epoch,
+    /// The watermark up to which partitions may run: the slowest, plus the alignment bound. None
+    /// before it is known; then no event with a watermark passes.
+    watermark_limit_ms: Option<i64>,
+    /// These epochs take no more events.
+    closed_through: Through,
     /// Whether partitions are read only as far as the store says that they were.
     replaying: bool,
     ledger: Ledger,
@@ -63,24 +63,24 @@ impl Budget {
     }
 }
 
-/// What a call of [`Intake::poll`] came to.
+/// The outcome of a call of [`Ingest::poll`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct Ingested {
     /// Records that were dealt with, events or not.
     pub records: usize,
     /// Whether the budget of a topic with more to read is spent.
     pub full: bool,
 }
 
-impl Intake {
+impl Ingest {
     /// No partitions yet.
     pub fn new(
         settings: &Settings,
         dead_letters: Arc<DeadLetters>,
         counters: Arc<Counters>,
-    ) -> Intake {
+    ) -> Ingest {
         let budget = Budget { events: settings.round_events, bytes: settings.round_bytes };
-        Intake {
+        Ingest {
             definition: settings.definition,
             alignment_ms: settings.alignment_ms,
             idle_timeout: settings.idle_timeout,
@@ -89,8 +89,8 @@ impl Intake {
             counters,
             partitions: Vec::new(),
             exhausted_max_ms: None,
-            watermark_limit_ms: i64::MIN,
-            closed_through: Epoch(i64::MIN),
+            watermark_limit_ms: None,
+            closed_through: Through::Nothing,
             replaying: true,
             ledger: Ledger::default(),
             wanted: BTreeSet::new(),
@@ -111,7 +111,7 @@ impl Intake {
     ) -> Result<(), SourceError> {
         let reader = source.open(partition, progress.as_ref().map(|at| at.replay_offset))?;
         let before_ms = progress.as_ref().and_then(|at| at.replay_watermark_ms);
-        let watermark = Watermark::new(self.definition, partition.name.kind, before_ms);
+        let watermark = Watermark::new(self.definition, before_ms);
         let name = partition.name.clone();
         self.partitions.push(Partition::new(name, reader, watermark, progress));
         Ok(())
@@ -127,26 +127,26 @@ impl Intake {
         self.replaying = false;
     }
 
-    /// Epochs up to this one take no more events.
-    pub fn closed_through(&self) -> Epoch {
+    /// These epochs take no more events.
+    pub fn closed_through(&self) -> Through {
         self.closed_through
     }
 
     /// Lets partitions run as far as the alignment bound ahead of a watermark.
     pub fn align(&mut self, slowest_ms: i64) {
-        self.watermark_limit_ms = slowest_ms.saturating_add(self.alignment_ms);
+        self.watermark_limit_ms = Some(slowest_ms.saturating_add(self.alignment_ms));
     }
 
-    /// Rejects, from now on, events of epochs up to this one.
-    pub fn close_through(&mut self, epoch: Epoch) {
-        self.closed_through = self.closed_through.max(epoch);
-        self.wanted.retain(|wanted| *wanted > epoch);
+    /// Rejects, from now on, events of all these epochs.
+    pub fn close(&mut self, through: Through) {
+        self.closed_through = self.closed_through.max(through);
+        self.wanted.retain(|wanted| !through.contains(*wanted));
     }
 
     /// Forgets where epochs started that the store holds as final.
-    pub fn finalize_through(&mut self, epoch: Epoch) {
+    pub fn finalize(&mut self, through: Through) {
         for partition in &mut self.partitions {
-            partition.starts = partition.starts.split_off(&epoch.plus(1));
+            partition.starts.retain(|epoch, _| !through.contains(*epoch));
         }
     }
 
@@ -169,7 +169,7 @@ impl Intake {
     pub fn watermarks(&self) -> Watermarks {
         let each = self.partitions.iter().map(Partition::watermarks);
         let exhausted = Watermarks { max_ms: self.exhausted_max_ms, ..Watermarks::NONE };
-        each.fold(exhausted, Watermarks::and)
+        each.fold(exhausted, Watermarks::merge)
     }
 
     /// Reads on, always where the watermark is least, until the round is full, nothing more is
@@ -177,8 +177,8 @@ impl Intake {
     ///
     /// # Errors
     /// When a partition cannot be read on.
-    pub fn poll(&mut self, epochs: &mut Epochs, now: Instant) -> Result<Progress, SourceError> {
-        let mut progress = Progress::default();
+    pub fn poll(&mut self, epochs: &mut Epochs, now: Instant) -> Result<Ingested, SourceError> {
+        let mut ingested = Ingested::default();
         for partition in &mut self.partitions {
             partition.held_back = false;
         }
@@ -186,13 +186,13 @@ impl Intake {
         while let Some(index) = self.next_partition(now) {
             let kind = self.partitions[index].name.kind;
             if self.budgets[kind as usize].is_spent() {
-                progress.full = true;
+                ingested.full = true;
                 self.partitions[index].held_back = true;
                 continue;
             }
-            progress.records += self.read(index, epochs, now)?;
+            ingested.records += self.read(index, epochs, now)?;
         }
-        Ok(progress)
+        Ok(ingested)
     }
 
     /// The readable partition with the least watermark.
@@ -221,7 +221,8 @@ impl Intake {
             self.counters.add_bytes(bytes);
             return Ok(usize::from(bytes > 0));
         }
-        let mut judge = Judge {
+        let mut admission = Admission {
+            definition: &self.definition,
             watermark_limit_ms: self.watermark_limit_ms,
             closed_through: self.closed_through,
             replaying: self.replaying,
@@ -230,7 +231,7 @@ impl Intake {
             ledger: &mut self.ledger,
         };
         let replaying = partition.is_replaying();
-        let events = judge.pass_on(partition, budget.events);
+        let events = admission.pass_on(partition, budget.events);
         partition.check_end()?;
         budget.spend(events, 0);
         match replaying {
@@ -257,16 +258,24 @@ impl Intake {
 }
 
 /// Decides on the events of a partition, and passes on what is accepted.
-struct Judge<'a> {
-    watermark_limit_ms: i64,
-    closed_through: Epoch,
+struct Admission<'a> {
+    definition: &'a Definition,
+    watermark_limit_ms: Option<i64>,
+    closed_through: Through,
     replaying: bool,
     epochs: &'a mut Epochs,
     wanted: &'a mut BTreeSet<Epoch>,
     ledger: &'a mut Ledger,
 }
 
-impl Judge<'_> {
+/// Events in a row that had the same fate, so that they are counted together: as most do.
+struct Alike {
+    epoch: Epoch,
+    fate: Fate,
+    events: u64,
+}
+
+impl Admission<'_> {
     /// Deals with the next events of a partition, `events_max` at most, until one must wait.
     /// Returns how many.
     fn pass_on(&mut self, partition: &mut Partition, events_max: usize) -> usize {
@@ -276,92 +285,88 @@ impl Judge<'_> {
             true => partition.first_event_from(partition.counted_from),
             false => partition.batch.events.len(),
         };
-        // Consecutive events mostly fare alike, so they are counted together.
-        let mut alike: Option<(Epoch, Verdict, u64)> = None;
+        let kind = partition.name.kind;
+        let mut alike: Option<Alike> = None;
         while partition.next < end && partition.next - start < events_max {
             let event = partition.batch.events[partition.next];
             let before_ms = partition.watermark.at_ms();
-            let judged = partition.waiting.take();
-            let (judgement, before_ms) =
-                judged.unwrap_or_else(|| (partition.watermark.read(&event), before_ms));
-            let Some(verdict) = self.admit(partition, &event, &judgement, before_ms) else {
-                partition.waiting = Some((judgement, before_ms));
+            let waited = partition.waiting.take();
+            let (reading, before_ms) =
+                waited.unwrap_or_else(|| (partition.watermark.read(&event), before_ms));
+            let fate = admit(self.definition, kind, &reading, self.closed_through);
+            if let Fate::Accepted(epochs) = fate
+                && !self.send(partition, &event, &reading, epochs, before_ms)
+            {
+                partition.waiting = Some((reading, before_ms));
                 partition.held_back = true;
                 break;
-            };
+            }
             partition.next += 1;
             if replayed {
                 continue;
             }
             match &mut alike {
-                Some((epoch, same, events)) if *epoch == judgement.epoch && *same == verdict => {
-                    *events += 1;
+                Some(alike) if alike.epoch == reading.epoch && alike.fate == fate => {
+                    alike.events += 1;
                 }
                 _ => {
-                    self.count(partition.name.kind, alike.take());
-                    alike = Some((judgement.epoch, verdict, 1));
+                    self.count(kind, alike.take());
+                    alike = Some(Alike { epoch: reading.epoch, fate, events: 1 });
                 }
             }
         }
-        self.count(partition.name.kind, alike);
+        self.count(kind, alike);
         partition.next - start
     }
 
-    fn count(&mut self, kind: Kind, alike: Option<(Epoch, Verdict, u64)>) {
-        if let Some((epoch, verdict, events)) = alike {
-            self.ledger.record(epoch, kind, verdict, events);
+    fn count(&mut self, kind: Kind, alike: Option<Alike>) {
+        if let Some(Alike { epoch, fate, events }) = alike {
+            self.ledger.record(epoch, kind, fate, events);
         }
     }
 
-    /// What finally becomes of an event, and if it is accepted, passes it on; none if it must wait.
-    fn admit(
+    /// Sends an accepted event to the epochs that it contributes to. Returns whether it could, or
+    /// must wait.
+    fn send(
         &mut self,
         partition: &mut Partition,
         event: &Event,
-        judgement: &Judgement,
+        reading: &Reading,
+        epochs: EpochRange,
         before_ms: Option<i64>,
-    ) -> Option<Verdict> {
-        if judgement.verdict != Verdict::Accepted {
-            return Some(judgement.verdict);
-        }
-        if judgement.epoch <= self.closed_through {
-            return Some(Verdict::Late);
-        }
+    ) -> bool {
         // What is replayed opens only epochs that were open before.
-        let is_ahead = partition.watermark.at_ms() > Some(self.watermark_limit_ms);
+        let is_ahead = partition.watermark.at_ms() > self.watermark_limit_ms;
         if is_ahead && !self.replaying {
-            return None;
+            return false;
         }
-        let epochs = partition.watermark.contributes_to(judgement.epoch);
-        let first = (*epochs.start()).max(self.closed_through.0.saturating_add(1));
-        let epochs = first..=*epochs.end();
         // Epochs that the event before went to stay ready until they close.
-        let is_new_epoch = partition.last_epoch != judgement.epoch;
-        if is_new_epoch && !self.all_ready(epochs.clone()) {
-            return None;
+        let is_new_epoch = partition.last_epoch != Some(reading.epoch);
+        if is_new_epoch && !self.all_ready(epochs) {
+            return false;
         }
-        for epoch in epochs.clone().map(Epoch) {
+        for epoch in epochs.iter() {
             let touch = match partition.name.kind {
                 Kind::Impression => Touch::SHOWN,
-                Kind::Play if epoch == judgement.epoch => Touch::PLAYED_HERE,
+                Kind::Play if epoch == reading.epoch => Touch::PLAYED_HERE,
                 Kind::Play => Touch::PLAYED,
             };
             let open = self.epochs.ready(epoch).expect("all epochs of the event are ready");
             open.send(event.request, event.video, touch);
         }
         if is_new_epoch {
-            partition.last_epoch = judgement.epoch;
-            for epoch in epochs.map(Epoch) {
+            partition.last_epoch = Some(reading.epoch);
+            for epoch in epochs.iter() {
                 partition.starts.entry(epoch).or_insert((event.offset, before_ms));
             }
         }
-        Some(Verdict::Accepted)
+        true
     }
 
     /// Whether touches can be sent to all these epochs; those that are not open become wanted.
-    fn all_ready(&mut self, epochs: std::ops::RangeInclusive<i64>) -> bool {
+    fn all_ready(&mut self, epochs: EpochRange) -> bool {
         let mut all_ready = true;
-        for epoch in epochs.map(Epoch) {
+        for epoch in epochs.iter() {
             if self.epochs.ready(epoch).is_none() {
                 all_ready = false;
                 if !self.epochs.is_open(epoch) {

@@ -1,49 +1,12 @@
-//! What is typed on the command line and written in the configuration, and what it means.
-//!
-//! The configuration has the flags of `trendmark run` as its keys; a flag that is given wins.
+//! The flags of the commands. Those of `run` are the keys of its configuration too.
 
-mod plan;
-
-pub use plan::{Inputs, Messages, Plan, StorePlace};
-
+use super::parameters::QueryParameters;
 use crate::dataflows;
-use crate::engine::Settings;
-use crate::generate::GenerateArguments;
-use crate::kafka::{
-    GivenSetting, KafkaSettingsError, RegistryError, RegistryText, TopicNameError, is_secret,
-};
-use crate::show::ShowArguments;
-use crate::time::{Definition, format_duration, parse_duration_ms};
-use clap::{Args, Parser, Subcommand};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::fmt;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
-use std::time::Duration;
-
-/// Exact real-time trends: plays and impressions of every video in every epoch of event time.
-#[derive(Parser, Debug)]
-#[command(name = "trendmark", version, max_term_width = 100)]
-pub struct Arguments {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-/// The commands.
-#[derive(Subcommand, Debug)]
-pub enum Command {
-    /// Read impressions and plays, and keep a store of what they come to
-    Run(Box<RunArguments>),
-    /// Generate events and run on them at a lively pace, with a live table
-    Demo(DemoArguments),
-    /// Print a table of a store
-    Show(ShowArguments),
-    /// Tell how a job stands: generation, lag, watermarks, open epochs, replay distance
-    Status(StatusArguments),
-    /// Write a realistic, seeded log of events
-    Generate(Box<GenerateArguments>),
-}
+use crate::kafka::{GivenSetting, RegistryText};
+use crate::time::Span;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// `trendmark demo`: everything on one machine, in a temporary folder.
 #[derive(Args, Clone, Debug)]
@@ -69,18 +32,78 @@ pub struct DemoArguments {
     pub seed: u64,
 }
 
-/// `trendmark status`: of which store.
-#[derive(Args, Clone, Debug)]
-pub struct StatusArguments {
-    /// The store, as given to `run`: a file or kafka:TOPIC
+/// Which store is read, and how it is reached.
+#[derive(Args, Clone, Debug, Default)]
+pub struct StoreArguments {
+    /// The store, as given to `run`: a file, or kafka:TOPIC; a job may be writing it
     #[arg(long, value_name = "FILE|kafka:TOPIC")]
-    pub store: PathBuf,
-    /// Brokers of Kafka, to read a store there, and where the logs end that are there
+    pub store: Option<PathBuf>,
+
+    /// Brokers of Kafka, for a store there, and to tell where the logs end that are there
     #[arg(long, value_name = "HOST:PORT,…")]
     pub bootstrap_servers: Option<String>,
+
     /// Setting of librdkafka, such as security.protocol=SASL_SSL
     #[arg(long, value_name = "KEY=VALUE")]
     pub kafka: Vec<GivenSetting>,
+
+    /// Configuration of `run`, to take the store and the settings of Kafka from
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `trendmark show`: what to print of which store.
+#[derive(Args, Clone, Debug)]
+pub struct ShowArguments {
+    /// Which store.
+    #[command(flatten)]
+    pub store: StoreArguments,
+
+    /// The query whose rows are printed [default: the main table of the store]
+    #[arg(long, value_name = "NAME")]
+    pub query: Option<String>,
+
+    /// How they are printed; a table has 1,000 rows at most, csv and json have all
+    #[arg(long, value_enum, default_value_t = RowsFormat::Table)]
+    pub format: RowsFormat,
+
+    /// Only this epoch: its number since 1970 as in the column `epoch` of csv and json, which is
+    /// floor(time / epoch length)
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub epoch: Option<i64>,
+
+    /// Only this video
+    #[arg(long, value_name = "ID")]
+    pub video: Option<u64>,
+
+    /// Only the first N rows of each epoch: those with the largest values; of trends, the videos
+    /// with the most plays, then impressions
+    #[arg(long, value_name = "N")]
+    pub top: Option<u64>,
+
+    /// Only rows that changed after this publication (commit); see the column `publication`
+    #[arg(long, value_name = "PUBLICATION")]
+    pub since: Option<u64>,
+}
+
+/// How rows are printed.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowsFormat {
+    /// A table, largest first; `*` marks epochs that may still change
+    Table,
+    /// Comma-separated values with a header, by epoch and id; `final` is 0 or 1
+    Csv,
+    /// JSON Lines: one object per row, by epoch and id
+    Json,
+}
+
+/// `trendmark status`: of which store.
+#[derive(Args, Clone, Debug)]
+pub struct StatusArguments {
+    /// Which store.
+    #[command(flatten)]
+    pub store: StoreArguments,
+
     /// How it is printed: a table for people, or one JSON object
     #[arg(long, value_enum, default_value_t = StatusFormat::Table)]
     pub format: StatusFormat,
@@ -261,6 +284,11 @@ pub struct RunArguments {
     )]
     pub kafka: Vec<GivenSetting>,
 
+    /// The parameters of queries.
+    #[command(flatten)]
+    #[serde(skip)]
+    pub parameters: QueryParameters,
+
     /// Configuration: a TOML file with these flags as keys
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
@@ -292,191 +320,3 @@ fn query_help() -> String {
         queries.join("; ")
     )
 }
-
-/// A duration of event time or of a clock, as it is written: `1h30m`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// In milliseconds.
-    pub ms: i64,
-}
-
-impl Span {
-    fn of(duration: Duration) -> Span {
-        Span { ms: i64::try_from(duration.as_millis()).unwrap_or(i64::MAX) }
-    }
-
-    /// The time by a clock.
-    pub fn duration(self) -> Duration {
-        Duration::from_millis(self.ms.unsigned_abs())
-    }
-}
-
-impl FromStr for Span {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Span, String> {
-        parse_duration_ms(text).map(|ms| Span { ms })
-    }
-}
-
-impl fmt::Display for Span {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&format_duration(self.ms))
-    }
-}
-
-impl Serialize for Span {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-/// What is wrong with what was typed or written; all of it is a fault of usage.
-#[derive(Debug, thiserror::Error)]
-pub enum ArgumentError {
-    /// The configuration cannot be read.
-    #[error("cannot read the configuration `{path}`: {error}")]
-    ConfigRead {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// The configuration is not what it should be.
-    #[error("the configuration `{path}` is wrong: {error}")]
-    Config {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and where; without the line itself, where that may hold a secret.
-        error: String,
-    },
-    /// The host file cannot be used.
-    #[error("cannot use the host file `{path}`: {reason}")]
-    Hostfile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A flag is missing that nothing can stand in for.
-    #[error("{0}")]
-    Missing(&'static str),
-    /// A place is to be in Kafka, but is not.
-    #[error(transparent)]
-    Topic(#[from] TopicNameError),
-    /// The settings of Kafka cannot be these.
-    #[error(transparent)]
-    Kafka(#[from] KafkaSettingsError),
-    /// The schema registry cannot be this.
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-    /// Flags contradict each other.
-    #[error("{0}")]
-    Conflict(String),
-    /// A flag has a value that it cannot have.
-    #[error("--{flag} is {given}, but {limit}")]
-    Limit {
-        /// The flag.
-        flag: &'static str,
-        /// Its value.
-        given: String,
-        /// What it can be.
-        limit: String,
-    },
-}
-
-impl RunArguments {
-    /// The arguments with those of the configuration where none was given, and defaults where
-    /// there are none either.
-    ///
-    /// # Errors
-    /// When there is a configuration that cannot be used.
-    pub fn complete(&self) -> Result<RunArguments, ArgumentError> {
-        let given = match &self.config {
-            Some(path) => self.over(path)?,
-            None => self.clone(),
-        };
-        Ok(given.with_defaults())
-    }
-
-    fn over(&self, path: &Path) -> Result<RunArguments, ArgumentError> {
-        let read = |error| ArgumentError::ConfigRead { path: path.to_owned(), error };
-        let text = std::fs::read_to_string(path).map_err(read)?;
-        let wrong = |error| ArgumentError::Config {
-            path: path.to_owned(),
-            error: without_secrets(&error, &text),
-        };
-        // Read as arguments first, so that what is wrong is told with its line.
-        let written: RunArguments = toml::from_str(&text).map_err(wrong)?;
-        let mut table: toml::Table = toml::from_str(&text).map_err(wrong)?;
-        match toml::Table::try_from(self) {
-            Ok(given) => table.extend(given),
-            Err(error) => unreachable!("arguments can be written as TOML: {error}"),
-        }
-        // Secrets are not written as TOML. Where a key is given twice, the last holds.
-        table.remove("kafka");
-        let merged: RunArguments = table.try_into().map_err(wrong)?;
-        let kafka = [written.kafka, self.kafka.clone()].concat();
-        let registry = self.schema_registry.clone().or(written.schema_registry);
-        let auth = self.schema_registry_auth.clone().or(written.schema_registry_auth);
-        let secrets =
-            RunArguments { kafka, schema_registry: registry, schema_registry_auth: auth, ..merged };
-        Ok(secrets)
-    }
-
-    fn with_defaults(self) -> RunArguments {
-        let definition = Definition::default();
-        let epoch_length = self.epoch_length.unwrap_or(Span { ms: definition.epoch_length_ms });
-        let defaults = Settings::new(definition, Vec::new());
-        let processes = self.processes.unwrap_or(1);
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let query = match self.query {
-            query if query.is_empty() => vec![dataflows::ALL[0].name.to_string()],
-            query => query,
-        };
-        RunArguments {
-            query,
-            kafka_format: self.kafka_format.or(Some(KafkaFormat::Json)),
-            epoch_length: Some(epoch_length),
-            join_window: self.join_window.or(Some(definition.join_window_epochs)),
-            max_delay: self.max_delay.or(Some(Span { ms: definition.max_delay_ms })),
-            max_future: self.max_future.or(Some(Span { ms: definition.max_future_ms })),
-            workers: self.workers.or(Some(if processes == 1 { cores } else { 1 })),
-            processes: Some(processes),
-            process: self.process.or(Some(0)),
-            launch_timeout: self.launch_timeout.or(Some(plan::LAUNCH_TIMEOUT)),
-            publish_interval: self.publish_interval.or(Some(Span::of(defaults.publish_interval))),
-            idle_timeout: self.idle_timeout.or(Some(Span::of(defaults.idle_timeout))),
-            poll_interval: self.poll_interval.or(Some(Span::of(defaults.poll_interval))),
-            alignment: self.alignment.or(Some(epoch_length)),
-            tick: self.tick.or(Some(Span::of(defaults.tick))),
-            round_events: self.round_events.or(Some(defaults.round_events)),
-            round_bytes: self.round_bytes.or(Some(defaults.round_bytes)),
-            rounds_in_flight: self.rounds_in_flight.or(Some(defaults.rounds_in_flight)),
-            gather_bytes: self.gather_bytes.or(Some(defaults.gather_bytes)),
-            rows_waiting_max: self.rows_waiting_max.or(Some(defaults.rows_waiting_max)),
-            ..self
-        }
-    }
-}
-
-/// What is wrong with a configuration. The line is quoted, unless it may hold a secret.
-fn without_secrets(error: &toml::de::Error, text: &str) -> String {
-    let Some(span) = error.span() else { return error.to_string() };
-    let before = text.get(..span.start).unwrap_or(text);
-    let begins_at = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let ends_at = text[begins_at..].find('\n').map_or(text.len(), |length| begins_at + length);
-    if !is_secret(&text[begins_at..ends_at.max(span.end.min(text.len()))]) {
-        return error.to_string();
-    }
-    format!("line {}, which may hold a secret", before.matches('\n').count() + 1)
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,13 +1,15 @@
 //! What worker 0 decides: which epochs open and close, when a publication begins, when to end.
 //!
-//! A state machine without input, output or clock: reports go in, orders come out.
+//! A state machine without input, output or clock: reports go in, commands come out.
 
-use super::control::{Order, Report, Watermarks};
-use crate::rounds;
+#[cfg(test)]
+mod tests;
+
+use super::protocol::{Command, Report, SlowestWatermark, Watermarks};
 use crate::sources::Discovered;
 use crate::stores::Progress;
-use crate::time::{Definition, Epoch};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::time::{Definition, Epoch, Publication, Round, Through};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// What the coordinator needs to know of a job.
@@ -33,9 +35,9 @@ pub struct Rules {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
     /// The last publication that was committed.
-    pub publication: u64,
-    /// All epochs up to this one are final in it.
-    pub final_through: Option<Epoch>,
+    pub publication: Publication,
+    /// How far epochs are final in it.
+    pub final_through: Through,
 }
 
 /// The state machine of worker 0.
@@ -45,13 +47,13 @@ pub struct Coordinator {
     /// Bytes assigned to each worker.
     loads: Vec<u64>,
     assigned: u64,
-    /// Epochs that were ordered to open and not to close.
+    /// Epochs that were opened and not closed.
     open: BTreeSet<Epoch>,
-    /// How many epochs were ever ordered to open.
+    /// How many epochs were ever opened.
     opened: u64,
-    closed_through: Option<Epoch>,
+    closed_through: Through,
     aligned_ms: Option<i64>,
-    round: u64,
+    round: Round,
     begun_at: Instant,
     /// Whether the state that the store reflects is not rebuilt yet. No epoch closes until it is:
     /// the partitions are read again from where they were, not from where they are.
@@ -70,16 +72,17 @@ pub struct Coordinator {
 /// What a publication would hold something new of, if it changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Activity {
-    round: u64,
+    round: Round,
     completed: u64,
-    closed_through: Option<Epoch>,
+    closed_through: Through,
 }
 
 impl Coordinator {
     /// At the start of a job, which begins with its replay.
     pub fn new(rules: Rules, now: Instant) -> Coordinator {
+        let final_through = rules.progress.final_through;
         Coordinator {
-            closed_through: rules.progress.final_through,
+            closed_through: final_through,
             reports: vec![None; rules.workers],
             loads: vec![0; rules.workers],
             rules,
@@ -87,85 +90,84 @@ impl Coordinator {
             open: BTreeSet::new(),
             opened: 0,
             aligned_ms: None,
-            round: rounds::first(rounds::REPLAY),
+            round: Round::first(Publication::REPLAY),
             begun_at: now,
             replaying: true,
             exhausted: false,
             changed_at: None,
-            committed: Committed::default(),
+            committed: Committed { final_through, ..Committed::default() },
             published: None,
             draining: false,
             ended: false,
         }
     }
 
-    /// What every worker must do before anything else.
-    pub fn begin(&self) -> Vec<Order> {
-        self.closed_through.map(Order::Close).into_iter().collect()
+    /// What every worker must do before anything else: learn what is final in the store.
+    pub fn begin(&self) -> Vec<Command> {
+        match self.closed_through {
+            Through::Nothing => Vec::new(),
+            through => vec![Command::Close(through), Command::Finalize(through)],
+        }
     }
 
-    /// Takes a report in.
-    pub fn hear(&mut self, report: Report) {
+    /// Receives a report.
+    pub fn receive(&mut self, report: Report) {
         let worker = report.worker;
         self.reports[worker] = Some(report);
     }
 
     /// Learns what the store has reached.
-    pub fn committed(&mut self, committed: Committed) -> Vec<Order> {
-        let news = committed
-            .final_through
-            .filter(|_| committed.final_through != self.committed.final_through);
+    pub fn committed(&mut self, committed: Committed) -> Vec<Command> {
+        let is_news = committed.final_through > self.committed.final_through;
         self.committed = committed;
-        news.map(Order::Final).into_iter().collect()
+        is_news.then_some(Command::Finalize(committed.final_through)).into_iter().collect()
     }
 
     /// Shares new partitions out, the largest first, each to the worker with the least so far.
-    pub fn assign(&mut self, mut discovered: Vec<Discovered>) -> Vec<Order> {
-        let progress: BTreeMap<_, _> =
-            self.rules.progress.partitions.iter().map(|at| (&at.partition, at)).collect();
+    pub fn assign(&mut self, mut discovered: Vec<Discovered>) -> Vec<Command> {
         discovered.sort_by(|one, other| {
             other.size_bytes.cmp(&one.size_bytes).then_with(|| one.name.cmp(&other.name))
         });
-        let orders = discovered.into_iter().map(|partition| {
+        let commands = discovered.into_iter().map(|partition| {
             let lightest = (0..self.loads.len()).min_by_key(|worker| self.loads[*worker]);
             let worker = lightest.unwrap_or(0);
             self.loads[worker] += partition.size_bytes.max(1);
-            let progress = progress.get(&partition.name).copied().cloned();
-            Order::Assign { worker, partition, progress }
+            let progress = self.rules.progress.partitions.get(&partition.name).cloned();
+            Command::Assign { worker, partition, progress }
         });
-        let orders: Vec<_> = orders.collect();
-        self.assigned += orders.len() as u64;
-        orders
+        let commands: Vec<_> = commands.collect();
+        self.assigned += commands.len() as u64;
+        commands
     }
 
     /// Everything that is to be done now.
-    pub fn decide(&mut self, now: Instant) -> Vec<Order> {
-        let mut orders = Vec::new();
+    pub fn decide(&mut self, now: Instant) -> Vec<Command> {
+        let mut commands = Vec::new();
         if self.ended {
-            return orders;
+            return commands;
         }
         let failure = self.reported().find_map(|report| self.fault(report));
         if let Some(failure) = failure {
             self.ended = true;
-            return vec![Order::Abort(failure)];
+            return vec![Command::Abort(failure)];
         }
         if self.reported().any(|report| report.stop) && !self.draining {
             self.draining = true;
-            orders.push(Order::Drain);
+            commands.push(Command::Drain);
         }
         if let Some(watermarks) = self.watermarks()
             && !self.replaying
         {
-            self.align(watermarks, &mut orders);
-            self.close(watermarks, &mut orders);
+            self.align(watermarks, &mut commands);
+            self.close(watermarks, &mut commands);
         }
-        self.open_wanted(&mut orders);
-        self.advance(now, &mut orders);
+        self.open_wanted(&mut commands);
+        self.advance(now, &mut commands);
         if self.is_finished() {
             self.ended = true;
-            orders.push(Order::End);
+            commands.push(Command::End);
         }
-        orders
+        commands
     }
 
     /// Why the job cannot go on with a worker.
@@ -189,20 +191,24 @@ impl Coordinator {
         let mut all = Watermarks::NONE;
         for report in &self.reports {
             let report = report.as_ref().filter(|report| report.assigned == self.assigned)?;
-            all = all.and(report.watermarks);
+            all = all.merge(report.watermarks);
         }
         Some(all)
     }
 
     /// Lets partitions run as far as the slowest active one allows. While none is active, whoever
     /// wakes must not run ahead of the largest watermark, until it is known who else has woken.
-    fn align(&mut self, watermarks: Watermarks, orders: &mut Vec<Order>) {
-        let slowest_ms = watermarks.active_min_ms.or(watermarks.max_ms);
-        if let Some(slowest_ms) = slowest_ms.filter(|at_ms| *at_ms != i64::MIN)
+    fn align(&mut self, watermarks: Watermarks, commands: &mut Vec<Command>) {
+        let slowest_ms = match watermarks.slowest {
+            SlowestWatermark::Unknown => None,
+            SlowestWatermark::At(slowest_ms) => Some(slowest_ms),
+            SlowestWatermark::NoneActive => watermarks.max_ms,
+        };
+        if let Some(slowest_ms) = slowest_ms
             && self.aligned_ms != Some(slowest_ms)
         {
             self.aligned_ms = Some(slowest_ms);
-            orders.push(Order::Align(slowest_ms));
+            commands.push(Command::Align(slowest_ms));
         }
     }
 
@@ -211,31 +217,28 @@ impl Coordinator {
     /// When no partition is active, only exhaustion of all says that nothing will follow. While
     /// all are idle, event time has passed as far as the largest watermark tells, and no further:
     /// a quiet night must not make the next morning's first event late.
-    fn close(&mut self, watermarks: Watermarks, orders: &mut Vec<Order>) {
+    fn close(&mut self, watermarks: Watermarks, commands: &mut Vec<Command>) {
         self.exhausted = watermarks.exhausted && !self.rules.follow;
-        let closed_through = match watermarks {
-            Watermarks { active_min_ms: Some(i64::MIN), .. } => None,
-            Watermarks { active_min_ms: Some(slowest_ms), .. } => Some(slowest_ms),
-            _ if self.exhausted => Some(i64::MAX),
-            Watermarks { max_ms, .. } => max_ms,
+        let passed = |watermark_ms| self.rules.definition.closed_through(watermark_ms);
+        let closed_through = match watermarks.slowest {
+            SlowestWatermark::Unknown => Through::Nothing,
+            SlowestWatermark::At(slowest_ms) => passed(slowest_ms),
+            SlowestWatermark::NoneActive if self.exhausted => Through::Everything,
+            SlowestWatermark::NoneActive => watermarks.max_ms.map_or(Through::Nothing, passed),
         };
-        let closed_through = closed_through.map(|watermark_ms| match watermark_ms {
-            i64::MAX => Epoch(i64::MAX),
-            _ => self.rules.definition.closed_through(watermark_ms),
-        });
         if closed_through > self.closed_through {
             self.closed_through = closed_through;
-            self.open.retain(|epoch| Some(*epoch) > closed_through);
-            orders.extend(closed_through.map(Order::Close));
+            self.open.retain(|epoch| !closed_through.contains(*epoch));
+            commands.push(Command::Close(closed_through));
         }
     }
 
     /// Opens wanted epochs, the earliest first, as far as the bound on live dataflows allows.
-    fn open_wanted(&mut self, orders: &mut Vec<Order>) {
+    fn open_wanted(&mut self, commands: &mut Vec<Command>) {
         let wanted: BTreeSet<Epoch> =
             self.reported().flat_map(|report| report.wanted.iter().copied()).collect();
         for epoch in wanted {
-            if Some(epoch) <= self.closed_through || self.open.contains(&epoch) {
+            if self.closed_through.contains(epoch) || self.open.contains(&epoch) {
                 continue;
             }
             let live = self.opened - self.completed_min();
@@ -245,7 +248,7 @@ impl Coordinator {
             }
             self.open.insert(epoch);
             self.opened += 1;
-            orders.push(Order::Open(epoch));
+            commands.push(Command::Open(epoch));
         }
     }
 
@@ -256,24 +259,24 @@ impl Coordinator {
     }
 
     /// Keeps the rounds of all workers together, and begins publications.
-    fn advance(&mut self, now: Instant, orders: &mut Vec<Order>) {
-        let latest = self.reported().map(|report| report.round).max().unwrap_or(0);
+    fn advance(&mut self, now: Instant, commands: &mut Vec<Command>) {
+        let latest = self.reported().map(|report| report.round).max().unwrap_or_default();
         let mut round = self.round.max(latest);
         if self.replaying {
             if self.is_replayed() {
                 self.replaying = false;
-                round = rounds::first(rounds::REPLAY + 1);
-                self.committed.publication = rounds::REPLAY;
+                self.committed.publication = self.rules.progress.publication;
+                round = Round::first(self.committed.publication.next());
             }
         } else if let Some(activity) = self.due_publication(round, now) {
-            round = rounds::first(rounds::publication(round) + 1);
+            round = Round::first(round.publication().next());
             self.published = Some(Activity { round, ..activity });
             self.begun_at = now;
             self.changed_at = None;
         }
         if round > self.round {
             self.round = round;
-            orders.push(Order::Advance(round));
+            commands.push(Command::Advance(round));
         }
     }
 
@@ -287,9 +290,8 @@ impl Coordinator {
     ///
     /// After a pause longer than the interval it ends as soon as all that has come was read, so
     /// that a burst of events is published whole and at once.
-    fn due_publication(&mut self, round: u64, now: Instant) -> Option<Activity> {
-        let publication = rounds::publication(round);
-        let busy = self.committed.publication + 1 < publication;
+    fn due_publication(&mut self, round: Round, now: Instant) -> Option<Activity> {
+        let busy = self.committed.publication.next() < round.publication();
         if busy || self.reports.iter().any(Option::is_none) {
             return None;
         }
@@ -306,7 +308,7 @@ impl Coordinator {
         (due || pressed || self.is_last()).then_some(activity)
     }
 
-    fn activity(&self, round: u64) -> Activity {
+    fn activity(&self, round: Round) -> Activity {
         let completed = self.completed_min();
         Activity { round, completed, closed_through: self.closed_through }
     }
@@ -325,7 +327,7 @@ impl Coordinator {
         if self.replaying {
             return self.is_drained();
         }
-        let is_committed = self.committed.publication + 1 == rounds::publication(self.round);
+        let is_committed = self.committed.publication.next() == self.round.publication();
         self.is_last() && is_committed && self.published == Some(self.activity(self.round))
     }
 }

@@ -1,0 +1,100 @@
+//! Whether an event counts, and in which epochs.
+
+use crate::event::Kind;
+use crate::time::{Definition, Epoch, EpochRange, Through};
+
+/// What the log of its own partition tells of an event, up to and including it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The epoch of its own time.
+    pub epoch: Epoch,
+    /// Whether it is stamped too far after its record's own timestamp.
+    pub is_future: bool,
+    /// How far epochs have closed for the partition.
+    pub closed_through: Through,
+}
+
+/// What becomes of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It contributes to these epochs, at least one.
+    Accepted(EpochRange),
+    /// All epochs that it could contribute to have closed.
+    Late,
+    /// It is stamped too far after its record's own timestamp.
+    Future,
+}
+
+/// What becomes of an event of a log of this kind, while the job has closed epochs so far.
+///
+/// An impression contributes to its own epoch, a play of epoch `q` to each epoch of `q - H ..= q`;
+/// in both cases to those that have closed neither for its partition nor for the job.
+#[inline]
+pub fn admit(definition: &Definition, kind: Kind, reading: &Reading, job: Through) -> Fate {
+    if reading.is_future {
+        return Fate::Future;
+    }
+    let reach = match kind {
+        Kind::Impression => EpochRange::only(reading.epoch),
+        Kind::Play => definition.shown_epochs(reading.epoch),
+    };
+    let open = reading.closed_through.max(job).excluded_from(reach);
+    if open.is_empty() { Fate::Late } else { Fate::Accepted(open) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `kind epoch [future]; closed for the partition; closed for the job → fate`, with a join
+    /// window of 4 epochs.
+    const TABLE: &str = "
+        impression 7;        nothing;    nothing    → 7..7
+        impression 7;        6;          nothing    → 7..7
+        impression 7;        7;          nothing    → late
+        impression 7;        nothing;    7          → late
+        impression 7;        nothing;    everything → late
+        impression 7 future; nothing;    nothing    → future
+        impression 7 future; 9;          nothing    → future
+        play 7;              nothing;    nothing    → 3..7
+        play 7;              4;          nothing    → 5..7
+        play 7;              4;          6          → 7..7
+        play 7;              6;          4          → 7..7
+        play 7;              7;          4          → late
+        play 7;              nothing;    everything → late
+        play 7 future;       nothing;    nothing    → future
+    ";
+
+    fn through(text: &str) -> Through {
+        match text {
+            "nothing" => Through::Nothing,
+            "everything" => Through::Everything,
+            epoch => Through::Epoch(Epoch(epoch.parse().unwrap())),
+        }
+    }
+
+    fn fate(event: &str, partition: &str, job: &str) -> String {
+        let words: Vec<&str> = event.split_whitespace().collect();
+        let kind = Kind::ALL.into_iter().find(|kind| kind.name() == words[0]).unwrap();
+        let reading = Reading {
+            epoch: Epoch(words[1].parse().unwrap()),
+            is_future: words.get(2) == Some(&"future"),
+            closed_through: through(partition),
+        };
+        match admit(&Definition::default(), kind, &reading, through(job)) {
+            Fate::Accepted(epochs) => format!("{}..{}", epochs.first, epochs.last),
+            Fate::Late => "late".into(),
+            Fate::Future => "future".into(),
+        }
+    }
+
+    #[test]
+    fn an_event_counts_in_the_open_epochs_of_its_reach() {
+        for line in TABLE.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (given, expected) = line.split_once('→').unwrap();
+            let [event, partition, job] =
+                given.split(';').map(str::trim).collect::<Vec<_>>().try_into().unwrap();
+            assert_eq!(fate(event, partition, job), expected.trim(), "{line}");
+        }
+    }
+}

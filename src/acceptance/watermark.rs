@@ -1,0 +1,183 @@
+//! A partition's watermark, and what it tells of the partition's events.
+//!
+//! The rules depend on nothing but the log of the partition itself, so that any replay, on any
+//! number of workers, decides the same:
+//!
+//! - The watermark is the largest event time read so far, minus the maximum delay `D`.
+//! - An event stamped more than `S` after its record's own timestamp is *future*: it is rejected
+//!   and does not move the watermark.
+//! - Epoch `e` closes when the watermark reaches `end(e + H)`.
+//!
+//! An event cannot close its own epoch (`D` and `H` are not negative), so it does not matter
+//! whether the watermark moves before or after the event is judged.
+
+use super::Reading;
+use crate::event::Event;
+use crate::time::{Definition, Epoch, Through};
+
+/// The watermark of one partition.
+#[derive(Clone, Copy, Debug)]
+pub struct Watermark {
+    definition: Definition,
+    watermark_ms: Option<i64>,
+    closed_through: Through,
+    /// The watermark that closes the next epoch, in milliseconds; none before the first event.
+    closes_next_ms: Option<i64>,
+    /// The epoch of the last event, its first instant and the first one after it: most events lie
+    /// in the same epoch as the last.
+    latest: Option<(Epoch, i64, i64)>,
+}
+
+impl Watermark {
+    /// The watermark of a partition, from where it stood when reading was left off.
+    pub fn new(definition: Definition, watermark_ms: Option<i64>) -> Watermark {
+        let mut watermark = Watermark {
+            definition,
+            watermark_ms: None,
+            closed_through: Through::Nothing,
+            closes_next_ms: None,
+            latest: None,
+        };
+        if let Some(watermark_ms) = watermark_ms {
+            watermark.advance(watermark_ms);
+        }
+        watermark
+    }
+
+    /// The watermark in milliseconds; none before the first honest event.
+    pub fn at_ms(&self) -> Option<i64> {
+        self.watermark_ms
+    }
+
+    /// How far epochs have closed for this partition.
+    pub fn closed_through(&self) -> Through {
+        self.closed_through
+    }
+
+    /// Reads the next event of the partition, which may move the watermark.
+    #[inline]
+    pub fn read(&mut self, event: &Event) -> Reading {
+        let epoch = self.epoch(event.event_time_ms);
+        let is_future = self.is_future(event);
+        if !is_future {
+            self.advance(event.event_time_ms - self.definition.max_delay_ms);
+        }
+        Reading { epoch, is_future, closed_through: self.closed_through }
+    }
+
+    #[inline]
+    fn is_future(&self, event: &Event) -> bool {
+        event.record_time_ms.is_some_and(|record_time_ms| {
+            event.event_time_ms > record_time_ms.saturating_add(self.definition.max_future_ms)
+        })
+    }
+
+    #[inline]
+    fn advance(&mut self, watermark_ms: i64) {
+        if Some(watermark_ms) > self.watermark_ms {
+            self.watermark_ms = Some(watermark_ms);
+            if self.closes_next_ms.is_none_or(|closes_ms| watermark_ms >= closes_ms) {
+                self.close(watermark_ms);
+            }
+        }
+    }
+
+    fn close(&mut self, watermark_ms: i64) {
+        self.closed_through = self.definition.closed_through(watermark_ms);
+        let next = self.closed_through.last().map(|last| last.plus(1));
+        self.closes_next_ms = next.map(|next| self.definition.closes_at_ms(next));
+    }
+
+    #[inline]
+    fn epoch(&mut self, time_ms: i64) -> Epoch {
+        match self.latest {
+            Some((epoch, start_ms, end_ms)) if (start_ms..end_ms).contains(&time_ms) => epoch,
+            _ => self.look_up_epoch(time_ms),
+        }
+    }
+
+    fn look_up_epoch(&mut self, time_ms: i64) -> Epoch {
+        let epoch = self.definition.epoch(time_ms);
+        self.latest = Some((epoch, self.definition.start_ms(epoch), self.definition.end_ms(epoch)));
+        epoch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acceptance::{Fate, admit};
+    use crate::event::{Kind, RequestId, VideoId};
+    use crate::time::parse_rfc3339_ms;
+
+    /// The log of a partition, event by event: `event time [record time] → watermark, closed
+    /// through; fate of an impression`. Epochs of 30 minutes are numbered within the day, the join
+    /// window is 1, delay and future are 10 minutes.
+    const LOG: &str = "
+        00:05             → 23:55 d-1, -3; 0..0
+        00:40             → 00:30, -1; 1..1
+        00:10             → 00:30, -1; 0..0
+        01:09             → 00:59, -1; 2..2
+        00:29             → 00:59, -1; 0..0
+        01:10             → 01:00, 0; 2..2
+        00:29             → 01:00, 0; late
+        00:30             → 01:00, 0; 1..1
+        09:00 08:49       → 01:00, 0; future
+        09:00 08:50       → 08:50, 15; 18..18
+        01:10             → 08:50, 15; late
+        08:00 23:00       → 08:50, 15; 16..16
+    ";
+
+    const DAY: &str = "2026-01-02";
+
+    fn ms(time: &str) -> i64 {
+        parse_rfc3339_ms(&format!("{DAY}T{time}:00Z")).unwrap()
+    }
+
+    fn time(at_ms: i64) -> String {
+        let (date, time) = (
+            crate::time::rfc3339(at_ms)[..10].to_owned(),
+            crate::time::rfc3339(at_ms)[11..16].to_owned(),
+        );
+        if date == DAY { time } else { format!("{time} d-1") }
+    }
+
+    #[test]
+    fn the_watermark_moves_and_closes_epochs_as_the_log_tells() {
+        let definition = Definition { join_window_epochs: 1, ..Definition::default() };
+        let mut watermark = Watermark::new(definition, None);
+        let midnight = definition.epoch(ms("00:00"));
+        for line in LOG.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (times, expected) = line.split_once('→').unwrap();
+            let times: Vec<i64> = times.split_whitespace().map(ms).collect();
+            let event = Event {
+                offset: 0,
+                request: RequestId::from_u128(1),
+                video: VideoId(1),
+                event_time_ms: times[0],
+                record_time_ms: times.get(1).copied(),
+            };
+            let reading = watermark.read(&event);
+            let number = |epoch: Epoch| epoch.0 - midnight.0;
+            let fate = match admit(&definition, Kind::Impression, &reading, Through::Nothing) {
+                Fate::Accepted(epochs) => {
+                    format!("{}..{}", number(epochs.first), number(epochs.last))
+                }
+                Fate::Late => "late".into(),
+                Fate::Future => "future".into(),
+            };
+            let closed = watermark.closed_through().last().map(number).unwrap();
+            let found = format!("{}, {closed}; {fate}", time(watermark.at_ms().unwrap()));
+            assert_eq!(found, expected.trim(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_watermark_goes_on_where_it_stood() {
+        let definition = Definition::default();
+        assert_eq!(Watermark::new(definition, None).closed_through(), Through::Nothing);
+        let resumed = Watermark::new(definition, Some(ms("12:00")));
+        assert_eq!(resumed.at_ms(), Some(ms("12:00")));
+        assert_eq!(resumed.closed_through(), definition.closed_through(ms("12:00")));
+    }
+}

@@ -1,0 +1,214 @@
+//! The configuration: a TOML file with the flags of `run` as its keys.
+
+use super::flags::{KafkaFormat, RunArguments, StoreArguments};
+use super::parameters::QueryParameters;
+use super::{ArgumentError, plan};
+use crate::dataflows;
+use crate::engine::Settings;
+use crate::kafka::is_secret;
+use crate::time::{Definition, Span};
+use clap::{Args, Command};
+use serde::Deserialize;
+use std::ops::Range;
+use std::path::Path;
+use toml::de::{DeTable, DeValue};
+
+impl RunArguments {
+    /// The arguments with those of the configuration where none was given, and defaults where
+    /// there are none either.
+    ///
+    /// # Errors
+    /// When there is a configuration that cannot be used.
+    pub fn complete(&self) -> Result<RunArguments, ArgumentError> {
+        let given = match &self.config {
+            Some(path) => self.over(path)?,
+            None => self.clone(),
+        };
+        Ok(given.with_defaults())
+    }
+
+    fn over(&self, path: &Path) -> Result<RunArguments, ArgumentError> {
+        let written = RunArguments::read(path)?;
+        let mut table = written.to_table();
+        table.extend(self.to_table());
+        // Secrets are not written as TOML. Where a key is given twice, the last holds.
+        table.remove("kafka");
+        let merged = RunArguments::deserialize(table);
+        let merged =
+            merged.unwrap_or_else(|error| unreachable!("what was written is read: {error}"));
+        Ok(RunArguments {
+            kafka: [written.kafka, self.kafka.clone()].concat(),
+            schema_registry: self.schema_registry.clone().or(written.schema_registry),
+            schema_registry_auth: self
+                .schema_registry_auth
+                .clone()
+                .or(written.schema_registry_auth),
+            parameters: self.parameters.over(&written.parameters),
+            ..merged
+        })
+    }
+
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// When it cannot be read, or something in it is wrong.
+    fn read(path: &Path) -> Result<RunArguments, ArgumentError> {
+        let read = |error| ArgumentError::ConfigRead { path: path.to_owned(), error };
+        let text = std::fs::read_to_string(path).map_err(read)?;
+        RunArguments::from_toml(&text)
+            .map_err(|error| ArgumentError::Config { path: path.to_owned(), error })
+    }
+
+    /// Reads the text of a configuration.
+    ///
+    /// # Errors
+    /// With what is wrong, and in which line. It holds no secret.
+    pub fn from_toml(text: &str) -> Result<RunArguments, String> {
+        let told = |problem: Problem| problem.told(text);
+        let mut table = DeTable::parse(text).map_err(Problem::of).map_err(told)?;
+        let parameters = take_parameters(table.get_mut()).map_err(told)?;
+        let arguments = RunArguments::deserialize(toml::Deserializer::from(table));
+        let arguments = arguments.map_err(Problem::of).map_err(told)?;
+        Ok(RunArguments { parameters, ..arguments })
+    }
+
+    /// The text of a configuration with these arguments. Secrets are hidden.
+    pub fn to_toml(&self) -> String {
+        match toml::to_string(&self.to_table()) {
+            Ok(text) => text,
+            Err(error) => unreachable!("arguments can be written as TOML: {error}"),
+        }
+    }
+
+    fn to_table(&self) -> toml::Table {
+        match toml::Table::try_from(self) {
+            Ok(mut table) => {
+                table.extend(self.parameters.to_table());
+                table
+            }
+            Err(error) => unreachable!("arguments can be written as TOML: {error}"),
+        }
+    }
+
+    pub(super) fn with_defaults(self) -> RunArguments {
+        let definition = Definition::default();
+        let epoch_length = self.epoch_length.unwrap_or(Span { ms: definition.epoch_length_ms });
+        let defaults = Settings::new(definition, Vec::new());
+        let processes = self.processes.unwrap_or(1);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let query = match self.query {
+            query if query.is_empty() => vec![dataflows::ALL[0].name.to_string()],
+            query => query,
+        };
+        RunArguments {
+            parameters: self.parameters.with_defaults(&query),
+            query,
+            kafka_format: self.kafka_format.or(Some(KafkaFormat::Json)),
+            epoch_length: Some(epoch_length),
+            join_window: self.join_window.or(Some(definition.join_window_epochs)),
+            max_delay: self.max_delay.or(Some(Span { ms: definition.max_delay_ms })),
+            max_future: self.max_future.or(Some(Span { ms: definition.max_future_ms })),
+            workers: self.workers.or(Some(if processes == 1 { cores } else { 1 })),
+            processes: Some(processes),
+            process: self.process.or(Some(0)),
+            launch_timeout: self.launch_timeout.or(Some(plan::LAUNCH_TIMEOUT)),
+            publish_interval: self.publish_interval.or(Some(Span::of(defaults.publish_interval))),
+            idle_timeout: self.idle_timeout.or(Some(Span::of(defaults.idle_timeout))),
+            poll_interval: self.poll_interval.or(Some(Span::of(defaults.poll_interval))),
+            alignment: self.alignment.or(Some(epoch_length)),
+            tick: self.tick.or(Some(Span::of(defaults.tick))),
+            round_events: self.round_events.or(Some(defaults.round_events)),
+            round_bytes: self.round_bytes.or(Some(defaults.round_bytes)),
+            rounds_in_flight: self.rounds_in_flight.or(Some(defaults.rounds_in_flight)),
+            gather_bytes: self.gather_bytes.or(Some(defaults.gather_bytes)),
+            rows_waiting_max: self.rows_waiting_max.or(Some(defaults.rows_waiting_max)),
+            ..self
+        }
+    }
+}
+
+impl StoreArguments {
+    /// The arguments with those of the configuration where none was given.
+    ///
+    /// # Errors
+    /// When there is a configuration that cannot be used.
+    pub fn complete(&self) -> Result<StoreArguments, ArgumentError> {
+        let Some(path) = &self.config else { return Ok(self.clone()) };
+        let written = RunArguments::read(path)?;
+        Ok(StoreArguments {
+            store: self.store.clone().or(written.store),
+            bootstrap_servers: self.bootstrap_servers.clone().or(written.bootstrap_servers),
+            kafka: [written.kafka, self.kafka.clone()].concat(),
+            config: None,
+        })
+    }
+}
+
+/// Something that is wrong with a configuration, and where.
+struct Problem {
+    message: String,
+    span: Option<Range<usize>>,
+}
+
+impl Problem {
+    fn of(error: toml::de::Error) -> Problem {
+        Problem { message: error.message().to_owned(), span: error.span() }
+    }
+
+    /// The problem with its line, which is quoted unless it may hold a secret.
+    fn told(self, text: &str) -> String {
+        let Some(span) = self.span else { return self.message };
+        let before = text.get(..span.start).unwrap_or(text);
+        let begins_at = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let ends_at = text[begins_at..].find('\n').map_or(text.len(), |length| begins_at + length);
+        let number = before.matches('\n').count() + 1;
+        if is_secret(&text[begins_at..ends_at.max(span.end.min(text.len()))]) {
+            return format!("line {number}, which may hold a secret");
+        }
+        format!("{} in line {number}: {}", self.message, text[begins_at..ends_at].trim())
+    }
+}
+
+/// Takes the parameters of queries out of a table, all of whose keys must be known.
+fn take_parameters(table: &mut DeTable<'_>) -> Result<QueryParameters, Problem> {
+    let mut parameters = QueryParameters::default();
+    let keys: Vec<_> = table.keys().map(|key| (key.get_ref().to_string(), key.span())).collect();
+    let known = known_keys();
+    for (key, span) in keys {
+        let problem = |message| Problem { message, span: Some(span.clone()) };
+        if !known.contains(&key) {
+            return Err(problem(unknown(&key, &known)));
+        }
+        if QueryParameters::declares(&key)
+            && let Some(value) = table.remove(key.as_str())
+        {
+            parameters.set(&key, &text_of(value.get_ref())).map_err(problem)?;
+        }
+    }
+    Ok(parameters)
+}
+
+fn text_of(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => text.to_string(),
+        DeValue::Integer(integer) => integer.to_string(),
+        other => format!("a {}", other.type_str()),
+    }
+}
+
+/// The keys that a configuration can have.
+fn known_keys() -> Vec<String> {
+    let command = RunArguments::augment_args(Command::new("run"));
+    let flags = command.get_arguments().filter_map(|flag| flag.get_long());
+    flags.filter(|flag| !["config", "print-config"].contains(flag)).map(str::to_owned).collect()
+}
+
+fn unknown(key: &str, known: &[String]) -> String {
+    const SIMILAR: f64 = 0.8;
+    let similarity = |known: &String| (strsim::jaro_winkler(key, known), known.clone());
+    let best = known.iter().map(similarity).max_by(|one, other| one.0.total_cmp(&other.0));
+    match best.filter(|(similarity, _)| *similarity >= SIMILAR) {
+        Some((_, best)) => format!("unknown key `{key}`, did you mean `{best}`?"),
+        None => format!("unknown key `{key}`: the keys are the flags of `trendmark run --help`"),
+    }
+}

@@ -1,0 +1,8 @@
+//! The commands: what `main` executes.
+
+pub mod demo;
+pub mod run;
+pub mod show;
+pub mod status;
+pub mod store;
+pub mod watch;

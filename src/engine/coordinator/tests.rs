@@ -1,0 +1,355 @@
+//! Scenarios as text: what happens, and what the coordinator orders then.
+
+use super::*;
+use crate::event::Kind;
+use crate::log::{PartitionName, PartitionProgress};
+use crate::time::rfc3339;
+use std::fmt::Write;
+
+/// Runs a scenario: one step a line, `what happens → commands`, separated by commas.
+///
+/// - `discover NAME:BYTES …`: partitions are found.
+/// - `worker N …`: a report. What is left out stays as it was: `round=PUBLICATION.TICK`,
+///   `assigned=N`, `slowest=unknown|none|HH:MM`, `max=HH:MM`, `exhausted=yes|no`,
+///   `wanted=EPOCH+…` (none: `-`), `completed=N`, and the flags `replayed`, `quiet`, `busy` (not
+///   quiet), `pressed`, `drained`, `stop`, `failed`.
+/// - `committed N [through]`: the store has committed a publication.
+/// - `after MS`: time passes.
+///
+/// Epochs of 30 minutes are numbered within the day. The join window is 1 and the maximum delay 0,
+/// so that a watermark of 02:00 closes epoch 2.
+fn check(rules: &Rules, scenario: &str) {
+    let mut test = Test::new(rules);
+    for line in scenario.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (step, expected) = line.split_once('→').unwrap();
+        let commands = test.step(step.trim());
+        let commands: Vec<String> = commands.iter().map(text).collect();
+        assert_eq!(commands.join(", "), expected.trim(), "{line}");
+    }
+}
+
+const DAY: &str = "1970-01-01";
+
+fn rules(workers: usize) -> Rules {
+    let definition = Definition { join_window_epochs: 1, max_delay_ms: 0, ..Definition::default() };
+    Rules {
+        definition,
+        job: "the job".into(),
+        workers,
+        open_epochs_max: 3,
+        publish_interval: Duration::from_secs(1),
+        follow: false,
+        progress: Progress::default(),
+    }
+}
+
+struct Test {
+    coordinator: Coordinator,
+    reports: Vec<Report>,
+    now: Instant,
+}
+
+impl Test {
+    fn new(rules: &Rules) -> Test {
+        let now = Instant::now();
+        let report = |worker| Report {
+            worker,
+            job: rules.job.clone(),
+            round: Round::first(Publication::REPLAY),
+            assigned: 0,
+            replayed: false,
+            watermarks: Watermarks::NONE,
+            wanted: Vec::new(),
+            completed: 0,
+            quiet: false,
+            pressed: false,
+            drained: false,
+            stop: false,
+            failure: None,
+        };
+        let reports = (0..rules.workers).map(report).collect();
+        Test { coordinator: Coordinator::new(rules.clone(), now), reports, now }
+    }
+
+    fn step(&mut self, step: &str) -> Vec<Command> {
+        let words: Vec<&str> = step.split_whitespace().collect();
+        let mut commands = match words[0] {
+            "begin" => return self.coordinator.begin(),
+            "discover" => self.coordinator.assign(words[1..].iter().map(partition).collect()),
+            "worker" => {
+                let report = &mut self.reports[words[1].parse::<usize>().unwrap()];
+                words[2..].iter().for_each(|word| change(report, word));
+                self.coordinator.receive(report.clone());
+                Vec::new()
+            }
+            "committed" => {
+                let final_through = words.get(2).map_or(Through::Nothing, |word| through(word));
+                let publication = Publication(words[1].parse().unwrap());
+                self.coordinator.committed(Committed { publication, final_through })
+            }
+            "after" => {
+                self.now += Duration::from_millis(words[1].parse().unwrap());
+                Vec::new()
+            }
+            other => panic!("no step: {other}"),
+        };
+        commands.extend(self.coordinator.decide(self.now));
+        commands
+    }
+}
+
+fn partition(word: &&str) -> Discovered {
+    let (name, bytes) = word.split_once(':').unwrap();
+    Discovered {
+        name: PartitionName { kind: Kind::Play, name: name.into() },
+        size_bytes: bytes.parse().unwrap(),
+        end_offset: None,
+    }
+}
+
+fn ms(time: &str) -> i64 {
+    crate::time::parse_rfc3339_ms(&format!("{DAY}T{time}:00Z")).unwrap()
+}
+
+fn through(word: &str) -> Through {
+    match word {
+        "everything" => Through::Everything,
+        epoch => Through::Epoch(Epoch(epoch.parse().unwrap())),
+    }
+}
+
+fn change(report: &mut Report, word: &str) {
+    let (name, value) = word.split_once('=').unwrap_or((word, ""));
+    match name {
+        "round" => {
+            let (publication, tick) = value.split_once('.').unwrap();
+            let publication = Publication(publication.parse().unwrap());
+            report.round = Round::at(publication, tick.parse().unwrap());
+        }
+        "assigned" => report.assigned = value.parse().unwrap(),
+        "slowest" => {
+            report.watermarks.slowest = match value {
+                "unknown" => SlowestWatermark::Unknown,
+                "none" => SlowestWatermark::NoneActive,
+                time => SlowestWatermark::At(ms(time)),
+            }
+        }
+        "max" => report.watermarks.max_ms = Some(ms(value)),
+        "exhausted" => report.watermarks.exhausted = value == "yes",
+        "wanted" if value == "-" => report.wanted.clear(),
+        "wanted" => {
+            report.wanted = value.split('+').map(|epoch| Epoch(epoch.parse().unwrap())).collect();
+        }
+        "completed" => report.completed = value.parse().unwrap(),
+        "replayed" => report.replayed = true,
+        "quiet" => report.quiet = true,
+        "busy" => report.quiet = false,
+        "pressed" => report.pressed = true,
+        "drained" => report.drained = true,
+        "stop" => report.stop = true,
+        "failed" => report.failure = Some("a worker has failed".into()),
+        other => panic!("no part of a report: {other}"),
+    }
+}
+
+fn text(command: &Command) -> String {
+    let mut text = String::new();
+    let through = |through: &Through| match through {
+        Through::Nothing => "nothing".to_owned(),
+        Through::Epoch(epoch) => epoch.to_string(),
+        Through::Everything => "everything".to_owned(),
+    };
+    let written = match command {
+        Command::Assign { worker, partition, progress } => {
+            let from = progress.as_ref().map(|at| format!(" from {}", at.replay_offset));
+            let name = &partition.name.name;
+            write!(text, "assign {name} to {worker}{}", from.unwrap_or_default())
+        }
+        Command::Open(epoch) => write!(text, "open {epoch}"),
+        Command::Close(closed) => write!(text, "close {}", through(closed)),
+        Command::Align(at_ms) => write!(text, "align {}", &rfc3339(*at_ms)[11..16]),
+        Command::Advance(round) => {
+            let first = Round::first(round.publication());
+            write!(text, "advance {}.{}", round.publication(), round.ahead_of(first))
+        }
+        Command::Finalize(final_through) => write!(text, "finalize {}", through(final_through)),
+        Command::Drain => write!(text, "drain"),
+        Command::End => write!(text, "end"),
+        Command::Abort(reason) => write!(text, "abort: {reason}"),
+    };
+    written.unwrap();
+    text
+}
+
+#[test]
+fn a_job_reads_its_files_to_their_ends() {
+    check(
+        &rules(1),
+        "
+        begin                                                →
+        discover a:10 b:20                                   → assign b to 0, assign a to 0
+        worker 0 assigned=2 slowest=unknown exhausted=no     →
+        worker 0 replayed                                    → advance 1.0
+        worker 0 round=1.0 wanted=0                          → open 0
+        worker 0 slowest=00:10 max=00:20                     → align 00:10, close -2
+        worker 0 slowest=01:10 max=01:10 wanted=2            → align 01:10, close 0, open 2
+        worker 0 round=1.1                                   → advance 1.1
+        after 999                                            →
+        after 1                                              → advance 2.0
+        worker 0 round=2.0 completed=1                       →
+        after 5000                                           →
+        committed 1 0                                        → finalize 0
+        worker 0 quiet                                       → advance 3.0
+        worker 0 round=3.0 busy slowest=none exhausted=yes wanted=- → close everything
+        worker 0 completed=2                                 →
+        committed 2 0                                        → advance 4.0
+        worker 0 round=4.0                                   →
+        committed 3 everything                               → finalize everything, end
+        worker 0 quiet                                       →
+        ",
+    );
+}
+
+#[test]
+fn partitions_are_shared_out_the_largest_first() {
+    check(
+        &rules(2),
+        "
+        discover a:1 b:9 c:5 d:3 → assign b to 0, assign c to 1, assign d to 1, assign a to 1
+        discover e:0 f:0         → assign e to 0, assign f to 1
+        ",
+    );
+}
+
+#[test]
+fn the_slowest_worker_holds_epochs_open_and_the_others_back() {
+    check(
+        &rules(2),
+        "
+        discover a:1 b:1                                   → assign a to 0, assign b to 1
+        worker 0 assigned=2 replayed slowest=03:00 max=03:00 exhausted=no →
+        worker 1 assigned=1 replayed slowest=02:00 max=02:00 exhausted=no →
+        worker 1 assigned=2                                → advance 1.0
+        worker 0 round=1.0                                 → align 02:00, close 2
+        worker 1 round=1.0 slowest=unknown                 →
+        worker 1 slowest=02:59                             → align 02:59, close 3
+        worker 1 slowest=none                              → align 03:00, close 4
+        ",
+    );
+}
+
+#[test]
+fn while_all_are_idle_the_largest_watermark_closes_epochs_and_no_more() {
+    check(
+        &Rules { follow: true, ..rules(1) },
+        "
+        discover a:1                                       → assign a to 0
+        worker 0 assigned=1 replayed exhausted=no          → advance 1.0
+        worker 0 round=1.0 slowest=unknown                 →
+        worker 0 slowest=none                              →
+        worker 0 slowest=none max=02:30                    → align 02:30, close 3
+        worker 0 exhausted=yes                             →
+        ",
+    );
+}
+
+#[test]
+fn epochs_are_opened_the_earliest_first_as_far_as_their_bound_allows() {
+    check(
+        &rules(2),
+        "
+        worker 0 replayed slowest=unknown exhausted=no     →
+        worker 1 replayed                                  → advance 1.0
+        worker 0 round=1.0 wanted=5+3                      → open 3, open 5
+        worker 1 round=1.0 wanted=9+4+3                    → open 4
+        worker 0 wanted=- completed=1                      →
+        worker 1 completed=1                               → open 9
+        ",
+    );
+}
+
+#[test]
+fn a_publication_ends_when_it_is_due_or_pressed_and_the_one_before_is_committed() {
+    check(
+        &rules(1),
+        "
+        discover a:1                                         → assign a to 0
+        worker 0 replayed assigned=1 slowest=00:00 exhausted=no → advance 1.0
+        worker 0 round=1.0                                   → align 00:00, close -2
+        after 5000                                           → advance 2.0
+        worker 0 round=2.3                                   → advance 2.3
+        after 2000                                           →
+        committed 1                                          →
+        after 999                                            →
+        worker 0 quiet                                       → advance 3.0
+        worker 0 round=3.1 busy                              → advance 3.1
+        worker 0 pressed                                     →
+        committed 2                                          → advance 4.0
+        ",
+    );
+}
+
+#[test]
+fn a_job_that_is_stopped_publishes_what_was_read_and_ends() {
+    check(
+        &rules(1),
+        "
+        worker 0 replayed slowest=00:00 exhausted=no         → advance 1.0
+        worker 0 round=1.4 stop                        → drain, align 00:00, close -2, advance 1.4
+        worker 0 drained                                     → advance 2.0
+        worker 0 round=2.0                                   →
+        committed 1                                          → end
+        ",
+    );
+    check(
+        &rules(1),
+        "
+        worker 0 stop    → drain
+        worker 0 drained → end
+        ",
+    );
+}
+
+#[test]
+fn a_job_goes_on_where_its_store_stands() {
+    let at = PartitionProgress {
+        partition: PartitionName { kind: Kind::Play, name: "a".into() },
+        next_offset: 9,
+        watermark_ms: Some(ms("02:00")),
+        replay_offset: 7,
+        replay_watermark_ms: None,
+        malformed: 0,
+        idle: false,
+    };
+    let progress = Progress {
+        publication: Publication(41),
+        final_through: Through::Epoch(Epoch(2)),
+        partitions: [(at.partition.clone(), at)].into(),
+        ..Progress::default()
+    };
+    check(
+        &Rules { progress, open_epochs_max: 1, ..rules(1) },
+        "
+        begin                                               → close 2, finalize 2
+        discover a:1 b:1                                    → assign a to 0 from 7, assign b to 0
+        worker 0 assigned=2 slowest=01:40 max=05:00 exhausted=no →
+        worker 0 wanted=1+3+4                               → open 3, open 4
+        worker 0 wanted=- replayed slowest=02:00            → advance 42.0
+        worker 0 round=42.1                                 → align 02:00, advance 42.1
+        after 2000                                          → advance 43.0
+        committed 42 2                                      →
+        ",
+    );
+}
+
+#[test]
+fn a_worker_that_fails_or_computes_something_else_ends_the_job() {
+    check(&rules(2), "worker 1 failed → abort: a worker has failed");
+    let mut test = Test::new(&rules(1));
+    test.reports[0].job = "another job".into();
+    let commands = test.step("worker 0");
+    let expected = "worker 0 computes another job, but worker 0 the job; start all processes \
+                    with the same flags";
+    assert_eq!(commands, [Command::Abort(expected.into())]);
+    assert_eq!(test.step("worker 0 stop"), []);
+}

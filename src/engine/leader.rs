@@ -1,0 +1,211 @@
+//! What only worker 0 does: it decides, looks for partitions, and brings publications to the store.
+
+use super::committer::Committer;
+use super::coordinator::{Coordinator, Rules};
+use super::protocol::Command;
+use super::table::Parts;
+use super::worker::State;
+use super::{EngineError, Job};
+use crate::log::{PartitionName, PartitionProgress};
+use crate::query::Digests;
+use crate::sources::SourceError;
+use crate::stores::{Changeset, Progress, Store, StoreError};
+use crate::time::{Publication, Through};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// How often to look for new partitions while following.
+const DISCOVERY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The leader of a job.
+pub struct Leader {
+    coordinator: Coordinator,
+    /// What the store reflects, or will when what the committer has is committed.
+    progress: Progress,
+    /// Whether the replay has shown that the logs still say what the store reflects.
+    is_replayed: bool,
+    launched_at: Instant,
+    /// The positions of the publication that is being committed.
+    positions: Vec<(PartitionName, u64)>,
+    committer: Option<Committer>,
+    known: BTreeSet<PartitionName>,
+    looked_at: Option<Instant>,
+}
+
+impl Leader {
+    /// Takes the job's store, and begins.
+    pub fn new(state: &mut State<'_>, job: &Job) -> Leader {
+        let settings = &job.settings;
+        let store = job.store.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        let progress = match store.as_deref().map(|store| begin(state, store)) {
+            Some(Ok(progress)) => progress,
+            Some(Err(error)) => {
+                state.fail(error.into());
+                Progress::default()
+            }
+            None => Progress::default(),
+        };
+        let rules = Rules {
+            definition: settings.definition,
+            job: settings.job(),
+            workers: state.channels.workers(),
+            open_epochs_max: settings.definition.open_epochs_max(settings.alignment_ms),
+            publish_interval: settings.publish_interval,
+            follow: settings.follow,
+            progress: progress.clone(),
+        };
+        let coordinator = Coordinator::new(rules, Instant::now());
+        state.channels.command(coordinator.begin());
+        Leader {
+            coordinator,
+            progress,
+            is_replayed: false,
+            launched_at: Instant::now(),
+            positions: Vec::new(),
+            committer: store.map(|store| Committer::start(store, std::thread::current())),
+            known: BTreeSet::new(),
+            looked_at: None,
+        }
+    }
+
+    /// Does what is to be done now.
+    pub(super) fn step(&mut self, state: &mut State<'_>, job: &Job) {
+        let mut commands = Vec::new();
+        for report in state.channels.reports() {
+            self.coordinator.receive(report);
+        }
+        if let Err(error) = self.look_for_partitions(state, job, &mut commands) {
+            state.fail(error);
+        }
+        if let Err(error) = self.commit(state, &mut commands) {
+            self.committer = None;
+            state.fail(error);
+        }
+        commands.extend(self.coordinator.decide(Instant::now()));
+        if !commands.is_empty() {
+            state.channels.command(commands);
+        }
+    }
+
+    /// Assigns partitions that were not known: at the start, and again and again when following.
+    fn look_for_partitions(
+        &mut self,
+        state: &mut State<'_>,
+        job: &Job,
+        commands: &mut Vec<Command>,
+    ) -> Result<(), EngineError> {
+        let due = match self.looked_at {
+            None => true,
+            Some(at) => job.settings.follow && at.elapsed() >= DISCOVERY_INTERVAL,
+        };
+        if due && !state.has_failed() {
+            self.looked_at = Some(Instant::now());
+            let mut discovered = state.source.discover()?;
+            discovered.retain(|partition| self.known.insert(partition.name.clone()));
+            self.find_lost()?;
+            commands.extend(self.coordinator.assign(discovered));
+        }
+        Ok(())
+    }
+
+    /// Makes sure that all partitions are there that must be replayed.
+    fn find_lost(&self) -> Result<(), SourceError> {
+        if self.is_replayed {
+            return Ok(());
+        }
+        let partitions = self.progress.partitions.values();
+        let needed = partitions.filter(|at| at.replay_offset < at.next_offset);
+        match needed.into_iter().find(|at| !self.known.contains(&at.partition)) {
+            Some(lost) => Err(SourceError::Lost {
+                partition: lost.partition.clone(),
+                offset: lost.replay_offset,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Brings a complete publication to the store, and learns what was committed.
+    fn commit(
+        &mut self,
+        state: &mut State<'_>,
+        commands: &mut Vec<Command>,
+    ) -> Result<(), EngineError> {
+        let Some(committer) = &self.committer else { return Ok(()) };
+        match state.table.receive() {
+            Some((Publication::REPLAY, rebuilt)) => {
+                self.is_replayed = true;
+                state.summary.replay = self.launched_at.elapsed();
+                compare(&self.progress.digests, &rebuilt.digests)?;
+                committer.restore(rebuilt.rows);
+            }
+            Some((publication, parts)) => {
+                let changes = assemble(&self.progress, publication, parts);
+                self.progress.apply(&changes);
+                let partitions = changes.partitions.iter();
+                self.positions =
+                    partitions.map(|at| (at.partition.clone(), at.next_offset)).collect();
+                committer.commit(changes);
+            }
+            None => {}
+        }
+        if let Some(committed) = committer.done()? {
+            state.summary.publications += 1;
+            state.source.committed(&std::mem::take(&mut self.positions));
+            commands.extend(self.coordinator.committed(committed));
+        }
+        Ok(())
+    }
+}
+
+/// What the store reflects. The history that queries across epochs need is read from it.
+fn begin(state: &mut State<'_>, store: &dyn Store) -> Result<Progress, StoreError> {
+    let progress = store.progress()?;
+    if let Some(across) = state.table.across()
+        && let Some((queries, epochs)) = across.history_wanted(progress.final_through)
+    {
+        let history = store.history(queries, epochs)?;
+        across.add_history(history);
+    }
+    Ok(progress)
+}
+
+/// Compares the digests of what a replay has rebuilt with those of what the store reflects.
+fn compare(stored: &Digests, rebuilt: &Digests) -> Result<(), EngineError> {
+    let epochs: BTreeSet<_> = stored.keys().chain(rebuilt.keys()).collect();
+    match epochs.into_iter().find(|epoch| stored.get(epoch) != rebuilt.get(epoch)) {
+        Some(epoch) => Err(EngineError::Replay { epoch: *epoch }),
+        None => Ok(()),
+    }
+}
+
+/// Makes the content of a publication of the parts of all workers.
+fn assemble(before: &Progress, publication: Publication, parts: Parts) -> Changeset {
+    let Parts { rows, digests, progress } = parts;
+    let mut changes = Changeset { publication, rows, digests, ..Changeset::default() };
+    // It is the same on all workers.
+    changes.final_through =
+        progress.iter().map(|worker| worker.closed_through).min().unwrap_or_default();
+    for worker in progress {
+        changes.ledger.merge(&worker.ledger);
+        changes.partitions.extend(worker.partitions);
+    }
+    if changes.final_through == Through::Everything {
+        changes.partitions = settled(before, changes.partitions);
+    }
+    changes.partitions.sort_by(|one, other| one.partition.cmp(&other.partition));
+    changes
+}
+
+/// All partitions, with nothing to replay, as every epoch is final.
+fn settled(before: &Progress, moved: Vec<PartitionProgress>) -> Vec<PartitionProgress> {
+    let unmoved =
+        before.partitions.values().map(|at| PartitionProgress { malformed: 0, ..at.clone() });
+    let all = unmoved.chain(moved).map(|at| (at.partition.clone(), at));
+    let all: BTreeMap<PartitionName, PartitionProgress> = all.collect();
+    let settled = all.into_values().map(|at| PartitionProgress {
+        replay_offset: at.next_offset,
+        replay_watermark_ms: at.watermark_ms,
+        ..at
+    });
+    settled.collect()
+}

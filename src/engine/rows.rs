@@ -1,0 +1,135 @@
+//! The rows that changed on a worker and were not forwarded yet, by publication.
+
+use super::Settings;
+use crate::query::{Digest, Digests, EpochRows, KeyCells, Row, ValueCells, digest};
+use crate::stores::RowChange;
+use crate::time::{Epoch, Publication, Round};
+use foldhash::fast::RandomState;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::ProbeHandle;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::probe::Probe;
+
+/// Rows that changed, each as it was last. Shared by the dataflows of all epochs of a worker.
+#[derive(Clone)]
+pub struct ChangedRows(Rc<RefCell<Publications>>);
+
+/// What names a row: its query, its epoch and its key.
+type RowName = (usize, Epoch, KeyCells);
+
+struct Publications {
+    changed: BTreeMap<Publication, Changed>,
+    /// What tells the rows of each query apart in a digest.
+    seeds: Vec<u64>,
+    /// Whether the rows of each query are wanted that a replay rebuilds.
+    replayed: Vec<bool>,
+}
+
+/// The rows that changed in a publication.
+#[derive(Default)]
+struct Changed {
+    rows: HashMap<RowName, Latest, RandomState>,
+    digests: Digests,
+}
+
+/// The last change of a row.
+struct Latest {
+    round: Round,
+    /// Whether the row exists after it. Within a round the old row goes and the new one comes, in
+    /// any order; so of several changes in a round, one by which it exists tells how things stand.
+    exists: bool,
+    values: ValueCells,
+}
+
+impl ChangedRows {
+    /// None yet.
+    pub fn new(settings: &Settings) -> ChangedRows {
+        ChangedRows(Rc::new(RefCell::new(Publications {
+            changed: BTreeMap::new(),
+            seeds: settings.queries.iter().map(|one| digest::seed(one.query.name)).collect(),
+            replayed: (0..settings.queries.len()).map(|one| settings.is_replayed(one)).collect(),
+        })))
+    }
+
+    /// Collects the rows of a query as they change in the dataflow of an epoch, and lets the probe
+    /// pass behind them.
+    pub fn collect(
+        &self,
+        rows: EpochRows<'_>,
+        query: usize,
+        epoch: Epoch,
+        probe: &ProbeHandle<Round>,
+    ) {
+        let publications = Rc::clone(&self.0);
+        let collected = rows.inner.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(
+            Pipeline,
+            "Collect",
+            move |_, _| {
+                move |input, _output| {
+                    input.for_each(|_capability, chunk| {
+                        let publications = &mut *publications.borrow_mut();
+                        for (row, round, diff) in chunk.drain(..) {
+                            assert_eq!(row.epoch, epoch, "a row is of the epoch of its dataflow");
+                            publications.add(query, row, round, diff);
+                        }
+                    });
+                }
+            },
+        );
+        collected.probe_with(probe);
+    }
+
+    /// How many rows have changed since the replay and were not forwarded.
+    pub fn waiting(&self) -> usize {
+        let publications = self.0.borrow();
+        let live = publications.changed.range(Publication::REPLAY.next()..);
+        live.map(|(_, changed)| changed.rows.len()).sum()
+    }
+
+    /// The rows that changed in a publication, which must be complete, and by how much they moved
+    /// the digests.
+    pub fn take(
+        &self,
+        publication: Publication,
+    ) -> (impl Iterator<Item = RowChange> + use<>, Digests) {
+        let changed = self.0.borrow_mut().changed.remove(&publication).unwrap_or_default();
+        let rows = changed.rows.into_iter().map(|((query, epoch, key), latest)| RowChange {
+            query,
+            row: Row { epoch, key, values: latest.values },
+            deleted: !latest.exists,
+        });
+        (rows, changed.digests)
+    }
+}
+
+impl Publications {
+    fn add(&mut self, query: usize, row: Row, round: Round, diff: isize) {
+        assert!(diff.abs() == 1, "a row comes or goes once a round, not {diff} times");
+        let publication = round.publication();
+        let changed = self.changed.entry(publication).or_default();
+        let digest = changed.digests.entry(row.epoch).or_default();
+        let moved = Digest::of(self.seeds[query], &row);
+        *digest = if diff > 0 { digest.plus(moved) } else { digest.minus(moved) };
+        // The store holds the rows that a replay rebuilds.
+        if publication == Publication::REPLAY && !self.replayed[query] {
+            return;
+        }
+        let exists = diff > 0;
+        let latest = Latest { round, exists, values: row.values };
+        match changed.rows.entry((query, row.epoch, row.key)) {
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                entry.insert(latest);
+            }
+            std::collections::hash_map::Entry::Occupied(mut entry) => {
+                let before = entry.get();
+                if (round, exists) > (before.round, before.exists) {
+                    entry.insert(latest);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Parameters that a query declares: flags and keys of the configuration, and a part of what its
+//! rows mean.
+
+use crate::time::Span;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What the numbers of a parameter are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ParameterUnit {
+    /// Whole numbers of something.
+    Count,
+    /// Durations, in milliseconds, written like `1h30m`.
+    Duration,
+}
+
+/// A parameter of a query. Its flag is `--QUERY-NAME`, with hyphens for underscores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name.
+    pub name: &'static str,
+    /// What it means, in one line, for `--help`.
+    pub about: &'static str,
+    /// What its numbers are.
+    pub unit: ParameterUnit,
+    /// Its value where none is given.
+    pub default: i64,
+    /// Its least value.
+    pub min: i64,
+    /// Its greatest value.
+    pub max: i64,
+}
+
+/// The flag of a query's parameter, without its dashes, which is also its key in the configuration.
+pub fn flag(query: &str, parameter: &str) -> String {
+    format!("{query}-{parameter}").replace('_', "-")
+}
+
+impl ParameterUnit {
+    /// All units.
+    pub const ALL: [ParameterUnit; 2] = [ParameterUnit::Count, ParameterUnit::Duration];
+
+    /// Its name, in stores.
+    pub fn name(self) -> &'static str {
+        match self {
+            ParameterUnit::Count => "count",
+            ParameterUnit::Duration => "duration",
+        }
+    }
+
+    /// A value as it is written.
+    pub fn text(self, value: i64) -> String {
+        match self {
+            ParameterUnit::Count => value.to_string(),
+            ParameterUnit::Duration => Span { ms: value }.to_string(),
+        }
+    }
+
+    /// Reads a value.
+    ///
+    /// # Errors
+    /// With the text and what was expected.
+    pub fn parse(self, text: &str) -> Result<i64, String> {
+        match self {
+            ParameterUnit::Count => text
+                .parse()
+                .map_err(|_| format!("`{text}` is not a whole number; write one like `4`")),
+            ParameterUnit::Duration => text.parse().map(|span: Span| span.ms),
+        }
+    }
+}
+
+impl Parameter {
+    /// Reads a value, which must be within the bounds.
+    ///
+    /// # Errors
+    /// With the text and what was expected.
+    pub fn parse(&self, text: &str) -> Result<i64, String> {
+        let value = self.unit.parse(text)?;
+        if (self.min..=self.max).contains(&value) {
+            return Ok(value);
+        }
+        let [min, max] = [self.min, self.max].map(|bound| self.unit.text(bound));
+        Err(format!("`{text}` is out of range: it must be {min} to {max}"))
+    }
+}
+
+/// The values of a query's parameters in a job.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parameters {
+    values: Vec<(&'static Parameter, i64)>,
+}
+
+impl Parameters {
+    /// The values that are given by name, and the defaults of the others.
+    pub fn new(declared: &'static [Parameter], given: impl Fn(&str) -> Option<i64>) -> Parameters {
+        let value = |parameter: &Parameter| given(parameter.name).unwrap_or(parameter.default);
+        Parameters { values: declared.iter().map(|one| (one, value(one))).collect() }
+    }
+
+    /// The value of a parameter.
+    ///
+    /// # Panics
+    /// When the query does not declare it: a fault of the query.
+    pub fn get(&self, name: &str) -> i64 {
+        match self.values.iter().find(|(parameter, _)| parameter.name == name) {
+            Some((_, value)) => *value,
+            None => panic!("the query does not declare the parameter `{name}`"),
+        }
+    }
+
+    /// The parameters and their values.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static Parameter, i64)> + '_ {
+        self.values.iter().copied()
+    }
+}
+
+impl fmt::Display for Parameters {
+    /// `epochs=4`, separated by spaces.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, (parameter, value)) in self.iter().enumerate() {
+            let space = if position == 0 { "" } else { " " };
+            write!(formatter, "{space}{}={}", parameter.name, parameter.unit.text(value))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EPOCHS: Parameter = Parameter {
+        name: "epochs",
+        about: "epochs",
+        unit: ParameterUnit::Count,
+        default: 4,
+        min: 1,
+        max: 48,
+    };
+    const HALF_LIFE: Parameter = Parameter {
+        name: "half_life",
+        about: "half-life",
+        unit: ParameterUnit::Duration,
+        default: 7_200_000,
+        min: 60_000,
+        max: 86_400_000,
+    };
+    static DECLARED: [Parameter; 2] = [EPOCHS, HALF_LIFE];
+
+    #[test]
+    fn a_value_is_within_its_bounds() {
+        assert_eq!(EPOCHS.parse("48"), Ok(48));
+        assert_eq!(HALF_LIFE.parse("1h30m"), Ok(5_400_000));
+        for (parameter, text, said) in [
+            (EPOCHS, "0", "must be 1 to 48"),
+            (EPOCHS, "4h", "not a whole number"),
+            (HALF_LIFE, "2d", "must be 1m to 1d"),
+            (HALF_LIFE, "5", "unit"),
+        ] {
+            let error = parameter.parse(text).unwrap_err();
+            assert!(error.contains(said), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_given_has_its_default() {
+        let parameters = Parameters::new(&DECLARED, |name| (name == "epochs").then_some(9));
+        assert_eq!((parameters.get("epochs"), parameters.get("half_life")), (9, 7_200_000));
+        assert_eq!(parameters.to_string(), "epochs=9 half_life=2h");
+    }
+}

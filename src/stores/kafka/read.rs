@@ -1,0 +1,218 @@
+//! Reads a store in Kafka, while a job writes it or afterwards.
+//!
+//! A log cannot be asked for a row. So a topic is read from its beginning to its end, and the last
+//! record of each key counts that belongs to the publication of the progress that was read before,
+//! or to an earlier one. What is held in memory is what is selected.
+
+use super::client::{Client, Record};
+use super::encode::{RowName, read_key, read_value};
+use super::state::StoredProgress;
+use super::topics::{self, Topics};
+use crate::acceptance::{LedgerKey, LedgerRow};
+use crate::kafka::KafkaSettings;
+use crate::stores::description::{Description, StoredQuery};
+use crate::stores::reader::{latest, select};
+use crate::stores::{
+    Progress, RowOrder, RowVisitor, Selection, StoreError, StoreReader, StoredRow,
+};
+use crate::time::{EpochRange, Publication};
+use std::collections::{BTreeMap, HashMap};
+
+/// A store that is only read.
+pub struct KafkaReader {
+    client: Client,
+    topics: Topics,
+    description: Description,
+    /// What the store reflects, where the job that has it asks: its last commit may not be visible
+    /// to readers yet.
+    progress: Option<Progress>,
+}
+
+impl KafkaReader {
+    /// Opens a store, and leaves it to the job that has it.
+    ///
+    /// # Errors
+    /// When there is no such store, its topics are not ours, or the brokers cannot be reached.
+    pub fn open(settings: &KafkaSettings, topic: &str) -> Result<KafkaReader, StoreError> {
+        let name = topics::progress_of(topic);
+        topics::check_name(topic, &name)?;
+        let client = Client::new(settings, topic)?;
+        let found = client.partitions(&name).map_err(|error| client.cannot("reach", error))?;
+        let stored = match found {
+            Some(_) => read_progress(&client, &name)?,
+            None => None,
+        };
+        let Some(StoredProgress { description, .. }) = stored else {
+            return Err(StoreError::NotFound(client.store));
+        };
+        let topics = Topics::new(topic, &description.queries)?;
+        Ok(KafkaReader { client, topics, description, progress: None })
+    }
+
+    /// The reader of the job that has the store, and knows what it reflects.
+    pub(super) fn of_owner(
+        client: Client,
+        stored: &StoredProgress,
+    ) -> Result<KafkaReader, StoreError> {
+        let description = stored.description.clone();
+        let topics = Topics::new(client.topic(), &description.queries)?;
+        let progress = Some(stored.progress.clone());
+        Ok(KafkaReader { client, topics, description, progress })
+    }
+
+    /// The selected rows of a query, in some order, as of the latest publication.
+    fn rows(
+        &self,
+        query: &StoredQuery,
+        selection: &Selection,
+    ) -> Result<Vec<StoredRow>, StoreError> {
+        let number = self.description.queries.iter().position(|known| known.name == query.name);
+        let Some(topic) = number.and_then(|number| self.topics.queries[number].as_ref()) else {
+            return Ok(Vec::new());
+        };
+        let progress = self.progress()?;
+        let mut rows = Rows::new(query, selection, &progress);
+        self.read(&topic.name, |record| rows.follow(&record))?;
+        match rows.damaged {
+            false => Ok(rows.rows.into_values().collect()),
+            true => Err(self.damaged(&topic.name)),
+        }
+    }
+
+    /// Reads all records of a topic that belong to publications which are committed.
+    fn read(&self, topic: &str, each: impl FnMut(Record<'_>)) -> Result<(), StoreError> {
+        let partitions = self.client.partitions(topic);
+        let partitions = partitions.map_err(|error| self.client.cannot("reach", error))?;
+        let partitions = partitions.unwrap_or(0);
+        self.client.settle(topic, partitions)?;
+        let from: Result<Vec<i64>, StoreError> =
+            (0..partitions).map(|number| Ok(self.client.range(topic, number)?.0)).collect();
+        self.client.read(topic, &from?, each)
+    }
+
+    fn damaged(&self, topic: &str) -> StoreError {
+        StoreError::NotAStore {
+            store: self.client.store.clone(),
+            reason: format!("a record of `{topic}` is none that this version writes"),
+        }
+    }
+}
+
+/// The rows that records tell of, as of a publication.
+struct Rows<'a> {
+    query: &'a StoredQuery,
+    /// What is asked for, but for `since`: an earlier row may be followed by a later one.
+    selection: Selection,
+    progress: &'a Progress,
+    rows: HashMap<RowName, StoredRow>,
+    damaged: bool,
+}
+
+impl<'a> Rows<'a> {
+    fn new(query: &'a StoredQuery, selection: &Selection, progress: &'a Progress) -> Rows<'a> {
+        let selection = Selection { since: None, ..selection.clone() };
+        Rows { query, selection, progress, rows: HashMap::new(), damaged: false }
+    }
+
+    fn follow(&mut self, record: &Record<'_>) {
+        let is_read = match record.value {
+            Some(value) => self.set(value),
+            None => self.remove(record),
+        };
+        self.damaged |= is_read.is_none();
+    }
+
+    fn set(&mut self, value: &[u8]) -> Option<()> {
+        let (row, publication) = read_value(self.query, value)?;
+        let is_final = self.progress.final_through.contains(row.epoch);
+        let stored = StoredRow { row, is_final, publication };
+        let is_known = publication <= self.progress.publication;
+        if is_known && crate::stores::reader::is_selected(self.query, &stored, &self.selection) {
+            self.rows.insert((stored.row.epoch, stored.row.key.clone()), stored);
+        }
+        Some(())
+    }
+
+    fn remove(&mut self, record: &Record<'_>) -> Option<()> {
+        let name = read_key(self.query, record.key)?;
+        if record.publication <= Some(self.progress.publication) {
+            self.rows.remove(&name);
+        }
+        Some(())
+    }
+}
+
+impl StoreReader for KafkaReader {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn progress(&self) -> Result<Progress, StoreError> {
+        if let Some(progress) = &self.progress {
+            return Ok(progress.clone());
+        }
+        match read_progress(&self.client, &self.topics.progress.name)? {
+            Some(stored) => Ok(stored.progress),
+            None => Err(StoreError::NotFound(self.client.store.clone())),
+        }
+    }
+
+    fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
+        let publication = self.progress()?.publication;
+        let topic = &self.topics.ledger.name;
+        let mut rows: BTreeMap<LedgerKey, LedgerRow> = BTreeMap::new();
+        let mut damaged = false;
+        self.read(topic, |record| {
+            damaged |= follow_ledger(&mut rows, &record, publication).is_none()
+        })?;
+        if damaged { Err(self.damaged(topic)) } else { Ok(rows.into_values().collect()) }
+    }
+
+    fn visit(
+        &self,
+        query: &StoredQuery,
+        selection: &Selection,
+        order: RowOrder,
+        visitor: &mut RowVisitor<'_>,
+    ) -> Result<(), StoreError> {
+        let rows = select(query, self.rows(query, selection)?, selection, order);
+        let _ = rows.iter().try_for_each(visitor);
+        Ok(())
+    }
+
+    fn count(&self, query: &StoredQuery, selection: &Selection) -> Result<u64, StoreError> {
+        let rows = self.rows(query, selection)?;
+        Ok(select(query, rows, selection, RowOrder::Key).len() as u64)
+    }
+
+    fn latest_epochs(
+        &self,
+        query: &StoredQuery,
+        epochs: usize,
+    ) -> Result<Option<EpochRange>, StoreError> {
+        let rows = self.rows(query, &Selection::default())?;
+        Ok(latest(rows.iter().map(|stored| stored.row.epoch), epochs))
+    }
+}
+
+/// Follows a record of the ledger, unless it belongs to a later publication.
+fn follow_ledger(
+    rows: &mut BTreeMap<LedgerKey, LedgerRow>,
+    record: &Record<'_>,
+    publication: Publication,
+) -> Option<()> {
+    let row: LedgerRow = serde_json::from_slice(record.value?).ok()?;
+    if record.publication? <= publication {
+        rows.insert(row.key, row);
+    }
+    Some(())
+}
+
+/// What the last committed record of a topic of progress says; none if there is no record.
+pub(super) fn read_progress(
+    client: &Client,
+    topic: &str,
+) -> Result<Option<StoredProgress>, StoreError> {
+    let record = client.last(topic)?;
+    record.map(|record| StoredProgress::parse(&client.store, &record)).transpose()
+}

@@ -1,0 +1,134 @@
+//! The definition that every result depends on: which epoch an instant lies in, and when an epoch
+//! closes.
+
+use super::{Epoch, EpochRange, Span, Through, rfc3339};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The four numbers that decide what is counted where. Results of different definitions must not
+/// be mixed, so a store refuses a definition other than its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Definition {
+    /// `L`: the length of an epoch, in milliseconds; positive.
+    pub epoch_length_ms: i64,
+    /// `H`: how many epochs after its impression a play still counts.
+    pub join_window_epochs: i64,
+    /// `D`: how far the watermark of a partition trails its largest event time, in milliseconds.
+    pub max_delay_ms: i64,
+    /// `S`: how far an event may be stamped after its record's own timestamp, in milliseconds.
+    pub max_future_ms: i64,
+}
+
+impl Default for Definition {
+    /// Epochs of 30 minutes, a join window of 4, and 10 minutes of delay and of future.
+    fn default() -> Self {
+        let minute_ms = 60_000;
+        Definition {
+            epoch_length_ms: 30 * minute_ms,
+            join_window_epochs: 4,
+            max_delay_ms: 10 * minute_ms,
+            max_future_ms: 10 * minute_ms,
+        }
+    }
+}
+
+impl Definition {
+    /// `floor(time / L)`: plain `/` would put -1 ms into epoch 0.
+    #[inline]
+    pub fn epoch(&self, time_ms: i64) -> Epoch {
+        Epoch(time_ms.div_euclid(self.epoch_length_ms))
+    }
+
+    /// The first instant of an epoch, in milliseconds.
+    pub fn start_ms(&self, epoch: Epoch) -> i64 {
+        epoch.0.saturating_mul(self.epoch_length_ms)
+    }
+
+    /// `end(epoch)`: the first instant after an epoch, in milliseconds.
+    pub fn end_ms(&self, epoch: Epoch) -> i64 {
+        self.start_ms(epoch.plus(1))
+    }
+
+    /// The epochs whose impressions a play of epoch `played` can still belong to.
+    #[inline]
+    pub fn shown_epochs(&self, played: Epoch) -> EpochRange {
+        EpochRange { first: played.plus(-self.join_window_epochs), last: played }
+    }
+
+    /// The least watermark that closes an epoch: `end(e + H)`, in milliseconds.
+    pub fn closes_at_ms(&self, epoch: Epoch) -> i64 {
+        self.end_ms(epoch.plus(self.join_window_epochs))
+    }
+
+    /// The last epoch `e` that a watermark has closed: `watermark >= end(e + H)`.
+    ///
+    /// `end(e + H) = (e + H + 1) L`, so that is `floor(watermark / L) - H - 1`.
+    pub fn closed_through(&self, watermark_ms: i64) -> Through {
+        Through::Epoch(self.epoch(watermark_ms).plus(-self.join_window_epochs - 1))
+    }
+
+    /// The most epochs that can be open while no watermark is more than `alignment_ms` ahead of
+    /// the slowest: from the first epoch that the slowest has not closed, through that of the
+    /// latest event that the fastest can accept.
+    pub fn open_epochs_max(&self, alignment_ms: i64) -> usize {
+        let ahead_ms = alignment_ms.saturating_add(self.max_delay_ms);
+        let ahead = ahead_ms.div_euclid(self.epoch_length_ms)
+            + i64::from(ahead_ms.rem_euclid(self.epoch_length_ms) > 0);
+        usize::try_from(self.join_window_epochs + 1 + ahead).unwrap_or(usize::MAX)
+    }
+
+    /// The start of an epoch in RFC 3339, with as many decimals as it needs:
+    /// `2026-01-01T00:30:00Z`.
+    pub fn start_rfc3339(&self, epoch: Epoch) -> String {
+        rfc3339(self.start_ms(epoch))
+    }
+}
+
+impl fmt::Display for Definition {
+    /// As it is given on the command line: two definitions that read the same are the same.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [length, delay, future] =
+            [self.epoch_length_ms, self.max_delay_ms, self.max_future_ms].map(|ms| Span { ms });
+        write!(
+            formatter,
+            "epoch-length {length}, join-window {}, max-delay {delay}, max-future {future}",
+            self.join_window_epochs
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HALF_HOUR_MS: i64 = 1_800_000;
+
+    #[test]
+    fn the_instant_before_1970_lies_in_epoch_minus_one() {
+        let definition = Definition::default();
+        assert_eq!(definition.epoch(-1), Epoch(-1));
+        assert_eq!(definition.epoch(0), Epoch(0));
+        assert_eq!(definition.epoch(HALF_HOUR_MS - 1), Epoch(0));
+        assert_eq!(definition.epoch(HALF_HOUR_MS), Epoch(1));
+    }
+
+    #[test]
+    fn an_epoch_closes_when_the_watermark_reaches_the_end_of_its_join_window() {
+        let definition = Definition::default();
+        for epoch in [-7, 0, 12] {
+            let closes_ms = definition.closes_at_ms(Epoch(epoch));
+            assert_eq!(definition.closed_through(closes_ms), Through::Epoch(Epoch(epoch)));
+            assert_eq!(definition.closed_through(closes_ms - 1), Through::Epoch(Epoch(epoch - 1)));
+        }
+    }
+
+    #[test]
+    fn a_definition_reads_as_it_is_given() {
+        let definition =
+            Definition { max_delay_ms: 0, max_future_ms: 90_000, ..Definition::default() };
+        assert_eq!(
+            definition.to_string(),
+            "epoch-length 30m, join-window 4, max-delay 0s, max-future 1m30s"
+        );
+    }
+}

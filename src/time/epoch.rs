@@ -1,0 +1,137 @@
+//! Epochs, ranges of them, and how far they are closed or final.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A window of event time, numbered from the one that starts at 1970-01-01T00:00Z; negative before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Epoch(pub i64);
+
+impl Epoch {
+    /// The epoch `epochs` later (earlier, if negative).
+    pub fn plus(self, epochs: i64) -> Epoch {
+        Epoch(self.0.saturating_add(epochs))
+    }
+}
+
+impl fmt::Display for Epoch {
+    /// Its number.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// The epochs from a first to a last one; none if the last precedes the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochRange {
+    /// The first epoch.
+    pub first: Epoch,
+    /// The last epoch.
+    pub last: Epoch,
+}
+
+impl EpochRange {
+    /// Every epoch there can be.
+    pub const ALL: EpochRange = EpochRange { first: Epoch(i64::MIN), last: Epoch(i64::MAX) };
+
+    /// One epoch.
+    pub fn only(epoch: Epoch) -> EpochRange {
+        EpochRange { first: epoch, last: epoch }
+    }
+
+    /// Whether it holds no epoch.
+    #[inline]
+    pub fn is_empty(self) -> bool {
+        self.last < self.first
+    }
+
+    /// Whether it holds an epoch.
+    pub fn contains(self, epoch: Epoch) -> bool {
+        (self.first..=self.last).contains(&epoch)
+    }
+
+    /// The epochs, from the first to the last.
+    #[inline]
+    pub fn iter(self) -> impl DoubleEndedIterator<Item = Epoch> + Clone {
+        (self.first.0..=self.last.0).map(Epoch)
+    }
+}
+
+/// How far epochs are closed, or final. They close in order, so one epoch says it all.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Through {
+    /// No epoch is.
+    #[default]
+    Nothing,
+    /// This epoch and all before it are.
+    Epoch(Epoch),
+    /// Every epoch is: nothing will follow.
+    Everything,
+}
+
+impl Through {
+    /// Whether an epoch is among them.
+    #[inline]
+    pub fn contains(self, epoch: Epoch) -> bool {
+        match self {
+            Through::Nothing => false,
+            Through::Epoch(last) => epoch <= last,
+            Through::Everything => true,
+        }
+    }
+
+    /// The part of a range that is not among them.
+    #[inline]
+    pub fn excluded_from(self, range: EpochRange) -> EpochRange {
+        match self {
+            Through::Nothing => range,
+            Through::Epoch(last) => EpochRange { first: range.first.max(last.plus(1)), ..range },
+            Through::Everything => EpochRange { first: range.last.plus(1), ..range },
+        }
+    }
+
+    /// The last epoch among them, if there is one.
+    pub fn last(self) -> Option<Epoch> {
+        match self {
+            Through::Epoch(last) => Some(last),
+            Through::Nothing | Through::Everything => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(first: i64, last: i64) -> EpochRange {
+        EpochRange { first: Epoch(first), last: Epoch(last) }
+    }
+
+    #[test]
+    fn more_is_closed_the_further_it_goes() {
+        let rising = [
+            Through::Nothing,
+            Through::Epoch(Epoch(-3)),
+            Through::Epoch(Epoch(7)),
+            Through::Everything,
+        ];
+        assert!(rising.is_sorted());
+        let closed = rising.map(|through| through.contains(Epoch(-3)));
+        assert_eq!(closed, [false, true, true, true]);
+    }
+
+    #[test]
+    fn what_is_closed_is_cut_from_the_beginning_of_a_range() {
+        let open = |through: Through| through.excluded_from(range(2, 5)).iter().collect::<Vec<_>>();
+        assert_eq!(open(Through::Nothing), [2, 3, 4, 5].map(Epoch));
+        assert_eq!(open(Through::Epoch(Epoch(1))), [2, 3, 4, 5].map(Epoch));
+        assert_eq!(open(Through::Epoch(Epoch(3))), [4, 5].map(Epoch));
+        assert_eq!(open(Through::Epoch(Epoch(5))), []);
+        assert_eq!(open(Through::Epoch(Epoch(9))), []);
+        assert_eq!(open(Through::Everything), []);
+        assert!(Through::Everything.excluded_from(range(2, 5)).is_empty());
+    }
+}
