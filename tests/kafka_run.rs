@@ -45,7 +45,7 @@ fn to_topic(cluster: &Cluster, folder: &Path, kind: &str) -> String {
 
 /// What a store holds, but for the names of the partitions.
 fn computed(store: &Path) -> Contents {
-    let mut contents = contents(store, &dataflows::ALL);
+    let mut contents = contents(store, dataflows::ALL);
     contents.remove("partitions");
     contents
 }
