@@ -7,12 +7,13 @@
 mod choices;
 mod distinct;
 mod requests;
+mod take_rate;
 mod trends;
 
 use crate::query::Query;
 
 /// The queries that `--query` picks from, the default first.
-pub static ALL: &[&Query] = &[&trends::QUERY, &requests::QUERY, &choices::QUERY];
+pub static ALL: &[&Query] = &[&trends::QUERY, &requests::QUERY, &choices::QUERY, &take_rate::QUERY];
 
 /// The query that counts the ledger's distinct events: it is part of every job.
 pub static LEDGER: &Query = &distinct::QUERY;

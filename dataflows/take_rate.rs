@@ -1,0 +1,193 @@
+//! How many of the requests that showed a video played it, lately and with what certainty?
+//!
+//! Definition: with P plays among I impressions, the take rate is P / I, and its bounds are those of
+//! Wilson's score interval of 95 % (E. B. Wilson, JASA 22, 1927): the rates p between the roots of
+//! (P / I - p)² = z² p (1 - p) / I. `rate` is that of the epoch, `recent_rate` that of the sums over
+//! the epoch and those before it, `epochs` in all.
+//! Row: `(video, epoch) → rate, recent_plays, recent_impressions, recent_rate`, rates with bounds in
+//! millionths, rounded outwards; one per row of `trends`.
+//! State: a sum per video for each epoch of the history and each open one, and as many after it.
+//! Cost: `epochs` updates for each row of `trends` that changes.
+//! Reader: the analyst who ranks videos by how much they are wanted when seen.
+
+use super::trends;
+use crate::event::VideoId;
+use crate::query::{
+    AcceptedLog, Build, Column, ColumnType, Parameter, ParameterUnit, Parameters, Query, Role, Row,
+    TableRows, Tables, Value,
+};
+use crate::time::Epoch;
+use differential_dataflow::operators::CountTotal;
+use std::collections::BTreeSet;
+
+/// The query.
+pub static QUERY: Query = Query {
+    name: "take_rate",
+    about: "plays per impression of each video in each epoch, and lately, with 95 % bounds",
+    version: 1,
+    role: Role::Table,
+    key: &[Column::new("video_id", ColumnType::Video, "id of a video")],
+    values: &[
+        Column::new("rate", ColumnType::Rate, "millionths"),
+        Column::new("rate_low", ColumnType::Rate, "millionths"),
+        Column::new("rate_high", ColumnType::Rate, "millionths"),
+        Column::new("recent_plays", ColumnType::Count, "request ids"),
+        Column::new("recent_impressions", ColumnType::Count, "request ids"),
+        Column::new("recent_rate", ColumnType::Rate, "millionths"),
+        Column::new("recent_rate_low", ColumnType::Rate, "millionths"),
+        Column::new("recent_rate_high", ColumnType::Rate, "millionths"),
+    ],
+    parameters: &[Parameter {
+        name: "epochs",
+        about: "epochs of the recent rate, its own included",
+        unit: ParameterUnit::Count,
+        default: 4,
+        min: 1,
+        max: 336,
+    }],
+    build: Build::Tables(build),
+    reads: &[&trends::QUERY],
+    history_epochs: |parameters| parameters.get("epochs") - 1,
+    oracle,
+    batch_sql: "
+        WITH played AS (SELECT DISTINCT video_id, epoch, request_id FROM plays),
+             known AS (
+                 SELECT shown.video_id, shown.epoch, shown.request_id,
+                        bool_or(played.epoch IS NOT NULL) AS played
+                 FROM impressions AS shown LEFT JOIN played
+                   ON played.request_id = shown.request_id AND played.video_id = shown.video_id
+                  AND played.epoch BETWEEN shown.epoch AND shown.epoch + $H
+                 GROUP BY ALL),
+             counts AS (
+                 SELECT video_id, epoch, count(*) FILTER (played) AS plays, count(*) AS impressions
+                 FROM known GROUP BY ALL),
+             sums AS (
+                 SELECT own.video_id, own.epoch, own.plays AS p, own.impressions AS i,
+                        sum(past.plays)::BIGINT AS rp, sum(past.impressions)::BIGINT AS ri
+                 FROM counts AS own JOIN counts AS past
+                   ON past.video_id = own.video_id
+                  AND past.epoch BETWEEN own.epoch - $epochs + 1 AND own.epoch
+                 GROUP BY ALL),
+             parts AS (
+                 SELECT *, 3.841458820694124::DOUBLE AS z2, p::DOUBLE / i AS f, rp::DOUBLE / ri AS rf
+                 FROM sums),
+             intervals AS (
+                 SELECT *, f + z2 / (2.0 * i::DOUBLE) AS c, rf + z2 / (2.0 * ri::DOUBLE) AS rc,
+                        sqrt(z2 * (f * (1.0 - f) / i + z2 / (4.0 * i::DOUBLE * i))) AS h,
+                        sqrt(z2 * (rf * (1.0 - rf) / ri + z2 / (4.0 * ri::DOUBLE * ri))) AS rh,
+                        1.0 + z2 / i AS s, 1.0 + z2 / ri AS rs
+                 FROM parts)
+        SELECT video_id, epoch, (2000000 * p + i) // (2 * i) AS rate,
+               greatest(0, floor((c - h) / s * 1e6))::BIGINT AS rate_low,
+               least(1000000, ceil((c + h) / s * 1e6))::BIGINT AS rate_high,
+               rp AS recent_plays, ri AS recent_impressions,
+               (2000000 * rp + ri) // (2 * ri) AS recent_rate,
+               greatest(0, floor((rc - rh) / rs * 1e6))::BIGINT AS recent_rate_low,
+               least(1000000, ceil((rc + rh) / rs * 1e6))::BIGINT AS recent_rate_high
+        FROM intervals",
+};
+
+/// The square of the quantile of the normal distribution that 95 % lie within.
+const Z_SQUARED: f64 = 3.841_458_820_694_124;
+const MILLION: u64 = 1_000_000;
+
+fn build<'scope>(tables: &Tables<'scope>, parameters: &Parameters) -> TableRows<'scope> {
+    let epochs = parameters.get("epochs");
+    let counts = tables.rows(&trends::QUERY).map(|row| counts(&row));
+    let sums = counts
+        .clone()
+        .explode(move |(video, epoch, plays, impressions)| {
+            let counts = (plays.cast_signed() as isize, impressions.cast_signed() as isize);
+            (0..epochs).map(move |later| ((video, epoch.plus(later)), counts))
+        })
+        .count_total();
+    counts
+        .map(|(video, epoch, plays, impressions)| ((video, epoch), (plays, impressions)))
+        .join_map(sums, |(video, epoch), own, (plays, impressions)| {
+            row(
+                *video,
+                *epoch,
+                *own,
+                (plays.cast_unsigned() as u64, impressions.cast_unsigned() as u64),
+            )
+        })
+}
+
+/// What a row of `trends` says: video, epoch, plays and impressions.
+fn counts(row: &Row) -> (VideoId, Epoch, u64, u64) {
+    match trends::QUERY.values_of(row)[..] {
+        [Value::Video(video), Value::Count(plays), Value::Count(impressions)] => {
+            (video, row.epoch, plays, impressions)
+        }
+        _ => unreachable!("rows of trends are checked"),
+    }
+}
+
+/// The row of plays and impressions, of the epoch and of all recent ones.
+fn row(video: VideoId, epoch: Epoch, own: (u64, u64), recent: (u64, u64)) -> Row {
+    let (plays, impressions) = recent;
+    let counts = [plays, impressions].map(Value::Count);
+    let rates = rates(own).into_iter().chain(counts).chain(rates(recent));
+    QUERY.row(epoch, [Value::Video(video)], rates)
+}
+
+/// The rate and its bounds. Basic operations and square roots of floating-point numbers have one
+/// result everywhere.
+fn rates((plays, impressions): (u64, u64)) -> [Value; 3] {
+    let rate = (2 * MILLION * plays + impressions) / (2 * impressions);
+    let share = plays as f64 / impressions as f64;
+    let n = impressions as f64;
+    let center = share + Z_SQUARED / (2.0 * n);
+    let half = (Z_SQUARED * (share * (1.0 - share) / n + Z_SQUARED / (4.0 * n * n))).sqrt();
+    let scale = 1.0 + Z_SQUARED / n;
+    let low = ((center - half) / scale * MILLION as f64).floor().max(0.0) as u64;
+    let high = ((center + half) / scale * MILLION as f64).ceil() as u64;
+    [rate, low, high.min(MILLION)].map(Value::Rate)
+}
+
+fn oracle(log: &AcceptedLog, parameters: &Parameters) -> BTreeSet<Row> {
+    let trends = (trends::QUERY.oracle)(log, parameters);
+    let trends: Vec<_> = trends.iter().map(counts).collect();
+    let rows = trends.iter().map(|(video, epoch, plays, impressions)| {
+        let first = epoch.plus(1 - parameters.get("epochs"));
+        let recent = trends
+            .iter()
+            .filter(|(other, at, _, _)| other == video && (first..=*epoch).contains(at));
+        let recent =
+            recent.fold((0, 0), |(p, i), (_, _, plays, impressions)| (p + plays, i + impressions));
+        let own = oracle_rates(*plays, *impressions);
+        let counts = [Value::Count(recent.0), Value::Count(recent.1)];
+        let values = own.into_iter().chain(counts).chain(oracle_rates(recent.0, recent.1));
+        QUERY.row(*epoch, [Value::Video(*video)], values)
+    });
+    rows.collect()
+}
+
+/// The rate to the nearest millionth, and the bounds: the last millionths on both sides of it whose
+/// neighbours are inside the interval, found by trying, in whole numbers.
+fn oracle_rates(plays: u64, impressions: u64) -> [Value; 3] {
+    const MILLION: i128 = 1_000_000;
+    // In 10⁻¹⁵.
+    const Z_SQUARED: i128 = 3_841_458_820_694_124;
+    let (plays, impressions) = (i128::from(plays), i128::from(impressions));
+    let is_inside = |rate: i128| {
+        let distance = plays * MILLION - rate * impressions;
+        distance * distance * 1_000_000_000_000_000
+            <= Z_SQUARED * impressions * rate * (MILLION - rate)
+    };
+    let nearest = (plays * MILLION * 2 + impressions) / (impressions * 2);
+    // Rates are inside from the lower root to the nearest, and from there to the upper root.
+    let low = bisect(nearest, 0, is_inside);
+    let high = bisect(nearest, MILLION, is_inside);
+    [nearest, low, high].map(|rate| Value::Rate(rate.unsigned_abs() as u64))
+}
+
+/// The first number from `inside` on towards `end` that is not inside, or else `end`.
+fn bisect(mut inside: i128, end: i128, is_inside: impl Fn(i128) -> bool) -> i128 {
+    let mut outside = end;
+    while (inside - outside).abs() > 1 {
+        let middle = (inside + outside) / 2;
+        if is_inside(middle) { inside = middle } else { outside = middle }
+    }
+    outside
+}
