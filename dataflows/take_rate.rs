@@ -1,11 +1,11 @@
 //! How many of the requests that showed a video played it, lately and with what certainty?
 //!
-//! Definition: with P plays among I impressions, the take rate is P / I, and its bounds are those of
-//! Wilson's score interval of 95 % (E. B. Wilson, JASA 22, 1927): the rates p between the roots of
-//! (P / I - p)² = z² p (1 - p) / I. `rate` is that of the epoch, `recent_rate` that of the sums over
-//! the epoch and those before it, `epochs` in all.
-//! Row: `(video, epoch) → rate, recent_plays, recent_impressions, recent_rate`, rates with bounds in
-//! millionths, rounded outwards; one per row of `trends`.
+//! Definition: with P plays among I impressions, the take rate is P / I, and its bounds are those
+//! of Wilson's score interval of 95 % (E. B. Wilson, JASA 22, 1927): the rates p between the roots
+//! of (P / I - p)² = z² p (1 - p) / I. `rate` is that of the epoch, `recent_rate` that of the sums
+//! over the epoch and those before it, `epochs` in all.
+//! Row: `(video, epoch) → rate, recent_plays, recent_impressions, recent_rate`, rates with bounds
+//! in millionths, rounded outwards; one for each row of `trends`.
 //! State: a sum per video for each epoch of the history and each open one, and as many after it.
 //! Cost: `epochs` updates for each row of `trends` that changes.
 //! Reader: the analyst who ranks videos by how much they are wanted when seen.
@@ -69,7 +69,8 @@ pub static QUERY: Query = Query {
                   AND past.epoch BETWEEN own.epoch - $epochs + 1 AND own.epoch
                  GROUP BY ALL),
              parts AS (
-                 SELECT *, 3.841458820694124::DOUBLE AS z2, p::DOUBLE / i AS f, rp::DOUBLE / ri AS rf
+                 SELECT *, 3.841458820694124::DOUBLE AS z2, p::DOUBLE / i AS f,
+                        rp::DOUBLE / ri AS rf
                  FROM sums),
              intervals AS (
                  SELECT *, f + z2 / (2.0 * i::DOUBLE) AS c, rf + z2 / (2.0 * ri::DOUBLE) AS rc,

@@ -29,7 +29,7 @@ fn what_is_typed_wrong_ends_with_code_2_and_leaves_nothing_behind() {
         (vec!["--join-window", "-1"], "--join-window is -1, but must be 0 to 1000"),
         (vec!["--workers", "0"], "--workers is 0"),
         (vec!["--process", "1"], "--process is 1"),
-        (vec!["--query", "nothing"], "trends, requests, choices, all"),
+        (vec!["--query", "nothing"], "--query is nothing, but must be one of trends, "),
         (vec!["--config", "absent.toml"], "cannot read the configuration `absent.toml`"),
         (vec!["--processes", "2", "--hostfile", "absent"], "cannot use the host file `absent`"),
     ];

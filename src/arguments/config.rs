@@ -74,18 +74,18 @@ impl RunArguments {
 
     /// The text of a configuration with these arguments. Secrets are hidden.
     pub fn to_toml(&self) -> String {
-        match toml::to_string(&self.to_table()) {
+        let mut table = self.to_table();
+        table.extend(self.parameters.to_table());
+        match toml::to_string(&table) {
             Ok(text) => text,
             Err(error) => unreachable!("arguments can be written as TOML: {error}"),
         }
     }
 
+    /// The arguments without the parameters of queries.
     fn to_table(&self) -> toml::Table {
         match toml::Table::try_from(self) {
-            Ok(mut table) => {
-                table.extend(self.parameters.to_table());
-                table
-            }
+            Ok(table) => table,
             Err(error) => unreachable!("arguments can be written as TOML: {error}"),
         }
     }
