@@ -15,7 +15,7 @@ use std::hint::black_box;
 use std::time::Instant;
 use trendmark::decode::avro::AvroDecoder;
 use trendmark::decode::protobuf::{ProtobufDecoder, ProtobufSchema};
-use trendmark::decode::{Decoder, FieldNames};
+use trendmark::decode::{FieldNames, JsonDecoder};
 use trendmark::event::Event;
 
 const AVRO: &str = r#"{"type":"record","name":"Event","fields":[
@@ -101,7 +101,7 @@ fn report<E: Debug>(
 
 fn main() {
     let fields = FieldNames::default();
-    let mut from_json = Decoder::new(&fields);
+    let mut from_json = JsonDecoder::new(&fields);
     let from_avro = AvroDecoder::new(&fields, AVRO, &[]).unwrap();
     let schema = ProtobufSchema::new(PROTOBUF, &[]).unwrap();
     let from_protobuf = ProtobufDecoder::new(&fields, &schema, &[0]).unwrap();

@@ -18,7 +18,7 @@ use std::time::Duration;
 use trendmark::decode::FieldNames;
 use trendmark::engine::{Cluster, Counters};
 use trendmark::event::Kind;
-use trendmark::generate::{Format, GenerateArguments, Model, generate};
+use trendmark::generate::{GenerateArguments, LogFormat, Model, generate};
 use trendmark::sources::files::FileSource;
 use trendmark::stores::sqlite::SqliteStore;
 
@@ -37,7 +37,7 @@ fn main() {
     };
     let out = folder.path().to_path_buf();
     let arguments =
-        GenerateArguments { out, format: Format::Parquet, force: false, model: model.clone() };
+        GenerateArguments { out, format: LogFormat::Parquet, force: false, model: model.clone() };
     generate(&arguments).unwrap();
     let pattern = |name| folder.path().join(name).to_string_lossy().into_owned();
     let paths = vec![

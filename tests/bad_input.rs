@@ -6,8 +6,8 @@ mod common;
 use common::contents::{number, open, select};
 use common::event;
 use common::files::{Record, encode, gzip, line};
-use common::place::{Place, lines};
 use common::program::Running;
+use common::workspace::{Workspace, lines};
 use std::process::Command;
 
 /// An event's line, for files in which it stands beside what is malformed.
@@ -63,7 +63,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, &'static str, &'static str)> {
 
 #[test]
 fn every_malformed_record_is_counted_and_written_down_with_its_place_and_never_stops_a_run() {
-    let place = Place::new();
+    let place = Workspace::new();
     let cases = cases();
     for (name, bytes, ..) in &cases {
         place.write(&format!("in/{name}"), bytes);
@@ -105,7 +105,7 @@ fn other_columns() -> Vec<u8> {
 
 #[test]
 fn dead_letters_that_cannot_be_written_any_more_are_still_counted() {
-    let place = Place::new();
+    let place = Workspace::new();
     place.write("i.jsonl", format!("{}no event\n", good()));
     let finished =
         place.run(&["--impressions", "i.jsonl", "--dead-letter", "/dev/full"]).succeeded();
@@ -115,7 +115,7 @@ fn dead_letters_that_cannot_be_written_any_more_are_still_counted() {
 
 #[test]
 fn a_line_of_100_mb_is_read_in_bounded_memory() {
-    let place = Place::new();
+    let place = Workspace::new();
     let file = std::fs::File::create(place.path("i.jsonl")).unwrap();
     file.set_len(100 << 20).unwrap(); // Sparse: zeros that take no room.
     drop(file);
@@ -133,7 +133,7 @@ fn a_line_of_100_mb_is_read_in_bounded_memory() {
 
 #[test]
 fn a_full_disk_ends_the_job_with_code_1_and_keeps_what_was_committed() {
-    let place = Place::new();
+    let place = Workspace::new();
     place.write("i.jsonl", lines(0..10));
     // A limit on the size of files stands for the end of the disk: writing beyond it fails.
     let limited = "trap '' XFSZ; ulimit -f 1024; exec \"$0\" \"$@\"";

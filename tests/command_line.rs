@@ -5,21 +5,21 @@ mod common;
 use common::contents::{contents, number, open};
 use common::event;
 use common::files::{FORMATS, Record, encode, gzip, line};
-use common::place::{Place, lines, names};
 use common::program::{Running, run, trendmark, wait_until};
+use common::workspace::{Workspace, lines, names};
 use rusqlite::Connection;
 use std::path::Path;
 use trendmark::dataflows;
 
 /// The lines of `show --format csv` without the header.
-fn csv(place: &Place, arguments: &[&str]) -> Vec<String> {
+fn csv(place: &Workspace, arguments: &[&str]) -> Vec<String> {
     let shown = place.show(&[&["--format", "csv"], arguments].concat());
     shown.lines().skip(1).map(str::to_string).collect()
 }
 
 #[test]
 fn what_is_typed_wrong_ends_with_code_2_and_leaves_nothing_behind() {
-    let place = Place::new();
+    let place = Workspace::new();
     place.write("i.jsonl", lines(0..3));
     let input = ["--impressions", "i.jsonl"];
     let wrong = [
@@ -50,7 +50,7 @@ fn what_is_typed_wrong_ends_with_code_2_and_leaves_nothing_behind() {
 
 #[test]
 fn a_path_that_cannot_be_read_ends_with_code_1_before_anything_is_made() {
-    let place = Place::new();
+    let place = Workspace::new();
     place.write("i.jsonl", lines(0..3));
     place.write("i.csv", "a,b");
     let before = names(&place);
@@ -68,7 +68,7 @@ fn a_path_that_cannot_be_read_ends_with_code_1_before_anything_is_made() {
 
 #[test]
 fn a_place_for_dead_letters_that_cannot_be_written_ends_with_code_1_before_any_work() {
-    let place = Place::new();
+    let place = Workspace::new();
     place.write("i.jsonl", lines(0..3));
     for path in [".", "absent/dead.jsonl", "i.jsonl/dead.jsonl"] {
         place
@@ -80,7 +80,7 @@ fn a_place_for_dead_letters_that_cannot_be_written_ends_with_code_1_before_any_w
 
 #[test]
 fn a_store_that_is_something_else_is_refused_and_left_as_it_was() {
-    let place = Place::new();
+    let place = Workspace::new();
     place.write("i.jsonl", lines(0..3));
     place.write("s.db", "these are notes, not a database of any kind");
     place.run(&["--impressions", "i.jsonl"]).failed(1, &["not a trendmark store"]);
@@ -103,7 +103,7 @@ fn a_store_that_is_something_else_is_refused_and_left_as_it_was() {
 
 #[test]
 fn a_store_of_another_definition_is_refused_with_what_differs() {
-    let place = Place::new();
+    let place = Workspace::new();
     place.write("i.jsonl", lines(0..3));
     let input = ["--impressions", "i.jsonl"];
     place.run(&input).succeeded();
@@ -123,7 +123,7 @@ fn a_store_of_another_definition_is_refused_with_what_differs() {
 
 #[test]
 fn a_store_that_a_run_has_is_refused_to_another_with_the_number_of_the_process() {
-    let place = Place::new();
+    let place = Workspace::new();
     place.write("i.jsonl", lines(0..3));
     let input = ["--impressions", "i.jsonl"];
     let mut first = place.follow(&input);
@@ -136,7 +136,7 @@ fn a_store_that_a_run_has_is_refused_to_another_with_the_number_of_the_process()
 
 #[test]
 fn a_store_that_another_program_has_locked_is_refused_soon() {
-    let place = Place::new();
+    let place = Workspace::new();
     place.write("i.jsonl", lines(0..3));
     let other = Connection::open(place.path("s.db")).unwrap();
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
@@ -148,7 +148,7 @@ fn a_store_that_another_program_has_locked_is_refused_soon() {
 
 #[test]
 fn a_write_lock_of_another_program_delays_a_commit_and_loses_nothing() {
-    let place = Place::new();
+    let place = Workspace::new();
     place.write("i.jsonl", lines(0..3));
     let mut job = place.follow(&["--impressions", "i.jsonl"]);
     job.wait_until("it has committed", || place.events_committed() == 3);
@@ -169,7 +169,7 @@ fn a_write_lock_of_another_program_delays_a_commit_and_loses_nothing() {
 
 #[test]
 fn following_reads_appended_lines_partial_lines_and_new_files_until_ctrl_c() {
-    let place = Place::new();
+    let place = Workspace::new();
     place.write("in/a.jsonl", lines(0..10));
     let mut job = place.follow(&["--impressions", "in", "--dead-letter", "dead.jsonl"]);
     job.wait_until("what is there is committed", || place.events_committed() == 10);
@@ -196,7 +196,7 @@ fn following_reads_appended_lines_partial_lines_and_new_files_until_ctrl_c() {
 
 #[test]
 fn a_followed_file_that_is_cut_ends_the_job_with_code_1_and_what_was_committed_stays() {
-    let place = Place::new();
+    let place = Workspace::new();
     place.write("i.jsonl", lines(0..10));
     let mut job = place.follow(&["--impressions", "i.jsonl"]);
     job.wait_until("what is there is committed", || place.events_committed() == 10);
@@ -207,7 +207,7 @@ fn a_followed_file_that_is_cut_ends_the_job_with_code_1_and_what_was_committed_s
 
 #[test]
 fn ctrl_c_while_files_are_read_commits_what_was_read() {
-    let place = Place::new();
+    let place = Workspace::new();
     place.write("i.jsonl", lines(0..200_000));
     let arguments = ["--impressions", "i.jsonl", "--round-events", "100"];
     let slow = ["--rounds-in-flight", "1", "--publish-interval", "1ms", "--workers", "1"];
@@ -222,7 +222,7 @@ fn ctrl_c_while_files_are_read_commits_what_was_read() {
 
 #[test]
 fn the_printed_configuration_runs_the_same_job() {
-    let place = Place::new();
+    let place = Workspace::new();
     place.write("i.jsonl", lines(0..3));
     let flags = ["--impressions", "i.jsonl", "--join-window", "2", "--query", "all"];
     let more = ["--max-delay", "1m30s", "--field", "video_id=video_id", "--workers", "2"];
@@ -244,7 +244,7 @@ fn the_printed_configuration_runs_the_same_job() {
 }
 
 /// Impressions and a play of three videos in two epochs, one of them the greatest of all.
-fn shown(place: &Place) {
+fn shown(place: &Workspace) {
     let impressions = [(1, 7, 0), (2, 7, 1), (1, u64::MAX, 2), (3, 1 << 63, 1_800_000)];
     let lines = impressions.map(|(request, video, at_ms)| line(&event(0, request, video, at_ms)));
     place.write("i.jsonl", lines.concat());
@@ -255,7 +255,7 @@ fn shown(place: &Place) {
 
 #[test]
 fn show_prints_tables_csv_and_json_with_all_filters() {
-    let place = Place::new();
+    let place = Workspace::new();
     shown(&place);
     let (first, second) = ("1970-01-01T00:00:00Z", "1970-01-01T00:30:00Z");
     let rows = [
@@ -287,7 +287,7 @@ fn show_prints_tables_csv_and_json_with_all_filters() {
 
 #[test]
 fn events_on_the_edges_of_epochs_and_of_time_itself_are_counted_where_they_belong() {
-    let place = Place::new();
+    let place = Workspace::new();
     let record = |request: u64, time: &str| {
         format!("{{\"request_id\":\"r{request}\",\"video_id\":1,\"event_time\":{time}}}\n")
     };
@@ -315,7 +315,7 @@ fn events_on_the_edges_of_epochs_and_of_time_itself_are_counted_where_they_belon
 
 #[test]
 fn fields_with_other_names_are_read_in_every_format() {
-    let place = Place::new();
+    let place = Workspace::new();
     let records = [Record::Event(event(0, 1, 7, 0)), Record::Event(event(1, 2, 7, 1))];
     let plain = String::from_utf8(encode("jsonl", &records)).unwrap();
     let renamed = plain.replace("request_id", "rid").replace("event_time", "at");
@@ -334,7 +334,7 @@ fn every_format_of_the_same_events_is_the_same_log() {
     let records: Vec<Record> =
         (0..50).map(|n| Record::Event(event(n, n % 9, n % 4, n as i64 * 300_000))).collect();
     let all = FORMATS.map(|format| {
-        let place = Place::new();
+        let place = Workspace::new();
         place.write(&format!("i.{format}"), encode(format, &records));
         place.run(&["--impressions", &format!("i.{format}")]).succeeded();
         csv(&place, &[])
@@ -345,7 +345,7 @@ fn every_format_of_the_same_events_is_the_same_log() {
 #[test]
 fn what_generate_writes_is_accounted_for_to_the_last_record() {
     for format in ["jsonl", "parquet"] {
-        let place = Place::new();
+        let place = Workspace::new();
         let rates = ["--late-rate", "0.01", "--future-rate", "0.01", "--malformed-rate", "0.01"];
         let log = ["generate", "--out", "log", "--impressions", "20000", "--partitions", "3"];
         let mut command = trendmark();
@@ -376,7 +376,7 @@ fn what_generate_writes_is_accounted_for_to_the_last_record() {
 
 #[test]
 fn a_demo_ends_by_itself_and_says_where_its_store_is() {
-    let place = Place::new();
+    let place = Workspace::new();
     let mut command = trendmark();
     command
         .env("TMPDIR", place.0.path())

@@ -36,7 +36,7 @@ const LIFE_MS_MAX: u64 = 2_500;
 const PARTITIONS: usize = 3;
 
 /// A log in topics, and the topic that is its store.
-struct Place {
+struct Workspace {
     cluster: Cluster,
     inputs: BTreeMap<Kind, String>,
     store: String,
@@ -46,9 +46,9 @@ struct Place {
     log: Log,
 }
 
-impl Place {
+impl Workspace {
     /// Topics of its own for a log with these partitions, nothing in them yet.
-    fn new(cluster: Cluster, log: &Log) -> Place {
+    fn new(cluster: Cluster, log: &Log) -> Workspace {
         let inputs: BTreeMap<Kind, String> = Kind::ALL
             .into_iter()
             .map(|kind| (kind, cluster.create_topic(kind.topic(), PARTITIONS as i32)))
@@ -60,7 +60,7 @@ impl Place {
         });
         let log = nothing.collect();
         let (store, hosts) = (unique("trends"), tempfile::tempdir().unwrap());
-        Place { cluster, inputs, store, hosts, definition: Definition::default(), log }
+        Workspace { cluster, inputs, store, hosts, definition: Definition::default(), log }
     }
 
     /// Writes events behind those that each partition has, with messages that are no events here
@@ -175,7 +175,7 @@ struct Changelog {
 }
 
 impl Changelog {
-    fn read(place: &Place) -> Changelog {
+    fn read(place: &Workspace) -> Changelog {
         let (mut rows, mut publications) = (BTreeMap::new(), BTreeMap::<_, Vec<_>>::new());
         for (key, value) in place.read(&place.store) {
             let value = value.expect("no row of a trend ever goes");
@@ -197,7 +197,7 @@ impl Changelog {
 }
 
 /// What the logs come to up to some positions.
-fn expect_up_to(place: &Place, positions: &BTreeMap<String, u64>) -> Expected {
+fn expect_up_to(place: &Workspace, positions: &BTreeMap<String, u64>) -> Expected {
     let prefix = place.log.iter().map(|(partition, events)| {
         let end = positions.get(&partition.name).copied().unwrap_or(0);
         let events = events.iter().copied().filter(|event| event.offset < end);
@@ -220,7 +220,7 @@ fn named(value: &Value) -> ((u64, i64), [u64; 2]) {
 }
 
 /// Every row in the log is what the logs said up to the positions of its publication.
-fn check_changelog(place: &Place, changelog: &Changelog, how: &str) {
+fn check_changelog(place: &Workspace, changelog: &Changelog, how: &str) {
     const SAMPLES: usize = 12;
     let step = changelog.publications.len().div_ceil(SAMPLES).max(1);
     for (number, rows) in changelog.publications.iter().step_by(step) {
@@ -235,7 +235,7 @@ fn check_changelog(place: &Place, changelog: &Changelog, how: &str) {
 }
 
 /// The last rows and the ledger are those of all events.
-fn check_last(place: &Place, changelog: &Changelog, how: &str) {
+fn check_last(place: &Workspace, changelog: &Changelog, how: &str) {
     let expected = expect(place.definition, &place.log);
     let found: BTreeMap<_, _> = changelog.rows.values().map(named).collect();
     assert_eq!(found, trends(&expected), "{how}");
@@ -249,7 +249,7 @@ fn check_last(place: &Place, changelog: &Changelog, how: &str) {
 }
 
 /// The increments of the sets are each there once, and none is missing.
-fn check_sets(place: &Place, how: &str) {
+fn check_sets(place: &Workspace, how: &str) {
     let query = QueryInstance::new(dataflows::find("requests").unwrap());
     let expected = expect(place.definition, &place.log).rows(&query);
     let mut members: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -284,7 +284,7 @@ fn however_often_it_is_killed_a_reader_of_the_changelog_sees_every_change_once()
 fn check_killed(servers: &str, seed: u64, kills_max: u64) -> u64 {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let log = Fixture::log(seed, 15_000);
-    let mut place = Place::new(Cluster::at(servers), &log);
+    let mut place = Workspace::new(Cluster::at(servers), &log);
     place.write(log.into_iter().map(|(_, events)| events));
     let mut kills = 0;
     while kills < kills_max && place.live(&mut random) {
@@ -312,10 +312,10 @@ fn a_job_that_was_stopped_and_goes_on_after_another_took_over_writes_nothing() {
         };
         log.iter().map(|(_, events)| part(events)).collect::<Vec<_>>()
     };
-    let mut place = Place::new(Cluster::at(&servers), &log);
+    let mut place = Workspace::new(Cluster::at(&servers), &log);
     // Which partition is idle depends on when it is written to, which the oracle does not know.
     let limits = ["--idle-timeout", "1h", "--publish-interval", "0ms", "--round-events", "200"];
-    let follow = |place: &Place| Running::start(place.command().args(limits));
+    let follow = |place: &Workspace| Running::start(place.command().args(limits));
 
     place.write(third(0));
     let mut zombie = follow(&place);

@@ -155,7 +155,7 @@ fn a_message_that_is_no_event_is_malformed_and_stops_nothing() {
     read.until(Polled::AtEnd);
     assert_eq!((read.offsets(), read.batch.next_offset), (vec![5, 6], 7));
     let malformed = &read.batch.malformed;
-    let told: Vec<_> = malformed.iter().map(|one| (one.offset, one.place.as_str())).collect();
+    let told: Vec<_> = malformed.iter().map(|one| (one.offset, one.location.as_str())).collect();
     let places = ["offset 0", "offset 1", "offset 2", "offset 3", "offset 4"];
     assert_eq!(told, (0..).zip(places).collect::<Vec<_>>());
     assert_eq!(malformed[0].reason, "missing field `request_id`");

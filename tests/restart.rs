@@ -9,8 +9,8 @@ mod common;
 use common::contents::{all, contents};
 use common::fixture::{Fixture, assert_same};
 use common::kills::{kill, try_kills};
-use common::place::{Place, lines};
 use common::program::{Running, start_processes, trendmark};
+use common::workspace::{Workspace, lines};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::fs;
@@ -68,8 +68,8 @@ fn check_killed(seed: u64, kills_max: u64) -> u64 {
 }
 
 /// A job that was ended in the middle: epochs are open, and all of its file must be replayed.
-fn interrupted() -> Place {
-    let place = Place::new();
+fn interrupted() -> Workspace {
+    let place = Workspace::new();
     place.write("i.jsonl", lines(0..1_000));
     let mut job = place.follow(&INPUT);
     job.wait_until("all is committed", || place.events_committed() == 1_000);
@@ -81,7 +81,7 @@ fn interrupted() -> Place {
 const INPUT: [&str; 2] = ["--impressions", "i.jsonl"];
 
 /// Everything that is in the store but the number of the job that has it.
-fn stored(place: &Place) -> Vec<String> {
+fn stored(place: &Workspace) -> Vec<String> {
     ["* FROM trends", "* FROM ledger", "* FROM partitions", "publications FROM job"]
         .iter()
         .flat_map(|selection| place.select(selection))
@@ -129,7 +129,7 @@ fn the_status_of_a_job_tells_how_far_it_is_and_what_a_restart_costs() {
 
 #[test]
 fn a_store_whose_run_has_ended_takes_nothing_more_but_counts_what_is_late() {
-    let place = Place::new();
+    let place = Workspace::new();
     place.write("i.jsonl", lines(0..10));
     place.run(&INPUT).succeeded();
     let before = stored(&place);
@@ -173,7 +173,7 @@ fn a_log_that_is_not_what_it_was_is_refused_and_nothing_is_written() {
 #[test]
 fn a_job_that_was_stopped_and_goes_on_after_another_took_over_writes_nothing() {
     for _ in 0..5 {
-        let place = Place::new();
+        let place = Workspace::new();
         place.write("i.jsonl", lines(0..1_000));
         let mut zombie = place.follow(&INPUT);
         zombie.wait_until("all is committed", || place.events_committed() == 1_000);

@@ -1,9 +1,10 @@
 //! The configuration: a TOML file with the flags of `run` as its keys.
 
-use super::flags::{KafkaFormat, RunArguments, StoreArguments};
+use super::flags::{RunArguments, StoreArguments};
 use super::parameters::QueryParameters;
 use super::{ArgumentError, plan};
 use crate::dataflows;
+use crate::decode::MessageFormat;
 use crate::engine::Settings;
 use crate::kafka::is_secret;
 use crate::time::{Definition, Span};
@@ -103,7 +104,7 @@ impl RunArguments {
         RunArguments {
             parameters: self.parameters.with_defaults(&query),
             query,
-            kafka_format: self.kafka_format.or(Some(KafkaFormat::Json)),
+            kafka_format: self.kafka_format.or(Some(MessageFormat::Json)),
             epoch_length: Some(epoch_length),
             join_window: self.join_window.or(Some(definition.join_window_epochs)),
             max_delay: self.max_delay.or(Some(Span { ms: definition.max_delay_ms })),

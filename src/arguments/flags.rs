@@ -2,6 +2,7 @@
 
 use super::parameters::QueryParameters;
 use crate::dataflows;
+use crate::decode::MessageFormat;
 use crate::kafka::{GivenSetting, RegistryText};
 use crate::time::Span;
 use clap::Args;
@@ -173,7 +174,7 @@ pub struct RunArguments {
     /// What the messages of all topics are; Avro and Protobuf in Confluent framing, their schemas
     /// in a registry [default: json]
     #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Kafka")]
-    pub kafka_format: Option<KafkaFormat>,
+    pub kafka_format: Option<MessageFormat>,
 
     /// URL of the schema registry, of Confluent or compatible
     #[arg(long, value_name = "URL", help_heading = "Kafka")]
@@ -298,18 +299,6 @@ pub struct RunArguments {
     #[arg(long)]
     #[serde(skip)]
     pub print_config: bool,
-}
-
-/// What the messages of topics are.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum KafkaFormat {
-    /// JSON objects
-    Json,
-    /// Avro
-    Avro,
-    /// Protobuf
-    Protobuf,
 }
 
 fn query_help() -> String {

@@ -11,10 +11,10 @@ pub mod parameters;
 pub mod plan;
 
 pub use flags::{
-    DemoArguments, KafkaFormat, RowsFormat, RunArguments, ShowArguments, StatusArguments,
-    StatusFormat, StoreArguments,
+    DemoArguments, RowsFormat, RunArguments, ShowArguments, StatusArguments, StatusFormat,
+    StoreArguments,
 };
-pub use plan::{Inputs, Messages, Plan, StoreLocation};
+pub use plan::{Inputs, Plan, StoreLocation};
 
 use crate::generate::GenerateArguments;
 use crate::kafka::{KafkaSettingsError, RegistryError, TopicNameError};

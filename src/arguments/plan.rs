@@ -1,8 +1,8 @@
 //! What complete arguments mean: a plan, within limits.
 
-use super::{ArgumentError, KafkaFormat, RunArguments};
+use super::{ArgumentError, RunArguments};
 use crate::dataflows;
-use crate::decode::FieldNames;
+use crate::decode::{FieldNames, MessageFormat};
 use crate::engine::{Cluster, Settings};
 use crate::event::Kind;
 use crate::kafka::{KafkaSettings, RegistrySettings, topic_of};
@@ -25,8 +25,10 @@ pub struct Plan {
     pub inputs: Inputs,
     /// How to reach Kafka, where it is a source or the store.
     pub kafka: Option<KafkaSettings>,
-    /// What the messages of topics are.
-    pub messages: Messages,
+    /// The format of the messages of topics.
+    pub message_format: MessageFormat,
+    /// The registry with the schemas of the messages, where they are framed.
+    pub registry: Option<RegistrySettings>,
     /// What the fields of records are called.
     pub fields: FieldNames,
     /// Where the results go.
@@ -35,17 +37,6 @@ pub struct Plan {
     pub take_over: bool,
     /// Where malformed records go.
     pub dead_letter: Option<PathBuf>,
-}
-
-/// What the messages of topics are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Messages {
-    /// JSON.
-    Json,
-    /// Avro, with its schemas in a registry.
-    Avro(RegistrySettings),
-    /// Protobuf, with its schemas in a registry.
-    Protobuf(RegistrySettings),
 }
 
 /// Where events come from.
@@ -124,7 +115,8 @@ impl RunArguments {
                 .duration(),
             inputs,
             kafka,
-            messages: self.messages()?,
+            message_format: self.kafka_format.unwrap_or_default(),
+            registry: self.registry()?,
             fields: self.field_names()?,
             store,
             take_over: self.take_over,
@@ -165,26 +157,18 @@ impl RunArguments {
         Ok(inputs)
     }
 
-    fn messages(&self) -> Result<Messages, ArgumentError> {
-        let registry = self.schema_registry.as_ref();
-        let given = |missing| {
-            let url = registry.ok_or(ArgumentError::Missing(missing))?;
-            let settings = RegistrySettings::given(url, self.schema_registry_auth.as_ref());
-            settings.map_err(ArgumentError::Registry)
-        };
-        match self.kafka_format.unwrap_or(KafkaFormat::Json) {
-            KafkaFormat::Avro => {
-                given("give --schema-registry, for --kafka-format avro").map(Messages::Avro)
-            }
-            KafkaFormat::Protobuf => {
-                given("give --schema-registry, for --kafka-format protobuf").map(Messages::Protobuf)
-            }
-            KafkaFormat::Json if registry.is_some() => {
+    fn registry(&self) -> Result<Option<RegistrySettings>, ArgumentError> {
+        let missing = match self.kafka_format.unwrap_or_default() {
+            MessageFormat::Json if self.schema_registry.is_some() => {
                 let what = "JSON needs no --schema-registry: give --kafka-format avro or protobuf";
-                Err(ArgumentError::Conflict(what.into()))
+                return Err(ArgumentError::Conflict(what.into()));
             }
-            KafkaFormat::Json => Ok(Messages::Json),
-        }
+            MessageFormat::Json => return Ok(None),
+            MessageFormat::Avro => "give --schema-registry, for --kafka-format avro",
+            MessageFormat::Protobuf => "give --schema-registry, for --kafka-format protobuf",
+        };
+        let url = self.schema_registry.as_ref().ok_or(ArgumentError::Missing(missing))?;
+        Ok(Some(RegistrySettings::given(url, self.schema_registry_auth.as_ref())?))
     }
 
     fn settings(&self, follow: bool) -> Result<Settings, ArgumentError> {

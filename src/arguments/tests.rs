@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::dataflows;
+use crate::decode::MessageFormat;
 use crate::event::Kind;
 use crate::kafka::{RegistrySettings, RegistryText};
 use crate::time::Span;
@@ -200,15 +201,15 @@ fn a_schema_registry_is_a_flag_or_in_the_configuration_and_its_secret_is_not_tol
         let plan = complete.plan().unwrap();
         let told = format!("{complete:?} {plan:?} {printed}");
         assert!(!told.contains("geheim"), "{told}");
-        plan.messages
+        (plan.message_format, plan.registry.unwrap())
     };
     let url = |url: &str| url.parse::<RegistryText>().unwrap();
     let settings = |at, auth| RegistrySettings::given(&url(at), Some(&url(auth))).unwrap();
-    assert_eq!(planned(&[]), Messages::Protobuf(settings("https://r/path", "u:geheim")));
+    assert_eq!(planned(&[]), (MessageFormat::Protobuf, settings("https://r/path", "u:geheim")));
     let typed = ["--kafka-format", "avro", "--schema-registry-auth", "env:USER"];
-    assert_eq!(planned(&typed), Messages::Avro(settings("https://r/path", "env:USER")));
+    assert_eq!(planned(&typed), (MessageFormat::Avro, settings("https://r/path", "env:USER")));
     let typed = ["--schema-registry", "http://s:1"];
-    assert_eq!(planned(&typed), Messages::Protobuf(settings("http://s:1", "u:geheim")));
+    assert_eq!(planned(&typed), (MessageFormat::Protobuf, settings("http://s:1", "u:geheim")));
     std::fs::write(&path, "schema-registry-auth = geheim").unwrap();
     let error = run(&config).complete().unwrap_err();
     assert!(!format!("{error} {error:?}").contains("geheim"), "{error}");

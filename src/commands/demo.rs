@@ -7,7 +7,7 @@ use super::run::{RunError, start};
 use super::show::{ShowError, latest_epochs_table};
 use crate::arguments::{DemoArguments, RunArguments};
 use crate::engine::Counters;
-use crate::generate::{Format, Generator, LogWriter, Model, ModelError, WriteError};
+use crate::generate::{Generator, LogFormat, LogWriter, Model, ModelError, WriteError};
 use crate::stores::StoreError;
 use crate::stores::sqlite::SqliteReader;
 use crate::time::Span;
@@ -122,7 +122,7 @@ impl PacedLog {
             ..Model::default()
         };
         let generator = Generator::new(&model)?;
-        let writer = LogWriter::create(folder, Format::Jsonl, model.partitions, false)?;
+        let writer = LogWriter::create(folder, LogFormat::Jsonl, model.partitions, false)?;
         Ok(PacedLog { generator, writer, start_ms: model.start_ms, pace_ms })
     }
 

@@ -1,12 +1,12 @@
 //! `trendmark run`: everything between the command line and the engine.
 
 use super::watch::Watch;
-use crate::arguments::{ArgumentError, Messages, Plan, RunArguments, StoreLocation};
+use crate::arguments::{ArgumentError, Plan, RunArguments, StoreLocation};
 use crate::engine::{self, Counters, DeadLetters, EngineError, Job, Summary};
-use crate::kafka::Registry;
 use crate::sources::combined::CombinedSource;
 use crate::sources::files::FileSource;
-use crate::sources::kafka::{KafkaSource, KafkaSourceError, MessageFormat};
+use crate::sources::kafka::registry::Registry;
+use crate::sources::kafka::{KafkaSource, KafkaSourceError, Messages};
 use crate::sources::{Source, SourceError};
 use crate::stores::kafka::KafkaStore;
 use crate::stores::sqlite::SqliteStore;
@@ -101,27 +101,23 @@ fn source(plan: &Plan) -> Result<CombinedSource, RunError> {
     let files = (!inputs.paths.is_empty())
         .then(|| FileSource::new(inputs.paths.clone(), fields.clone(), plan.settings.follow));
     let settings = plan.kafka.clone().filter(|_| !inputs.topics.is_empty());
-    let format = match settings {
-        Some(_) => message_format(&plan.messages)?,
-        None => MessageFormat::Json,
+    let messages = match settings {
+        Some(_) => messages(plan)?,
+        None => Messages::default(),
     };
     let kafka = settings.map(|settings| {
         KafkaSource::new(settings, inputs.topics.clone(), fields.clone(), inputs.until_end)
-            .with_format(format)
+            .with_messages(messages)
     });
     Ok(CombinedSource { files, kafka })
 }
 
-fn message_format(messages: &Messages) -> Result<MessageFormat, RunError> {
-    let registry = |settings| match Registry::new(settings) {
-        Ok(registry) => Ok(Arc::new(registry)),
-        Err(error) => Err(SourceError::Kafka(KafkaSourceError::Registry(error))),
-    };
-    Ok(match messages {
-        Messages::Json => MessageFormat::Json,
-        Messages::Avro(settings) => MessageFormat::Avro(registry(settings)?),
-        Messages::Protobuf(settings) => MessageFormat::Protobuf(registry(settings)?),
-    })
+fn messages(plan: &Plan) -> Result<Messages, RunError> {
+    let Some(settings) = &plan.registry else { return Ok(Messages::default()) };
+    match Registry::new(settings) {
+        Ok(registry) => Ok(Messages::framed(plan.message_format, Arc::new(registry))),
+        Err(error) => Err(SourceError::Kafka(KafkaSourceError::Registry(error)).into()),
+    }
 }
 
 fn store(plan: &Plan) -> Result<Box<dyn Store>, RunError> {

@@ -252,9 +252,8 @@ fn parts(
     let (mut digests, mut gone, mut here) = (Digests::new(), Vec::new(), Vec::new());
     for (row, diff) in updates {
         assert!(diff.abs() == 1, "a row comes or goes once a publication, not {diff} times");
-        let digest = digests.entry(row.epoch).or_default();
-        let moved = Digest::of(seed, &row);
-        *digest = if diff > 0 { digest.plus(moved) } else { digest.minus(moved) };
+        let digest = Digest::of(seed, &row);
+        digests.entry(row.epoch).or_default().follow(digest, diff);
         if diff > 0 { here.push(row) } else { gone.push(row) }
     }
     let digests = digests.into_iter().map(|(epoch, moved)| Part::Digest(epoch, moved));

@@ -25,7 +25,8 @@ struct Letter<'a> {
     topic: &'a str,
     partition: &'a str,
     offset: u64,
-    place: &'a str,
+    #[serde(rename = "place")]
+    location: &'a str,
     reason: &'a str,
     sample: &'a str,
 }
@@ -50,7 +51,7 @@ impl DeadLetters {
             tracing::warn!(
                 "malformed: {} {}: {}{silence}",
                 partition.name,
-                record.place,
+                record.location,
                 record.reason
             );
         }
@@ -59,7 +60,7 @@ impl DeadLetters {
             topic: partition.kind.topic(),
             partition: &partition.name,
             offset: record.offset,
-            place: &record.place,
+            location: &record.location,
             reason: &record.reason,
             sample: &record.sample,
         };

@@ -9,7 +9,7 @@ use super::rows::ChangedRows;
 use crate::event::{RequestId, Touch, VideoId};
 use crate::query::{Build, Digests, QueryInstance};
 use crate::showings::Showings;
-use crate::showings::sums::Waiting;
+use crate::showings::sums::PendingSums;
 use crate::showings::touches::{Lanes, Pool, Touches};
 use crate::stores::RowChange;
 use crate::time::{Epoch, Publication, Round, Through};
@@ -39,7 +39,7 @@ pub struct Epochs {
     rows: ChangedRows,
     pool: Pool,
     /// The sums of queries that are to become rows when the publication is over.
-    waiting: Waiting,
+    waiting: PendingSums,
 }
 
 /// An epoch that takes touches.
@@ -102,7 +102,7 @@ impl Epochs {
             clock: (clock, probe),
             rows: ChangedRows::new(settings),
             pool: Pool::default(),
-            waiting: Waiting::default(),
+            waiting: PendingSums::default(),
         }
     }
 

@@ -111,9 +111,8 @@ impl Publications {
         assert!(diff.abs() == 1, "a row comes or goes once a round, not {diff} times");
         let publication = round.publication();
         let changed = self.changed.entry(publication).or_default();
-        let digest = changed.digests.entry(row.epoch).or_default();
-        let moved = Digest::of(self.seeds[query], &row);
-        *digest = if diff > 0 { digest.plus(moved) } else { digest.minus(moved) };
+        let digest = Digest::of(self.seeds[query], &row);
+        changed.digests.entry(row.epoch).or_default().follow(digest, diff);
         // The store holds the rows that a replay rebuilds.
         if publication == Publication::REPLAY && !self.replayed[query] {
             return;

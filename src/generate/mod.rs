@@ -5,7 +5,7 @@
 //!   holds what is on its way.
 //! - [`arrival`]: one record, and what it was made to be.
 //! - [`mod@write`]: the files; `json` and `columns` write one partition each.
-//! - `progress` and [`summary`]: what the user sees meanwhile and at the end.
+//! - `bar` and [`summary`]: what the user sees meanwhile and at the end.
 //!
 //! Benchmarks take the events without files:
 //!
@@ -19,11 +19,11 @@
 //! ```
 
 pub mod arrival;
+mod bar;
 mod chance;
 mod columns;
 mod json;
 pub mod model;
-mod progress;
 mod queue;
 pub mod settings;
 pub mod summary;
@@ -33,9 +33,9 @@ pub use arrival::{Arrival, Damage, RequestName, Truth};
 pub use model::Generator;
 pub use settings::{Model, ModelError};
 pub use summary::Summary;
-pub use write::{Format, LogWriter, WriteError};
+pub use write::{LogFormat, LogWriter, WriteError};
 
-use progress::Progress;
+use bar::Bar;
 use std::path::PathBuf;
 
 /// Write a realistic, seeded log of impressions and plays.
@@ -48,9 +48,9 @@ pub struct GenerateArguments {
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
 
-    /// Format of the files
-    #[arg(long, value_enum, default_value_t = Format::Jsonl)]
-    pub format: Format,
+    /// LogFormat of the files
+    #[arg(long, value_enum, default_value_t = LogFormat::Jsonl)]
+    pub format: LogFormat,
 
     /// Replace the log that the folder holds
     #[arg(long)]
@@ -82,15 +82,15 @@ pub fn generate(arguments: &GenerateArguments) -> Result<Summary, GenerateError>
     let mut writer =
         LogWriter::create(&arguments.out, arguments.format, model.partitions, arguments.force)?;
     let mut summary = Summary::default();
-    let mut progress = Progress::new(model.impressions);
+    let mut bar = Bar::new(model.impressions);
     for arrival in &mut generator {
         writer.write(&arrival)?;
         summary.count(&arrival);
-        progress.show(&summary);
+        bar.show(&summary);
     }
     summary.bytes = writer.finish()?;
     summary.waiting_max = generator.waiting_max();
-    progress.finish();
+    bar.finish();
     Ok(summary)
 }
 

@@ -21,7 +21,7 @@ fn arrivals(model: &Model) -> Vec<Arrival> {
 }
 
 fn arguments(out: &Path, model: Model) -> GenerateArguments {
-    GenerateArguments { out: out.to_path_buf(), format: Format::Jsonl, force: false, model }
+    GenerateArguments { out: out.to_path_buf(), format: LogFormat::Jsonl, force: false, model }
 }
 
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -30,7 +30,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     entries.map(|path| (name(&path), fs::read(&path).unwrap())).collect()
 }
 
-fn generate_files(format: Format, model: Model) -> (Summary, BTreeMap<String, Vec<u8>>) {
+fn generate_files(format: LogFormat, model: Model) -> (Summary, BTreeMap<String, Vec<u8>>) {
     let folder = tempfile::tempdir().unwrap();
     let arguments = GenerateArguments { format, ..arguments(folder.path(), model) };
     let summary = generate(&arguments).unwrap();
@@ -39,7 +39,7 @@ fn generate_files(format: Format, model: Model) -> (Summary, BTreeMap<String, Ve
 
 #[test]
 fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
-    for format in Format::ALL {
+    for format in LogFormat::ALL {
         let first = generate_files(format, small(5_000));
         assert_eq!(first, generate_files(format, small(5_000)), "{format:?}");
         let other = generate_files(format, Model { seed: 2, ..small(5_000) });
@@ -96,7 +96,7 @@ fn arrivals_come_in_the_order_of_their_time() {
 #[test]
 fn there_are_exactly_as_many_impressions_as_asked_for() {
     for impressions in [0, 1, 19, 20, 21, 10_007] {
-        let (summary, _) = generate_files(Format::Jsonl, small(impressions));
+        let (summary, _) = generate_files(LogFormat::Jsonl, small(impressions));
         assert_eq!(summary.impressions, impressions);
     }
 }
@@ -249,7 +249,7 @@ fn twice_the_duration_does_not_need_more_memory() {
 #[test]
 fn every_line_is_an_event_except_the_malformed_ones() {
     let model = Model { malformed_rate: 0.02, text_id_rate: 0.1, ..small(5_000) };
-    let (summary, files) = generate_files(Format::Jsonl, model.clone());
+    let (summary, files) = generate_files(LogFormat::Jsonl, model.clone());
     let names: Vec<_> = files.keys().map(String::as_str).collect();
     assert_eq!(names.len(), 16);
     assert_eq!((names[0], names[15]), ("impressions-00.jsonl", "plays-07.jsonl"));
@@ -275,7 +275,7 @@ fn the_rows_of_parquet_are_the_events_of_the_model() {
     let model = Model { malformed_rate: 0.02, partitions: 1, ..small(20_000) };
     let folder = tempfile::tempdir().unwrap();
     let parquet =
-        GenerateArguments { format: Format::Parquet, ..arguments(folder.path(), model.clone()) };
+        GenerateArguments { format: LogFormat::Parquet, ..arguments(folder.path(), model.clone()) };
     let summary = generate(&parquet).unwrap();
     let found = [Kind::Impression, Kind::Play].map(|kind| {
         let path = folder.path().join(format!("{}-00.parquet", kind.topic()));

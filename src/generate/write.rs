@@ -12,22 +12,22 @@ use std::path::{Path, PathBuf};
 
 /// How a partition is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub enum LogFormat {
     /// JSON Lines: one object a line
     Jsonl,
     /// Apache Parquet
     Parquet,
 }
 
-impl Format {
+impl LogFormat {
     /// Both formats.
-    pub const ALL: [Format; 2] = [Format::Jsonl, Format::Parquet];
+    pub const ALL: [LogFormat; 2] = [LogFormat::Jsonl, LogFormat::Parquet];
 
     /// How the names of its files end.
     pub fn extension(self) -> &'static str {
         match self {
-            Format::Jsonl => "jsonl",
-            Format::Parquet => "parquet",
+            LogFormat::Jsonl => "jsonl",
+            LogFormat::Parquet => "parquet",
         }
     }
 }
@@ -101,7 +101,7 @@ impl LogWriter {
     /// When the folder holds a log and `force` is not set, or when it cannot be written.
     pub fn create(
         folder: &Path,
-        format: Format,
+        format: LogFormat,
         partitions: u32,
         force: bool,
     ) -> Result<LogWriter, WriteError> {
@@ -158,7 +158,7 @@ impl LogWriter {
 }
 
 /// The name of a partition's file: its number has as many digits as the largest, and at least two.
-fn file_name(kind: Kind, partition: u32, partitions: u32, format: Format) -> String {
+fn file_name(kind: Kind, partition: u32, partitions: u32, format: LogFormat) -> String {
     let digits = partitions.saturating_sub(1).to_string().len().max(2);
     format!("{}-{partition:0digits$}.{}", kind.topic(), format.extension())
 }
@@ -183,7 +183,7 @@ fn is_partition_file(path: &Path) -> bool {
         .and_then(OsStr::to_str)
         .and_then(|stem| stem.split_once('-'))
         .unwrap_or_default();
-    Format::ALL.iter().any(|format| Some(format.extension()) == extension)
+    LogFormat::ALL.iter().any(|format| Some(format.extension()) == extension)
         && Kind::ALL.iter().any(|known| known.topic() == kind)
         && !number.is_empty()
         && number.bytes().all(|digit| digit.is_ascii_digit())
@@ -201,11 +201,11 @@ enum Output {
 }
 
 impl PartitionWriter {
-    fn create(path: PathBuf, format: Format) -> Result<PartitionWriter, WriteError> {
+    fn create(path: PathBuf, format: LogFormat) -> Result<PartitionWriter, WriteError> {
         let file = File::create(&path).map_err(WriteError::io(&path))?;
         let output = match format {
-            Format::Jsonl => Output::Json(JsonWriter::new(file)),
-            Format::Parquet => {
+            LogFormat::Jsonl => Output::Json(JsonWriter::new(file)),
+            LogFormat::Parquet => {
                 let writer = ParquetWriter::new(file).map_err(WriteError::parquet(&path))?;
                 Output::Parquet(Box::new(writer))
             }

@@ -8,7 +8,7 @@ mod settings;
 
 pub use given::{GivenSetting, deserialize_settings, serialize_settings};
 pub use names::{TopicNameError, topic_of};
-pub use registry::{Lookup, Registry, RegistryError, RegistrySettings, RegistryText, Schema};
+pub use registry::{RegistryError, RegistrySettings, RegistryText};
 pub use settings::{KafkaSettings, KafkaSettingsError, REFUSED, is_secret};
 
 #[cfg(test)]

@@ -26,12 +26,17 @@ impl Digest {
     }
 
     /// The digest of two sets that share no row, or of a set and a change of it.
-    pub fn plus(self, other: Digest) -> Digest {
+    pub fn merge(self, other: Digest) -> Digest {
         Digest(self.0.wrapping_add(other.0))
     }
 
+    /// Follows a row that comes (a positive difference) or goes.
+    pub fn follow(&mut self, row: Digest, diff: isize) {
+        *self = if diff > 0 { self.merge(row) } else { self.remove(row) };
+    }
+
     /// The digest of a set without the rows of another.
-    pub fn minus(self, other: Digest) -> Digest {
+    pub fn remove(self, other: Digest) -> Digest {
         Digest(self.0.wrapping_sub(other.0))
     }
 }
@@ -45,7 +50,7 @@ pub fn seed(query: &str) -> u64 {
 pub fn merge(digests: &mut Digests, changes: &Digests) {
     for (epoch, change) in changes {
         let digest = digests.entry(*epoch).or_default();
-        *digest = digest.plus(*change);
+        *digest = digest.merge(*change);
         if *digest == Digest::default() {
             digests.remove(epoch);
         }
@@ -88,9 +93,9 @@ mod tests {
     #[test]
     fn rows_that_come_and_go_leave_no_trace() {
         let (one, other) = (Digest::of(seed("q"), &row(1, &[2, 3, 4], &[5, 6])), Digest(7));
-        assert_eq!(other.plus(one).minus(one), other);
+        assert_eq!(other.merge(one).remove(one), other);
         let mut digests = Digests::from([(Epoch(1), one)]);
-        merge(&mut digests, &Digests::from([(Epoch(1), Digest::default().minus(one))]));
+        merge(&mut digests, &Digests::from([(Epoch(1), Digest::default().remove(one))]));
         assert_eq!(digests, Digests::new());
     }
 

@@ -2,7 +2,7 @@
 
 use super::batch::{ShowingsBatch, ShowingsSpine};
 use super::run::{Lookup, Run, consolidate};
-use super::sums::{Waiting, add, sum_by_publication};
+use super::sums::{PendingSums, add, sum_by_publication};
 use crate::event::{RequestId, Touch, VideoId};
 use crate::time::Round;
 use differential_dataflow::difference::Semigroup;
@@ -47,12 +47,12 @@ impl Change {
 pub struct Changes<'scope> {
     /// Shared, as every query reads all of them.
     stream: Stream<'scope, Round, Rc<Vec<Change>>>,
-    waiting: Waiting,
+    waiting: PendingSums,
 }
 
 impl<'scope> Changes<'scope> {
     /// For every touch that tells something new, the change that it makes.
-    pub(super) fn of(arrangement: &Arrangement<'scope>, waiting: Waiting) -> Changes<'scope> {
+    pub(super) fn of(arrangement: &Arrangement<'scope>, waiting: PendingSums) -> Changes<'scope> {
         let stream = for_each_run(arrangement, "Changes", |run, known, emit| {
             for (request, group) in run.groups() {
                 known.seek(request);
@@ -118,7 +118,7 @@ pub type Known = [(VideoId, Touch)];
 /// worker are added up.
 pub(super) fn by_request<'scope, D, R>(
     arrangement: &Arrangement<'scope>,
-    waiting: &Waiting,
+    waiting: &PendingSums,
     mut logic: impl FnMut(&Known, &Known, &mut dyn FnMut(D, R)) + 'static,
 ) -> VecCollection<'scope, Round, D, R>
 where
@@ -219,7 +219,7 @@ fn runs(batch: &Rc<ShowingsBatch>) -> impl Iterator<Item = &Run> {
 #[cfg(test)]
 mod tests {
     use super::super::Showings;
-    use super::super::sums::Waiting;
+    use super::super::sums::PendingSums;
     use super::super::touches::{Pool, Touches};
     use super::*;
     use crate::time::{Epoch, Publication};
@@ -234,7 +234,7 @@ mod tests {
             let (mut trace, probe) = worker.dataflow(|scope| {
                 let touches = scope.input_from(&mut input);
                 let showings = {
-                    let (pool, waiting) = (Pool::default(), Waiting::default());
+                    let (pool, waiting) = (Pool::default(), PendingSums::default());
                     Showings::arrange(Epoch(0), touches, 0, pool, waiting)
                 };
                 let (probe, _) = showings.changes().stream.clone().probe();

@@ -84,7 +84,7 @@ pub(super) fn gather<'scope>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::touches::{Lanes, stretches};
+    use super::super::touches::{Lanes, request_groups};
     use super::*;
     use crate::event::{RequestId, Touch, VideoId};
     use std::cell::{Cell, RefCell};
@@ -118,7 +118,7 @@ mod tests {
             move |input, _| {
                 input.for_each(|capability, container| {
                     let words = container.words();
-                    let requests = stretches(words).map(|(_, stretch)| stretch.request.0[0]);
+                    let requests = request_groups(words).map(|(_, group)| group.request.0[0]);
                     let round = touches::round(words).unwrap();
                     assert_eq!(capability.least(), Some(&round));
                     passed_on.borrow_mut().push((sent.get(), round, requests.collect()));

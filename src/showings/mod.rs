@@ -34,22 +34,22 @@ use differential_dataflow::difference::Semigroup;
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
 use gather::gather;
 use std::hash::Hash;
-use sums::Waiting;
+use sums::PendingSums;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
-use touches::{Pool, ToKeeper, Touches};
+use touches::{Pool, ToOwner, Touches};
 
 /// The showings of one epoch, as they become known.
 pub struct Showings<'scope> {
     epoch: Epoch,
     arrangement: Arrangement<'scope>,
     changes: Changes<'scope>,
-    waiting: Waiting,
+    waiting: PendingSums,
 }
 
 impl<'scope> Showings<'scope> {
     /// Arranges touches by request; all touches of a request meet on the worker that keeps it.
-    /// Every container must hold touches of one keeper and one round, as [`touches::Lanes`] gives
+    /// Every container must hold touches of one owner and one round, as [`touches::Lanes`] gives
     /// them. Touches are arranged when so many bytes of them have come together, or when their
     /// publication is over. Their buffers go to the pool. The sums that queries hold until a
     /// publication is over are counted as waiting.
@@ -58,11 +58,11 @@ impl<'scope> Showings<'scope> {
         touches: Stream<'scope, Round, Touches>,
         gather_bytes: usize,
         pool: Pool,
-        waiting: Waiting,
+        waiting: PendingSums,
     ) -> Showings<'scope> {
-        let to_keeper = DistributorPact(|_workers| ToKeeper);
+        let to_owner = DistributorPact(|_workers| ToOwner);
         let words_together = gather_bytes / size_of::<u64>();
-        let touches = gather(touches, to_keeper, words_together, pool.clone());
+        let touches = gather(touches, to_owner, words_together, pool.clone());
         let arrangement = arrange_core::<_, _, _, ShowingsSpine>(
             touches,
             Pipeline,

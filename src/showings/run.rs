@@ -4,10 +4,10 @@
 //! stock batches of differential dataflow keep a time and an offset for every value; here all of a
 //! run share their round, and whoever reads merged runs asks only what they add up to. That leaves
 //! 9 bytes a showing and 20 a request. The filter takes 1 to 2 bytes for each request of the runs
-//! that a run was merged from, or for each stretch of touches that it was sorted from.
+//! that a run was merged from, or for each group of touches that it was sorted from.
 
 use super::filter::Filter;
-use super::touches::{self, Stretch, stretch_at};
+use super::touches::{self, RequestGroup, group_at};
 use crate::event::{RequestId, Touch, VideoId};
 use std::cmp::Ordering;
 
@@ -51,29 +51,30 @@ impl Group<'_> {
 }
 
 impl Run {
-    /// Sorts buffers of touches into a run. Stretches, as clients send them, are sorted as one.
+    /// Sorts buffers of touches into a run. The groups in which clients send them are sorted as
+    /// one.
     pub fn from_touches(buffers: &[Vec<u64>]) -> Run {
-        let (mut stretches, showings) = stretches(buffers);
-        stretches.sort_unstable_by(|one, other| {
+        let (mut locations, showings) = locate_groups(buffers);
+        locations.sort_unstable_by(|one, other| {
             one.order
                 .cmp(&other.order)
-                .then_with(|| one.of(buffers).request.cmp(&other.of(buffers).request))
+                .then_with(|| one.group(buffers).request.cmp(&other.group(buffers).request))
         });
-        let range = stretches.first().zip(stretches.last());
+        let range = locations.first().zip(locations.last());
         let range = range.map(|(first, last)| (first.order, last.order));
-        let mut run = Run::with_capacity(stretches.len(), showings, range);
-        let mut group = Vec::new();
+        let mut run = Run::with_capacity(locations.len(), showings, range);
+        let mut showings = Vec::new();
         let mut request = None;
-        for stretch in stretches.iter().map(|found| found.of(buffers)) {
-            if let Some(request) = request.replace(stretch.request)
-                && request != stretch.request
+        for group in locations.iter().map(|location| location.group(buffers)) {
+            if let Some(request) = request.replace(group.request)
+                && request != group.request
             {
-                run.push_group(request, &mut group);
+                run.push_group(request, &mut showings);
             }
-            group.extend(stretch.videos.iter().map(|video| (*video, stretch.touch)));
+            showings.extend(group.videos.iter().map(|video| (*video, group.touch)));
         }
         if let Some(request) = request {
-            run.push_group(request, &mut group);
+            run.push_group(request, &mut showings);
         }
         run
     }
@@ -143,31 +144,31 @@ pub(super) fn consolidate(showings: &mut Vec<(VideoId, Touch)>) {
     });
 }
 
-/// Where a stretch of touches is.
-struct Found {
+/// Where a group of touches is.
+struct GroupLocation {
     /// The first word of its request, which settles almost every comparison.
     order: u64,
     buffer: u32,
     start: u32,
 }
 
-impl Found {
-    fn of<'a>(&self, buffers: &'a [Vec<u64>]) -> Stretch<'a> {
-        stretch_at(&buffers[self.buffer as usize], self.start as usize)
+impl GroupLocation {
+    fn group<'a>(&self, buffers: &'a [Vec<u64>]) -> RequestGroup<'a> {
+        group_at(&buffers[self.buffer as usize], self.start as usize)
     }
 }
 
-/// All stretches, and how many touches they have together.
-fn stretches(buffers: &[Vec<u64>]) -> (Vec<Found>, usize) {
+/// Where all groups are, and how many touches they have together.
+fn locate_groups(buffers: &[Vec<u64>]) -> (Vec<GroupLocation>, usize) {
     let mut showings = 0;
-    let mut found = Vec::new();
+    let mut locations = Vec::new();
     for (buffer, words) in buffers.iter().enumerate() {
-        found.extend(touches::stretches(words).map(|(start, stretch)| {
-            showings += stretch.videos.len();
-            Found { order: stretch.request.0[0], buffer: buffer as u32, start: start as u32 }
+        locations.extend(touches::request_groups(words).map(|(start, group)| {
+            showings += group.videos.len();
+            GroupLocation { order: group.request.0[0], buffer: buffer as u32, start: start as u32 }
         }));
     }
-    (found, showings)
+    (locations, showings)
 }
 
 /// A merge of two runs that can be done a little at a time.

@@ -24,9 +24,9 @@ use timely::dataflow::operators::generic::Operator;
 
 /// How many sums wait for the end of their publication, in all dataflows of a worker.
 #[derive(Clone, Debug, Default)]
-pub struct Waiting(Rc<Cell<usize>>);
+pub struct PendingSums(Rc<Cell<usize>>);
 
-impl Waiting {
+impl PendingSums {
     /// How many.
     pub fn sums(&self) -> usize {
         self.0.get()
@@ -43,7 +43,7 @@ pub(super) struct Sums<D, R> {
     /// Allows to emit them, in the last round of the publication.
     capability: Capability<Round>,
     sums: HashMap<D, R, RandomState>,
-    waiting: Waiting,
+    waiting: PendingSums,
 }
 
 impl<D: Eq + Hash, R: Semigroup> Sums<D, R> {
@@ -121,7 +121,7 @@ const EXPECTED_MAX: usize = 1 << 16;
 /// and emits those with the same data on the same worker as one.
 pub(super) fn sum_by_publication<'scope, C, D, R>(
     stream: Stream<'scope, Round, C>,
-    waiting: &Waiting,
+    waiting: &PendingSums,
     mut logic: impl FnMut(&mut C, &mut Sums<D, R>) + 'static,
 ) -> VecCollection<'scope, Round, D, R>
 where
@@ -175,7 +175,7 @@ mod tests {
         let rounds: Vec<_> =
             rounds.iter().map(|(round, updates)| (*round, updates.to_vec())).collect();
         let (captured, waited) = timely::execute_directly(move |worker| {
-            let waiting = Waiting::default();
+            let waiting = PendingSums::default();
             let mut input = InputHandle::new();
             let (captured, probe) = worker.dataflow::<Round, _, _>(|scope| {
                 let stream = scope.input_from(&mut input);

@@ -32,7 +32,7 @@ pub enum Touches {
 
 /// Consecutive touches of one request that say the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stretch<'a> {
+pub struct RequestGroup<'a> {
     /// The request.
     pub request: RequestId,
     /// What is said of each of its videos.
@@ -41,7 +41,7 @@ pub struct Stretch<'a> {
     pub videos: &'a [VideoId],
 }
 
-/// The words of a stretch before its videos.
+/// The words of a group before its videos.
 const HEADER: usize = 3;
 
 /// The round of the touches in a buffer.
@@ -49,28 +49,28 @@ pub fn round(words: &[u64]) -> Option<Round> {
     words.first().copied().map(Round::from_word)
 }
 
-/// The stretches of a buffer, each with the index at which [`stretch_at`] finds it again.
-pub fn stretches(words: &[u64]) -> impl Iterator<Item = (usize, Stretch<'_>)> {
+/// The groups of a buffer, each with the index at which [`group_at`] finds it again.
+pub fn request_groups(words: &[u64]) -> impl Iterator<Item = (usize, RequestGroup<'_>)> {
     let mut next = 1;
     std::iter::from_fn(move || {
         let start = next;
         (start < words.len()).then(|| {
-            let stretch = stretch_at(words, start);
-            next += HEADER + stretch.videos.len();
-            (start, stretch)
+            let group = group_at(words, start);
+            next += HEADER + group.videos.len();
+            (start, group)
         })
     })
 }
 
-/// The stretch at an index that [`stretches`] gave.
+/// The group at an index that [`request_groups`] gave.
 ///
 /// # Panics
 /// If the buffer is torn, which would be a fault of the transport.
 #[inline]
-pub fn stretch_at(words: &[u64], start: usize) -> Stretch<'_> {
+pub fn group_at(words: &[u64], start: usize) -> RequestGroup<'_> {
     let [high, low, header] = [words[start], words[start + 1], words[start + 2]];
     let videos = start + HEADER..start + HEADER + (header >> 8) as usize;
-    Stretch {
+    RequestGroup {
         request: RequestId([high, low]),
         touch: Touch(header as u8),
         videos: bytemuck::cast_slice(&words[videos]),
@@ -91,7 +91,7 @@ pub fn append(buffer: &mut Vec<u64>, words: &[u64]) -> bool {
 /// The worker, of so many, that keeps what is known of a request. Runs are ordered by the first
 /// word of a request, so workers are chosen by the second.
 #[inline]
-pub fn keeper(request: RequestId, workers: usize) -> usize {
+pub fn owner(request: RequestId, workers: usize) -> usize {
     let RequestId([_, low]) = request;
     // The upper half of the product: as even as a remainder, without a division.
     ((u128::from(low) * workers as u128) >> 64) as usize
@@ -125,17 +125,17 @@ impl Pool {
     }
 }
 
-/// Touches on their way out, those of each keeper apart, so that whole containers can be passed on.
+/// Touches on their way out, those of each owner apart, so that whole containers can be passed on.
 pub struct Lanes {
     lanes: Vec<Lane>,
     pool: Pool,
 }
 
-/// The touches of one round for one keeper.
+/// The touches of one round for one owner.
 #[derive(Clone, Default)]
 struct Lane {
     words: Vec<u64>,
-    /// Where the last stretch starts; 0 if there is none.
+    /// Where the last group starts; 0 if there is none.
     last: usize,
 }
 
@@ -181,8 +181,8 @@ impl Lanes {
         video: VideoId,
         touch: Touch,
     ) -> Option<Touches> {
-        let keeper = keeper(request, self.lanes.len());
-        let lane = &mut self.lanes[keeper];
+        let owner = owner(request, self.lanes.len());
+        let lane = &mut self.lanes[owner];
         if lane.words.is_empty() {
             lane.words = self.pool.take();
             lane.words.push(round.to_word());
@@ -198,18 +198,18 @@ impl Lanes {
     }
 }
 
-/// Passes containers to the keeper of their requests, which must be the same for all of them.
-pub struct ToKeeper;
+/// Passes containers to the owner of their requests, which must be the same for all of them.
+pub struct ToOwner;
 
-impl Distributor<Touches> for ToKeeper {
+impl Distributor<Touches> for ToOwner {
     fn partition<T: Clone, P: Push<Message<T, Touches>>>(
         &mut self,
         touches: &mut Touches,
         stamp: &Stamp<T>,
         pushers: &mut [P],
     ) {
-        if let Some(keeper) = touches.keeper(pushers.len()) {
-            Message::push_at(touches, stamp.clone(), &mut pushers[keeper]);
+        if let Some(owner) = touches.owner(pushers.len()) {
+            Message::push_at(touches, stamp.clone(), &mut pushers[owner]);
         }
     }
 
@@ -237,8 +237,8 @@ impl Touches {
     }
 
     /// The worker, of so many, that keeps the requests. They must all have the same.
-    fn keeper(&self, workers: usize) -> Option<usize> {
-        stretches(self.words()).next().map(|(_, first)| keeper(first.request, workers))
+    fn owner(&self, workers: usize) -> Option<usize> {
+        request_groups(self.words()).next().map(|(_, first)| owner(first.request, workers))
     }
 
     /// The words in memory of our own, without a copy if they already are.
@@ -384,12 +384,12 @@ mod tests {
         vec(same, 0..20).prop_map(|same| same.concat())
     }
 
-    /// Sends touches through lanes, and returns what each keeper gets, in order.
+    /// Sends touches through lanes, and returns what each owner gets, in order.
     fn through_lanes(said: &[Said], workers: usize) -> Vec<Vec<Touches>> {
         let mut lanes = Lanes::new(workers, Pool::default());
         let mut sent = vec![Vec::new(); workers];
         let mut send = |touches: Touches| {
-            sent[touches.keeper(workers).unwrap()].push(touches);
+            sent[touches.owner(workers).unwrap()].push(touches);
         };
         for (request, video, touch) in said {
             lanes.push(Round::from_word(7), *request, *video, *touch).map(&mut send);
@@ -399,12 +399,12 @@ mod tests {
     }
 
     fn content(containers: &[Touches]) -> Vec<Said> {
-        let stretches = containers.iter().flat_map(|touches| {
+        let request_groups = containers.iter().flat_map(|touches| {
             assert_eq!(round(touches.words()), Some(Round::from_word(7)));
-            stretches(touches.words())
+            request_groups(touches.words())
         });
-        stretches
-            .flat_map(|(_, Stretch { request, touch, videos })| {
+        request_groups
+            .flat_map(|(_, RequestGroup { request, touch, videos })| {
                 videos.iter().map(move |video| (request, *video, touch))
             })
             .collect()
@@ -421,7 +421,7 @@ mod tests {
         #[test]
         fn every_keeper_gets_its_touches_in_their_order(said in said(), workers in 1..4usize) {
             for (worker, containers) in through_lanes(&said, workers).iter().enumerate() {
-                let is_its = |(request, _, _): &&Said| keeper(*request, workers) == worker;
+                let is_its = |(request, _, _): &&Said| owner(*request, workers) == worker;
                 let its: Vec<_> = said.iter().filter(is_its).copied().collect();
                 prop_assert_eq!(content(containers), its);
             }

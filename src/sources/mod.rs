@@ -105,7 +105,7 @@ pub struct Malformed {
     /// Its offset in its partition.
     pub offset: u64,
     /// Its place as a person would look for it: `line 17`, `row 17`.
-    pub place: String,
+    pub location: String,
     /// What is wrong with it.
     pub reason: String,
     /// Its beginning, at most [`SAMPLE_BYTES_MAX`] bytes, made printable.

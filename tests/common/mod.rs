@@ -10,12 +10,12 @@ pub mod contents;
 pub mod files;
 pub mod fixture;
 pub mod kills;
-pub mod place;
 pub mod program;
 pub mod random;
 pub mod registry;
 pub mod store_topics;
 pub mod topics;
+pub mod workspace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use trendmark::dataflows;

@@ -5,8 +5,8 @@
 
 mod shape;
 
-use super::framing::Bytes;
-use super::typed::{self, Found};
+use super::confluent::Bytes;
+use super::value::{self, FieldValue};
 use super::{DecodeError, FieldNames};
 use crate::event::Event;
 use apache_avro::Schema;
@@ -61,11 +61,11 @@ impl AvroDecoder {
     pub fn decode(&self, record: &[u8], offset: u64) -> Result<Event, DecodeError> {
         let found = self.walk(record);
         let found = found.map_err(|reason| DecodeError::NotOfSchema { format: "Avro", reason })?;
-        typed::event(&self.fields, found, offset)
+        value::event(&self.fields, found, offset)
     }
 
-    fn walk<'a>(&self, record: &'a [u8]) -> Result<[Found<'a>; 4], &'static str> {
-        let mut found = [Found::Nothing; 4];
+    fn walk<'a>(&self, record: &'a [u8]) -> Result<[FieldValue<'a>; 4], &'static str> {
+        let mut found = [FieldValue::Nothing; 4];
         let mut bytes = Bytes(record);
         for (wanted, shape) in &self.parts {
             let value = self.value(shape, &mut bytes, 1)?;
@@ -82,27 +82,27 @@ impl AvroDecoder {
         shape: &Shape,
         bytes: &mut Bytes<'a>,
         depth: usize,
-    ) -> Result<Found<'a>, &'static str> {
+    ) -> Result<FieldValue<'a>, &'static str> {
         if depth > DEPTH_MAX {
             return Err("it is nested too deeply");
         }
         match shape {
-            Shape::Null => Ok(Found::Null),
+            Shape::Null => Ok(FieldValue::Null),
             Shape::Integer(integer) => integer.found(bytes.signed()?),
             Shape::Text => {
                 let length = length(bytes)?;
-                bytes.text(length).map(Found::Text)
+                bytes.text(length).map(FieldValue::Text)
             }
             Shape::Bytes => {
                 let length = length(bytes)?;
-                bytes.take(length).map(Found::Bytes)
+                bytes.take(length).map(FieldValue::Bytes)
             }
             Shape::Decimal => {
                 let length = length(bytes)?;
-                bytes.take(length).map(|_| Found::Other("a decimal"))
+                bytes.take(length).map(|_| FieldValue::Other("a decimal"))
             }
-            Shape::Fixed(size) => bytes.take(*size).map(Found::Bytes),
-            Shape::Plain(size, what) => bytes.take(*size).map(|_| Found::Other(what)),
+            Shape::Fixed(size) => bytes.take(*size).map(FieldValue::Bytes),
+            Shape::Plain(size, what) => bytes.take(*size).map(|_| FieldValue::Other(what)),
             Shape::Union(variants) => {
                 let variant = usize::try_from(bytes.signed()?).ok();
                 let variant = variant.and_then(|variant| variants.get(variant));
@@ -112,18 +112,18 @@ impl AvroDecoder {
                 for part in parts {
                     self.value(part, bytes, depth + 1)?;
                 }
-                Ok(Found::Other("a record"))
+                Ok(FieldValue::Other("a record"))
             }
             Shape::Array(items) => {
                 self.blocks(bytes, |bytes| self.value(items, bytes, depth + 1).map(|_| ()))?;
-                Ok(Found::Other("an array"))
+                Ok(FieldValue::Other("an array"))
             }
             Shape::Map(values) => {
                 self.blocks(bytes, |bytes| {
                     self.value(&Shape::Text, bytes, depth + 1)?;
                     self.value(values, bytes, depth + 1).map(|_| ())
                 })?;
-                Ok(Found::Other("a map"))
+                Ok(FieldValue::Other("a map"))
             }
             Shape::Named(place) => self.value(&self.named[*place], bytes, depth + 1),
         }
@@ -162,11 +162,11 @@ fn length(bytes: &mut Bytes<'_>) -> Result<u64, &'static str> {
 }
 
 impl Integer {
-    fn found(self, number: i64) -> Result<Found<'static>, &'static str> {
+    fn found(self, number: i64) -> Result<FieldValue<'static>, &'static str> {
         Ok(match self {
-            Integer::Plain => Found::integer(number),
-            Integer::Instant { per_ms } => Found::Instant(number.div_euclid(per_ms)),
-            Integer::Other(what) => Found::Other(what),
+            Integer::Plain => FieldValue::integer(number),
+            Integer::Instant { per_ms } => FieldValue::Instant(number.div_euclid(per_ms)),
+            Integer::Other(what) => FieldValue::Other(what),
         })
     }
 }

@@ -6,24 +6,24 @@
 
 mod schema;
 
-use super::framing::{Bytes, unzigzag};
-use super::typed::{self, Found};
+use super::confluent::{Bytes, unzigzag};
+use super::value::{self, FieldValue};
 use super::{DecodeError, FieldNames};
 use crate::event::Event;
 use schema::{Field, Kind};
 
 pub use schema::ProtobufSchema;
 
-/// The most types that may be nested in each other, in a place of one.
+/// The most types that may be nested in each other, in a indexes of one.
 const PLACE_MAX: i64 = 32;
 const GROUPS_MAX: usize = 64;
 const GROUP_END: u64 = 4;
 
-/// The place of a message's type in its schema, and the message.
+/// The indexes of a message's type in its schema, and the message.
 ///
 /// # Errors
 /// When they are not there.
-pub fn place(payload: &[u8]) -> Result<(Vec<usize>, &[u8]), DecodeError> {
+pub fn split_indexes(payload: &[u8]) -> Result<(Vec<usize>, &[u8]), DecodeError> {
     let mut bytes = Bytes(payload);
     let mut read = || {
         let count = bytes.signed()?;
@@ -35,8 +35,8 @@ pub fn place(payload: &[u8]) -> Result<(Vec<usize>, &[u8]), DecodeError> {
             _ => Err("the place of its type is too long"),
         }
     };
-    let place = read().map_err(not_of_schema)?;
-    Ok((place, bytes.0))
+    let indexes = read().map_err(not_of_schema)?;
+    Ok((indexes, bytes.0))
 }
 
 #[cold]
@@ -51,16 +51,16 @@ pub struct ProtobufDecoder {
 }
 
 impl ProtobufDecoder {
-    /// A decoder of the messages of the type at a place in a schema.
+    /// A decoder of the messages of the type at a indexes in a schema.
     ///
     /// # Errors
     /// When there is none; says why.
     pub fn new(
         fields: &FieldNames,
         schema: &ProtobufSchema,
-        place: &[usize],
+        indexes: &[usize],
     ) -> Result<ProtobufDecoder, String> {
-        let wanted = schema.fields(place, fields.all())?;
+        let wanted = schema.fields(indexes, fields.all())?;
         Ok(ProtobufDecoder { fields: fields.clone(), wanted })
     }
 
@@ -70,13 +70,13 @@ impl ProtobufDecoder {
     /// When the message is no event.
     pub fn decode(&self, message: &[u8], offset: u64) -> Result<Event, DecodeError> {
         let found = self.walk(message).map_err(not_of_schema)?;
-        typed::event(&self.fields, found, offset)
+        value::event(&self.fields, found, offset)
     }
 
-    fn walk<'a>(&self, message: &'a [u8]) -> Result<[Found<'a>; 4], &'static str> {
-        let mut found = [Found::Nothing; 4];
+    fn walk<'a>(&self, message: &'a [u8]) -> Result<[FieldValue<'a>; 4], &'static str> {
+        let mut found = [FieldValue::Nothing; 4];
         for (found, field) in found.iter_mut().zip(&self.wanted) {
-            *found = field.as_ref().map_or(Found::Nothing, |field| field.absent);
+            *found = field.as_ref().map_or(FieldValue::Nothing, |field| field.absent);
         }
         let mut bytes = Bytes(message);
         while !bytes.is_empty() {
@@ -147,23 +147,27 @@ impl<'a> Wire<'a> {
     }
 
     /// What a field of a kind holds.
-    fn found(self, kind: &Kind) -> Result<Found<'a>, &'static str> {
+    fn found(self, kind: &Kind) -> Result<FieldValue<'a>, &'static str> {
         Ok(match (kind, self) {
-            (Kind::Other(what), _) => Found::Other(what),
+            (Kind::Other(what), _) => FieldValue::Other(what),
             (Kind::Text, Wire::Bytes(bytes)) => {
-                Found::Text(std::str::from_utf8(bytes).map_err(|_| "a string is not UTF-8")?)
+                FieldValue::Text(std::str::from_utf8(bytes).map_err(|_| "a string is not UTF-8")?)
             }
-            (Kind::Bytes, Wire::Bytes(bytes)) => Found::Bytes(bytes),
-            (Kind::Timestamp, Wire::Bytes(bytes)) => Found::Instant(timestamp(bytes)?),
-            (Kind::Signed, Wire::Varint(number)) => Found::integer(number as i64),
-            (Kind::Signed32, Wire::Varint(number)) => Found::integer(i64::from(number as i32)),
-            (Kind::Unsigned, Wire::Varint(number)) => Found::Unsigned(number),
-            (Kind::Unsigned32, Wire::Varint(number)) => Found::Unsigned(u64::from(number as u32)),
-            (Kind::Zigzag, Wire::Varint(number)) => Found::integer(unzigzag(number)),
-            (Kind::Fixed32, Wire::Four(number)) => Found::Unsigned(number.into()),
-            (Kind::Fixed64, Wire::Eight(number)) => Found::Unsigned(number),
-            (Kind::SignedFixed32, Wire::Four(number)) => Found::integer((number as i32).into()),
-            (Kind::SignedFixed64, Wire::Eight(number)) => Found::integer(number as i64),
+            (Kind::Bytes, Wire::Bytes(bytes)) => FieldValue::Bytes(bytes),
+            (Kind::Timestamp, Wire::Bytes(bytes)) => FieldValue::Instant(timestamp(bytes)?),
+            (Kind::Signed, Wire::Varint(number)) => FieldValue::integer(number as i64),
+            (Kind::Signed32, Wire::Varint(number)) => FieldValue::integer(i64::from(number as i32)),
+            (Kind::Unsigned, Wire::Varint(number)) => FieldValue::Unsigned(number),
+            (Kind::Unsigned32, Wire::Varint(number)) => {
+                FieldValue::Unsigned(u64::from(number as u32))
+            }
+            (Kind::Zigzag, Wire::Varint(number)) => FieldValue::integer(unzigzag(number)),
+            (Kind::Fixed32, Wire::Four(number)) => FieldValue::Unsigned(number.into()),
+            (Kind::Fixed64, Wire::Eight(number)) => FieldValue::Unsigned(number),
+            (Kind::SignedFixed32, Wire::Four(number)) => {
+                FieldValue::integer((number as i32).into())
+            }
+            (Kind::SignedFixed64, Wire::Eight(number)) => FieldValue::integer(number as i64),
             _ => return Err("a field is not written as its type is"),
         })
     }

@@ -1,6 +1,6 @@
 //! Where the wanted fields stand in the messages of a schema, and what they are.
 
-use crate::decode::typed::Found;
+use crate::decode::value::FieldValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
@@ -22,7 +22,7 @@ pub(super) struct Field {
     pub(super) number: u32,
     pub(super) kind: Kind,
     /// What it holds where a message does not have it.
-    pub(super) absent: Found<'static>,
+    pub(super) absent: FieldValue<'static>,
 }
 
 /// What a field is declared as.
@@ -62,14 +62,14 @@ impl ProtobufSchema {
         Ok(ProtobufSchema { pool: compiler.descriptor_pool() })
     }
 
-    /// The wanted fields of the type at a place.
+    /// The wanted fields of the type at a indexes.
     pub(super) fn fields(
         &self,
-        place: &[usize],
+        indexes: &[usize],
         names: [&str; 4],
     ) -> Result<[Option<Field>; 4], String> {
-        let message = self.message(place);
-        let message = message.ok_or_else(|| format!("it has no message at {place:?}"))?;
+        let message = self.message(indexes);
+        let message = message.ok_or_else(|| format!("it has no message at {indexes:?}"))?;
         let field = |at: usize| {
             let found = message.get_field_by_name(names[at]);
             found.map(|field| Field::of(&field, at))
@@ -77,9 +77,9 @@ impl ProtobufSchema {
         Ok([field(0), field(1), field(2), field(3)])
     }
 
-    /// The type at a place: the numbers of the types that are nested in each other.
-    pub(super) fn message(&self, place: &[usize]) -> Option<MessageDescriptor> {
-        let (first, nested) = place.split_first()?;
+    /// The type at a indexes: the numbers of the types that are nested in each other.
+    pub(super) fn message(&self, indexes: &[usize]) -> Option<MessageDescriptor> {
+        let (first, nested) = indexes.split_first()?;
         let mut message = self.pool.get_file_by_name(ROOT)?.messages().nth(*first)?;
         for number in nested {
             let child = message.child_messages().nth(*number)?;
@@ -90,7 +90,7 @@ impl ProtobufSchema {
 }
 
 impl Field {
-    /// A field that is wanted as the one at a place of the names.
+    /// A field that is wanted as the one at a indexes of the names.
     fn of(field: &FieldDescriptor, at: usize) -> Field {
         let kind = match field.kind() {
             _ if field.is_map() => Kind::Other("a map"),
@@ -119,14 +119,14 @@ impl Field {
 }
 
 /// What a field holds that a message does not have: its default, if it has one. A time has none.
-fn absent(field: &FieldDescriptor, kind: Kind, at: usize) -> Found<'static> {
+fn absent(field: &FieldDescriptor, kind: Kind, at: usize) -> FieldValue<'static> {
     let is_an_id = at < 2;
     match kind {
-        _ if field.supports_presence() || !is_an_id => Found::Nothing,
-        Kind::Other(what) => Found::Other(what),
-        Kind::Text => Found::Text(""),
-        Kind::Bytes => Found::Bytes(b""),
-        _ => Found::Unsigned(0),
+        _ if field.supports_presence() || !is_an_id => FieldValue::Nothing,
+        Kind::Other(what) => FieldValue::Other(what),
+        Kind::Text => FieldValue::Text(""),
+        Kind::Bytes => FieldValue::Bytes(b""),
+        _ => FieldValue::Unsigned(0),
     }
 }
 

@@ -20,11 +20,11 @@ fn schema(types: [&str; 4], more: &str) -> String {
     )
 }
 
-/// The type at a place, and a decoder of it.
-fn both(text: &str, place: &[usize]) -> (MessageDescriptor, ProtobufDecoder) {
+/// The type at a indexes, and a decoder of it.
+fn both(text: &str, indexes: &[usize]) -> (MessageDescriptor, ProtobufDecoder) {
     let schema = ProtobufSchema::new(text, &[]).unwrap();
-    let decoder = ProtobufDecoder::new(&FieldNames::default(), &schema, place).unwrap();
-    (schema.message(place).unwrap(), decoder)
+    let decoder = ProtobufDecoder::new(&FieldNames::default(), &schema, indexes).unwrap();
+    (schema.message(indexes).unwrap(), decoder)
 }
 
 fn written(kind: &MessageDescriptor, values: &[(&str, Value)]) -> Vec<u8> {
@@ -157,11 +157,11 @@ fn types_in_types_are_found_by_their_place() {
 
 #[test]
 fn the_place_of_a_type_is_read() {
-    assert_eq!(place(&[0, 9]), Ok((vec![0], &[9][..])));
-    assert_eq!(place(&[2, 2, 9]), Ok((vec![1], &[9][..])));
-    assert_eq!(place(&[4, 0, 2]), Ok((vec![0, 1], &[][..])));
+    assert_eq!(split_indexes(&[0, 9]), Ok((vec![0], &[9][..])));
+    assert_eq!(split_indexes(&[2, 2, 9]), Ok((vec![1], &[9][..])));
+    assert_eq!(split_indexes(&[4, 0, 2]), Ok((vec![0, 1], &[][..])));
     for wrong in [&[][..], &[2], &[1], &[4, 2], &[2, 1], &[0xfe, 0xff, 0xff, 0x01]] {
-        assert!(place(wrong).is_err(), "{wrong:?}");
+        assert!(split_indexes(wrong).is_err(), "{wrong:?}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Finds the files that are given, by name, by folder or by pattern.
 
-use super::{Format, io_error};
+use super::{FileFormat, io_error};
 use crate::event::Kind;
 use crate::log::PartitionName;
 use crate::sources::{Discovered, SourceError};
@@ -63,7 +63,7 @@ impl Finder {
         let path = Path::new(argument);
         match path.metadata() {
             Ok(metadata) if metadata.is_dir() => files_in(path),
-            Ok(metadata) if metadata.is_file() => match Format::of(path) {
+            Ok(metadata) if metadata.is_file() => match FileFormat::of(path) {
                 Some(_) => Ok(vec![path.into()]),
                 None => Err(SourceError::UnknownFormat(path.into())),
             },
@@ -117,7 +117,7 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
 /// no known format.
 fn is_wanted(path: &Path) -> bool {
     let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    !is_hidden && Format::of(path).is_some() && path.is_file()
+    !is_hidden && FileFormat::of(path).is_some() && path.is_file()
 }
 
 /// The true path of a file, and its size in bytes.

@@ -3,7 +3,7 @@
 use super::input::{Growth, Input};
 use super::split::{LINE_BYTES_MAX, Line, Splitter};
 use super::{Compression, io_error};
-use crate::decode::{Decoder, FieldNames};
+use crate::decode::{FieldNames, JsonDecoder};
 use crate::log::PartitionName;
 use crate::sources::{Batch, Malformed, PartitionReader, Polled, SourceError, sample};
 
@@ -25,7 +25,7 @@ pub(super) fn open(
         follow: follow && compression == Compression::None,
         input,
         splitter: Splitter::default(),
-        decoder: Decoder::new(fields),
+        decoder: JsonDecoder::new(fields),
         next_line: 0,
         reported_bytes: 0,
         is_rest_read: false,
@@ -43,7 +43,7 @@ struct LinesReader {
     follow: bool,
     input: Input,
     splitter: Splitter,
-    decoder: Decoder,
+    decoder: JsonDecoder,
     /// The number of the next line, from 0.
     next_line: u64,
     /// How many bytes of the file have been reported, or skipped.
@@ -181,7 +181,7 @@ impl LinesReader {
 
 /// Decodes a line into a batch.
 #[inline]
-fn take(decoder: &mut Decoder, batch: &mut Batch, number: u64, line: &Line<'_>) {
+fn take(decoder: &mut JsonDecoder, batch: &mut Batch, number: u64, line: &Line<'_>) {
     if line.is_long {
         let reason = format!("line is longer than {LINE_BYTES_MAX} bytes");
         batch.malformed.push(malformed(number, reason, line.text));
@@ -206,7 +206,7 @@ fn without_byte_order_mark(text: &[u8]) -> &[u8] {
 fn malformed(number: u64, reason: String, text: &[u8]) -> Malformed {
     Malformed {
         offset: number,
-        place: format!("line {}", number + 1),
+        location: format!("line {}", number + 1),
         reason,
         sample: sample(text),
     }

@@ -55,13 +55,13 @@ impl Source for FileSource {
         offset: Option<u64>,
     ) -> Result<Box<dyn PartitionReader>, SourceError> {
         let (partition, offset) = (&partition.name, offset.unwrap_or(0));
-        let Some(format) = Format::of(Path::new(&partition.name)) else {
+        let Some(format) = FileFormat::of(Path::new(&partition.name)) else {
             return Err(SourceError::UnknownFormat(partition.name.clone().into()));
         };
         let fields = &self.fields;
         match format {
-            Format::Parquet => parquet::open(partition, fields, offset),
-            Format::Lines(compression) => {
+            FileFormat::Parquet => parquet::open(partition, fields, offset),
+            FileFormat::Lines(compression) => {
                 lines::open(partition, fields, compression, self.follow, offset)
             }
         }
@@ -70,7 +70,7 @@ impl Source for FileSource {
 
 /// How a file is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
+enum FileFormat {
     Lines(Compression),
     Parquet,
 }
@@ -83,18 +83,18 @@ enum Compression {
     Zstandard,
 }
 
-impl Format {
+impl FileFormat {
     /// The format that the end of a file's name stands for.
-    fn of(path: &Path) -> Option<Format> {
+    fn of(path: &Path) -> Option<FileFormat> {
         let name = path.file_name()?.to_str()?;
         let (name, compression) = match name.rsplit_once('.')? {
-            (_, "parquet") => return Some(Format::Parquet),
+            (_, "parquet") => return Some(FileFormat::Parquet),
             (name, "gz") => (name, Compression::Gzip),
             (name, "zst") => (name, Compression::Zstandard),
             _ => (name, Compression::None),
         };
         let is_lines = name.ends_with(".jsonl") || name.ends_with(".ndjson");
-        is_lines.then_some(Format::Lines(compression))
+        is_lines.then_some(FileFormat::Lines(compression))
     }
 }
 

@@ -147,11 +147,11 @@ impl ParquetReader {
     }
 
     /// Ends the reading with a malformed record, or an error if the file itself cannot be read.
-    fn fail(&mut self, row: u64, place: &str, reason: String) -> Result<(), SourceError> {
+    fn fail(&mut self, row: u64, location: &str, reason: String) -> Result<(), SourceError> {
         read_through(&self.file).map_err(|error| io_error(&self.partition.name, error))?;
         let mut malformed = malformed_row(row, reason);
-        if place == "file" {
-            malformed.place = place.into();
+        if location == "file" {
+            malformed.location = location.into();
         }
         self.state = State::Ended((row >= self.first_row).then_some(malformed));
         Ok(())
@@ -218,8 +218,8 @@ fn read_through(mut file: &File) -> std::io::Result<()> {
 
 #[cold]
 fn malformed_row(number: u64, reason: String) -> Malformed {
-    let place = format!("row {}", number.saturating_add(1));
-    Malformed { offset: number, place, reason, sample: String::new() }
+    let location = format!("row {}", number.saturating_add(1));
+    Malformed { offset: number, location, reason, sample: String::new() }
 }
 
 #[cfg(test)]

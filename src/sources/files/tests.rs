@@ -167,7 +167,7 @@ fn offsets_count_lines_also_empty_and_malformed_ones() {
         let batch = read(&folder, "a.jsonl", 0, records_max);
         assert_eq!(showings(&batch), [(0, 1), (4, 2)]);
         assert_eq!(reasons(&batch), [(3, "missing field `request_id`".to_string())]);
-        assert_eq!(batch.malformed[0].place, "line 4");
+        assert_eq!(batch.malformed[0].location, "line 4");
         assert_eq!(batch.malformed[0].sample, "{}");
         assert_eq!((batch.next_offset, batch.bytes), (5, text.len() as u64));
     }

@@ -5,7 +5,7 @@
 //! librdkafka (2.12) never forwards it to the common one, so that no message can go astray. And
 //! partitions are assigned incrementally, so that those that are being read are left alone.
 
-use super::errors::{Gravity, KafkaSourceError, gravity, hides_the_end};
+use super::errors::{KafkaSourceError, Severity, hides_the_end, severity};
 use crate::kafka::KafkaSettings;
 use crate::sources::SAMPLE_BYTES_MAX;
 use rdkafka::client::ClientContext;
@@ -109,7 +109,7 @@ impl Client {
     fn judge(&self, error: &KafkaError) -> Result<(), KafkaSourceError> {
         let refused = |reason| KafkaSourceError::Refused { servers: self.servers.clone(), reason };
         match error.rdkafka_error_code() {
-            Some(code) if gravity(code) == Gravity::Refused => Err(refused(self.reason(code))),
+            Some(code) if severity(code) == Severity::Refused => Err(refused(self.reason(code))),
             Some(code) if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
                 Err(KafkaSourceError::Client(self.reason(code)))
             }
@@ -199,11 +199,11 @@ impl Client {
             };
             self.hear().map_err(Unanswered::Heard)?;
             let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-            let patience = match gravity(code) {
-                Gravity::Passing if self.last_loss_is_of_tls() => HANDSHAKE_TIMEOUT,
-                Gravity::Passing => ANSWER_TIMEOUT,
+            let patience = match severity(code) {
+                Severity::Passing if self.last_loss_is_of_tls() => HANDSHAKE_TIMEOUT,
+                Severity::Passing => ANSWER_TIMEOUT,
                 // What was created a moment ago may not be known everywhere.
-                Gravity::Gone => QUESTION_TIMEOUT,
+                Severity::Gone => QUESTION_TIMEOUT,
                 _ => Duration::ZERO,
             };
             if started.elapsed() >= patience {
@@ -224,9 +224,9 @@ impl Client {
             Unanswered::Error(code, elapsed) => (code, elapsed),
         };
         let servers = self.servers.clone();
-        match gravity(code) {
-            Gravity::Gone => KafkaSourceError::UnknownTopic { topic: topic.into(), servers },
-            Gravity::Refused => {
+        match severity(code) {
+            Severity::Gone => KafkaSourceError::UnknownTopic { topic: topic.into(), servers },
+            Severity::Refused => {
                 let reason = format!("topic `{topic}`: {}", self.reason(code));
                 KafkaSourceError::Refused { servers, reason }
             }

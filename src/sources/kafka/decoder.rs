@@ -1,26 +1,29 @@
 //! Decodes the messages of a partition: JSON at once, and framed ones when their schema is there.
 
 use super::errors::KafkaSourceError;
+use super::registry::{Lookup, Registry, Schema};
 use crate::decode::avro::AvroDecoder;
-use crate::decode::framing::unframe;
-use crate::decode::protobuf::{ProtobufDecoder, ProtobufSchema, place};
-use crate::decode::{DecodeError, Decoder, FieldNames};
+use crate::decode::confluent::unframe;
+use crate::decode::protobuf::{ProtobufDecoder, ProtobufSchema, split_indexes};
+use crate::decode::{DecodeError, FieldNames, JsonDecoder, MessageFormat};
 use crate::event::Event;
-use crate::kafka::{Lookup, Registry, Schema};
 use crate::panics::contain;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What the messages of topics are.
+/// The messages of topics: their format, and the registry that has their schemas, where they are
+/// framed.
 #[derive(Clone, Default)]
-pub enum MessageFormat {
-    /// JSON.
-    #[default]
-    Json,
-    /// Avro in Confluent's framing, its schemas in a registry.
-    Avro(Arc<Registry>),
-    /// The same of Protobuf.
-    Protobuf(Arc<Registry>),
+pub struct Messages {
+    format: MessageFormat,
+    registry: Option<Arc<Registry>>,
+}
+
+impl Messages {
+    /// Messages in Confluent's framing, their schemas in a registry.
+    pub fn framed(format: MessageFormat, registry: Arc<Registry>) -> Messages {
+        Messages { format, registry: Some(registry) }
+    }
 }
 
 /// What a message is.
@@ -34,15 +37,15 @@ pub(super) enum Decoded {
 
 /// The decoder of one partition.
 pub(super) enum MessageDecoder {
-    Json(Box<Decoder>),
+    Json(Box<JsonDecoder>),
     Framed(Box<FramedDecoder>),
 }
 
 /// Decodes messages by the schemas that they name.
 pub(super) struct FramedDecoder {
     fields: FieldNames,
+    format: MessageFormat,
     registry: Arc<Registry>,
-    is_protobuf: bool,
     /// What was made of schemas so far, or why nothing can be.
     schemas: BTreeMap<u32, Result<Prepared, String>>,
 }
@@ -54,16 +57,14 @@ enum Prepared {
 }
 
 impl MessageDecoder {
-    pub(super) fn new(format: &MessageFormat, fields: &FieldNames) -> MessageDecoder {
-        let (registry, is_protobuf) = match format {
-            MessageFormat::Json => return MessageDecoder::Json(Box::new(Decoder::new(fields))),
-            MessageFormat::Avro(registry) => (registry, false),
-            MessageFormat::Protobuf(registry) => (registry, true),
+    pub(super) fn new(messages: &Messages, fields: &FieldNames) -> MessageDecoder {
+        let Some(registry) = &messages.registry else {
+            return MessageDecoder::Json(Box::new(JsonDecoder::new(fields)));
         };
         MessageDecoder::Framed(Box::new(FramedDecoder {
             fields: fields.clone(),
+            format: messages.format,
             registry: Arc::clone(registry),
-            is_protobuf,
             schemas: BTreeMap::new(),
         }))
     }
@@ -119,16 +120,17 @@ impl FramedDecoder {
     }
 
     fn prepare(&self, schema: &Schema) -> Result<Prepared, String> {
-        let expected = if self.is_protobuf { "PROTOBUF" } else { "AVRO" };
+        let expected = self.format.registry_name();
         if schema.format != expected {
             return Err(format!("it is one of {}, expected {expected}", schema.format));
         }
-        if self.is_protobuf {
-            let schema = ProtobufSchema::new(&schema.text, &schema.references)?;
-            return Ok(Prepared::Protobuf(schema, BTreeMap::new()));
-        }
-        let decoder = AvroDecoder::new(&self.fields, &schema.text, &schema.references)?;
-        Ok(Prepared::Avro(decoder))
+        let (text, references) = (&schema.text, &schema.references);
+        Ok(match self.format {
+            MessageFormat::Protobuf => {
+                Prepared::Protobuf(ProtobufSchema::new(text, references)?, BTreeMap::new())
+            }
+            _ => Prepared::Avro(AvroDecoder::new(&self.fields, text, references)?),
+        })
     }
 }
 
@@ -150,17 +152,17 @@ fn decode(
         Prepared::Avro(decoder) => return decoded(decoder.decode(payload, offset)),
         Prepared::Protobuf(schema, types) => (schema, types),
     };
-    let (place, message) = match place(payload) {
+    let (indexes, message) = match split_indexes(payload) {
         Ok(placed) => placed,
         Err(error) => return Decoded::Malformed(error.to_string()),
     };
-    if !types.contains_key(&place) {
+    if !types.contains_key(&indexes) {
         if types.len() == TYPES_MAX {
             types.clear();
         }
-        types.insert(place.clone(), ProtobufDecoder::new(fields, schema, &place));
+        types.insert(indexes.clone(), ProtobufDecoder::new(fields, schema, &indexes));
     }
-    match types.get(&place) {
+    match types.get(&indexes) {
         Some(Ok(decoder)) => decoded(decoder.decode(message, offset)),
         Some(Err(reason)) => Decoded::Malformed(unusable(id, reason)),
         None => Decoded::Waiting,

@@ -81,7 +81,7 @@ pub enum KafkaSourceError {
 
 /// What an error that librdkafka tells means for a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Gravity {
+pub(super) enum Severity {
     /// librdkafka goes on by itself. What was seen of partitions before may be outdated.
     Passing,
     /// The offset at which reading has to go on is not there.
@@ -94,17 +94,17 @@ pub(super) enum Gravity {
     Broken,
 }
 
-pub(super) fn gravity(code: RDKafkaErrorCode) -> Gravity {
+pub(super) fn severity(code: RDKafkaErrorCode) -> Severity {
     use RDKafkaErrorCode::*;
     match code {
-        AutoOffsetReset | OffsetOutOfRange | LogTruncation => Gravity::OffsetLost,
-        UnknownTopic | UnknownPartition | UnknownTopicOrPartition => Gravity::Gone,
+        AutoOffsetReset | OffsetOutOfRange | LogTruncation => Severity::OffsetLost,
+        UnknownTopic | UnknownPartition | UnknownTopicOrPartition => Severity::Gone,
         Authentication
         | SaslAuthenticationFailed
         | UnsupportedSASLMechanism
         | IllegalSASLState
         | TopicAuthorizationFailed
-        | ClusterAuthorizationFailed => Gravity::Refused,
+        | ClusterAuthorizationFailed => Severity::Refused,
         AllBrokersDown
         | BrokerNotAvailable
         | BrokerTransportFailure
@@ -128,8 +128,8 @@ pub(super) fn gravity(code: RDKafkaErrorCode) -> Gravity {
         | TimedOutQueue
         | Unknown
         | UnknownLeaderEpoch
-        | WaitingForCoordinator => Gravity::Passing,
-        _ => Gravity::Broken,
+        | WaitingForCoordinator => Severity::Passing,
+        _ => Severity::Broken,
     }
 }
 

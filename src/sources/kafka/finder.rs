@@ -6,7 +6,7 @@
 
 use super::client::Client;
 use super::errors::KafkaSourceError;
-use super::place::Place;
+use super::topic_partition::TopicPartition;
 use crate::event::Kind;
 use crate::sources::Discovered;
 use std::collections::BTreeSet;
@@ -39,7 +39,7 @@ impl Finder {
         let mut found = Vec::new();
         for (kind, topic) in topics {
             for number in client.partitions(topic)? {
-                let place = Place { topic: topic.clone(), number };
+                let place = TopicPartition { topic: topic.clone(), number };
                 let ends = client.ends(topic, number)?;
                 found.push(discovered(*kind, &place, ends, until_end));
             }
@@ -64,7 +64,7 @@ impl Finder {
     }
 }
 
-fn discovered(kind: Kind, place: &Place, ends: (u64, u64), until_end: bool) -> Discovered {
+fn discovered(kind: Kind, place: &TopicPartition, ends: (u64, u64), until_end: bool) -> Discovered {
     let (first, end) = ends;
     Discovered {
         name: place.name(kind),
@@ -101,7 +101,7 @@ impl Watch {
         };
         let known: BTreeSet<_> = lock(&self.found).iter().map(|known| known.name.clone()).collect();
         for number in numbers {
-            let place = Place { topic: topic.into(), number };
+            let place = TopicPartition { topic: topic.into(), number };
             if known.contains(&place.name(kind)) {
                 continue;
             }

@@ -15,10 +15,11 @@ mod client;
 mod decoder;
 mod errors;
 mod finder;
-mod place;
 mod reader;
+pub mod registry;
+mod topic_partition;
 
-pub use decoder::MessageFormat;
+pub use decoder::Messages;
 pub use errors::KafkaSourceError;
 
 use super::{Discovered, PartitionReader, Source, SourceError};
@@ -29,15 +30,15 @@ use crate::log::PartitionName;
 use client::Client;
 use decoder::MessageDecoder;
 use finder::Finder;
-use place::Place;
 use std::sync::{Arc, OnceLock};
+use topic_partition::TopicPartition;
 
 /// Topics of Kafka.
 pub struct KafkaSource {
     settings: KafkaSettings,
     topics: Vec<(Kind, String)>,
     fields: FieldNames,
-    format: MessageFormat,
+    messages: Messages,
     until_end: bool,
     /// Made when it is first needed.
     client: OnceLock<Arc<Client>>,
@@ -49,7 +50,7 @@ impl Clone for KafkaSource {
     fn clone(&self) -> KafkaSource {
         let (settings, topics) = (self.settings.clone(), self.topics.clone());
         KafkaSource::new(settings, topics, self.fields.clone(), self.until_end)
-            .with_format(self.format.clone())
+            .with_messages(self.messages.clone())
     }
 }
 
@@ -63,18 +64,18 @@ impl KafkaSource {
         fields: FieldNames,
         until_end: bool,
     ) -> KafkaSource {
-        let (client, format) = (OnceLock::new(), MessageFormat::Json);
-        KafkaSource { settings, topics, fields, format, until_end, client, finder: None }
+        let (client, messages) = (OnceLock::new(), Messages::default());
+        KafkaSource { settings, topics, fields, messages, until_end, client, finder: None }
     }
 
     /// The same of messages that are not JSON.
-    pub fn with_format(self, format: MessageFormat) -> KafkaSource {
-        KafkaSource { format, ..self }
+    pub fn with_messages(self, messages: Messages) -> KafkaSource {
+        KafkaSource { messages, ..self }
     }
 
     /// Whether a partition is one in Kafka.
     pub fn holds(partition: &PartitionName) -> bool {
-        Place::of(partition).is_some()
+        TopicPartition::of(partition).is_some()
     }
 
     /// The offset after the last committed message of a partition.
@@ -82,7 +83,7 @@ impl KafkaSource {
     /// # Errors
     /// When the partition is not in Kafka, or cannot be asked for.
     pub fn end_offset(&self, partition: &PartitionName) -> Result<u64, SourceError> {
-        let Some(place) = Place::of(partition) else {
+        let Some(place) = TopicPartition::of(partition) else {
             return Err(SourceError::NotFound(partition.name.clone().into()));
         };
         let (_, end) = self.client()?.ends(&place.topic, place.number)?;
@@ -117,17 +118,17 @@ impl Source for KafkaSource {
         partition: &Discovered,
         offset: Option<u64>,
     ) -> Result<Box<dyn PartitionReader>, SourceError> {
-        let Some(place) = Place::of(&partition.name) else {
+        let Some(place) = TopicPartition::of(&partition.name) else {
             return Err(SourceError::NotFound(partition.name.name.clone().into()));
         };
-        let decoder = MessageDecoder::new(&self.format, &self.fields);
+        let decoder = MessageDecoder::new(&self.messages, &self.fields);
         reader::open(self.client()?, place, partition, offset, decoder)
     }
 
     fn committed(&mut self, positions: &[(PartitionName, u64)]) {
-        let places = positions
-            .iter()
-            .filter_map(|(name, next_offset)| Place::of(name).map(|place| (place, *next_offset)));
+        let places = positions.iter().filter_map(|(name, next_offset)| {
+            TopicPartition::of(name).map(|place| (place, *next_offset))
+        });
         let places: Vec<_> = places.collect();
         let Ok(client) = self.client() else { return };
         client.commit(

@@ -2,8 +2,8 @@
 
 use super::client::{Client, Queue};
 use super::decoder::{Decoded, MessageDecoder};
-use super::errors::{Gravity, KafkaSourceError, gravity};
-use super::place::Place;
+use super::errors::{KafkaSourceError, Severity, severity};
+use super::topic_partition::TopicPartition;
 use crate::log::PartitionName;
 use crate::sources::{Batch, Discovered, Malformed, PartitionReader, Polled, SourceError, sample};
 use rdkafka::Offset;
@@ -21,7 +21,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) struct KafkaReader {
     name: PartitionName,
-    place: Place,
+    place: TopicPartition,
     client: Arc<Client>,
     queue: Queue,
     decoder: MessageDecoder,
@@ -56,7 +56,7 @@ enum End {
 /// Opens a partition at an offset, or where it begins.
 pub(super) fn open(
     client: &Arc<Client>,
-    place: Place,
+    place: TopicPartition,
     partition: &Discovered,
     offset: Option<u64>,
     decoder: MessageDecoder,
@@ -91,7 +91,7 @@ pub(super) fn open(
 /// Where reading begins, if that is there.
 fn start(
     client: &Client,
-    place: &Place,
+    place: &TopicPartition,
     partition: &PartitionName,
     offset: Option<u64>,
 ) -> Result<u64, SourceError> {
@@ -239,15 +239,15 @@ impl KafkaReader {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
         let (partition, offset) = (self.name.clone(), self.next_offset);
         let reason = self.client.reason(code);
-        let advice = match gravity(code) {
-            Gravity::Passing => return Ok(()),
-            Gravity::Gone => return Err(KafkaSourceError::Gone { partition, offset }.into()),
-            Gravity::OffsetLost => {
+        let advice = match severity(code) {
+            Severity::Passing => return Ok(()),
+            Severity::Gone => return Err(KafkaSourceError::Gone { partition, offset }.into()),
+            Severity::OffsetLost => {
                 start(&self.client, &self.place, &self.name, Some(offset))?;
                 "its log was cut or replaced: restore it, or start with a new store"
             }
-            Gravity::Refused => "check what the user may do",
-            Gravity::Broken => "mend what librdkafka names, and start again",
+            Severity::Refused => "check what the user may do",
+            Severity::Broken => "mend what librdkafka names, and start again",
         };
         Err(KafkaSourceError::Partition { partition, offset, reason, advice }.into())
     }
@@ -303,5 +303,5 @@ fn take_value(
 
 #[cold]
 fn malformed(offset: u64, reason: String, payload: &[u8]) -> Malformed {
-    Malformed { offset, place: format!("offset {offset}"), reason, sample: sample(payload) }
+    Malformed { offset, location: format!("offset {offset}"), reason, sample: sample(payload) }
 }

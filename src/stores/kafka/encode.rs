@@ -11,7 +11,7 @@ use crate::time::{Definition, Epoch, Publication, Through, rfc3339};
 use serde_json::Value as Json;
 
 /// How the records of a query are written.
-pub(super) struct RowFormat {
+pub(super) struct RowEncoder {
     key: Vec<Field>,
     values: Vec<Field>,
     /// Whether a row says if it is final, and up to which watermark it was computed.
@@ -37,14 +37,14 @@ pub(super) struct Stamp {
     start: (Epoch, String),
 }
 
-impl RowFormat {
+impl RowEncoder {
     /// That of a query.
-    pub fn of(query: &StoredQuery) -> RowFormat {
+    pub fn of(query: &StoredQuery) -> RowEncoder {
         let field = |column: &StoredColumn| Field {
             name: format!("\"{}\":", column.name),
             column_type: column.column_type,
         };
-        RowFormat {
+        RowEncoder {
             key: query.key.iter().map(field).collect(),
             values: query.values.iter().map(field).collect(),
             tells_final: query.role == Role::Main,

@@ -39,7 +39,7 @@ use crate::stores::{
 };
 use crate::time::{Definition, EpochRange, Publication};
 use client::Client;
-use encode::{RowFormat, Stamp};
+use encode::{RowEncoder, Stamp};
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaResult;
 use read::read_progress;
@@ -59,7 +59,7 @@ pub struct KafkaStore {
     name: String,
     transactions: Transactions,
     topics: Topics,
-    formats: Vec<RowFormat>,
+    encoders: Vec<RowEncoder>,
     state: State,
 }
 
@@ -107,11 +107,11 @@ impl KafkaStore {
             transaction.send(&topics.progress.name, PROGRESS_KEY, Some(&record), None)
         });
         committed.map_err(|(Failure::Final(error) | Failure::Broken(error))| error)?;
-        let formats = stored.description.queries.iter().map(RowFormat::of).collect();
+        let encoders = stored.description.queries.iter().map(RowEncoder::of).collect();
         let (config, name) = (client.config.clone(), client.store.clone());
         let ledger = KafkaReader::of_owner(client, &stored)?.ledger()?;
         let state = State::new(stored, &ledger);
-        Ok(KafkaStore { config, name, transactions, topics, formats, state })
+        Ok(KafkaStore { config, name, transactions, topics, encoders, state })
     }
 
     /// Goes on with a new producer, if the store is still this job's. Returns whether the last
@@ -181,11 +181,11 @@ impl KafkaStore {
         // The rows without a topic are in the ledger.
         let Some(Topic { name, .. }) = &self.topics.queries[query] else { return Ok(()) };
         buffers.clear();
-        self.formats[query].write_key(row, &mut buffers.key);
+        self.encoders[query].write_key(row, &mut buffers.key);
         if deleted {
             return transaction.send(name, &buffers.key, None, Some(stamp.publication));
         }
-        self.formats[query].write_value(row, stamp, &mut buffers.value);
+        self.encoders[query].write_value(row, stamp, &mut buffers.value);
         transaction.send(name, &buffers.key, Some(&buffers.value), None)
     }
 }

@@ -25,8 +25,8 @@ fn state() -> State {
     State::new(StoredProgress::new(description(), topics), &[])
 }
 
-fn format(query: usize) -> RowFormat {
-    RowFormat::of(&description().queries[query])
+fn format(query: usize) -> RowEncoder {
+    RowEncoder::of(&description().queries[query])
 }
 
 fn key(change: &RowChange) -> String {

@@ -17,7 +17,7 @@ const CHECKPOINT_BYTES: i64 = 64 << 20;
 const CACHE_BYTES: i64 = 64 << 20;
 
 /// What a file was found to be.
-enum Found {
+enum DatabaseContent {
     /// Nothing is in it.
     Empty,
     /// A store that was made for this.
@@ -57,10 +57,12 @@ pub(super) fn take_over(path: &Path, description: &Description) -> Result<Connec
     let mut connection = Connection::open_with_flags(path, flags).map_err(&failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(&failed)?;
     match find(&connection, path)? {
-        Found::Store(stored) => {
+        DatabaseContent::Store(stored) => {
             stored.refuse_other(&path.display().to_string(), description)?;
         }
-        Found::Empty => connection.pragma_update(None, "page_size", PAGE_BYTES).map_err(&failed)?,
+        DatabaseContent::Empty => {
+            connection.pragma_update(None, "page_size", PAGE_BYTES).map_err(&failed)?
+        }
     }
     set_up(&connection, path, &failed)?;
     let behavior = TransactionBehavior::Immediate;
@@ -92,12 +94,12 @@ pub(super) fn read(path: &Path) -> Result<(Connection, Description), StoreError>
         opened => opened?,
     };
     match found {
-        Found::Store(description) => Ok((connection, description)),
-        Found::Empty => Err(not_a_store(path, "nothing is in it")),
+        DatabaseContent::Store(description) => Ok((connection, description)),
+        DatabaseContent::Empty => Err(not_a_store(path, "nothing is in it")),
     }
 }
 
-fn open_to_read(path: &Path, immutable: bool) -> Result<(Connection, Found), StoreError> {
+fn open_to_read(path: &Path, immutable: bool) -> Result<(Connection, DatabaseContent), StoreError> {
     let failed = explain(path, "read");
     // A connection that could write removes the files of the WAL when it is the last one. It falls
     // back to reading only by itself where the file cannot be written.
@@ -139,12 +141,12 @@ fn immutable_uri(path: &Path) -> String {
 }
 
 /// Finds out what a database is, changing nothing.
-fn find(connection: &Connection, path: &Path) -> Result<Found, StoreError> {
+fn find(connection: &Connection, path: &Path) -> Result<DatabaseContent, StoreError> {
     let failed = explain(path, "read");
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let application = pragma("application_id").map_err(&failed)?;
     if is_empty(connection).map_err(&failed)? && application == 0 {
-        return Ok(Found::Empty);
+        return Ok(DatabaseContent::Empty);
     }
     if application != schema::APPLICATION_ID {
         return Err(not_a_store(path, "it is a database of another program"));
@@ -152,7 +154,7 @@ fn find(connection: &Connection, path: &Path) -> Result<Found, StoreError> {
     let format = pragma("user_version").map_err(&failed)?;
     described::check_format(&path.display().to_string(), format)?;
     let description = description::read(connection).map_err(&failed)?;
-    Ok(Found::Store(description))
+    Ok(DatabaseContent::Store(description))
 }
 
 fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {

@@ -149,7 +149,7 @@ fn a_video_id_is_an_integer_of_any_size_that_is_not_negative() {
     let batch = read_columns(with("video_id", Arc::new(Int32Array::from(vec![0, -1, 2]))));
     let reason = "`video_id` is a negative integer, expected an unsigned 64-bit integer";
     assert_eq!(reasons(&batch), [(1, reason.to_string())]);
-    assert_eq!(batch.malformed[0].place, "row 2");
+    assert_eq!(batch.malformed[0].location, "row 2");
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn a_file_with_other_columns_is_one_malformed_record() {
         let folder = saved(columns);
         let batch = read(&folder, "a.parquet", 0, 9);
         assert_eq!(reasons(&batch), [(0, reason.to_string())]);
-        assert_eq!((batch.next_offset, batch.malformed[0].place.as_str()), (1, "file"));
+        assert_eq!((batch.next_offset, batch.malformed[0].location.as_str()), (1, "file"));
         let again = read(&folder, "a.parquet", 1, 9);
         assert_eq!((again.malformed.len(), again.next_offset), (0, 1));
     }

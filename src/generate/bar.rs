@@ -12,20 +12,20 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 const BAR: &str = "{wide_bar} {human_pos} of {human_len} impressions, {per_sec}, {eta} left";
 
 /// Shows how many of the impressions are written.
-pub struct Progress {
+pub struct Bar {
     impressions: u64,
     started: Instant,
     line_due: Instant,
     bar: Option<ProgressBar>,
 }
 
-impl Progress {
+impl Bar {
     /// Starts the clock.
-    pub fn new(impressions: u64) -> Progress {
+    pub fn new(impressions: u64) -> Bar {
         let started = Instant::now();
         let line_due = started + LINE_INTERVAL;
         let bar = stderr().is_terminal().then(|| new_bar(impressions));
-        Progress { impressions, started, line_due, bar }
+        Bar { impressions, started, line_due, bar }
     }
 
     /// Shows what has been written, if it is time to.
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_line_tells_rate_and_time_left() {
-        let progress = Progress::new(20_000);
+        let progress = Bar::new(20_000);
         let summary = Summary { impressions: 5_000, plays: 1_000, ..Summary::default() };
         assert_eq!(
             progress.line(&summary, Duration::from_secs(2)),

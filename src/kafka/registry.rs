@@ -1,6 +1,6 @@
 //! How to reach a schema registry, with what is secret of it never shown.
 
-use crate::kafka::settings::{HIDDEN, resolve};
+use super::settings::{HIDDEN, resolve};
 use serde::{Deserialize, Serialize, Serializer};
 use std::convert::Infallible;
 use std::fmt;
@@ -45,7 +45,7 @@ impl Serialize for RegistryText {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistrySettings {
     /// Where it is, without `/` at the end.
-    pub(super) url: String,
+    pub(crate) url: String,
     /// The user and the password, as `USER:PASSWORD`, or where they are.
     auth: Option<RegistryText>,
 }
@@ -111,7 +111,7 @@ impl RegistrySettings {
     }
 
     /// The user and the password, looked up.
-    pub(super) fn user(&self) -> Result<Option<String>, RegistryError> {
+    pub(crate) fn user(&self) -> Result<Option<String>, RegistryError> {
         let Some(auth) = &self.auth else { return Ok(None) };
         let user = resolve("schema-registry-auth", &auth.0)?;
         if user.contains(':') { Ok(Some(user)) } else { Err(RegistryError::Auth) }

@@ -1,7 +1,8 @@
 //! The two questions that a schema registry is asked: for a schema by its id, and for one that it
 //! refers to, by subject and version.
 
-use super::{RegistryError, RegistrySettings, Schema};
+use super::Schema;
+use crate::kafka::{RegistryError, RegistrySettings};
 use base64::Engine;
 use serde::Deserialize;
 use std::collections::BTreeMap;

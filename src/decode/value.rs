@@ -1,4 +1,4 @@
-//! Fields of typed records, Avro and Protobuf alike: what they may hold, and what that means.
+//! Fields of value records, Avro and Protobuf alike: what they may hold, and what that means.
 //!
 //! Beside what JSON has: 16 bytes are a UUID, whatever else they could be; a video id may be a
 //! text of decimal digits, as Avro has no unsigned integers; and an instant is a time.
@@ -12,7 +12,7 @@ const TIME_EXPECTED: &str = "a timestamp, integer milliseconds or a string in RF
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) enum Found<'a> {
+pub(super) enum FieldValue<'a> {
     /// It is not there.
     #[default]
     Nothing,
@@ -31,7 +31,7 @@ pub(super) enum Found<'a> {
 #[inline]
 pub(super) fn event(
     fields: &FieldNames,
-    found: [Found<'_>; 4],
+    found: [FieldValue<'_>; 4],
     offset: u64,
 ) -> Result<Event, DecodeError> {
     let names = fields.all();
@@ -41,17 +41,17 @@ pub(super) fn event(
         video: to_video_id(names[1], found[1])?,
         event_time_ms: to_time_ms(names[2], found[2])?,
         record_time_ms: match found[3] {
-            Found::Nothing | Found::Null => None,
+            FieldValue::Nothing | FieldValue::Null => None,
             found => Some(to_time_ms(names[3], found)?),
         },
     })
 }
 
-fn to_request_id(field: &str, found: Found<'_>) -> Result<RequestId, DecodeError> {
+fn to_request_id(field: &str, found: FieldValue<'_>) -> Result<RequestId, DecodeError> {
     match found {
-        Found::Text(text) => request_id(field, text),
-        Found::Bytes([]) => Err(DecodeError::EmptyId(field.into())),
-        Found::Bytes(bytes) => match bytes.try_into() {
+        FieldValue::Text(text) => request_id(field, text),
+        FieldValue::Bytes([]) => Err(DecodeError::EmptyId(field.into())),
+        FieldValue::Bytes(bytes) => match bytes.try_into() {
             Ok(uuid) => Ok(RequestId::from_u128(u128::from_be_bytes(uuid))),
             Err(_) => Err(DecodeError::NotAUuid { field: field.into(), bytes: bytes.len() }),
         },
@@ -59,44 +59,50 @@ fn to_request_id(field: &str, found: Found<'_>) -> Result<RequestId, DecodeError
     }
 }
 
-fn to_video_id(field: &str, found: Found<'_>) -> Result<VideoId, DecodeError> {
+fn to_video_id(field: &str, found: FieldValue<'_>) -> Result<VideoId, DecodeError> {
     match found {
-        Found::Unsigned(video) => Ok(VideoId(video)),
-        Found::Text(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => match text.parse() {
-            Ok(video) => Ok(VideoId(video)),
-            Err(_) => Err(found.into_error(field, VIDEO_EXPECTED)),
-        },
+        FieldValue::Unsigned(video) => Ok(VideoId(video)),
+        FieldValue::Text(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            match text.parse() {
+                Ok(video) => Ok(VideoId(video)),
+                Err(_) => Err(found.into_error(field, VIDEO_EXPECTED)),
+            }
+        }
         other => Err(other.into_error(field, VIDEO_EXPECTED)),
     }
 }
 
-fn to_time_ms(field: &str, found: Found<'_>) -> Result<i64, DecodeError> {
+fn to_time_ms(field: &str, found: FieldValue<'_>) -> Result<i64, DecodeError> {
     match found {
-        Found::Instant(time_ms) | Found::Negative(time_ms) => time_in_range(field, time_ms),
-        Found::Unsigned(time_ms) => time_in_range(field, time_ms.try_into().unwrap_or(i64::MAX)),
-        Found::Text(text) => time_from_text(field, text),
+        FieldValue::Instant(time_ms) | FieldValue::Negative(time_ms) => {
+            time_in_range(field, time_ms)
+        }
+        FieldValue::Unsigned(time_ms) => {
+            time_in_range(field, time_ms.try_into().unwrap_or(i64::MAX))
+        }
+        FieldValue::Text(text) => time_from_text(field, text),
         other => Err(other.into_error(field, TIME_EXPECTED)),
     }
 }
 
-impl Found<'_> {
+impl FieldValue<'_> {
     /// What an integer is.
     #[inline]
-    pub(super) fn integer(number: i64) -> Found<'static> {
-        u64::try_from(number).map_or(Found::Negative(number), Found::Unsigned)
+    pub(super) fn integer(number: i64) -> FieldValue<'static> {
+        u64::try_from(number).map_or(FieldValue::Negative(number), FieldValue::Unsigned)
     }
 
     #[cold]
     fn into_error(self, field: &str, expected: &'static str) -> DecodeError {
         let found = match self {
-            Found::Nothing => return DecodeError::Missing(field.into()),
-            Found::Null => "null",
-            Found::Text(_) => "a string",
-            Found::Bytes(_) => "bytes",
-            Found::Unsigned(_) => "an integer",
-            Found::Negative(_) => "a negative integer",
-            Found::Instant(_) => "a timestamp",
-            Found::Other(what) => what,
+            FieldValue::Nothing => return DecodeError::Missing(field.into()),
+            FieldValue::Null => "null",
+            FieldValue::Text(_) => "a string",
+            FieldValue::Bytes(_) => "bytes",
+            FieldValue::Unsigned(_) => "an integer",
+            FieldValue::Negative(_) => "a negative integer",
+            FieldValue::Instant(_) => "a timestamp",
+            FieldValue::Other(what) => what,
         };
         DecodeError::WrongType { field: field.into(), found, expected }
     }

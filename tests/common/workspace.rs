@@ -12,11 +12,11 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// A folder for the files of a test.
-pub struct Place(pub TempDir);
+pub struct Workspace(pub TempDir);
 
-impl Place {
-    pub fn new() -> Place {
-        Place(tempfile::tempdir().unwrap())
+impl Workspace {
+    pub fn new() -> Workspace {
+        Workspace(tempfile::tempdir().unwrap())
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -85,7 +85,7 @@ pub fn lines(numbers: std::ops::Range<u64>) -> String {
 }
 
 /// The names of all that is in a place.
-pub fn names(place: &Place) -> Vec<String> {
+pub fn names(place: &Workspace) -> Vec<String> {
     let entries = std::fs::read_dir(place.0.path()).unwrap();
     let mut names: Vec<String> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

@@ -5,22 +5,46 @@
 //! else; then serde_json (`strict`) decides, and says what is wrong. The scanner accepts nothing
 //! that serde_json would not accept as the same event.
 //!
-//! Records of [`avro`] and [`protobuf`] need schemas, which their [`framing`] names. They are
+//! Records of [`avro`] and [`protobuf`] need schemas, which their [`confluent`] names. They are
 //! walked by their schemas: of each only the wanted fields are looked at, nothing is allocated,
 //! and no length or depth that a record claims is believed before it is there.
 
 pub mod avro;
-pub mod framing;
+pub mod confluent;
+mod json;
 pub mod protobuf;
-mod scan;
-mod strict;
-mod typed;
+mod value;
 
-use crate::event::{Event, REQUEST_ID_BYTES_MAX, RequestId};
+pub use json::JsonDecoder;
+
+use crate::event::{REQUEST_ID_BYTES_MAX, RequestId};
 use crate::time::{EVENT_TIME_MAX_MS, EVENT_TIME_MIN_MS};
 use jiff::Timestamp;
-use scan::Scanner;
 use serde::{Deserialize, Serialize};
+
+/// The format of messages in topics.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MessageFormat {
+    /// JSON objects
+    #[default]
+    Json,
+    /// Avro
+    Avro,
+    /// Protobuf
+    Protobuf,
+}
+
+impl MessageFormat {
+    /// Its name in a schema registry.
+    pub fn registry_name(self) -> &'static str {
+        match self {
+            MessageFormat::Json => "JSON",
+            MessageFormat::Avro => "AVRO",
+            MessageFormat::Protobuf => "PROTOBUF",
+        }
+    }
+}
 
 /// What the fields of a record are called.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,8 +129,8 @@ pub enum DecodeError {
     /// A text is no time in RFC 3339.
     #[error("`{0}` is not a time in RFC 3339, such as `2026-01-01T00:00:00Z`")]
     NotATime(String),
-    /// A message has no Confluent framing.
-    #[error("not in Confluent framing: {0}")]
+    /// A message has no Confluent confluent.
+    #[error("not in Confluent confluent: {0}")]
     NotFramed(&'static str),
     /// A record does not have the form that its schema says.
     #[error("not {format} of its schema: {reason}")]
@@ -127,31 +151,6 @@ pub enum DecodeError {
     /// A time lies before the year 1 or after 9999.
     #[error("`{0}` is out of range, expected a time of the years 1 to 9999")]
     TimeOutOfRange(String),
-}
-
-/// Decodes the records of one partition.
-pub struct Decoder {
-    fields: FieldNames,
-    scanner: Scanner,
-}
-
-impl Decoder {
-    /// A decoder of records with fields of these names.
-    pub fn new(fields: &FieldNames) -> Decoder {
-        Decoder { fields: fields.clone(), scanner: Scanner::new(fields) }
-    }
-
-    /// The event in a record, which stands at `offset` in its partition.
-    ///
-    /// # Errors
-    /// When the record is no event.
-    #[inline]
-    pub fn decode(&mut self, record: &[u8], offset: u64) -> Result<Event, DecodeError> {
-        match self.scanner.scan(record, offset) {
-            Some(event) => Ok(event),
-            None => strict::decode(&self.fields, record, offset),
-        }
-    }
 }
 
 /// The request id that a field's text stands for.
@@ -187,6 +186,3 @@ fn floor_ms(timestamp: Timestamp) -> i64 {
     let second_ms = timestamp.as_second() * 1_000;
     second_ms + i64::from(timestamp.subsec_nanosecond()).div_euclid(1_000_000)
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,6 @@
 //! The authoritative way to read a record: serde_json decides, and errors are told precisely.
 
-use super::{DecodeError, FieldNames, request_id, time_from_text, time_in_range};
+use crate::decode::{DecodeError, FieldNames, request_id, time_from_text, time_in_range};
 use crate::event::{Event, RequestId, VideoId};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
@@ -27,37 +27,39 @@ pub(super) fn decode(
         video: to_video_id(names[1], video)?,
         event_time_ms: to_time_ms(names[2], event_time)?,
         record_time_ms: match record_time {
-            Found::Nothing | Found::Null => None,
+            FieldValue::Nothing | FieldValue::Null => None,
             found => Some(to_time_ms(names[3], found)?),
         },
     })
 }
 
-fn to_request_id(field: &str, found: Found<'_>) -> Result<RequestId, DecodeError> {
+fn to_request_id(field: &str, found: FieldValue<'_>) -> Result<RequestId, DecodeError> {
     match found {
-        Found::Text(text) => request_id(field, &text),
+        FieldValue::Text(text) => request_id(field, &text),
         other => Err(other.into_error(field, ID_EXPECTED)),
     }
 }
 
-fn to_video_id(field: &str, found: Found<'_>) -> Result<VideoId, DecodeError> {
+fn to_video_id(field: &str, found: FieldValue<'_>) -> Result<VideoId, DecodeError> {
     match found {
-        Found::Unsigned(video) => Ok(VideoId(video)),
+        FieldValue::Unsigned(video) => Ok(VideoId(video)),
         other => Err(other.into_error(field, VIDEO_EXPECTED)),
     }
 }
 
-fn to_time_ms(field: &str, found: Found<'_>) -> Result<i64, DecodeError> {
+fn to_time_ms(field: &str, found: FieldValue<'_>) -> Result<i64, DecodeError> {
     match found {
-        Found::Unsigned(time_ms) => time_in_range(field, time_ms.try_into().unwrap_or(i64::MAX)),
-        Found::Negative(time_ms) => time_in_range(field, time_ms),
-        Found::Text(text) => time_from_text(field, &text),
+        FieldValue::Unsigned(time_ms) => {
+            time_in_range(field, time_ms.try_into().unwrap_or(i64::MAX))
+        }
+        FieldValue::Negative(time_ms) => time_in_range(field, time_ms),
+        FieldValue::Text(text) => time_from_text(field, &text),
         other => Err(other.into_error(field, TIME_EXPECTED)),
     }
 }
 
 /// The values of the four fields.
-fn parse<'a>(names: [&str; 4], text: &'a str) -> Result<[Found<'a>; 4], DecodeError> {
+fn parse<'a>(names: [&str; 4], text: &'a str) -> Result<[FieldValue<'a>; 4], DecodeError> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let record = RecordSeed(names)
         .deserialize(&mut deserializer)
@@ -82,7 +84,7 @@ fn not_json(error: &serde_json::Error) -> DecodeError {
 
 /// What a field holds.
 #[derive(Debug, Default)]
-enum Found<'a> {
+enum FieldValue<'a> {
     #[default]
     Nothing,
     Null,
@@ -95,18 +97,18 @@ enum Found<'a> {
     Object,
 }
 
-impl Found<'_> {
+impl FieldValue<'_> {
     fn into_error(self, field: &str, expected: &'static str) -> DecodeError {
         let found = match self {
-            Found::Nothing => return DecodeError::Missing(field.into()),
-            Found::Null => "null",
-            Found::Boolean => "a boolean",
-            Found::Unsigned(_) => "an integer",
-            Found::Negative(_) => "a negative integer",
-            Found::OtherNumber => "a number with a fraction, an exponent or too many digits",
-            Found::Text(_) => "a string",
-            Found::Array => "an array",
-            Found::Object => "an object",
+            FieldValue::Nothing => return DecodeError::Missing(field.into()),
+            FieldValue::Null => "null",
+            FieldValue::Boolean => "a boolean",
+            FieldValue::Unsigned(_) => "an integer",
+            FieldValue::Negative(_) => "a negative integer",
+            FieldValue::OtherNumber => "a number with a fraction, an exponent or too many digits",
+            FieldValue::Text(_) => "a string",
+            FieldValue::Array => "an array",
+            FieldValue::Object => "an object",
         };
         DecodeError::WrongType { field: field.into(), found, expected }
     }
@@ -114,7 +116,7 @@ impl Found<'_> {
 
 #[derive(Default)]
 struct Record<'a> {
-    found: [Found<'a>; 4],
+    found: [FieldValue<'a>; 4],
     duplicate: Option<usize>,
 }
 
@@ -142,7 +144,9 @@ impl<'a> Visitor<'a> for RecordSeed<'_> {
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
-                Some((_, found @ Found::Nothing)) => *found = map.next_value_seed(FoundSeed)?,
+                Some((_, found @ FieldValue::Nothing)) => {
+                    *found = map.next_value_seed(FoundSeed)?
+                }
                 Some((field, _)) => {
                     record.duplicate.get_or_insert(field);
                     map.next_value::<IgnoredAny>()?;
@@ -180,55 +184,55 @@ impl Visitor<'_> for KeySeed<'_> {
 struct FoundSeed;
 
 impl<'a> DeserializeSeed<'a> for FoundSeed {
-    type Value = Found<'a>;
+    type Value = FieldValue<'a>;
 
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Found<'a>, D::Error> {
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<FieldValue<'a>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'a> Visitor<'a> for FoundSeed {
-    type Value = Found<'a>;
+    type Value = FieldValue<'a>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("any value")
     }
 
-    fn visit_unit<E>(self) -> Result<Found<'a>, E> {
-        Ok(Found::Null)
+    fn visit_unit<E>(self) -> Result<FieldValue<'a>, E> {
+        Ok(FieldValue::Null)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Found<'a>, E> {
-        Ok(Found::Boolean)
+    fn visit_bool<E>(self, _: bool) -> Result<FieldValue<'a>, E> {
+        Ok(FieldValue::Boolean)
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Found<'a>, E> {
-        Ok(Found::Unsigned(number))
+    fn visit_u64<E>(self, number: u64) -> Result<FieldValue<'a>, E> {
+        Ok(FieldValue::Unsigned(number))
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<Found<'a>, E> {
-        Ok(Found::Negative(number))
+    fn visit_i64<E>(self, number: i64) -> Result<FieldValue<'a>, E> {
+        Ok(FieldValue::Negative(number))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Found<'a>, E> {
-        Ok(Found::OtherNumber)
+    fn visit_f64<E>(self, _: f64) -> Result<FieldValue<'a>, E> {
+        Ok(FieldValue::OtherNumber)
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Found<'a>, E> {
-        Ok(Found::Text(Cow::Owned(text.into())))
+    fn visit_str<E>(self, text: &str) -> Result<FieldValue<'a>, E> {
+        Ok(FieldValue::Text(Cow::Owned(text.into())))
     }
 
-    fn visit_borrowed_str<E>(self, text: &'a str) -> Result<Found<'a>, E> {
-        Ok(Found::Text(Cow::Borrowed(text)))
+    fn visit_borrowed_str<E>(self, text: &'a str) -> Result<FieldValue<'a>, E> {
+        Ok(FieldValue::Text(Cow::Borrowed(text)))
     }
 
-    fn visit_seq<A: SeqAccess<'a>>(self, mut items: A) -> Result<Found<'a>, A::Error> {
+    fn visit_seq<A: SeqAccess<'a>>(self, mut items: A) -> Result<FieldValue<'a>, A::Error> {
         while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Found::Array)
+        Ok(FieldValue::Array)
     }
 
-    fn visit_map<A: MapAccess<'a>>(self, mut entries: A) -> Result<Found<'a>, A::Error> {
+    fn visit_map<A: MapAccess<'a>>(self, mut entries: A) -> Result<FieldValue<'a>, A::Error> {
         while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Found::Object)
+        Ok(FieldValue::Object)
     }
 }

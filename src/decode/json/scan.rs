@@ -5,7 +5,7 @@
 //! space after the end. Objects, arrays and escapes, duplicates and errors of any sort are left to
 //! [`super::strict`].
 
-use super::{FieldNames, time_from_text, time_in_range};
+use crate::decode::{FieldNames, time_from_text, time_in_range};
 use crate::event::{Event, RequestId, VideoId, uuid_bits};
 
 /// Reads records whose fields mostly come in the same order.

@@ -4,10 +4,8 @@
 //! schema stands still. A registry that does not answer is asked again for as long as it takes.
 
 mod http;
-mod settings;
 
-pub use settings::{RegistryError, RegistrySettings, RegistryText};
-
+use crate::kafka::{RegistryError, RegistrySettings};
 use http::{Failure, Http};
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};

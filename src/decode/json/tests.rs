@@ -1,7 +1,8 @@
 //! What the decoder accepts and refuses, and the proof that both of its ways agree.
 
 use super::*;
-use crate::event::VideoId;
+use crate::event::{RequestId, VideoId};
+use crate::time::{EVENT_TIME_MAX_MS, EVENT_TIME_MIN_MS};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -12,7 +13,7 @@ const COMMON: &str = concat!(
 );
 
 fn decode(record: &str) -> Result<Event, String> {
-    let mut decoder = Decoder::new(&FieldNames::default());
+    let mut decoder = JsonDecoder::new(&FieldNames::default());
     decoder.decode(record.as_bytes(), 7).map_err(|error| error.to_string())
 }
 
@@ -69,7 +70,7 @@ fn the_common_shapes_are_scanned() {
 fn fields_can_have_other_names() {
     let fields = FieldNames { request_id: "page \"id\"".into(), ..FieldNames::default() };
     let record = br#"{"page \"id\"":"r","request_id":7,"video_id":1,"event_time":0}"#;
-    let event = Decoder::new(&fields).decode(record, 0).unwrap();
+    let event = JsonDecoder::new(&fields).decode(record, 0).unwrap();
     assert_eq!(event.request, RequestId::parse("r").unwrap());
 }
 
@@ -171,7 +172,7 @@ fn what_is_no_record_is_told_precisely() {
 
 #[test]
 fn invalid_utf8_is_refused_wherever_it_is() {
-    let mut decoder = Decoder::new(&FieldNames::default());
+    let mut decoder = JsonDecoder::new(&FieldNames::default());
     let record = b"{\"x\":\"\xff\",\"request_id\":\"r\",\"video_id\":1,\"event_time\":0}";
     assert_eq!(decoder.decode(record, 0), Err(DecodeError::NotUtf8(6)));
 }
@@ -276,6 +277,6 @@ proptest! {
 
     #[test]
     fn no_bytes_make_it_panic(bytes in vec(any::<u8>(), 0..200)) {
-        let _ = Decoder::new(&FieldNames::default()).decode(&bytes, 0);
+        let _ = JsonDecoder::new(&FieldNames::default()).decode(&bytes, 0);
     }
 }
