@@ -275,6 +275,14 @@ struct Alike {
     events: u64,
 }
 
+impl Alike {
+    #[inline]
+    fn is_like(&self, reading: &Reading, fate: Fate) -> bool {
+        self.epoch == reading.epoch
+            && std::mem::discriminant(&self.fate) == std::mem::discriminant(&fate)
+    }
+}
+
 impl Admission<'_> {
     /// Deals with the next events of a partition, `events_max` at most, until one must wait.
     /// Returns how many.
@@ -306,9 +314,7 @@ impl Admission<'_> {
                 continue;
             }
             match &mut alike {
-                Some(alike) if alike.epoch == reading.epoch && alike.fate == fate => {
-                    alike.events += 1;
-                }
+                Some(alike) if alike.is_like(&reading, fate) => alike.events += 1,
                 _ => {
                     self.count(kind, alike.take());
                     alike = Some(Alike { epoch: reading.epoch, fate, events: 1 });

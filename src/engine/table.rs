@@ -49,7 +49,7 @@ pub struct WorkerProgress {
 /// What worker 0 gathers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Part {
-    /// A changed row.
+    /// A row of a query across epochs that changed.
     Row(RowChange),
     /// By how much the rows of queries across epochs moved a digest.
     Digest(Epoch, Digest),
@@ -89,12 +89,11 @@ impl Table {
             let rows = rows_in.to_stream(scope);
             let progress = progress_in.to_stream(scope);
             let progress = progress.map(|progress| Part::Progress(Box::new(progress)));
-            let parts = rows.clone().map(Part::Row).concat(progress);
-            let (across, parts) = match AcrossEpochs::build(settings, scope, rows) {
-                Some((across, more)) => (Some(across), parts.concat(more)),
-                None => (None, parts),
+            let (across, parts) = match AcrossEpochs::build(settings, scope, rows.clone()) {
+                Some((across, parts)) => (Some(across), parts.concat(progress)),
+                None => (None, progress),
             };
-            gather(parts, Rc::clone(&received), &probe);
+            gather(rows, parts, Rc::clone(&received), &probe);
             across
         });
         Table { rows_in, progress_in, across, probe, received }
@@ -139,22 +138,29 @@ impl Table {
     }
 }
 
-/// Gathers parts on worker 0, by publication.
-fn gather(
-    parts: Stream<'_, Publication, Vec<Part>>,
+/// Gathers rows and other parts on worker 0, by publication.
+fn gather<'scope>(
+    rows: Stream<'scope, Publication, Vec<RowChange>>,
+    parts: Stream<'scope, Publication, Vec<Part>>,
     received: Rc<RefCell<BTreeMap<Publication, Parts>>>,
     probe: &ProbeHandle<Publication>,
 ) {
-    let gathered = parts.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(
+    let gathered = rows.binary::<_, CapacityContainerBuilder<Vec<()>>, _, _, _, _>(
+        parts,
+        Exchange::new(|_: &RowChange| 0),
         Exchange::new(|_: &Part| 0),
         "GatherParts",
         move |_, _| {
-            move |input, _output| {
-                input.for_each(|capability, chunk| {
+            move |rows, parts, _output| {
+                let received = &mut *received.borrow_mut();
+                rows.for_each(|capability, chunk| {
                     let Some(publication) = capability.least() else { return };
-                    let mut received = received.borrow_mut();
-                    let parts = received.entry(*publication).or_default();
-                    chunk.drain(..).for_each(|part| parts.add(part));
+                    received.entry(*publication).or_default().rows.append(chunk);
+                });
+                parts.for_each(|capability, chunk| {
+                    let Some(publication) = capability.least() else { return };
+                    let gathered = received.entry(*publication).or_default();
+                    chunk.drain(..).for_each(|part| gathered.add(part));
                 });
             }
         },

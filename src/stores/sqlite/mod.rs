@@ -35,7 +35,6 @@ use crate::time::{Definition, Epoch, EpochRange, Through, rfc3339};
 use lock::StoreLock;
 use read::View;
 use rusqlite::{CachedStatement, Connection, Transaction, TransactionBehavior, params};
-use smallvec::SmallVec;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -149,7 +148,13 @@ impl SqliteStore {
         let queries = &self.description.queries;
         let mut sorted: Vec<Sorted<'_>> =
             changes.iter().map(|change| Sorted::new(&queries[change.query], change)).collect();
-        sorted.sort_unstable_by(|one, next| one.order.cmp(&next.order));
+        sorted.sort_unstable_by_key(|sorted| sorted.order);
+        for same in sorted.chunk_by_mut(|one, next| one.order == next.order) {
+            let query = &queries[same[0].change.query];
+            if same.len() > 1 {
+                same.sort_by_cached_key(|sorted| query.key_order(&sorted.change.row));
+            }
+        }
         for table in sorted.chunk_by(|one, next| one.change.query == next.change.query) {
             write_table(transaction, &queries[table[0].change.query], table, number)?;
         }
@@ -279,14 +284,15 @@ impl Drop for SqliteStore {
 /// A change with its order: near that of the table's B-tree, so that rows which are inserted in
 /// this order touch each of its pages once.
 struct Sorted<'a> {
-    order: (usize, Epoch, SmallVec<[u64; 4]>),
+    /// The query, the epoch, and the first word of the key's order, which mostly settle it.
+    order: (usize, Epoch, u64),
     change: &'a RowChange,
 }
 
 impl<'a> Sorted<'a> {
     fn new(query: &StoredQuery, change: &'a RowChange) -> Sorted<'a> {
-        let row = &change.row;
-        Sorted { order: (change.query, row.epoch, query.key_order(row)), change }
+        let first = query.key_order(&change.row).first().copied().unwrap_or(0);
+        Sorted { order: (change.query, change.row.epoch, first), change }
     }
 }
 
