@@ -1,7 +1,7 @@
-//! What does a touch cost on its way between processes, through each codec?
+//! How long does each codec take to encode and decode a touch that is sent between processes?
 //!
-//! `cargo bench --bench codec --features abomonation` shows both; without the feature there is only
-//! bytemuck, the default. Both must bring the same words before their time counts.
+//! `cargo bench --bench codec --features abomonation` measures both; without the feature there is
+//! only bytemuck, the default. Each must decode the words that it encoded before it is timed.
 
 mod common;
 
@@ -13,7 +13,7 @@ use trendmark::event::{RequestId, Touch, VideoId};
 use trendmark::showings::touches::{Lanes, Pool, Touches, bytemuck_codec};
 use trendmark::time::{Publication, Round};
 
-/// The touches of a message: twenty videos a request.
+/// Touches per message: twenty videos per request.
 const TOUCHES: usize = 4_000;
 
 fn words() -> Vec<u64> {
@@ -53,7 +53,7 @@ fn report<E>(
     let per_touch =
         |elapsed: std::time::Duration| elapsed.as_nanos() as f64 / (messages * TOUCHES) as f64;
     println!(
-        "{name}: encode {:.2} ns, decode {:.2} ns a touch",
+        "{name}: encode {:.2} ns, decode {:.2} ns per touch",
         per_touch(encoded),
         per_touch(decoded)
     );

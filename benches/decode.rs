@@ -1,7 +1,7 @@
-//! What does it cost to decode a record, as JSON, as Avro and as Protobuf?
+//! How many records per second are decoded from JSON, Avro and Protobuf, on one thread?
 //!
-//! `cargo bench --bench decode -- [--records N] [--repeat N]`; on one thread. All three must come
-//! to the same events before their time counts.
+//! `cargo bench --bench decode -- [--records N] [--repeat N]`. All three must give the same events
+//! before they are timed.
 
 mod common;
 
@@ -26,7 +26,7 @@ const AVRO: &str = r#"{"type":"record","name":"Event","fields":[
 const PROTOBUF: &str = r#"syntax = "proto3"; message Event { string request_id = 1;
     uint64 video_id = 2; int64 event_time = 3; int64 record_time = 4; string client = 5; }"#;
 
-/// As many different records as the caches of a processor do not mind.
+/// The number of different records, few enough for the caches of a processor.
 const DIFFERENT: u64 = 1_000;
 const TIME_MS: i64 = 1_767_225_600_000;
 const CLIENT: &str = "browser";
@@ -61,7 +61,7 @@ fn avro(number: u64) -> Vec<u8> {
     writer.write_value_to_vec(record).unwrap()
 }
 
-/// The type `Event`, compiled by itself.
+/// The compiled message type `Event`.
 fn protobuf_event() -> MessageDescriptor {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("event.proto"), PROTOBUF).unwrap();
@@ -96,7 +96,7 @@ fn report<E: Debug>(
         let _ = black_box(decode(black_box(record), offset as u64));
     }
     let rate = count as f64 / start.elapsed().as_secs_f64() / 1e6;
-    println!("{name}: {rate:.1} M records/s, {} bytes a record", records[0].len());
+    println!("{name}: {rate:.1} M records/s, {} bytes per record", records[0].len());
 }
 
 fn main() {

@@ -1,16 +1,16 @@
-//! How many events a second does the engine alone take, from memory to committed rows?
+//! How many events per second does the engine alone process, from memory to committed rows?
 //!
-//! Isolated: judging, routing, exchange, arrangement, queries, publishing every second. Not in it:
-//! reading, decoding and a database. The events are those of `trendmark generate`, decoded, in
-//! eight partitions of each kind; rounds hold 100,000 events of all workers together. Every way
-//! must give the same sums before its time counts.
+//! Included: acceptance, routing, exchange, arrangement, queries, publishing every second. Not
+//! included: reading, decoding, a database. The events are those of `trendmark generate`, decoded,
+//! in eight partitions of each kind; a round holds 100,000 events of all workers together. Every
+//! configuration must give the same totals before its time counts.
 //!
-//! Two jobs of one worker that run at once, and share nothing but the machine, tell how much work
-//! its two cores can do: that of two, unless others share them or the memory. What two workers of
-//! one job gain is to be read beside it.
+//! Two concurrent jobs of one worker share nothing but the machine. They show how much work its two
+//! cores can do: twice that of one, unless other programs use the cores or the memory. The speedup
+//! of one job with two workers is printed beside it for comparison.
 //!
 //! `cargo bench --bench engine -- [--impressions N] [--repeat N]`
-//! With `--test`, as CI runs it, it takes a small log, once.
+//! With `--test`, as in CI, it runs once on a small log.
 
 mod common;
 
@@ -28,10 +28,10 @@ use trendmark::stores::memory::MemoryStore;
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Events of all workers in a round.
+/// Events per round, of all workers together.
 const ROUND_EVENTS: usize = 100_000;
 
-/// How long a run took once all processes had met, and what it came to.
+/// Returns the time of a run after all processes connected, and its totals.
 fn measure(source: &MemorySource, cluster: &Cluster) -> (Duration, [u64; 3]) {
     let mut settings = settings();
     settings.round_events = ROUND_EVENTS / (cluster.workers * cluster.processes());
@@ -50,7 +50,7 @@ fn measure(source: &MemorySource, cluster: &Cluster) -> (Duration, [u64; 3]) {
     (launch.join().unwrap().elapsed(), totals(&store))
 }
 
-/// How the work is shared: jobs, each with all of it, their processes, and the workers of each.
+/// A configuration: jobs, which each process all events, processes per job, workers per process.
 struct Way {
     name: &'static str,
     jobs: usize,
@@ -65,7 +65,7 @@ const WAYS: [Way; 4] = [
     Way { name: "2 jobs of 1 worker at once, each", jobs: 2, processes: 1, workers: 1 },
 ];
 
-/// A process of a job, which has its events and waits for the others.
+/// A process of a job that has its events and waits for the others.
 struct Ready {
     child: Child,
     said: BufReader<ChildStdout>,
@@ -90,19 +90,19 @@ impl Ready {
         line
     }
 
-    /// Waits for its end, and returns the last that it said.
+    /// Waits for the process to end, and returns the last line that it printed.
     fn finish(mut self) -> String {
         let lines = self.said.lines().map_while(Result::ok);
-        // What stands before the last line is timely's own.
+        // The lines before the last one are printed by timely.
         let last = lines.last().unwrap_or_default();
-        assert!(self.child.wait().unwrap().success(), "a process has failed");
+        assert!(self.child.wait().unwrap().success(), "a process failed");
         last
     }
 }
 
-/// Runs a way in processes of its own, started from this program: in a process that has run
-/// before, the memory that the earlier run left behind slows the later one by up to a fifth.
-/// Returns how long the slowest job took, and what each job came to.
+/// Runs a configuration in new processes of this program: in a process that is reused, the memory
+/// left by the earlier run slows the later one by up to a fifth. Returns the time of the slowest
+/// job, and the totals of each job.
 fn measure_apart(impressions: u64, way: &Way) -> (Duration, Vec<[u64; 3]>) {
     let jobs = (0..way.jobs).map(|_| addresses(way.processes)).collect::<Vec<_>>();
     let mut started: Vec<Ready> = Vec::new();
@@ -126,7 +126,7 @@ fn measure_apart(impressions: u64, way: &Way) -> (Duration, Vec<[u64; 3]>) {
     (elapsed.into_iter().max().unwrap(), totals)
 }
 
-/// Addresses of as many processes that were free just now.
+/// Free local addresses, one per process, separated by commas.
 fn addresses(processes: usize) -> String {
     let listeners: Vec<_> =
         (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
@@ -134,10 +134,10 @@ fn addresses(processes: usize) -> String {
     addresses.collect::<Vec<_>>().join(",")
 }
 
-/// What a process says when it has its events.
+/// The line that a process prints when it has its events.
 const READY: &str = "ready";
 
-/// What a process started by [`measure_apart`] does.
+/// Runs a process that [`measure_apart`] started.
 fn be_process(model: &Model, addresses: &str) {
     let process = parameter("--process", 0, 0);
     let workers = parameter("--workers", 1, 1);
@@ -169,7 +169,7 @@ fn main() {
         }
     }
     let [plays, shown, rows] = expected.unwrap_or_default();
-    println!("{events} events: {rows} rows, {plays} plays, {shown} impressions in all ways");
+    println!("{events} events: {rows} rows, {plays} plays, {shown} impressions each time");
     for (way, times) in WAYS.iter().zip(&times) {
         let rate = |elapsed: Duration| events as f64 / elapsed.as_secs_f64() / 1e6;
         let all: Vec<_> = times.iter().map(|elapsed| format!("{:.2}", rate(*elapsed))).collect();
@@ -177,8 +177,8 @@ fn main() {
     }
     let [one, two, processes, jobs] = times.map(|times| median(&times).as_secs_f64());
     println!(
-        "2 workers / 1 worker: {:.2}, where 2 jobs at once do the work of {:.2}; \
-         2 processes / 2 workers: {:.2}",
+        "speedup of 2 workers: {:.2}, of 2 jobs at once: {:.2}; \
+         2 processes relative to 2 workers: {:.2}",
         one / two,
         2.0 * one / jobs,
         two / processes

@@ -1,13 +1,13 @@
-//! How fast are events in Kafka rows in the store, and how long does one event take?
+//! Throughput and latency from events in Kafka to rows in the store.
 //!
-//! The program itself reads a real broker that shares the machine: JSON, 16 partitions, zstd.
-//! First all that is there, as fast as it goes; then a stream at a steady rate, of which every
-//! thousandth event is timed from its being sent to its being in the store for another program to
-//! read. The rows of the first are compared with those from the same events in files.
+//! The program reads from a real broker on the same machine: JSON, 16 partitions, zstd. First it
+//! reads a whole log as fast as possible, and its totals are compared with those from the same
+//! events in files. Then it follows a stream at a steady rate; every thousandth event is timed from
+//! sending to when another program can read it in the store.
 //!
 //! `cargo bench --bench kafka -- [--impressions N] [--repeat N] [--rate N] [--seconds N]`, with a
-//! broker: `TRENDMARK_TEST_KAFKA=$(tests/kafka/broker start)`. Without one it says so and ends.
-//! With `--test`, as CI runs it, it takes a small log, once.
+//! broker: `TRENDMARK_TEST_KAFKA=$(tests/kafka/broker start)`. Without a broker it prints that and
+//! exits. With `--test`, as in CI, it runs once on a small log.
 
 mod common;
 
@@ -30,7 +30,7 @@ use trendmark::generate::{Generator, Model};
 /// Partitions of each kind.
 const PARTITIONS: usize = 8;
 const KINDS: [&str; 2] = ["impressions", "plays"];
-/// Every how many events one is timed.
+/// One in this many events is timed.
 const TIMED: u64 = 1_000;
 
 fn trendmark() -> Command {
@@ -42,7 +42,7 @@ fn succeed(command: &mut Command) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A broker with topics of this run's own.
+/// A broker, with topics that are created for this run.
 struct Topics {
     servers: String,
     suffix: String,
@@ -78,15 +78,15 @@ impl Topics {
         config
     }
 
-    /// A producer that keeps the order of a partition: without idempotence, what is sent again, as
-    /// to a topic that was just made, may come after what was sent later. Then it would be late.
+    /// A producer that preserves the order of a partition. Without idempotence, a message that is
+    /// retried, as on a new topic, may follow later ones, and its event would be late.
     fn producer(&self, linger_ms: u32) -> BaseProducer {
         let mut config = self.config();
         config.set("enable.idempotence", "true").set("linger.ms", linger_ms.to_string());
         config.create().unwrap()
     }
 
-    /// The program, reading these topics.
+    /// The command that runs the program on these topics.
     fn run(&self, store: &Path) -> Command {
         let mut command = trendmark();
         command.args(["run", "--bootstrap-servers", &self.servers, "--workers", "2"]);
@@ -107,7 +107,7 @@ fn send(producer: &BaseProducer, topic: &str, partition: usize, line: &str) {
     }
 }
 
-/// The lines of the log, each with its kind and partition, a line of each file in turn.
+/// Calls `act` for each line of the log with its kind and partition, one line per file in turn.
 fn for_each_line(folder: &Path, mut act: impl FnMut(usize, usize, &str)) {
     let mut files = Vec::new();
     for (kind, name) in KINDS.iter().enumerate() {
@@ -135,7 +135,7 @@ fn for_each_line(folder: &Path, mut act: impl FnMut(usize, usize, &str)) {
     }
 }
 
-/// The sums of a store, to be compared.
+/// The totals of a store, for comparison.
 fn totals(store: &Path) -> Vec<i64> {
     let connection = Connection::open(store).unwrap();
     let sums = ["count(*) FROM trends", "sum(plays) FROM trends", "sum(impressions) FROM trends"];
@@ -146,7 +146,7 @@ fn totals(store: &Path) -> Vec<i64> {
     sums.iter().chain(&events).map(number).collect()
 }
 
-/// Everything that is there, as fast as it goes.
+/// Measures the throughput on a whole log.
 fn measure_rate(servers: &str, folder: &Path) {
     let topics = Topics::create(servers, "rate");
     let producer = topics.producer(20);
@@ -191,14 +191,14 @@ fn line(event: &Event) -> String {
     format!("{{{ids},\"event_time\":{event_time_ms},\"record_time\":{record_time_ms}}}")
 }
 
-/// When an event was sent, and where it is.
+/// The time at which an event was sent, and its position.
 struct Sent {
     at: Instant,
     partition: String,
     offset: u64,
 }
 
-/// Sees, commit by commit, which of the sent events are in the store. Returns how long each took.
+/// Polls the store until all sent events are in it. Returns the latency of each event.
 fn watch(store: &Path, sent: &Receiver<Sent>) -> Vec<Duration> {
     while !store.exists() {
         std::thread::sleep(Duration::from_millis(10));
@@ -237,7 +237,7 @@ fn watch(store: &Path, sent: &Receiver<Sent>) -> Vec<Duration> {
     latencies
 }
 
-/// A stream at a steady rate.
+/// Measures the latency on a stream at a steady rate.
 fn measure_latency(servers: &str, folder: &Path) {
     let rate = parameter("--rate", 200_000_u64, 2_000);
     let seconds = parameter("--seconds", 20_u64, 2);
@@ -258,8 +258,8 @@ fn measure_latency(servers: &str, folder: &Path) {
         partitions: 8,
         ..Model::default()
     };
-    // Topics in production are not empty: a partition of which nothing is known holds all others
-    // back until it counts as idle.
+    // Topics in production are not empty: an empty partition holds all others back until it counts
+    // as idle.
     for (partition, name) in (0..PARTITIONS).flat_map(|n| names.iter().map(move |name| (n, name))) {
         let event = Generator::new(&model).unwrap().find_map(|arrival| arrival.event(0));
         send(&producer, name, partition, &line(&event.unwrap()));
@@ -267,7 +267,7 @@ fn measure_latency(servers: &str, folder: &Path) {
     let mut offsets = [[1_u64; PARTITIONS]; 2];
     std::thread::sleep(Duration::from_secs(1));
     let (mut count, started) = (0_u64, Instant::now());
-    // A second of event time a second, in the order of arrival, as production has it.
+    // One second of event time per second, in order of arrival, as in production.
     for arrival in Generator::new(&model).unwrap() {
         let (kind, partition) = (arrival.kind as usize, arrival.partition as usize);
         let offset = &mut offsets[kind][partition];
@@ -294,7 +294,7 @@ fn measure_latency(servers: &str, folder: &Path) {
     latencies.sort_unstable();
     let percentile = |part: usize| latencies[(latencies.len() - 1) * part / 100].as_millis();
     println!(
-        "{:.0} events/s for {:.0} s, published every second: p50 {} ms, p99 {} ms, most {} ms",
+        "{:.0} events/s for {:.0} s, published every second: p50 {} ms, p99 {} ms, max {} ms",
         count as f64 / took.as_secs_f64(),
         took.as_secs_f64(),
         percentile(50),
@@ -305,7 +305,7 @@ fn measure_latency(servers: &str, folder: &Path) {
 
 fn main() {
     let Ok(servers) = std::env::var("TRENDMARK_TEST_KAFKA") else {
-        eprintln!("SKIPPED: the benchmark of Kafka needs TRENDMARK_TEST_KAFKA");
+        eprintln!("SKIPPED: the Kafka benchmark needs TRENDMARK_TEST_KAFKA");
         return;
     };
     let folder = tempfile::tempdir().unwrap();

@@ -2,10 +2,10 @@
 //!
 //! Definition: a request chose `winner` over `loser` in epoch e if it is in `plays(winner, e)` and
 //! in `impressions(loser, e)` but not in `plays(loser, e)`.
-//! Row: `(winner, loser, epoch) → requests`, the number of requests that chose so, if any did.
-//! State: a row per pair of each open epoch. Cost: a request with s videos of which p were played
-//! has p (s - p) pairs, which are worked out anew whenever the request changes.
-//! Reader: whoever trains a ranking by comparison (Bradley-Terry), free of a video's exposure.
+//! Row: `(winner, loser, epoch) → requests`, the number of these requests, if there are any.
+//! State: one row per pair and open epoch. Cost: a request with s videos, of which p were played,
+//! has p (s - p) pairs, which are recomputed whenever the request changes.
+//! Reader: training of pairwise rankings (Bradley-Terry), independent of a video's exposure.
 
 use crate::event::VideoId;
 use crate::query::{
@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The query.
 pub static QUERY: Query = Query {
     name: "choices",
-    about: "how often a video was played rather than another one beside it",
+    about: "how often a video was played instead of another shown with it",
     version: 1,
     role: Role::Table,
     key: &[

@@ -1,10 +1,10 @@
-//! How many distinct events of each kind does an epoch have? The dataflow's half of the ledger.
+//! How many distinct events of each kind does an epoch have? The dataflow's part of the ledger.
 //!
-//! Definition: the number of (request, video) with an accepted event of the kind whose own time
-//! lies in the epoch, shown or not: a play without impression is an event too.
-//! Row: `(kind, epoch) → distinct_events`, one per kind that has any.
-//! State: two rows an open epoch. Cost: two bit tests a change.
-//! Reader: the ledger of every run, which is why this query is always on.
+//! Definition: the number of pairs (request, video) with an accepted event of the kind whose event
+//! time lies in the epoch. A play without an impression counts too.
+//! Row: `(kind, epoch) → distinct_events`, one per kind with at least one event.
+//! State: two rows per open epoch. Cost: two bit tests per change.
+//! Reader: the ledger of every job, so this query is always on.
 
 use crate::event::{Kind, Touch};
 use crate::query::{

@@ -1,8 +1,8 @@
-//! The queries: one file each, and a word in the list below.
+//! The queries: one file each, and an entry in the list below.
 //!
-//! That alone gives a query its table in the store, `--query` and `--help`, flags for its
-//! parameters, its tests (against its oracle, for random logs, workers, processes, orders) and its
-//! place in the benchmark.
+//! The entry alone gives a query its table in the store, its `--query` name and `--help` text,
+//! flags for its parameters, its tests (against its oracle, for random logs, workers, processes and
+//! orders) and its place in the benchmark.
 
 mod choices;
 mod distinct;
@@ -12,13 +12,13 @@ mod trends;
 
 use crate::query::Query;
 
-/// The queries that `--query` picks from, the default first.
+/// The queries that `--query` accepts, the default first.
 pub static ALL: &[&Query] = &[&trends::QUERY, &requests::QUERY, &choices::QUERY, &take_rate::QUERY];
 
 /// The query that counts the ledger's distinct events: it is part of every job.
 pub static LEDGER: &Query = &distinct::QUERY;
 
-/// The query of a name.
+/// Returns the query with a name.
 pub fn find(name: &str) -> Option<&'static Query> {
     ALL.iter().copied().find(|query| query.name == name)
 }

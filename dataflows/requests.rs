@@ -1,11 +1,11 @@
-//! Which request ids make up the numbers: the sets of plays and impressions themselves.
+//! Which request ids does `trends` count? The sets of plays and impressions themselves.
 //!
 //! Definition: `impressions(v, e)` = the request ids with an accepted impression of video v in
-//! epoch e; `plays(v, e)` = those of them with an accepted play of it in `e ..= e + H`.
+//! epoch e; `plays(v, e)` = the subset with an accepted play of v in `e ..= e + H`.
 //! Row: `(video, epoch, request) → (shown, played)`, one per member of `impressions(v, e)`, so
 //! `shown` is always 1 and `played` says whether it is in `plays(v, e)` too.
-//! State: none of its own. Cost: a row a member, and another when it is played.
-//! Reader: whoever audits a number of `trends`, or joins the requests with other logs.
+//! State: none of its own. Cost: one row per member, and another when it is played.
+//! Reader: audits of the counts in `trends`, and joins of the requests with other logs.
 
 use crate::event::{RequestId, Touch, VideoId};
 use crate::query::{
@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 /// The query.
 pub static QUERY: Query = Query {
     name: "requests",
-    about: "the request ids behind every number of trends",
+    about: "the request ids behind every count in trends",
     version: 1,
     role: Role::Set,
     key: &[
@@ -58,7 +58,7 @@ fn build<'scope>(showings: &Showings<'scope>, _: &Parameters) -> EpochRows<'scop
     })
 }
 
-/// The row of a showing, if it is in `impressions(v, e)`.
+/// Returns the row of a showing, if it is in `impressions(v, e)`.
 fn member(epoch: Epoch, video: VideoId, request: RequestId, touch: Touch) -> Option<Row> {
     touch.is_shown().then(|| row(epoch, video, request, touch.is_converted()))
 }

@@ -1,14 +1,14 @@
-//! How many of the requests that showed a video played it, lately and with what certainty?
+//! What share of the requests that showed a video played it, recently, and how certain is that?
 //!
-//! Definition: with P plays among I impressions, the take rate is P / I, and its bounds are those
-//! of Wilson's score interval of 95 % (E. B. Wilson, JASA 22, 1927): the rates p between the roots
-//! of (P / I - p)² = z² p (1 - p) / I. `rate` is that of the epoch, `recent_rate` that of the sums
-//! over the epoch and those before it, `epochs` in all.
-//! Row: `(video, epoch) → rate, recent_plays, recent_impressions, recent_rate`, rates with bounds
-//! in millionths, rounded outwards; one for each row of `trends`.
-//! State: a sum per video for each epoch of the history and each open one, and as many after it.
+//! Definition: with P plays among I impressions, the take rate is P / I. Its bounds are those of
+//! the 95 % Wilson score interval (E. B. Wilson, JASA 22, 1927), the roots p of
+//! (P / I - p)² = z² p (1 - p) / I. `rate` is the rate of the epoch, `recent_rate` the rate of the
+//! sums over the last `epochs` epochs, including its own.
+//! Row: `(video, epoch) → rate, recent_plays, recent_impressions, recent_rate`, rates with bounds,
+//! in millionths, the bounds rounded outwards; one for each row of `trends`.
+//! State: a sum per video and epoch, for the history, the open epochs, and as many after these.
 //! Cost: `epochs` updates for each row of `trends` that changes.
-//! Reader: the analyst who ranks videos by how much they are wanted when seen.
+//! Reader: analysts who rank videos by how often they are played when shown.
 
 use super::trends;
 use crate::event::VideoId;
@@ -23,7 +23,7 @@ use std::collections::BTreeSet;
 /// The query.
 pub static QUERY: Query = Query {
     name: "take_rate",
-    about: "plays per impression of each video in each epoch, and lately, with 95 % bounds",
+    about: "plays per impression of each video, in each epoch and recently, with 95 % bounds",
     version: 1,
     role: Role::Table,
     key: &[Column::new("video_id", ColumnType::Video, "id of a video")],
@@ -39,7 +39,7 @@ pub static QUERY: Query = Query {
     ],
     parameters: &[Parameter {
         name: "epochs",
-        about: "epochs of the recent rate, its own included",
+        about: "number of epochs in the recent rate, including its own",
         unit: ParameterUnit::Count,
         default: 4,
         min: 1,
@@ -88,7 +88,7 @@ pub static QUERY: Query = Query {
         FROM intervals",
 };
 
-/// The square of the quantile of the normal distribution that 95 % lie within.
+/// z²: the square of the two-sided 95 % quantile of the standard normal distribution.
 const Z_SQUARED: f64 = 3.841_458_820_694_124;
 const MILLION: u64 = 1_000_000;
 
@@ -114,7 +114,7 @@ fn build<'scope>(tables: &Tables<'scope>, parameters: &Parameters) -> TableRows<
         })
 }
 
-/// What a row of `trends` says: video, epoch, plays and impressions.
+/// Returns the video, epoch, plays and impressions of a row of `trends`.
 fn counts(row: &Row) -> (VideoId, Epoch, u64, u64) {
     match trends::QUERY.values_of(row)[..] {
         [Value::Video(video), Value::Count(plays), Value::Count(impressions)] => {
@@ -124,7 +124,7 @@ fn counts(row: &Row) -> (VideoId, Epoch, u64, u64) {
     }
 }
 
-/// The row of plays and impressions, of the epoch and of all recent ones.
+/// Returns the row for the plays and impressions of the epoch and of the recent epochs.
 fn row(video: VideoId, epoch: Epoch, own: (u64, u64), recent: (u64, u64)) -> Row {
     let (plays, impressions) = recent;
     let counts = [plays, impressions].map(Value::Count);
@@ -132,8 +132,8 @@ fn row(video: VideoId, epoch: Epoch, own: (u64, u64), recent: (u64, u64)) -> Row
     QUERY.row(epoch, [Value::Video(video)], rates)
 }
 
-/// The rate and its bounds. Basic operations and square roots of floating-point numbers have one
-/// result everywhere.
+/// Returns the rate and its bounds. Basic floating-point operations and square roots give the same
+/// result on every platform.
 fn rates((plays, impressions): (u64, u64)) -> [Value; 3] {
     let rate = (2 * MILLION * plays + impressions) / (2 * impressions);
     let share = plays as f64 / impressions as f64;
@@ -164,11 +164,11 @@ fn oracle(log: &AcceptedLog, parameters: &Parameters) -> BTreeSet<Row> {
     rows.collect()
 }
 
-/// The rate to the nearest millionth, and the bounds: the last millionths on both sides of it whose
-/// neighbours are inside the interval, found by trying, in whole numbers.
+/// Returns the rate to the nearest millionth, and its bounds: on each side the first millionth
+/// outside the interval, or else 0 or 1, found by bisection with integers.
 fn oracle_rates(plays: u64, impressions: u64) -> [Value; 3] {
     const MILLION: i128 = 1_000_000;
-    // In 10⁻¹⁵.
+    // In units of 10⁻¹⁵.
     const Z_SQUARED: i128 = 3_841_458_820_694_124;
     let (plays, impressions) = (i128::from(plays), i128::from(impressions));
     let is_inside = |rate: i128| {
@@ -177,13 +177,13 @@ fn oracle_rates(plays: u64, impressions: u64) -> [Value; 3] {
             <= Z_SQUARED * impressions * rate * (MILLION - rate)
     };
     let nearest = (plays * MILLION * 2 + impressions) / (impressions * 2);
-    // Rates are inside from the lower root to the nearest, and from there to the upper root.
+    // Rates are inside from the lower root to `nearest`, and from there to the upper root.
     let low = bisect(nearest, 0, is_inside);
     let high = bisect(nearest, MILLION, is_inside);
     [nearest, low, high].map(|rate| Value::Rate(rate.unsigned_abs() as u64))
 }
 
-/// The first number from `inside` on towards `end` that is not inside, or else `end`.
+/// Returns the first number from `inside` towards `end` that is not inside, or else `end`.
 fn bisect(mut inside: i128, end: i128, is_inside: impl Fn(i128) -> bool) -> i128 {
     let mut outside = end;
     while (inside - outside).abs() > 1 {

@@ -1,10 +1,10 @@
 //! How often was each video shown in each epoch, and how often did that lead to a play?
 //!
 //! Definition: `impressions` = the number of request ids with an accepted impression of the video
-//! in the epoch; `plays` = the number of those with an accepted play of it in `e ..= e + H`.
+//! in epoch e; `plays` = the number of these with an accepted play of it in `e ..= e + H`.
 //! Row: `(video, epoch) → (plays, impressions)`, one per video and epoch with an impression.
-//! State: a row per video of each open epoch. Cost: a hash lookup a change, and a few per row.
-//! Reader: the analyst, and the row "Trending Now".
+//! State: one row per video and open epoch. Cost: a hash lookup per change, and a few per row.
+//! Reader: analysts, and the row "Trending Now".
 
 use crate::event::{Touch, VideoId};
 use crate::query::{

@@ -1,10 +1,10 @@
-//! What the logs hold: impressions and plays, and the ids in them.
+//! The events in the logs, impressions and plays, and their ids.
 
 use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The two logs.
+/// The kind of an event; each kind has its own log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -15,15 +15,15 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Both kinds, in the order of their numbers.
+    /// Both kinds, in the order of their discriminants.
     pub const ALL: [Kind; 2] = [Kind::Impression, Kind::Play];
 
-    /// The kind of a name that [`Kind::name`] gives.
+    /// The kind with this [name](Kind::name).
     pub fn named(name: &str) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The kind in a ledger: `impression` or `play`.
+    /// The name used in the ledger: `impression` or `play`.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Impression => "impression",
@@ -31,7 +31,7 @@ impl Kind {
         }
     }
 
-    /// The topic that a file of this kind belongs to: `impressions` or `plays`.
+    /// The name of the log of this kind: `impressions` or `plays`.
     pub fn topic(self) -> &'static str {
         match self {
             Kind::Impression => "impressions",
@@ -48,14 +48,14 @@ impl fmt::Display for Kind {
 
 /// The id of the page or row that an impression or a play came from: 128 bits.
 ///
-/// A UUID in its 36-character form is kept as its own bits, whatever the case of its letters.
-/// Any other text is kept as the first 128 bits of its BLAKE3 hash: among n such ids the odds that
-/// any two share a value are about n² / 2¹²⁹ (for a thousand million ids, 1.5 in 10²¹), and no
-/// cheaper way is known to make two that do.
+/// A UUID in its 36-character form is stored as its own bits; the case of its letters does not
+/// matter. Any other text is stored as the first 128 bits of its BLAKE3 hash. Among n such ids, the
+/// probability of a collision is about n² / 2¹²⁹ (1.5 in 10²¹ for a thousand million ids), and
+/// no attack that needs fewer ids is known.
 ///
-/// The bits are held scrambled, by a bijection, so that equal parts of the key space hold equal
-/// shares of the ids even when the ids are counters or begin with the time (UUID version 7).
-/// The order of `RequestId` is that of the scrambled bits, and means nothing outside.
+/// The bits are scrambled by a bijection, so that the ids spread evenly over the key space even if
+/// they are counters or begin with a timestamp (UUID version 7). `RequestId`s are ordered by the
+/// scrambled bits, and this order has no meaning outside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub [u64; 2]);
 
@@ -63,17 +63,17 @@ pub struct RequestId(pub [u64; 2]);
 pub const REQUEST_ID_BYTES_MAX: usize = 256;
 
 impl RequestId {
-    /// The id for 128 bits of a UUID.
+    /// Returns the id for the 128 bits of a UUID.
     #[inline]
     pub fn from_u128(bits: u128) -> RequestId {
         let (high, low) = ((bits >> 64) as u64, bits as u64);
-        // In this order, as then the upper half is mixed also where one of the two never changes.
+        // This order mixes the upper half even if one of the two halves is the same in all ids.
         let low = low ^ mix(high);
         let high = high ^ mix(low);
         RequestId([high, low])
     }
 
-    /// The 128 bits that [`RequestId::from_u128`] was given.
+    /// Returns the 128 bits that were passed to [`RequestId::from_u128`].
     pub fn to_u128(self) -> u128 {
         let [high, low] = self.0;
         let high = high ^ mix(low);
@@ -81,7 +81,7 @@ impl RequestId {
         (u128::from(high) << 64) | u128::from(low)
     }
 
-    /// The id for a text, or `None` if it is empty or longer than [`REQUEST_ID_BYTES_MAX`].
+    /// Returns the id for a text, or `None` if it is empty or longer than [`REQUEST_ID_BYTES_MAX`].
     #[inline]
     pub fn parse(text: &str) -> Option<RequestId> {
         if let Some(bits) = uuid_bits(text.as_bytes()) {
@@ -98,7 +98,7 @@ impl RequestId {
 }
 
 impl fmt::Display for RequestId {
-    /// The 36-character form of a UUID, in lower case.
+    /// Writes the 36-character form of a UUID, in lower case.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bits = self.to_u128();
         let part = |shift: u32, digits: u32| (bits >> shift) & ((1 << (4 * digits)) - 1);
@@ -114,7 +114,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// A finalizer of 64 bits in which every input bit moves every output bit (SplitMix64's).
+/// The 64-bit finalizer of SplitMix64: every input bit affects every output bit.
 #[inline]
 fn mix(bits: u64) -> u64 {
     let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -122,10 +122,11 @@ fn mix(bits: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
-/// The bits of a UUID written as 8-4-4-4-12 hexadecimal digits, if `text` is one.
+/// Returns the bits of a UUID written as 8-4-4-4-12 hexadecimal digits, or `None` if `text` is not
+/// one.
 ///
-/// The first loop has no branches and a fixed length, so that it compiles to vector instructions;
-/// a table of the digits was measured to take three times as long.
+/// The first loop has no branches and a fixed length, so that it compiles to vector instructions.
+/// A lookup table of the digits was measured to be three times slower.
 #[inline]
 pub fn uuid_bits(text: &[u8]) -> Option<u128> {
     let text: &[u8; 36] = text.try_into().ok()?;
@@ -151,7 +152,7 @@ pub fn uuid_bits(text: &[u8]) -> Option<u128> {
     (other == 0).then(|| u128::from_be_bytes(bytes))
 }
 
-/// The value of a hexadecimal digit; and 0, or 0xff where the character is none.
+/// Returns the value of a hexadecimal digit and 0, or 0 and 0xff if the character is not a digit.
 #[inline(always)]
 fn hexadecimal_digit(character: u8) -> (u8, u8) {
     let decimal = character.wrapping_sub(b'0');
@@ -181,38 +182,38 @@ fn hexadecimal_digit(character: u8) -> (u8, u8) {
 )]
 pub struct VideoId(pub u64);
 
-/// One impression or play, as a source read it. Which of the two is told by its partition.
+/// One impression or play, as read by a source. Its partition determines which of the two it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Where it stands in its partition: a line, a row or a Kafka offset, from 0.
+    /// The position in the partition, from 0: a line number, row number or Kafka offset.
     pub offset: u64,
-    /// The page or row that it came from.
+    /// The page or row that the event came from.
     pub request: RequestId,
     /// The video that was shown or played.
     pub video: VideoId,
-    /// When it happened, in milliseconds.
+    /// The event time, in milliseconds.
     pub event_time_ms: i64,
-    /// The record's own timestamp in milliseconds, where the source has one.
+    /// The timestamp of the record itself, in milliseconds, if the source has one.
     pub record_time_ms: Option<i64>,
 }
 
-/// What is known of a showing (a request id and a video) in one epoch, as a set of bits.
-/// Addition is *or*, so that an event that arrives twice changes nothing.
+/// The state of a showing (a request id and a video) in one epoch, as a set of bits.
+/// Addition is *or*, so a duplicate event changes nothing.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
 pub struct Touch(pub u8);
 
 impl Touch {
-    /// Nothing is known.
+    /// No events.
     pub const NONE: Touch = Touch(0);
     /// An impression of the epoch.
     pub const SHOWN: Touch = Touch(1);
     /// A play whose event time lies in the epoch's join window.
     pub const PLAYED: Touch = Touch(2);
-    /// A play whose event time lies in the epoch itself; it is also `PLAYED`.
+    /// A play whose event time lies in the epoch itself; implies `PLAYED`.
     pub const PLAYED_HERE: Touch = Touch(2 | 4);
 
-    /// Both together.
+    /// The union of two touches.
     #[inline]
     pub fn or(self, other: Touch) -> Touch {
         Touch(self.0 | other.0)
@@ -230,7 +231,7 @@ impl Touch {
         self.0 & 3 == 3
     }
 
-    /// Whether a play of the epoch itself was seen, shown or not.
+    /// Whether there was a play in the epoch itself, with or without an impression.
     #[inline]
     pub fn is_played_here(self) -> bool {
         self.0 & 4 != 0
@@ -282,7 +283,7 @@ mod tests {
         assert!(bins.iter().all(|bin| (800..1200).contains(bin)), "{bins:?}");
     }
 
-    /// The bits of a UUID, read one character after another.
+    /// A reference implementation of [`uuid_bits`], one character at a time.
     fn uuid_bits_slowly(text: &[u8]) -> Option<u128> {
         let dashes = [8, 13, 18, 23];
         let is_placed = |(at, byte): (usize, &u8)| dashes.contains(&at) == (*byte == b'-');

@@ -1,15 +1,15 @@
-//! Logs: the partitions that they consist of, and how far a partition was read.
+//! The partitions of the logs, and how far each was read.
 
 use crate::event::Kind;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The identity of a partition, the same in every process and after a restart.
+/// The name of a partition, the same in every process and after a restart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PartitionName {
-    /// Which of the logs it belongs to.
+    /// The log that the partition belongs to.
     pub kind: Kind,
-    /// Its name within its log: the path of a file, or topic and number.
+    /// The name within the log: a file path, or a topic and partition number.
     pub name: String,
 }
 
@@ -19,27 +19,28 @@ impl fmt::Display for PartitionName {
     }
 }
 
-/// How far a partition was read, as of a publication.
+/// The position of a partition as of a publication.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionProgress {
-    /// Which partition.
+    /// The partition.
     pub partition: PartitionName,
-    /// The offset after the last record that the publication accounts for.
+    /// The offset after the last record that the publication includes.
     pub next_offset: u64,
-    /// Its watermark, in milliseconds; none before its first honest event.
+    /// The watermark, in milliseconds; `None` before the first event that is not future.
     pub watermark_ms: Option<i64>,
-    /// The first offset that contributed to an epoch still open, or `next_offset`.
+    /// The first offset that contributed to an epoch not yet final; `next_offset` if there is none.
     pub replay_offset: u64,
-    /// The watermark just before the replay offset.
+    /// The watermark just before the replay offset, in milliseconds.
     pub replay_watermark_ms: Option<i64>,
-    /// Malformed records: all of them, or those since the publication before, as the holder says.
+    /// The number of malformed records: in total, or since the previous publication, depending on
+    /// the containing struct.
     pub malformed: u64,
-    /// Whether it holds no epoch open: it is exhausted, or idle.
+    /// Whether the partition holds no epoch open, because it is exhausted or idle.
     pub idle: bool,
 }
 
-/// The least watermark of the partitions that hold epochs open, or the greatest of all if none
-/// does, in milliseconds.
+/// Returns the lowest watermark of the partitions that hold epochs open, in milliseconds, or the
+/// highest watermark of all partitions if none of them does.
 pub fn watermark_ms<'a>(
     partitions: impl IntoIterator<Item = &'a PartitionProgress> + Clone,
 ) -> Option<i64> {

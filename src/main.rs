@@ -1,6 +1,6 @@
-//! The `trendmark` program: parses its arguments, runs a command, and chooses the exit code.
+//! The `trendmark` program: parses the arguments, runs a command, and sets the exit code.
 //!
-//! 0: done. 1: failure. 2: usage.
+//! Exit codes: 0 success, 1 failure, 2 usage error.
 
 use clap::Parser;
 use std::error::Error;
@@ -35,7 +35,7 @@ fn execute(command: Command) -> Result<(), Box<dyn Error>> {
         Command::Run(arguments) => run::run(&arguments, run::stop_on_interrupt())?,
         Command::Demo(arguments) => demo::demo(&arguments, run::stop_on_interrupt())?,
         Command::Show(arguments) => {
-            // It flushes what it writes, and knows when a reader that goes away is no error.
+            // `show` flushes its output itself, and does not treat a closed pipe as an error.
             show::show(&arguments, &mut std::io::stdout().lock())?;
         }
         Command::Status(arguments) => println!("{}", status::status(&arguments)?),
@@ -44,7 +44,7 @@ fn execute(command: Command) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// `RUST_LOG` chooses what is logged; by default warnings and errors are.
+/// Logs to standard error. `RUST_LOG` sets the filter; the default is warnings and errors.
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()

@@ -1,5 +1,5 @@
-//! What becomes of bad input, end to end, and of a disk that is full: it is counted and told, and
-//! nothing that was committed is lost.
+//! Bad input and a full disk, end to end: bad records are counted and reported, and no commit is
+//! lost.
 
 mod common;
 
@@ -10,12 +10,12 @@ use common::program::Running;
 use common::workspace::{Workspace, lines};
 use std::process::Command;
 
-/// An event's line, for files in which it stands beside what is malformed.
+/// The line of a valid event, for files that also hold malformed records.
 fn good() -> String {
     line(&event(0, 1, 7, 0))
 }
 
-/// Files with one malformed record each: name, bytes, where it stands, and why it is malformed.
+/// Files with one malformed record each: name, bytes, location and reason.
 fn cases() -> Vec<(&'static str, Vec<u8>, &'static str, &'static str)> {
     let with = |bad: &[u8]| [good().as_bytes(), bad, b"\n", good().as_bytes()].concat();
     let damaged = |bytes: Vec<u8>| bytes[..bytes.len() / 2].to_vec();
@@ -62,7 +62,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, &'static str, &'static str)> {
 }
 
 #[test]
-fn every_malformed_record_is_counted_and_written_down_with_its_place_and_never_stops_a_run() {
+fn every_malformed_record_is_counted_and_recorded_with_its_location_and_never_stops_a_run() {
     let place = Workspace::new();
     let cases = cases();
     for (name, bytes, ..) in &cases {
@@ -104,7 +104,7 @@ fn other_columns() -> Vec<u8> {
 }
 
 #[test]
-fn dead_letters_that_cannot_be_written_any_more_are_still_counted() {
+fn dead_letters_that_can_no_longer_be_written_are_still_counted() {
     let place = Workspace::new();
     place.write("i.jsonl", format!("{}no event\n", good()));
     let finished =
@@ -117,11 +117,11 @@ fn dead_letters_that_cannot_be_written_any_more_are_still_counted() {
 fn a_line_of_100_mb_is_read_in_bounded_memory() {
     let place = Workspace::new();
     let file = std::fs::File::create(place.path("i.jsonl")).unwrap();
-    file.set_len(100 << 20).unwrap(); // Sparse: zeros that take no room.
+    file.set_len(100 << 20).unwrap(); // Sparse: zeros that take no disk space.
     drop(file);
     place.append("i.jsonl", format!("\n{}", good()));
     let mut job = place.follow(&["--impressions", "i.jsonl"]);
-    job.wait_until("the event behind it is committed", || place.events_committed() == 1);
+    job.wait_until("the event after it is committed", || place.events_committed() == 1);
     let status = std::fs::read_to_string(format!("/proc/{}/status", job.id())).unwrap();
     let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
     let peak_kib: u64 = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
@@ -132,16 +132,16 @@ fn a_line_of_100_mb_is_read_in_bounded_memory() {
 }
 
 #[test]
-fn a_full_disk_ends_the_job_with_code_1_and_keeps_what_was_committed() {
+fn a_full_disk_ends_the_job_with_code_1_and_keeps_its_commits() {
     let place = Workspace::new();
     place.write("i.jsonl", lines(0..10));
-    // A limit on the size of files stands for the end of the disk: writing beyond it fails.
+    // A limit on the file size simulates a full disk: writes beyond it fail.
     let limited = "trap '' XFSZ; ulimit -f 1024; exec \"$0\" \"$@\"";
     let mut command = Command::new("bash");
     command.current_dir(place.0.path()).args(["-c", limited, env!("CARGO_BIN_EXE_trendmark")]);
     command.args(["run", "--store", "s.db", "--impressions", "i.jsonl", "--query", "requests"]);
     let mut job = Running::start(command.args(["--follow", "--publish-interval", "20ms"]));
-    job.wait_until("what is there is committed", || place.events_committed() == 10);
+    job.wait_until("the existing lines are committed", || place.events_committed() == 10);
     place.append("i.jsonl", lines(10..100_000));
     job.finish().failed(1, &["error: cannot ", "s.db"]);
     let connection = open(&place.path("s.db"));

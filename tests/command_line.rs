@@ -1,4 +1,4 @@
-//! The commands as a user types them: what they print, which exit codes they end with.
+//! The commands as a user types them: their output and exit codes.
 
 mod common;
 
@@ -18,7 +18,7 @@ fn csv(place: &Workspace, arguments: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn what_is_typed_wrong_ends_with_code_2_and_leaves_nothing_behind() {
+fn wrong_usage_ends_with_code_2_and_leaves_nothing_behind() {
     let place = Workspace::new();
     place.write("i.jsonl", lines(0..3));
     let input = ["--impressions", "i.jsonl"];
@@ -49,7 +49,7 @@ fn what_is_typed_wrong_ends_with_code_2_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_path_that_cannot_be_read_ends_with_code_1_before_anything_is_made() {
+fn a_path_that_cannot_be_read_ends_with_code_1_before_anything_is_created() {
     let place = Workspace::new();
     place.write("i.jsonl", lines(0..3));
     place.write("i.csv", "a,b");
@@ -67,19 +67,19 @@ fn a_path_that_cannot_be_read_ends_with_code_1_before_anything_is_made() {
 }
 
 #[test]
-fn a_place_for_dead_letters_that_cannot_be_written_ends_with_code_1_before_any_work() {
+fn a_dead_letter_file_that_cannot_be_written_ends_with_code_1_before_any_work() {
     let place = Workspace::new();
     place.write("i.jsonl", lines(0..3));
     for path in [".", "absent/dead.jsonl", "i.jsonl/dead.jsonl"] {
         place
             .run(&["--impressions", "i.jsonl", "--dead-letter", path])
-            .failed(1, &["cannot open the file of dead letters", path]);
+            .failed(1, &["cannot open the dead-letter file", path]);
     }
     assert_eq!(names(&place), ["i.jsonl"]);
 }
 
 #[test]
-fn a_store_that_is_something_else_is_refused_and_left_as_it_was() {
+fn a_file_that_is_not_a_store_is_refused_and_left_unchanged() {
     let place = Workspace::new();
     place.write("i.jsonl", lines(0..3));
     place.write("s.db", "these are notes, not a database of any kind");
@@ -97,12 +97,12 @@ fn a_store_that_is_something_else_is_refused_and_left_as_it_was() {
     let mut command = trendmark();
     command.current_dir(place.0.path()).args(["run", "--impressions", "i.jsonl"]);
     let finished = Running::start(command.args(["--store", "absent/s.db"])).finish();
-    finished.failed(1, &["cannot make `absent/s.db`"]);
+    finished.failed(1, &["cannot create `absent/s.db`"]);
     run(["show", "--store", &place.text("absent.db")]).failed(1, &["no store at"]);
 }
 
 #[test]
-fn a_store_of_another_definition_is_refused_with_what_differs() {
+fn a_store_of_another_definition_is_refused_with_the_difference() {
     let place = Workspace::new();
     place.write("i.jsonl", lines(0..3));
     let input = ["--impressions", "i.jsonl"];
@@ -122,12 +122,12 @@ fn a_store_of_another_definition_is_refused_with_what_differs() {
 }
 
 #[test]
-fn a_store_that_a_run_has_is_refused_to_another_with_the_number_of_the_process() {
+fn a_store_in_use_is_refused_with_the_process_id_of_its_owner() {
     let place = Workspace::new();
     place.write("i.jsonl", lines(0..3));
     let input = ["--impressions", "i.jsonl"];
     let mut first = place.follow(&input);
-    first.wait_until("it has committed", || place.events_committed() == 3);
+    first.wait_until("the first lines are committed", || place.events_committed() == 3);
     let owner = format!("another trendmark run has it, process {}", first.id());
     place.run(&input).failed(1, &["is in use", &owner]);
     first.interrupt();
@@ -135,7 +135,7 @@ fn a_store_that_a_run_has_is_refused_to_another_with_the_number_of_the_process()
 }
 
 #[test]
-fn a_store_that_another_program_has_locked_is_refused_soon() {
+fn a_store_locked_by_another_program_is_refused_soon() {
     let place = Workspace::new();
     place.write("i.jsonl", lines(0..3));
     let other = Connection::open(place.path("s.db")).unwrap();
@@ -151,18 +151,18 @@ fn a_write_lock_of_another_program_delays_a_commit_and_loses_nothing() {
     let place = Workspace::new();
     place.write("i.jsonl", lines(0..3));
     let mut job = place.follow(&["--impressions", "i.jsonl"]);
-    job.wait_until("it has committed", || place.events_committed() == 3);
+    job.wait_until("the first lines are committed", || place.events_committed() == 3);
     let other = open(&place.path("s.db"));
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     place.append("i.jsonl", lines(3..10));
     let mut said = String::new();
-    wait_until("it says that it waits", || {
+    wait_until("it reports that it is waiting", || {
         said = job.stderr();
         said.contains("another program holds a write lock")
     });
     assert_eq!(place.events_committed(), 3);
     other.execute_batch("ROLLBACK").unwrap();
-    job.wait_until("the rest is committed", || place.events_committed() == 10);
+    job.wait_until("the other lines are committed", || place.events_committed() == 10);
     job.interrupt();
     job.finish().succeeded();
 }
@@ -172,20 +172,20 @@ fn following_reads_appended_lines_partial_lines_and_new_files_until_ctrl_c() {
     let place = Workspace::new();
     place.write("in/a.jsonl", lines(0..10));
     let mut job = place.follow(&["--impressions", "in", "--dead-letter", "dead.jsonl"]);
-    job.wait_until("what is there is committed", || place.events_committed() == 10);
+    job.wait_until("the existing lines are committed", || place.events_committed() == 10);
     assert_eq!(place.number("count(*) FROM trends WHERE final"), 0);
     let more = lines(10..12);
     let (one, rest) = more.split_at(more.len() - 20);
     place.append("in/a.jsonl", one);
-    job.wait_until("the whole line is committed", || place.events_committed() == 11);
+    job.wait_until("the complete line is committed", || place.events_committed() == 11);
     place.append("in/a.jsonl", rest);
-    job.wait_until("the other half has come", || place.events_committed() == 12);
+    job.wait_until("the completed line is committed", || place.events_committed() == 12);
     place.write("in/b.jsonl", lines(20..25));
     place.write("in/c.jsonl.gz", gzip(lines(25..30).as_bytes()));
-    job.wait_until("new files are read", || place.events_committed() == 22);
+    job.wait_until("the new files are committed", || place.events_committed() == 22);
     place.append("in/b.jsonl", "no event\n");
     let malformed = "coalesce(sum(malformed), 0) FROM partitions";
-    job.wait_until("what is malformed is committed", || place.number(malformed) == 1);
+    job.wait_until("the malformed record is committed", || place.number(malformed) == 1);
     job.interrupt();
     let finished = job.finish().succeeded();
     assert!(finished.stdout.contains("open epochs are provisional"), "{finished:#?}");
@@ -195,18 +195,18 @@ fn following_reads_appended_lines_partial_lines_and_new_files_until_ctrl_c() {
 }
 
 #[test]
-fn a_followed_file_that_is_cut_ends_the_job_with_code_1_and_what_was_committed_stays() {
+fn a_truncated_file_ends_a_following_job_with_code_1_and_keeps_its_commits() {
     let place = Workspace::new();
     place.write("i.jsonl", lines(0..10));
     let mut job = place.follow(&["--impressions", "i.jsonl"]);
-    job.wait_until("what is there is committed", || place.events_committed() == 10);
+    job.wait_until("the existing lines are committed", || place.events_committed() == 10);
     place.write("i.jsonl", lines(0..2));
     job.finish().failed(1, &["i.jsonl", "offset 2", "offset 10"]);
     assert_eq!(place.events_committed(), 10);
 }
 
 #[test]
-fn ctrl_c_while_files_are_read_commits_what_was_read() {
+fn ctrl_c_while_files_are_read_commits_the_events_read_so_far() {
     let place = Workspace::new();
     place.write("i.jsonl", lines(0..200_000));
     let arguments = ["--impressions", "i.jsonl", "--round-events", "100"];
@@ -235,7 +235,7 @@ fn the_printed_configuration_runs_the_same_job() {
         Running::start(command.args(arguments)).finish().succeeded()
     };
     assert_eq!(run(&["--print-config"]).stdout, printed);
-    assert_eq!(names(&place), ["i.jsonl", "job.toml"], "printing does nothing else");
+    assert_eq!(names(&place), ["i.jsonl", "job.toml"], "printing has no other effect");
     run(&[]);
     assert_eq!(place.select("join_window_epochs, max_delay_ms FROM job"), ["2,90000"]);
     assert_eq!(place.events_committed(), 3);
@@ -243,7 +243,7 @@ fn the_printed_configuration_runs_the_same_job() {
     place.run(&["--config", wrong.to_str().unwrap()]).failed(2, &["line 2", "worker"]);
 }
 
-/// Impressions and a play of three videos in two epochs, one of them the greatest of all.
+/// Impressions of three videos in two epochs, and a play; one video has the largest possible id.
 fn shown(place: &Workspace) {
     let impressions = [(1, 7, 0), (2, 7, 1), (1, u64::MAX, 2), (3, 1 << 63, 1_800_000)];
     let lines = impressions.map(|(request, video, at_ms)| line(&event(0, request, video, at_ms)));
@@ -286,7 +286,7 @@ fn show_prints_tables_csv_and_json_with_all_filters() {
 }
 
 #[test]
-fn events_on_the_edges_of_epochs_and_of_time_itself_are_counted_where_they_belong() {
+fn events_at_the_edges_of_epochs_and_of_time_itself_are_counted_in_the_right_epoch() {
     let place = Workspace::new();
     let record = |request: u64, time: &str| {
         format!("{{\"request_id\":\"r{request}\",\"video_id\":1,\"event_time\":{time}}}\n")
@@ -330,7 +330,7 @@ fn fields_with_other_names_are_read_in_every_format() {
 }
 
 #[test]
-fn every_format_of_the_same_events_is_the_same_log() {
+fn the_same_events_give_the_same_rows_in_every_format() {
     let records: Vec<Record> =
         (0..50).map(|n| Record::Event(event(n, n % 9, n % 4, n as i64 * 300_000))).collect();
     let all = FORMATS.map(|format| {
@@ -343,7 +343,7 @@ fn every_format_of_the_same_events_is_the_same_log() {
 }
 
 #[test]
-fn what_generate_writes_is_accounted_for_to_the_last_record() {
+fn every_generated_record_is_accounted_for() {
     for format in ["jsonl", "parquet"] {
         let place = Workspace::new();
         let rates = ["--late-rate", "0.01", "--future-rate", "0.01", "--malformed-rate", "0.01"];
@@ -366,7 +366,7 @@ fn what_generate_writes_is_accounted_for_to_the_last_record() {
         assert_eq!(place.number(fates), 0, "{format}");
         assert_eq!(
             place.number("sum(future_events) FROM ledger"),
-            told("events stamped"),
+            told("future events"),
             "{format}"
         );
         assert!(place.number("sum(late_events) FROM ledger") > 0, "{format}");
@@ -375,7 +375,7 @@ fn what_generate_writes_is_accounted_for_to_the_last_record() {
 }
 
 #[test]
-fn a_demo_ends_by_itself_and_says_where_its_store_is() {
+fn a_demo_ends_by_itself_and_prints_the_path_of_its_store() {
     let place = Workspace::new();
     let mut command = trendmark();
     command

@@ -1,6 +1,6 @@
-//! Every query equals its oracle, for random logs with every disorder, for any number of workers,
-//! any division into partitions, any size of batches and rounds, and any number of jobs that end in
-//! the middle; after *every* publication, for the part of the logs that its positions name.
+//! Every query equals its oracle after *every* publication, on the part of the logs that the
+//! committed positions cover: for random logs with every kind of disorder, any number of workers
+//! and partitions, any size of batches and rounds, and any number of jobs that crash.
 
 mod common;
 
@@ -24,7 +24,7 @@ use trendmark::stores::{
 };
 use trendmark::time::{Definition, Epoch, EpochRange, Through};
 
-/// How a log is run; none of it may change what comes out.
+/// The settings of a run. None of them may change the results.
 #[derive(Clone, Debug)]
 struct Way {
     workers: usize,
@@ -50,17 +50,17 @@ fn ways() -> impl Strategy<Value = Way> {
     )
 }
 
-/// Drawn after all else, so that the seeds of failures before it was there still give their cases.
+/// Drawn last, so that the seeds of failures recorded before it existed still give the same cases.
 fn gather_bytes() -> impl Strategy<Value = usize> {
     0..2_000usize
 }
 
-/// A job that ends in the middle.
+/// The crash of a job.
 #[derive(Clone, Copy, Debug)]
 struct Crash {
-    /// How many publications it commits before.
+    /// The number of publications that it commits before.
     commits: u64,
-    /// Whether its last publication is committed although it does not learn of it.
+    /// Whether the store commits the publication of the crash, although the job sees an error.
     is_committed: bool,
 }
 
@@ -70,21 +70,21 @@ fn crashes() -> impl Strategy<Value = Vec<(Crash, Way)>> {
     proptest::collection::vec((crash, ways()), 0..5)
 }
 
-/// A store that looks at every publication when it is committed, and may fail in the middle, which
-/// ends the job and all that it has in memory.
+/// A store that checks every publication when it is committed. It may fail at a given commit, which
+/// ends the job and discards its memory.
 struct CheckedStore {
     store: MemoryStore,
     definition: Definition,
     log: Arc<Log>,
-    /// What all logs come to.
+    /// The expected results of the whole logs.
     whole: Arc<Expected>,
     crash: Option<Crash>,
-    /// What was wrong with a publication.
+    /// The first error found in a publication.
     wrong: Arc<Mutex<Option<String>>>,
 }
 
 impl CheckedStore {
-    /// Commits a publication, and checks what the store holds then.
+    /// Commits a publication, and checks the contents of the store afterwards.
     fn commit_and_check(&mut self, changes: &Changeset) -> Result<(), StoreError> {
         self.store.commit(changes)?;
         let committed = self.store.committed();
@@ -142,7 +142,7 @@ impl Store for CheckedStore {
                 if *is_committed {
                     self.commit_and_check(changes)?;
                 }
-                return Err(StoreError::NotFound("the end of a crashing store".into()));
+                return Err(StoreError::NotFound("the store has crashed".into()));
             }
             Some(crash) => crash.commits -= 1,
             None => {}
@@ -151,7 +151,7 @@ impl Store for CheckedStore {
     }
 }
 
-/// The logs as far as the positions of a publication go, and a number of events further.
+/// The logs up to the committed positions, and `further` more events of each partition.
 fn prefix(log: &Log, progress: &Progress, further: usize) -> Log {
     let prefix = log.iter().map(|(partition, events)| {
         let next_offset = progress.partitions.get(partition).map_or(0, |at| at.next_offset);
@@ -161,8 +161,8 @@ fn prefix(log: &Log, progress: &Progress, further: usize) -> Log {
     prefix.collect()
 }
 
-/// Compares what a store holds after a publication with what the oracles say of the part of the
-/// logs that its positions name.
+/// Compares the contents of a store after a publication with the oracles on the part of the logs
+/// that its positions cover.
 fn check_publication(
     definition: Definition,
     log: &Log,
@@ -174,7 +174,7 @@ fn check_publication(
     for (number, instance) in queries().iter().enumerate() {
         let (rows, name) = (committed.rows(number), instance.query.name);
         same(&rows, &expected.rows(instance), name)?;
-        // What is final is what all of the logs come to.
+        // Final rows must equal the oracle on the whole logs.
         let is_final = |row: &&Row| progress.final_through.contains(row.epoch);
         let finals = |rows: &BTreeSet<Row>| rows.iter().filter(is_final).cloned().collect();
         same(&finals(&rows), &finals(&whole.rows(instance)), &format!("{name}, final rows"))?;
@@ -188,7 +188,7 @@ fn check_publication(
     check_finality(definition, log, progress)
 }
 
-/// Checks that the rows of a query are the expected ones, and tells those that are not.
+/// Checks that the rows of a query are as expected, and reports the differences.
 fn same(rows: &BTreeSet<Row>, expected: &BTreeSet<Row>, query: &str) -> Result<(), TestCaseError> {
     let missing: Vec<_> = expected.difference(rows).collect();
     let wrong: Vec<_> = rows.difference(expected).collect();
@@ -196,8 +196,8 @@ fn same(rows: &BTreeSet<Row>, expected: &BTreeSet<Row>, query: &str) -> Result<(
     Ok(())
 }
 
-/// Checks that no epoch is final that a partition may still hold open. The next event, which waits
-/// to be counted, may have moved the watermark already: no event comes before it.
+/// Checks that no epoch is final that a partition could still hold open. The next event of each
+/// partition is included: it may be waiting, and has then moved the watermark already.
 fn check_finality(
     definition: Definition,
     log: &Log,
@@ -220,7 +220,7 @@ fn check_finality(
     Ok(())
 }
 
-/// Runs a job to its end, or to its crash.
+/// Runs a job until it ends or crashes.
 fn attempt(
     definition: Definition,
     log: &Arc<Log>,
@@ -266,7 +266,7 @@ fn fates(committed: &Committed) -> Fates {
     counts.map(|(key, c)| ((key.epoch, key.kind), (c.accepted, c.late, c.future))).collect()
 }
 
-/// Compares what a store holds at the end with what the oracles say of the whole logs.
+/// Compares the final contents of a store with the oracles on the whole logs.
 fn compare(log: &Log, whole: &Expected, committed: &Committed) -> Result<(), TestCaseError> {
     for (number, instance) in queries().iter().enumerate() {
         same(&committed.rows(number), &whole.rows(instance), instance.query.name)?;
@@ -282,7 +282,7 @@ fn compare(log: &Log, whole: &Expected, committed: &Committed) -> Result<(), Tes
     check_digests(committed)
 }
 
-/// Compares the digests of a store with those of its rows, from scratch.
+/// Compares the digests of a store with digests computed from its rows.
 fn check_digests(committed: &Committed) -> Result<(), TestCaseError> {
     let mut digests = Digests::new();
     for (number, QueryInstance { query, .. }) in queries().iter().enumerate() {
@@ -295,8 +295,8 @@ fn check_digests(committed: &Committed) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Jobs that crash, one after another on the same store, and one that does not. The logs in memory
-/// are the same for all; nothing else outlives a job.
+/// Runs jobs that crash, one after another on the same store, and then one that does not. They
+/// share the store and the logs; nothing else outlives a job.
 fn check(
     definition: Definition,
     log: Log,
@@ -341,7 +341,7 @@ proptest! {
         way in ways(),
         gather_bytes in gather_bytes(),
     ) {
-        // One job takes in at once what another does in portions.
+        // The jobs gather different amounts: one none, the others `gather_bytes` or twice that.
         let crashes = crashes.into_iter().enumerate().map(|(job, (crash, way))| {
             let gather_bytes = gather_bytes * (job % 3);
             (crash, Way { gather_bytes, ..way })

@@ -1,5 +1,5 @@
-//! The Kafka source and brokers of a test's own, which it breaks or locks: restarts, leaders that
-//! move, TLS and SASL. All of it needs a real broker.
+//! The Kafka source with brokers that belong to one test, which breaks or secures them: restarts,
+//! leader changes, TLS and SASL. All of these tests need a real broker.
 
 mod common;
 
@@ -15,7 +15,7 @@ fn source(cluster: &Cluster, topic: &str) -> KafkaSource {
     KafkaSource::new(cluster.settings.clone(), topics, FieldNames::default(), false)
 }
 
-/// Reads until that many events are there and the end was seen.
+/// Reads until this number of events has arrived and the end is reported.
 fn read_to_end(reader: &mut dyn PartitionReader, batch: &mut Batch, events: usize) {
     let started = Instant::now();
     while reader.poll(batch, 1_000).unwrap() != Polled::AtEnd || batch.events.len() < events {
@@ -30,8 +30,8 @@ fn check(batch: &Batch, events: u64) {
 }
 
 #[test]
-fn a_broker_that_is_killed_and_restarted_is_waited_for() {
-    if real_broker("a_broker_that_is_killed_and_restarted_is_waited_for").is_none() {
+fn a_source_waits_for_a_broker_that_is_killed_and_restarted() {
+    if real_broker("a_source_waits_for_a_broker_that_is_killed_and_restarted").is_none() {
         return;
     }
     let cluster = Cluster::own(&[]);
@@ -53,11 +53,11 @@ fn a_broker_that_is_killed_and_restarted_is_waited_for() {
         source.discover().unwrap();
         std::thread::sleep(Duration::from_millis(1));
     }
-    assert_eq!(at_end, 0, "the end of a partition was seen while its broker was down");
+    assert_eq!(at_end, 0, "the end of a partition was reported while its broker was down");
     cluster.order("restart");
     writer.write_events(&topic, 0, 20_000..20_100);
     read_to_end(reader.as_mut(), &mut batch, 20_100);
-    // Once more, with the end seen before.
+    // Again, now with the end reported before the kill.
     cluster.order("kill");
     let started = Instant::now();
     while reader.poll(&mut batch, 1_000).unwrap() == Polled::AtEnd {
@@ -88,7 +88,7 @@ fn a_leader_that_moves_is_followed() {
     for (reader, batch) in &mut reads {
         read_to_end(reader.as_mut(), batch, 1_000);
     }
-    // Node 1 leads a third of the partitions, which others now lead.
+    // Node 1 leads a third of the partitions; other nodes take over.
     cluster.order("kill");
     for partition in 0..6 {
         writer.write_events(&topic, partition, 1_000..2_000);
@@ -100,8 +100,8 @@ fn a_leader_that_moves_is_followed() {
 }
 
 #[test]
-fn tls_and_scram_let_in_who_has_the_password() {
-    if real_broker("tls_and_scram_let_in_who_has_the_password").is_none() {
+fn tls_and_scram_admit_only_clients_with_the_password() {
+    if real_broker("tls_and_scram_admit_only_clients_with_the_password").is_none() {
         return;
     }
     let cluster = Cluster::own(&["--security", "sasl_ssl"]);
@@ -133,7 +133,7 @@ fn tls_and_scram_let_in_who_has_the_password() {
     assert!(matches!(error, SourceError::Kafka(KafkaSourceError::Refused { .. })), "{said}");
     assert!(!said.contains("not-the-password"), "{said}");
 
-    // A broker whose certificate nobody vouches for.
+    // The broker's certificate is signed by an unknown authority.
     let mut cluster = cluster.with("sasl.password", &right_password);
     cluster.settings.settings.remove("ssl.ca.location");
     let (said, error) = refusal(&cluster);

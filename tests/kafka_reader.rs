@@ -1,4 +1,4 @@
-//! Reading a Kafka store, on a real broker: each answer is as of one publication, also while a job
+//! Reads a Kafka store on a real broker: each answer is as of one publication, even while a job
 //! writes the store.
 //!
 //! `TRENDMARK_TEST_KAFKA=$(tests/kafka/broker start) cargo test --test kafka_reader`
@@ -49,7 +49,7 @@ fn rows_are_read_as_of_the_last_publication() {
     let all = Selection::default();
     let max = u64::MAX;
     let expected = [
-        // That it is final was told in the second publication.
+        // It was written again as final in the second publication.
         "4: 7 0 1 @2 true".to_owned(),
         "5: 8 1 3 @2 false".to_owned(),
         format!("5: {max} 3 9 @1 false"),
@@ -73,9 +73,9 @@ fn rows_are_read_as_of_the_last_publication() {
     assert_eq!(history, [trend(7, 4, 0, 1)]);
 }
 
-/// A reader sees what is committed, whatever a job writes meanwhile, aborts, or leaves open.
+/// A reader sees only committed publications while a job is writing.
 #[test]
-fn a_reader_waits_for_no_job_and_sees_whole_publications() {
+fn a_reader_sees_whole_publications_while_a_job_commits() {
     let Some(place) = StoreTopics::new("whole") else { return };
     let mut store = place.open().unwrap();
     let numbered = |number| publication((0..50).map(|video| trend(video, 5, 0, number)).collect());
@@ -93,14 +93,14 @@ fn a_reader_waits_for_no_job_and_sees_whole_publications() {
             let reader = place.reader().unwrap();
             let rows = rows_once(&reader);
             assert_eq!(rows.len(), 50);
-            assert!(rows.iter().all(|row| *row == rows[0]), "one publication: {rows:?}");
+            assert!(rows.iter().all(|row| *row == rows[0]), "mixed publications: {rows:?}");
             reads += 1;
         }
-        eprintln!("{reads} reads beside 58 commits");
+        eprintln!("{reads} reads during 58 commits");
     });
 }
 
-/// The impressions of all rows of `trends`, in one answer.
+/// The impressions of all rows of `trends`, read at once.
 fn rows_once(reader: &KafkaReader) -> Vec<Value> {
     let query = reader.description().table("trends").unwrap();
     let mut impressions = Vec::new();

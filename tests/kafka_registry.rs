@@ -1,5 +1,5 @@
-//! Avro and Protobuf through a schema registry: what they come to is what JSON comes to, and what
-//! cannot be decoded is told, or waited for.
+//! Avro and Protobuf with a schema registry: they give the same rows as JSON. Messages that cannot
+//! be decoded are reported, and a job waits for a registry that is down.
 
 mod common;
 
@@ -28,7 +28,7 @@ const PROTOBUF: &str = r#"syntax = "proto3"; import "google/protobuf/timestamp.p
         google.protobuf.Timestamp event_time = 5; optional int64 record_time = 6; } }"#;
 const ENVELOPE: &str = r#"syntax = "proto3"; message Envelope { string name = 1; }"#;
 
-/// Events as JSON, a play or an impression a line.
+/// Events as JSON, one impression or play per line.
 fn lines(videos: u64) -> Vec<serde_json::Value> {
     let line = |number: u64| {
         let time = EVENT_TIME_MS + 1_000 * number as i64;
@@ -65,7 +65,7 @@ fn to_avro(line: &serde_json::Value) -> Vec<u8> {
     frame(7, &[], &writer.write_value_to_vec(record).unwrap())
 }
 
-/// The type `Outer.Event`, compiled by itself.
+/// The type `Outer.Event`, compiled by `protox`.
 fn protobuf_event() -> MessageDescriptor {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("events.proto"), PROTOBUF).unwrap();
@@ -89,11 +89,11 @@ fn to_protobuf(event: &MessageDescriptor, line: &serde_json::Value) -> Vec<u8> {
     if let Some(time) = line["record_time"].as_i64() {
         message.set_field_by_name("record_time", Value::I64(time));
     }
-    // The second type of the schema, and the first in that.
+    // The second message type of the schema, and in it the first nested type.
     frame(8, &[4, 2, 0], &message.encode_to_vec())
 }
 
-/// Writes messages to two partitions of a topic. Returns the place.
+/// Writes messages to two partitions of a topic. Returns `kafka:TOPIC`.
 fn to_topic(cluster: &Cluster, name: &str, messages: &[Vec<u8>]) -> String {
     let topic = cluster.create_topic(name, 2);
     let writer = cluster.writer();
@@ -112,14 +112,14 @@ fn command(cluster: &Cluster, topics: [&str; 2], store: &Path, more: &[&str]) ->
     command
 }
 
-/// What a store holds, but for the names of the partitions.
+/// The contents of a store without its table of partitions, whose names differ.
 fn computed(store: &Path) -> Contents {
     let mut contents = contents(store, dataflows::ALL);
     contents.remove("partitions");
     contents
 }
 
-/// Runs on messages that are made of the lines of impressions and plays.
+/// Runs a job on messages made from the lines, as impressions and as plays.
 fn from_messages(
     cluster: &Cluster,
     folder: &Path,
@@ -137,7 +137,7 @@ fn from_messages(
 }
 
 #[test]
-fn avro_and_protobuf_give_what_json_gives() {
+fn avro_and_protobuf_give_the_same_rows_as_json() {
     let (cluster, registry) = (Cluster::any(), TestRegistry::start());
     let folder = tempfile::tempdir().unwrap();
     registry.register(7, "AVRO", AVRO, &[]);
@@ -154,7 +154,7 @@ fn avro_and_protobuf_give_what_json_gives() {
     assert!(expected["trends"].len() > 10);
     let avro = from_messages(&cluster, folder.path(), "avro", &more, to_avro);
     assert_eq!(avro, expected);
-    assert_eq!(registry.asked(), 1, "a schema is asked for once");
+    assert_eq!(registry.asked(), 1, "a schema is requested once");
     let event = protobuf_event();
     let protobuf =
         from_messages(&cluster, folder.path(), "protobuf", &more, |line| to_protobuf(&event, line));
@@ -163,7 +163,7 @@ fn avro_and_protobuf_give_what_json_gives() {
 }
 
 #[test]
-fn what_cannot_be_decoded_is_malformed_and_said_why() {
+fn messages_that_cannot_be_decoded_are_malformed_with_a_reason() {
     let (cluster, registry) = (Cluster::any(), TestRegistry::start());
     let folder = tempfile::tempdir().unwrap();
     registry.register(7, "AVRO", AVRO, &[]);
@@ -192,20 +192,20 @@ fn what_cannot_be_decoded_is_malformed_and_said_why() {
     assert!(finished.stdout.contains("2 events and 8 malformed records"), "{finished:#?}");
     let dead = std::fs::read_to_string(dead).unwrap();
     for reason in [
-        "not in Confluent framing: it has less than 5 bytes",
+        "not in Confluent framing: it has fewer than 5 bytes",
         "not in Confluent framing: its first byte is not 0",
         "the schema registry has no schema 9",
-        "schema 8 cannot be used: it is one of PROTOBUF, expected AVRO",
+        "schema 8 cannot be used: its type is PROTOBUF, expected AVRO",
         "missing field `request_id`",
         "schema 5 cannot be used: ",
-        "not Avro of its schema: it ends too soon",
+        "invalid Avro for its schema: unexpected end of data",
     ] {
         assert!(dead.contains(reason), "{reason}: {dead}");
     }
 }
 
 #[test]
-fn a_registry_that_is_down_is_waited_for() {
+fn a_job_waits_for_a_registry_that_is_down() {
     let (cluster, registry) = (Cluster::any(), TestRegistry::start());
     let folder = tempfile::tempdir().unwrap();
     registry.register(7, "AVRO", AVRO, &[]);
@@ -217,7 +217,7 @@ fn a_registry_that_is_down_is_waited_for() {
     let mut running =
         Running::start(&mut command(&cluster, [&topics[0], &topics[1]], &store, &more));
     let mut said = String::new();
-    common::program::wait_until("the trouble is said", || {
+    common::program::wait_until("the failure is reported", || {
         said = running.stderr();
         said.contains("no schema from the schema registry")
     });
@@ -229,7 +229,7 @@ fn a_registry_that_is_down_is_waited_for() {
 }
 
 #[test]
-fn a_registry_that_refuses_stops_the_job_and_no_secret_is_told() {
+fn a_registry_that_denies_access_ends_the_job_and_no_secret_is_printed() {
     let (cluster, registry) = (Cluster::any(), TestRegistry::start());
     let folder = tempfile::tempdir().unwrap();
     registry.require("Basic other");
@@ -242,13 +242,13 @@ fn a_registry_that_refuses_stops_the_job_and_no_secret_is_told() {
     let more = [&more[..], &auth].concat();
     let mut command = command(&cluster, [&topics[0], &topics[1]], &store, &more);
     let finished = Running::start(&mut command).finish();
-    let said = ["does not let this program in: it answers 401; check --schema-registry-auth"];
+    let said = ["denies access: it answers 401; check --schema-registry-auth"];
     let finished = finished.failed(1, &said);
     assert!(!finished.stderr.contains("geheim") && !finished.stdout.contains("geheim"));
 }
 
 #[test]
-fn what_is_wrong_with_the_flags_is_said() {
+fn wrong_flags_are_reported() {
     let arguments =
         ["run", "--plays", "kafka:plays", "--store", "s.db", "--bootstrap-servers", "b:1"];
     let refused = |more: &[&str], said: &str| run(arguments.iter().chain(more)).failed(2, &[said]);
@@ -258,7 +258,7 @@ fn what_is_wrong_with_the_flags_is_said() {
     let avro = ["--kafka-format", "avro", "--schema-registry"];
     let with = |url| [&avro[..], &[url]].concat();
     for url in ["r:8081", "http://", "http://user:geheim@r", "http://r?x=geheim"] {
-        let finished = refused(&with(url), "--schema-registry is not the URL");
+        let finished = refused(&with(url), "--schema-registry is not a valid URL");
         assert!(!finished.stderr.contains("geheim"), "{finished:#?}");
     }
     let auth = |auth| [&with("http://r")[..], &["--schema-registry-auth", auth]].concat();

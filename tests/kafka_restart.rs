@@ -1,5 +1,6 @@
-//! From Kafka to Kafka, killed at any moment: what a `read_committed` reader of the changelog sees
-//! is, record by record, what the logs say up to the positions committed with it.
+//! Jobs from Kafka to Kafka that are killed at any moment: every record that a `read_committed`
+//! reader of the changelog sees equals the oracle, on the logs up to the positions committed with
+//! the record.
 //!
 //! Needs a real broker: `TRENDMARK_TEST_KAFKA=$(tests/kafka/broker start) cargo test --test
 //! kafka_restart`. `TRENDMARK_TEST_KILLS=1000` takes longer.
@@ -28,14 +29,14 @@ use trendmark::stores::StoreReader;
 use trendmark::stores::kafka::KafkaReader;
 use trendmark::time::Definition;
 
-/// How many kills are tried, unless the environment says otherwise.
+/// The number of kills, unless the environment sets another.
 const KILLS: u64 = 12;
-/// The longest that a life is left to go on, in milliseconds.
+/// The longest time that a job runs before it is killed, in milliseconds.
 const LIFE_MS_MAX: u64 = 2_500;
 /// The partitions of each topic.
 const PARTITIONS: usize = 3;
 
-/// A log in topics, and the topic that is its store.
+/// A log in topics, and the topic of the store.
 struct Workspace {
     cluster: Cluster,
     inputs: BTreeMap<Kind, String>,
@@ -47,7 +48,7 @@ struct Workspace {
 }
 
 impl Workspace {
-    /// Topics of its own for a log with these partitions, nothing in them yet.
+    /// New, empty topics for a log with these partitions.
     fn new(cluster: Cluster, log: &Log) -> Workspace {
         let inputs: BTreeMap<Kind, String> = Kind::ALL
             .into_iter()
@@ -63,8 +64,7 @@ impl Workspace {
         Workspace { cluster, inputs, store, hosts, definition: Definition::default(), log }
     }
 
-    /// Writes events behind those that each partition has, with messages that are no events here
-    /// and there.
+    /// Appends events to each partition, with a few malformed messages among them.
     fn write(&mut self, events: impl IntoIterator<Item = Vec<Event>>) {
         let writer = self.cluster.writer();
         for ((partition, log), events) in self.log.iter_mut().zip(events) {
@@ -78,7 +78,7 @@ impl Workspace {
                 }
                 let line = files::line(&event);
                 writer.write(topic, number, Some(line.as_bytes()), EVENT_TIME_MS);
-                // The message's own time would be the record's, where it has none.
+                // Without a record time, the timestamp of the message would be used.
                 assert!(event.record_time_ms.is_some());
                 log.push(Event { offset, ..event });
                 offset += 1;
@@ -87,19 +87,19 @@ impl Workspace {
         writer.flush();
     }
 
-    /// How many events have been committed, whatever became of them.
+    /// The number of committed events, whatever their fate.
     fn events_committed(&self) -> u64 {
         let Ok(reader) = KafkaReader::open(&self.cluster.settings, &self.store) else { return 0 };
         reader.ledger().unwrap().iter().map(|row| row.events).sum()
     }
 
-    /// How many jobs have had the store.
+    /// The number of jobs that have opened the store.
     fn generation(&self) -> u64 {
         let Ok(reader) = KafkaReader::open(&self.cluster.settings, &self.store) else { return 0 };
         reader.progress().unwrap().generation
     }
 
-    /// How many events have been written.
+    /// The number of events written.
     fn events(&self) -> u64 {
         self.log.iter().map(|(_, events)| events.len() as u64).sum()
     }
@@ -115,7 +115,7 @@ impl Workspace {
         command
     }
 
-    /// One life of a job, to its end or to its kill. Returns whether it was cut short.
+    /// Runs a job until it ends or is killed. Returns whether it was cut short.
     fn live(&self, random: &mut ChaCha8Rng) -> bool {
         let processes = random.random_range(1..=2);
         let limits = [
@@ -151,7 +151,7 @@ impl Workspace {
         consumer.assign(&assignment).unwrap();
         let mut messages = Vec::new();
         while !left.is_empty() {
-            match consumer.poll(TIMEOUT).expect("a reader is not left waiting") {
+            match consumer.poll(TIMEOUT).expect("a message or the end of a partition") {
                 Ok(message) => {
                     let json = |bytes: &[u8]| serde_json::from_slice(bytes).unwrap();
                     messages.push((json(message.key().unwrap()), message.payload().map(json)));
@@ -164,13 +164,13 @@ impl Workspace {
     }
 }
 
-/// What the follower of the changelog has seen.
+/// The changelog as a reader sees it.
 struct Changelog {
-    /// The rows as they are last, by key.
+    /// The last version of each row, by key.
     rows: BTreeMap<String, Value>,
-    /// All rows by the publication that they came in.
+    /// All versions of rows, by publication.
     publications: BTreeMap<u64, Vec<Value>>,
-    /// The positions that each publication reflects.
+    /// The positions committed with each publication.
     positions: BTreeMap<u64, BTreeMap<String, u64>>,
 }
 
@@ -178,7 +178,7 @@ impl Changelog {
     fn read(place: &Workspace) -> Changelog {
         let (mut rows, mut publications) = (BTreeMap::new(), BTreeMap::<_, Vec<_>>::new());
         for (key, value) in place.read(&place.store) {
-            let value = value.expect("no row of a trend ever goes");
+            let value = value.expect("no row of trends is ever deleted");
             let number = value["publication"].as_u64().unwrap();
             publications.entry(number).or_default().push(value.clone());
             rows.insert(key.to_string(), value);
@@ -196,7 +196,7 @@ impl Changelog {
     }
 }
 
-/// What the logs come to up to some positions.
+/// The oracle on the logs up to some positions.
 fn expect_up_to(place: &Workspace, positions: &BTreeMap<String, u64>) -> Expected {
     let prefix = place.log.iter().map(|(partition, events)| {
         let end = positions.get(&partition.name).copied().unwrap_or(0);
@@ -219,7 +219,7 @@ fn named(value: &Value) -> ((u64, i64), [u64; 2]) {
     ((number("video_id"), epoch), [number("plays"), number("impressions")])
 }
 
-/// Every row in the log is what the logs said up to the positions of its publication.
+/// Every row of the changelog equals the oracle on the logs up to the positions of its publication.
 fn check_changelog(place: &Workspace, changelog: &Changelog, how: &str) {
     const SAMPLES: usize = 12;
     let step = changelog.publications.len().div_ceil(SAMPLES).max(1);
@@ -234,7 +234,7 @@ fn check_changelog(place: &Workspace, changelog: &Changelog, how: &str) {
     }
 }
 
-/// The last rows and the ledger are those of all events.
+/// The last versions of the rows and the ledger cover all events.
 fn check_last(place: &Workspace, changelog: &Changelog, how: &str) {
     let expected = expect(place.definition, &place.log);
     let found: BTreeMap<_, _> = changelog.rows.values().map(named).collect();
@@ -248,7 +248,7 @@ fn check_last(place: &Workspace, changelog: &Changelog, how: &str) {
     assert_eq!(fates.collect::<BTreeMap<_, _>>(), expected.fates, "{how}");
 }
 
-/// The increments of the sets are each there once, and none is missing.
+/// Every increment of the sets was written exactly once.
 fn check_sets(place: &Workspace, how: &str) {
     let query = QueryInstance::new(dataflows::find("requests").unwrap());
     let expected = expect(place.definition, &place.log).rows(&query);
@@ -274,13 +274,13 @@ fn check_sets(place: &Workspace, how: &str) {
 }
 
 #[test]
-fn however_often_it_is_killed_a_reader_of_the_changelog_sees_every_change_once() {
-    let Some(servers) = real_broker("being killed between Kafka and Kafka") else { return };
+fn a_changelog_reader_sees_every_change_once_however_often_the_job_is_killed() {
+    let Some(servers) = real_broker("killing jobs from Kafka to Kafka") else { return };
     try_kills(KILLS, |seed, kills_max| check_killed(&servers, seed, kills_max));
 }
 
-/// Kills a job again and again, lets it end, and looks at all that its readers see. Returns how
-/// often it was killed.
+/// Kills a job repeatedly, lets it end, and checks everything that readers see. Returns the number
+/// of kills.
 fn check_killed(servers: &str, seed: u64, kills_max: u64) -> u64 {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let log = Fixture::log(seed, 15_000);
@@ -302,8 +302,8 @@ fn check_killed(servers: &str, seed: u64, kills_max: u64) -> u64 {
 }
 
 #[test]
-fn a_job_that_was_stopped_and_goes_on_after_another_took_over_writes_nothing() {
-    let Some(servers) = real_broker("being stopped while another job takes over") else { return };
+fn a_suspended_job_that_resumes_after_a_takeover_writes_nothing() {
+    let Some(servers) = real_broker("a takeover of a suspended job") else { return };
     let log = Fixture::log(1, 15_000);
     let third = |number: usize| {
         let part = |events: &Vec<Event>| {
@@ -313,25 +313,25 @@ fn a_job_that_was_stopped_and_goes_on_after_another_took_over_writes_nothing() {
         log.iter().map(|(_, events)| part(events)).collect::<Vec<_>>()
     };
     let mut place = Workspace::new(Cluster::at(&servers), &log);
-    // Which partition is idle depends on when it is written to, which the oracle does not know.
+    // The oracle does not model idleness, which depends on the time of writing.
     let limits = ["--idle-timeout", "1h", "--publish-interval", "0ms", "--round-events", "200"];
     let follow = |place: &Workspace| Running::start(place.command().args(limits));
 
     place.write(third(0));
     let mut zombie = follow(&place);
-    zombie.wait_until("all is committed", || place.events_committed() == place.events());
+    zombie.wait_until("everything is committed", || place.events_committed() == place.events());
     place.write(third(1));
-    // In the middle of its commits, unless it was quick.
+    // While it is committing, unless it has finished already.
     zombie.stop();
     let mut owner = follow(&place);
-    // Until then it is the zombie that may commit, and it may have committed all.
-    owner.wait_until("it has the store", || place.generation() == 2);
-    owner.wait_until("all is committed", || place.events_committed() == place.events());
-    // Both have what comes now to commit.
+    // Until then the zombie may commit, and may have committed everything.
+    owner.wait_until("it owns the store", || place.generation() == 2);
+    owner.wait_until("everything is committed", || place.events_committed() == place.events());
+    // Both jobs will try to commit these events.
     place.write(third(2));
     zombie.go_on();
     zombie.finish().failed(1, &["another job has taken over"]);
-    owner.wait_until("all is committed", || place.events_committed() == place.events());
+    owner.wait_until("everything is committed", || place.events_committed() == place.events());
     owner.interrupt();
     owner.finish().succeeded();
     let (changelog, how) = (Changelog::read(&place), place.store.as_str());

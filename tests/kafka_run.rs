@@ -1,4 +1,4 @@
-//! The whole program on topics: what it computes from them is what it computes from files.
+//! The whole program on topics: it computes the same rows from topics as from files.
 
 mod common;
 
@@ -30,7 +30,7 @@ fn files(folder: &Path, kind: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Writes a log of one kind to a topic, a file to a partition. Returns the place.
+/// Writes a log of one kind to a topic, one file per partition. Returns `kafka:TOPIC`.
 fn to_topic(cluster: &Cluster, folder: &Path, kind: &str) -> String {
     let topic = cluster.create_topic(kind, PARTITIONS);
     let writer = cluster.writer();
@@ -43,7 +43,7 @@ fn to_topic(cluster: &Cluster, folder: &Path, kind: &str) -> String {
     format!("kafka:{topic}")
 }
 
-/// What a store holds, but for the names of the partitions.
+/// The contents of a store without its table of partitions, whose names differ.
 fn computed(store: &Path) -> Contents {
     let mut contents = contents(store, dataflows::ALL);
     contents.remove("partitions");
@@ -51,7 +51,7 @@ fn computed(store: &Path) -> Contents {
 }
 
 #[test]
-fn topics_give_what_files_give() {
+fn topics_give_the_same_rows_as_files() {
     let cluster = Cluster::any();
     let folder = generated();
     let folder = folder.path();
@@ -74,7 +74,7 @@ fn topics_give_what_files_give() {
 }
 
 #[test]
-fn what_is_wrong_with_a_source_in_kafka_is_said_and_no_store_is_made() {
+fn wrong_kafka_settings_are_reported_and_no_store_is_created() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("s.db");
     let arguments = ["run", "--plays", "kafka:plays", "--store", store.to_str().unwrap()];

@@ -1,5 +1,5 @@
-//! The Kafka source as the engine uses it: what is read, in which order, where it ends, and what
-//! stops it. What needs a real broker says so when there is none.
+//! The Kafka source as the engine uses it: messages, their order, the end of a partition, and
+//! errors. Tests that need a real broker print that they are skipped when there is none.
 
 mod common;
 
@@ -16,7 +16,7 @@ fn source(cluster: &Cluster, topics: &[&str], until_end: bool) -> KafkaSource {
     KafkaSource::new(cluster.settings.clone(), topics, FieldNames::default(), until_end)
 }
 
-/// A partition that is being read, and what came of it.
+/// A partition that is being read, with the results so far.
 struct Read {
     reader: Box<dyn PartitionReader>,
     batch: Batch,
@@ -37,15 +37,15 @@ impl Read {
         Ok(self.polled)
     }
 
-    /// Reads until the polls answer this.
+    /// Polls until the result is the wanted one.
     fn until(&mut self, wanted: Polled) {
         let started = Instant::now();
         while self.poll(100).unwrap() != wanted {
-            assert!(started.elapsed() < TIMEOUT, "{wanted:?} does not come: {:?}", self.polled);
+            assert!(started.elapsed() < TIMEOUT, "no {wanted:?}, but {:?}", self.polled);
         }
     }
 
-    /// Reads until that many events are there, or fails.
+    /// Reads until this number of events has arrived, or an error occurs.
     fn until_events(&mut self, events: usize) -> Result<(), SourceError> {
         let started = Instant::now();
         while self.batch.events.len() < events {
@@ -55,7 +55,7 @@ impl Read {
         Ok(())
     }
 
-    /// The error that reading ends with.
+    /// Reads until an error occurs, and returns it.
     fn failure(&mut self) -> SourceError {
         self.until_events(usize::MAX).unwrap_err()
     }
@@ -74,7 +74,7 @@ fn numbers(range: std::ops::Range<u64>) -> Vec<u64> {
 }
 
 #[test]
-fn partitions_of_several_topics_are_read_each_in_its_order() {
+fn partitions_of_several_topics_are_each_read_in_order() {
     let cluster = Cluster::any();
     let topics = [cluster.create_topic("several", 3), cluster.create_topic("several", 2)];
     let writer = cluster.writer();
@@ -109,7 +109,7 @@ fn partitions_of_several_topics_are_read_each_in_its_order() {
 }
 
 #[test]
-fn reading_goes_on_from_an_offset_and_behind_the_end() {
+fn reading_starts_at_an_offset_and_continues_past_the_end() {
     let cluster = Cluster::any();
     let topic = cluster.create_topic("offset", 1);
     let writer = cluster.writer();
@@ -127,7 +127,7 @@ fn reading_goes_on_from_an_offset_and_behind_the_end() {
 }
 
 #[test]
-fn an_offset_behind_the_end_is_a_log_that_was_cut() {
+fn an_offset_past_the_end_means_a_truncated_log() {
     let cluster = Cluster::any();
     let topic = cluster.create_topic("cut", 1);
     cluster.writer().write_events(&topic, 0, 0..10);
@@ -139,7 +139,7 @@ fn an_offset_behind_the_end_is_a_log_that_was_cut() {
 }
 
 #[test]
-fn a_message_that_is_no_event_is_malformed_and_stops_nothing() {
+fn a_message_that_is_not_an_event_is_malformed_and_stops_nothing() {
     let cluster = Cluster::any();
     let topic = cluster.create_topic("poison", 1);
     let writer = cluster.writer();
@@ -164,7 +164,7 @@ fn a_message_that_is_no_event_is_malformed_and_stops_nothing() {
 }
 
 #[test]
-fn a_record_without_a_time_of_its_own_has_that_of_its_message() {
+fn a_record_without_a_record_time_has_the_timestamp_of_its_message() {
     let cluster = Cluster::any();
     let topic = cluster.create_topic("time", 1);
     let writer = cluster.writer();
@@ -181,7 +181,7 @@ fn a_record_without_a_time_of_its_own_has_that_of_its_message() {
 }
 
 #[test]
-fn until_the_end_means_the_end_at_the_start() {
+fn until_end_means_the_end_at_the_start() {
     let cluster = Cluster::any();
     let topic = cluster.create_topic("until", 2);
     let writer = cluster.writer();
@@ -197,7 +197,7 @@ fn until_the_end_means_the_end_at_the_start() {
     empty.until(Polled::Exhausted);
     assert_eq!((read.videos(), read.batch.next_offset), (numbers(0..50), 50));
     assert_eq!((empty.videos(), empty.batch.next_offset), (vec![], 0));
-    // As after a restart: from the middle, and when all was read before.
+    // As after a restart: from the middle, and with everything read already.
     for (offset, rest) in [(20, numbers(20..50)), (50, vec![])] {
         let source = source.clone();
         let mut read = Read::new(&source, &found[0], Some(offset));
@@ -224,7 +224,7 @@ fn positions_are_committed_to_the_group() {
 }
 
 #[test]
-fn the_end_is_not_believed_while_a_connection_is_lost() {
+fn no_end_is_reported_while_the_connection_is_lost() {
     let cluster = Cluster::mock();
     let topic = cluster.create_topic("doubt", 1);
     let writer = cluster.writer();
@@ -248,8 +248,8 @@ fn the_end_is_not_believed_while_a_connection_is_lost() {
 }
 
 #[test]
-fn only_what_was_committed_is_read() {
-    let Some(servers) = real_broker("only_what_was_committed_is_read") else { return };
+fn only_committed_messages_are_read() {
+    let Some(servers) = real_broker("only_committed_messages_are_read") else { return };
     let cluster = Cluster::at(&servers);
     let topic = cluster.create_topic("transactions", 1);
     let writer = cluster.transactional_writer();
@@ -261,7 +261,7 @@ fn only_what_was_committed_is_read() {
             false => writer.producer.abort_transaction(TIMEOUT).unwrap(),
         }
     }
-    // 13 messages and 3 markers; and a transaction that is open.
+    // 13 messages and 3 markers, then an open transaction.
     writer.producer.begin_transaction().unwrap();
     writer.write_events(&topic, 0, 200..203);
     let mut following = source(&cluster, &[&topic], false);
@@ -282,8 +282,8 @@ fn only_what_was_committed_is_read() {
 }
 
 #[test]
-fn partitions_that_are_added_are_found_and_read_from_their_start() {
-    let Some(servers) = real_broker("partitions_that_are_added_are_found") else { return };
+fn added_partitions_are_found_and_read_from_their_start() {
+    let Some(servers) = real_broker("added_partitions_are_found") else { return };
     let cluster = Cluster::at(&servers);
     let topic = cluster.create_topic("added", 1);
     let writer = cluster.writer();
@@ -308,7 +308,7 @@ fn partitions_that_are_added_are_found_and_read_from_their_start() {
         assert!(started.elapsed() < TIMEOUT);
         std::thread::sleep(Duration::from_millis(10));
     };
-    assert!(longest < Duration::from_millis(100), "the worker stood still for {longest:?}");
+    assert!(longest < Duration::from_millis(100), "the worker was blocked for {longest:?}");
     let added = found.iter().find(|found| found.name.name.ends_with("/2")).unwrap();
     let mut second = Read::new(&source, added, None);
     second.until(Polled::AtEnd);
@@ -319,8 +319,8 @@ fn partitions_that_are_added_are_found_and_read_from_their_start() {
 }
 
 #[test]
-fn a_log_whose_retention_has_passed_is_an_error() {
-    let Some(servers) = real_broker("a_log_whose_retention_has_passed_is_an_error") else {
+fn an_offset_before_the_retained_log_is_an_error() {
+    let Some(servers) = real_broker("an_offset_before_the_retained_log_is_an_error") else {
         return;
     };
     let cluster = Cluster::at(&servers).with("queued.min.messages", "10");
@@ -333,14 +333,14 @@ fn a_log_whose_retention_has_passed_is_an_error() {
     assert!(matches!(error, SourceError::Retention { first: 300, offset: 299, .. }), "{error}");
     let mut read = Read::new(&source, &found[0], None);
     read.poll(0).unwrap();
-    assert!(read.batch.next_offset >= 300, "a position before the first poll that is not there");
+    assert!(read.batch.next_offset >= 300, "the position before the first poll is not in the log");
     read.until(Polled::AtEnd);
     assert_eq!(read.videos(), numbers(300..500));
 }
 
 #[test]
-fn a_log_that_passes_while_it_is_read_is_an_error() {
-    let Some(servers) = real_broker("a_log_that_passes_while_it_is_read_is_an_error") else {
+fn records_deleted_before_they_are_read_are_an_error() {
+    let Some(servers) = real_broker("records_deleted_before_they_are_read_are_an_error") else {
         return;
     };
     let cluster = Cluster::at(&servers);
@@ -349,7 +349,7 @@ fn a_log_that_passes_while_it_is_read_is_an_error() {
     writer.write_events(&topic, 0, 0..500);
     let mut source = source(&cluster, &[&topic], false);
     let found = source.discover().unwrap();
-    // Opened, and not assigned before the first poll.
+    // The reader is open, but the partition is assigned only by the first poll.
     let mut read = Read::new(&source, &found[0], Some(100));
     cluster.delete_records(&topic, 300);
     let error = read.failure();
@@ -377,8 +377,8 @@ fn a_message_of_10_mb_is_read_between_others() {
 }
 
 #[test]
-fn a_topic_that_is_not_there_is_named() {
-    let Some(servers) = real_broker("a_topic_that_is_not_there_is_named") else { return };
+fn a_missing_topic_is_named_in_the_error() {
+    let Some(servers) = real_broker("a_missing_topic_is_named_in_the_error") else { return };
     let cluster = Cluster::at(&servers);
     let error = source(&cluster, &["no-such-topic"], false).discover().unwrap_err();
     let SourceError::Kafka(KafkaSourceError::UnknownTopic { topic, .. }) = &error else {

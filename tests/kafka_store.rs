@@ -1,5 +1,5 @@
-//! The Kafka store against a real broker: what is committed is there once, and what another job
-//! has fenced is not there at all.
+//! The Kafka store on a real broker: every committed record is there exactly once, and a fenced job
+//! leaves none.
 //!
 //! `TRENDMARK_TEST_KAFKA=$(tests/kafka/broker start) cargo test --test kafka_store`
 
@@ -26,7 +26,7 @@ use trendmark::stores::{Changeset, Progress, RowChange, Store, StoreError, Store
 use trendmark::time::{Definition, Epoch, EpochRange, Publication, Through};
 
 #[test]
-fn what_is_committed_is_there_for_readers_and_for_the_next_job() {
+fn commits_are_visible_to_readers_and_to_the_next_job() {
     let Some(place) = StoreTopics::new("what_is_committed") else { return };
     assert!(matches!(place.reader(), Err(StoreError::NotFound(_))));
     let mut store = place.open().unwrap();
@@ -79,7 +79,7 @@ fn what_is_committed_is_there_for_readers_and_for_the_next_job() {
 }
 
 #[test]
-fn who_had_the_store_before_can_commit_nothing_more() {
+fn the_previous_owner_of_a_store_can_no_longer_commit() {
     let Some(place) = StoreTopics::new("fenced") else { return };
     let mut fenced = place.open().unwrap();
     commit(&mut fenced, &publication(vec![trend(1, 5, 0, 1)])).unwrap();
@@ -91,12 +91,12 @@ fn who_had_the_store_before_can_commit_nothing_more() {
     commit(&mut owner, &publication(vec![trend(3, 5, 0, 1)])).unwrap();
     let plays: Vec<Value> =
         place.records("").into_iter().map(|record| record.2.unwrap()["plays"].clone()).collect();
-    assert_eq!(plays, [0, 0, 0], "all three rows, and no play of the fenced one");
+    assert_eq!(plays, [0, 0, 0], "three rows of the owners, none of the fenced job");
     assert_eq!(owner.progress().unwrap().publication, Publication(3));
 }
 
 #[test]
-fn what_the_job_before_left_open_is_never_seen() {
+fn an_open_transaction_of_the_previous_job_is_never_seen() {
     let Some(place) = StoreTopics::new("left-open") else { return };
     commit(&mut place.open().unwrap(), &publication(vec![trend(1, 5, 0, 1)])).unwrap();
     let mut config = place.config();
@@ -120,7 +120,7 @@ fn what_the_job_before_left_open_is_never_seen() {
 }
 
 #[test]
-fn another_definition_is_refused_and_fences_nobody() {
+fn a_job_with_another_definition_is_refused_and_fences_no_job() {
     let Some(place) = StoreTopics::new("definition") else { return };
     let mut owner = place.open().unwrap();
     let other = Definition { epoch_length_ms: 3_600_000, ..Definition::default() };
@@ -173,7 +173,7 @@ fn topics_that_would_lose_rows_are_refused() {
 }
 
 #[test]
-fn brokers_that_are_not_there_are_told_with_the_way_out() {
+fn unreachable_brokers_are_reported_with_a_remedy() {
     let nowhere =
         KafkaSettings { bootstrap_servers: "127.0.0.1:1".to_owned(), settings: BTreeMap::new() };
     let error = KafkaReader::open(&nowhere, "trends").map(|_| ()).unwrap_err().to_string();
@@ -182,7 +182,7 @@ fn brokers_that_are_not_there_are_told_with_the_way_out() {
 }
 
 #[test]
-fn each_row_is_told_once_more_when_its_epoch_becomes_final() {
+fn each_row_is_written_once_more_when_its_epoch_becomes_final() {
     let Some(place) = StoreTopics::new("final") else { return };
     let mut store = place.open().unwrap();
     commit(&mut store, &publication(vec![trend(1, 4, 0, 1), trend(2, 4, 0, 1), trend(1, 5, 0, 7)]))
@@ -212,7 +212,7 @@ fn each_row_is_told_once_more_when_its_epoch_becomes_final() {
 }
 
 #[test]
-fn what_the_broker_compacts_are_no_rows() {
+fn compaction_by_the_broker_loses_no_row() {
     let Some(place) = StoreTopics::new("compacted") else { return };
     let quick = [("cleanup.policy", "compact"), ("segment.ms", "1000")];
     place.create("", 2, &quick);
@@ -226,7 +226,7 @@ fn what_the_broker_compacts_are_no_rows() {
     let started = Instant::now();
     let mut others = 50;
     loop {
-        // A segment is closed by the next record that comes to it.
+        // The next record in a partition closes its segment.
         thread::sleep(Duration::from_millis(1_200));
         commit(
             &mut store,
@@ -260,13 +260,13 @@ fn many_rows_are_committed_in_one_publication() {
     let table = place.table("");
     assert_eq!(table.len(), 30_000);
     assert!(table.values().all(|row| row["impressions"] == 6));
-    // More than the queue of the producer holds.
+    // More than fits into the producer's queue.
     let rows = (0..250_000).map(|video| trend(video, 983_569, 0, 1)).collect();
     commit(&mut store, &publication(rows)).unwrap();
     assert_eq!(place.table("").len(), 280_000);
 }
 
-/// A broker of its own, to be broken.
+/// A broker that belongs to one test, which breaks it.
 struct Broker {
     folder: tempfile::TempDir,
 }
@@ -285,7 +285,7 @@ impl Drop for Broker {
     }
 }
 
-/// Commits `commits` publications of one row each, and checks that each is there once.
+/// Commits `commits` publications of one row each, and checks that each row is there exactly once.
 fn commit_through_an_outage(place: &StoreTopics, commits: u64) {
     let mut store = place.open().unwrap();
     for number in 0..commits {
@@ -297,13 +297,13 @@ fn commit_through_an_outage(place: &StoreTopics, commits: u64) {
     }
     assert_eq!(place.open().unwrap().progress().unwrap().publication, Publication(commits));
     let records = place.records("");
-    assert_eq!(records.len(), usize::try_from(commits).unwrap(), "none lost, none twice");
+    assert_eq!(records.len(), usize::try_from(commits).unwrap(), "every row exactly once");
     assert_eq!(place.table("").len(), records.len());
 }
 
 #[test]
-fn an_outage_of_the_broker_is_ridden_out() {
-    if StoreTopics::new("an_outage_of_the_broker_is_ridden_out").is_none() {
+fn commits_survive_an_outage_of_the_broker() {
+    if StoreTopics::new("commits_survive_an_outage_of_the_broker").is_none() {
         return;
     }
     let broker = Broker { folder: tempfile::tempdir().unwrap() };
@@ -312,7 +312,7 @@ fn an_outage_of_the_broker_is_ridden_out() {
     let address = String::from_utf8(started.stdout).unwrap().trim().to_owned();
     let waiting = StoreTopics::at(address.clone(), "outage.waiting");
     let mut impatient = StoreTopics::at(address, "outage.impatient");
-    // Shorter than the outage, so that publications are aborted and written again.
+    // Shorter than the outage, so publications are aborted and written again.
     impatient.settings.settings.insert("message.timeout.ms".into(), "1500".into());
     thread::scope(|scope| {
         scope.spawn(|| commit_through_an_outage(&waiting, 400));

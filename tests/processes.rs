@@ -1,5 +1,5 @@
-//! The real program, started several times: any number of processes and workers comes to the same
-//! bytes, and when one process goes down the others do not hang.
+//! The real program as several processes: any number of processes and workers gives the same bytes,
+//! and when one process dies the others do not hang.
 
 mod common;
 
@@ -14,15 +14,15 @@ use trendmark::event::Kind;
 use trendmark::log::PartitionName;
 use trendmark::time::Definition;
 
-/// How soon the others of a job must have ended when one of its processes is gone.
+/// How soon the other processes of a job must end when one of them is gone.
 const SOON: Duration = Duration::from_secs(10);
 
 #[test]
-fn any_number_of_processes_and_workers_comes_to_the_same_bytes_as_the_oracle() {
+fn any_number_of_processes_and_workers_gives_the_same_bytes_as_the_oracle() {
     const SEEDS: u8 = 8;
     for seed in 0..SEEDS {
         let fixture = Fixture::random(seed);
-        // Launching is mostly waiting for each other, so that all can be done at once.
+        // Processes mostly wait for each other at the launch, so all jobs can run at once.
         std::thread::scope(|scope| {
             for (processes, workers) in [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 2)] {
                 let fixture = &fixture;
@@ -36,7 +36,7 @@ fn any_number_of_processes_and_workers_comes_to_the_same_bytes_as_the_oracle() {
 }
 
 #[test]
-fn one_run_and_another_with_other_limits_come_to_the_same_bytes() {
+fn runs_with_different_limits_give_the_same_bytes() {
     const SEEDS: u8 = 12;
     let ways = [
         [
@@ -72,7 +72,7 @@ fn one_run_and_another_with_other_limits_come_to_the_same_bytes() {
     }
 }
 
-/// Impressions in so many files, a line a second.
+/// Impressions in this number of files, one per second of event time.
 fn impressions(files: usize) -> Fixture {
     impressions_of(Definition::default(), files)
 }
@@ -86,7 +86,7 @@ fn impressions_of(definition: Definition, files: usize) -> Fixture {
     Fixture::of(definition, &log.collect())
 }
 
-/// A followed job, once it has committed all that there is.
+/// A job with `--follow` that has committed all events.
 fn followed(fixture: &Fixture, processes: usize) -> Vec<Running> {
     let store = fixture.path("followed.db");
     let mut job = start_processes(processes, &fixture.path("hosts"), |_| {
@@ -94,7 +94,7 @@ fn followed(fixture: &Fixture, processes: usize) -> Vec<Running> {
         command.args(["--follow", "--publish-interval", "20ms", "--idle-timeout", "100ms"]);
         command
     });
-    job[0].wait_until("all is committed", || committed(&store) == 300);
+    job[0].wait_until("everything is committed", || committed(&store) == 300);
     job
 }
 
@@ -122,18 +122,18 @@ fn files_days_apart_that_appear_together_in_a_followed_folder_are_all_read() {
     command.args(["run", "--follow", "--idle-timeout", "100ms", "--publish-interval", "20ms"]);
     command.arg("--impressions").arg(&logs).arg("--store").arg(&store);
     let mut job = Running::start(&mut command);
-    job.wait_until("the store is there", || store.exists());
+    job.wait_until("the store exists", || store.exists());
     for file in 0..10 {
         let name = format!("{file}.jsonl");
         std::fs::rename(staged.join(&name), logs.join(&name)).unwrap();
     }
-    job.wait_until("all is committed", || committed(&store) == 500);
+    job.wait_until("everything is committed", || committed(&store) == 500);
     job.interrupt();
     job.finish().succeeded();
 }
 
 #[test]
-fn when_a_process_is_killed_the_others_end_soon_with_a_message_and_the_store_stays() {
+fn when_a_process_is_killed_the_others_end_soon_with_a_message_and_the_store_remains() {
     for killed in 0..3 {
         let fixture = impressions(3);
         let mut job = followed(&fixture, 3);
@@ -169,7 +169,7 @@ fn a_file_that_one_process_cannot_open_ends_all_with_code_1_and_the_reason() {
     let events: String = (0..10).map(|n| line(&event(n, n, 1, n as i64))).collect();
     std::fs::write(here.path().join("a.jsonl"), events.repeat(2)).unwrap();
     std::fs::write(there.path().join("a.jsonl"), events.repeat(2)).unwrap();
-    // The second is given to the process that works where it is not.
+    // `b.jsonl` is assigned to process 1, whose folder does not have it.
     std::fs::write(here.path().join("b.jsonl"), &events).unwrap();
     let finished = run_processes(2, &here.path().join("hosts"), |process| {
         let mut command = trendmark();
@@ -183,7 +183,7 @@ fn a_file_that_one_process_cannot_open_ends_all_with_code_1_and_the_reason() {
 }
 
 #[test]
-fn processes_that_compute_different_things_end_before_they_mix_them() {
+fn processes_with_different_definitions_end_before_they_mix_results() {
     let fixture = impressions(2);
     let hour = Definition { epoch_length_ms: 3_600_000, ..Definition::default() };
     let other = impressions_of(hour, 2);
@@ -197,7 +197,7 @@ fn processes_that_compute_different_things_end_before_they_mix_them() {
 }
 
 #[test]
-fn processes_that_wait_for_one_that_never_comes_end_after_the_launch_timeout() {
+fn processes_that_wait_for_a_missing_one_end_after_the_launch_timeout() {
     let fixture = impressions(1);
     let command = |process: usize| {
         let mut command = fixture.command(&fixture.path("s.db"));
@@ -208,7 +208,7 @@ fn processes_that_wait_for_one_that_never_comes_end_after_the_launch_timeout() {
     common::program::write_hostfile(2, &fixture.path("hosts"));
     for process in 0..2 {
         let finished = Running::start(&mut command(process)).finish();
-        let said = "error: not all 2 processes have met within 0.5 s";
+        let said = "error: not all 2 processes connected within 0.5 s";
         let finished = finished.failed(1, &[said, "--hostfile"]);
         assert!(finished.waited < SOON, "{finished:#?}");
     }

@@ -1,7 +1,8 @@
-//! Killed at any moment, a job that is started again comes to the same bytes as one that never was.
+//! A job that is killed at any moment and started again gives the same bytes as a job that was
+//! never killed.
 //!
-//! Every life of a job has another number of workers and processes, and other limits. A share of
-//! the kills runs each time; `TRENDMARK_TEST_KILLS=1000 cargo test --release --test restart` takes
+//! Every start has another number of workers and processes, and other limits. By default only a few
+//! dozen kills are tried; `TRENDMARK_TEST_KILLS=1000 cargo test --release --test restart` takes
 //! longer.
 
 mod common;
@@ -16,12 +17,12 @@ use rand_chacha::ChaCha8Rng;
 use std::fs;
 use std::time::Duration;
 
-/// How many kills are tried, unless the environment says otherwise.
+/// The number of kills, unless the environment sets another.
 const KILLS: u64 = 40;
-/// The longest that a life is left to go on, in milliseconds.
+/// The longest time that a job runs before it is killed, in milliseconds.
 const LIFE_MS_MAX: u64 = 400;
 
-/// One life of a job, to its end or to its kill. Returns whether it was cut short.
+/// Runs a job until it ends or is killed. Returns whether it was cut short.
 fn live(fixture: &Fixture, random: &mut ChaCha8Rng) -> bool {
     let store = fixture.path("s.db");
     let processes = random.random_range(1..=3);
@@ -42,7 +43,7 @@ fn live(fixture: &Fixture, random: &mut ChaCha8Rng) -> bool {
     kill(job, random.random::<bool>().then_some(one))
 }
 
-/// Lives until one was not cut short. Returns how many were.
+/// Runs jobs until one is not cut short. Returns the number of kills.
 fn live_until_done(fixture: &Fixture, random: &mut ChaCha8Rng, kills_max: u64) -> u64 {
     let mut kills = 0;
     while kills < kills_max && live(fixture, random) {
@@ -52,11 +53,11 @@ fn live_until_done(fixture: &Fixture, random: &mut ChaCha8Rng, kills_max: u64) -
 }
 
 #[test]
-fn however_often_it_is_killed_a_job_comes_to_the_same_bytes() {
+fn a_job_gives_the_same_bytes_however_often_it_is_killed() {
     try_kills(KILLS, check_killed);
 }
 
-/// Kills a job again and again, lets it end, and compares. Returns how often it was killed.
+/// Kills a job repeatedly, lets it end, and compares. Returns the number of kills.
 fn check_killed(seed: u64, kills_max: u64) -> u64 {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let fixture = Fixture::generated(seed, 20_000);
@@ -67,12 +68,12 @@ fn check_killed(seed: u64, kills_max: u64) -> u64 {
     kills
 }
 
-/// A job that was ended in the middle: epochs are open, and all of its file must be replayed.
+/// A job that was ended early: epochs are open, and its whole file must be replayed.
 fn interrupted() -> Workspace {
     let place = Workspace::new();
     place.write("i.jsonl", lines(0..1_000));
     let mut job = place.follow(&INPUT);
-    job.wait_until("all is committed", || place.events_committed() == 1_000);
+    job.wait_until("everything is committed", || place.events_committed() == 1_000);
     job.interrupt();
     job.finish().succeeded();
     place
@@ -80,7 +81,7 @@ fn interrupted() -> Workspace {
 
 const INPUT: [&str; 2] = ["--impressions", "i.jsonl"];
 
-/// Everything that is in the store but the number of the job that has it.
+/// The contents of the store, except its generation.
 fn stored(place: &Workspace) -> Vec<String> {
     ["* FROM trends", "* FROM ledger", "* FROM partitions", "publications FROM job"]
         .iter()
@@ -89,11 +90,11 @@ fn stored(place: &Workspace) -> Vec<String> {
 }
 
 #[test]
-fn a_job_that_was_interrupted_goes_on_and_counts_nothing_twice() {
+fn an_interrupted_job_resumes_and_counts_nothing_twice() {
     let place = interrupted();
     place.append("i.jsonl", lines(900..1_100));
     let mut job = place.follow(&INPUT);
-    job.wait_until("all is committed", || place.events_committed() == 1_200);
+    job.wait_until("everything is committed", || place.events_committed() == 1_200);
     job.interrupt();
     job.finish().succeeded();
     let ledger = "events, distinct_events, duplicate_events FROM ledger";
@@ -102,7 +103,7 @@ fn a_job_that_was_interrupted_goes_on_and_counts_nothing_twice() {
 }
 
 #[test]
-fn the_status_of_a_job_tells_how_far_it_is_and_what_a_restart_costs() {
+fn status_shows_the_lag_of_a_job_and_its_replay_distance() {
     let place = interrupted();
     place.append("i.jsonl", lines(1_000..1_050));
     let status = |arguments: &[&str]| {
@@ -112,11 +113,11 @@ fn the_status_of_a_job_tells_how_far_it_is_and_what_a_restart_costs() {
     };
     let told: serde_json::Value = serde_json::from_str(&status(&["--format", "json"])).unwrap();
     assert_eq!(told["generation"], 1);
-    // All partitions are idle, so that the watermark has closed what it can.
+    // All partitions are idle, so the highest watermark determines which epochs are closed.
     assert_eq!(told["final_through"], -5);
     assert_eq!(told["open_epochs"], serde_json::json!([0]));
     assert_eq!((&told["behind"], &told["replay"]), (&50.into(), &1_000.into()));
-    // The last event is 999 s after the start of 1970, and may be late by ten minutes.
+    // The last event is 999 s after the start of 1970, and the maximum delay is ten minutes.
     assert_eq!(told["watermark"], "1970-01-01T00:06:39Z");
     let table = status(&[]);
     for said in ["Generation", "impressions i.jsonl", "1000 records would be read again"] {
@@ -128,7 +129,7 @@ fn the_status_of_a_job_tells_how_far_it_is_and_what_a_restart_costs() {
 }
 
 #[test]
-fn a_store_whose_run_has_ended_takes_nothing_more_but_counts_what_is_late() {
+fn a_finished_store_accepts_no_more_events_but_counts_them_as_late() {
     let place = Workspace::new();
     place.write("i.jsonl", lines(0..10));
     place.run(&INPUT).succeeded();
@@ -141,15 +142,15 @@ fn a_store_whose_run_has_ended_takes_nothing_more_but_counts_what_is_late() {
 }
 
 #[test]
-fn a_log_that_is_not_what_it_was_is_refused_and_nothing_is_written() {
+fn a_changed_log_is_refused_and_nothing_is_written() {
     let all = lines(0..1_000);
     let cut = lines(0..500);
     let changed = all.replacen("\"video_id\":3", "\"video_id\":4", 1);
     let reordered = lines(1..1_000) + &lines(0..1);
     let others: [(Option<&str>, &[&str]); 4] = [
         (Some(&cut), &["impressions i.jsonl ends at offset 500, before offset 1000"]),
-        (Some(&changed), &["replaying the logs gives other rows of epoch 0"]),
-        (None, &["impressions i.jsonl is not there any more", "read again from offset 0"]),
+        (Some(&changed), &["replaying the logs gives different rows for epoch 0"]),
+        (None, &["impressions i.jsonl no longer exists", "read again from offset 0"]),
         (Some(&reordered), &[]),
     ];
     for (content, said) in others {
@@ -171,23 +172,23 @@ fn a_log_that_is_not_what_it_was_is_refused_and_nothing_is_written() {
 }
 
 #[test]
-fn a_job_that_was_stopped_and_goes_on_after_another_took_over_writes_nothing() {
+fn a_suspended_job_that_resumes_after_a_takeover_writes_nothing() {
     for _ in 0..5 {
         let place = Workspace::new();
         place.write("i.jsonl", lines(0..1_000));
         let mut zombie = place.follow(&INPUT);
-        zombie.wait_until("all is committed", || place.events_committed() == 1_000);
+        zombie.wait_until("everything is committed", || place.events_committed() == 1_000);
         zombie.stop();
         place.append("i.jsonl", lines(1_000..1_500));
         place.run(&INPUT).failed(1, &["is in use", "--take-over"]);
         let mut owner = place.follow(&[&INPUT[..], &["--take-over"]].concat());
-        owner.wait_until("it has the store", || place.number("generation FROM job") == 2);
-        owner.wait_until("all is committed", || place.events_committed() == 1_500);
+        owner.wait_until("it owns the store", || place.number("generation FROM job") == 2);
+        owner.wait_until("everything is committed", || place.events_committed() == 1_500);
         place.append("i.jsonl", lines(1_500..2_000));
         zombie.go_on();
         let fenced = zombie.finish();
         fenced.failed(1, &["another job has taken over", "generation 1"]);
-        owner.wait_until("all is committed", || place.events_committed() == 2_000);
+        owner.wait_until("everything is committed", || place.events_committed() == 2_000);
         owner.interrupt();
         owner.finish().succeeded();
         assert_eq!(place.select("sum(impressions) FROM trends"), ["2000"]);

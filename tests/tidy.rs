@@ -1,6 +1,6 @@
-//! The rules of the house, executed: what the style of CONTRIBUTING.md asks of every source file.
+//! Checks the style rules of CONTRIBUTING.md on every source file.
 //!
-//! Every test names all places that break its rule, as `file:line: what`.
+//! Every test lists all violations of its rule, as `file:line: violation`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,13 +10,13 @@ const LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
 const COLUMNS_MAX: usize = 100;
 
-/// Names that save a few letters and cost the reader a guess.
+/// Abbreviations, which the reader would have to guess.
 const BANNED_NAMES: [&str; 7] = ["cnt", "ts", "evt", "req", "idx", "cfg", "tmp"];
 
-/// Files that talk to the user by standard output.
+/// Files that may write to standard output.
 const PRINTING: [&str; 2] = ["src/main.rs", "src/commands/"];
 
-/// What each module of the crate uses of the others. Anything else points the wrong way.
+/// The modules that each module of the crate uses. Any other dependency points the wrong way.
 const MAY_USE: [(&str, &[&str]); 18] = [
     ("panics", &[]),
     ("kafka", &[]),
@@ -58,12 +58,12 @@ const MAY_USE: [(&str, &[&str]); 18] = [
 
 /// A source file.
 struct Source {
-    /// Its path from the root of the repository, with `/`.
+    /// The path from the root of the repository, with `/`.
     path: String,
     text: String,
 }
 
-/// A line that is no comment, with its strings and characters emptied.
+/// A line of code without comments, with empty strings and characters.
 struct Code {
     number: usize,
     text: String,
@@ -80,7 +80,7 @@ impl Source {
         self.text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(&self.text)
     }
 
-    /// The module of the crate that it belongs to.
+    /// The module of the crate that the file belongs to.
     fn module(&self) -> Option<&str> {
         if self.path.starts_with("dataflows/") {
             return Some("dataflows");
@@ -118,7 +118,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The code of a text: without comments, and with nothing left between quotes.
+/// The code of a text: without comments and without the contents of quotes.
 fn code(text: &str) -> Vec<Code> {
     let mut state = Quote::None;
     let line =
@@ -126,13 +126,13 @@ fn code(text: &str) -> Vec<Code> {
     text.lines().enumerate().map(line).collect()
 }
 
-/// What a line begins in.
+/// The kind of quote that is open at the start of a line.
 #[derive(Clone, PartialEq)]
 enum Quote {
     None,
     /// A string.
     Plain,
-    /// A raw string, with what ends it.
+    /// A raw string, with its terminator.
     Raw(String),
 }
 
@@ -156,7 +156,7 @@ fn strip(line: &str, state: &mut Quote) -> String {
     code
 }
 
-/// Goes on behind a string, or to the end of the line.
+/// Skips the rest of a string, or of the line.
 fn after_string<'a>(rest: &'a str, state: &mut Quote) -> &'a str {
     match rest.find(['\\', '"']) {
         None => "",
@@ -172,7 +172,7 @@ fn after_string<'a>(rest: &'a str, state: &mut Quote) -> &'a str {
     }
 }
 
-/// Takes one character of code, or goes into a string.
+/// Takes one character of code, or enters a string.
 fn after_code<'a>(rest: &'a str, state: &mut Quote, code: &mut String) -> &'a str {
     if let Some(inside) = rest.strip_prefix('"') {
         *state = Quote::Plain;
@@ -193,7 +193,7 @@ fn after_code<'a>(rest: &'a str, state: &mut Quote, code: &mut String) -> &'a st
     letters.as_str()
 }
 
-/// Goes on behind a character such as `'"'` or `'\n'`; a lifetime is none.
+/// Skips a character literal such as `'"'` or `'\n'`; a lifetime is not one.
 fn after_character(rest: &str) -> Option<&str> {
     let inside = rest.strip_prefix('\'')?;
     let mut letters = inside.chars();
@@ -211,10 +211,10 @@ fn words(code: &str) -> impl Iterator<Item = &str> {
 }
 
 fn refuse(broken: &[String]) {
-    assert!(broken.is_empty(), "{} places:\n{}", broken.len(), broken.join("\n"));
+    assert!(broken.is_empty(), "{} violations:\n{}", broken.len(), broken.join("\n"));
 }
 
-/// Checks every line of code of the sources that `applies` to.
+/// Checks every line of code of the sources that `applies` selects.
 fn check_code(applies: fn(&Source) -> bool, finds: impl Fn(&str) -> Option<String>) {
     let mut broken = Vec::new();
     for source in sources().iter().filter(|source| applies(source)) {
@@ -228,12 +228,12 @@ fn check_code(applies: fn(&Source) -> bool, finds: impl Fn(&str) -> Option<Strin
 }
 
 #[test]
-fn every_file_says_first_what_it_is() {
+fn every_file_starts_with_a_module_comment() {
     let sources = sources();
     let silent = sources.iter().filter(|source| !source.text.starts_with("//! "));
     refuse(
         &silent
-            .map(|source| format!("{}:1: begins without `//!`", source.path))
+            .map(|source| format!("{}:1: does not start with `//!`", source.path))
             .collect::<Vec<_>>(),
     );
 }
@@ -273,11 +273,11 @@ fn functions_are_not_too_long() {
 fn functions(code: &[Code]) -> Vec<(String, usize, usize)> {
     let mut found = Vec::new();
     let mut depth = 0_usize;
-    // A function whose body has not begun, and those whose bodies have not ended.
+    // The function whose body has not started, and the functions whose bodies have not ended.
     let mut declared: Option<(String, usize)> = None;
     let mut open: Vec<(String, usize, usize)> = Vec::new();
     for line in code {
-        // The type `fn(…)` has no name.
+        // In a type `fn(…)` no name follows.
         let name = line.text.split("fn ").nth(1).and_then(|after| words(after).next());
         if let Some(name) = name {
             declared = Some((name.to_string(), line.number));
@@ -325,7 +325,7 @@ fn only_tests_unwrap() {
 }
 
 #[test]
-fn nothing_is_left_to_do_or_to_debug() {
+fn no_todo_and_no_dbg_is_left() {
     check_code(
         |_| true,
         |code| {
@@ -359,7 +359,7 @@ fn dependencies_point_one_way() {
     for source in sources().iter().filter(|source| !source.is_test()) {
         let Some(module) = source.module() else { continue };
         let Some((_, may_use)) = MAY_USE.iter().find(|(known, _)| *known == module) else {
-            broken.push(format!("{}: say in MAY_USE what `{module}` may use", source.path));
+            broken.push(format!("{}: add the module `{module}` to MAY_USE", source.path));
             continue;
         };
         for (number, used) in crate_modules(source.without_tests()) {
@@ -378,13 +378,13 @@ fn dependencies_point_one_way() {
     refuse(&broken);
 }
 
-/// The modules that a text names behind `crate::`, with their lines.
+/// The modules that a text names after `crate::`, with their lines.
 fn crate_modules(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for line in code(text) {
         for after in line.text.split("crate::").skip(1) {
             let named = match after.strip_prefix('{') {
-                // The first word of each part of a group on this line.
+                // The first word of each part of the group on this line.
                 Some(group) => group.split(',').filter_map(|part| words(part).next()).collect(),
                 None => Vec::from_iter(words(after).next()),
             };
@@ -395,7 +395,7 @@ fn crate_modules(text: &str) -> Vec<(usize, String)> {
 }
 
 #[test]
-fn only_the_engine_knows_the_worker_of_timely() {
+fn only_the_engine_uses_the_worker_of_timely() {
     check_code(
         |source| source.path.starts_with("src/") && !source.path.starts_with("src/engine/"),
         |code| {
@@ -428,7 +428,7 @@ fn every_query_is_in_the_list() {
 }
 
 #[test]
-fn the_scan_of_this_file_sees_code_only() {
+fn the_scanner_of_this_file_sees_only_code() {
     let text = "let a = \"cfg \\\" tmp\"; // req\nlet b = r#\"idx\"\ncnt\"#; let c = '\"'; evt";
     let seen: Vec<String> = code(text).into_iter().map(|line| line.text).collect();
     assert_eq!(seen, ["let a = ; ", "let b = ", "; let c = ; evt"]);

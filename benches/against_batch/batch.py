@@ -1,7 +1,7 @@
-"""The rival: one query over a whole log, in DuckDB, into a table of a database file.
+"""The batch side: one query over a whole log, in DuckDB, into a table of a database file.
 
-The driver starts it anew for every run, so that its time and memory are those of a process. It
-prints one JSON object: how long it took once DuckDB was loaded.
+The driver starts a new process for every run, so that time and memory are those of a process. It
+prints one JSON object: the seconds it took once DuckDB was loaded.
 """
 
 import argparse
@@ -34,8 +34,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--log", type=Path, required=True, help="folder of the log")
     parser.add_argument("--sql", type=Path, required=True, help="file with the query")
-    parser.add_argument("--database", type=Path, required=True, help="file that is to be made")
-    parser.add_argument("--id-type", choices=ID_TYPES, default="UUID", help="of request ids")
+    parser.add_argument("--database", type=Path, required=True, help="database file to create")
+    parser.add_argument("--id-type", choices=ID_TYPES, default="UUID", help="type of request ids")
     parser.add_argument("--epoch-length-ms", type=int, default=1_800_000)
     parser.add_argument("--join-window", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
@@ -43,7 +43,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def events_of(log: Path, topic: str, id_type: str) -> str:
-    """The table function that reads a topic of a log, only the columns that are needed."""
+    """The table function that reads the needed columns of a topic."""
     if any(log.glob(f"{topic}-*.parquet")):
         return f"read_parquet('{log}/{topic}-*.parquet')"
     columns = f"{{request_id: '{id_type}', video_id: 'UBIGINT', event_time: 'BIGINT'}}"
@@ -51,12 +51,12 @@ def events_of(log: Path, topic: str, id_type: str) -> str:
 
 
 def epoch_of(time_ms: str, epoch_length_ms: int) -> str:
-    """Rounds down, where `//` alone would put -1 ms into epoch 0."""
+    """Rounds down. With `//` alone, -1 ms would be in epoch 0."""
     return f"({time_ms} // {epoch_length_ms} - ({time_ms} % {epoch_length_ms} < 0)::BIGINT)"
 
 
 def view_of(topic: str, arguments: argparse.Namespace) -> str:
-    # Four bytes are enough for an epoch, and what is grouped by should be small.
+    # Four bytes are enough for an epoch, and grouping keys should be small.
     epoch = epoch_of("event_time", arguments.epoch_length_ms)
     return (
         f"CREATE TEMP VIEW {topic} AS SELECT request_id::{arguments.id_type} AS request_id, "

@@ -1,4 +1,4 @@
-"""The next events: from their arrival to rows that can be read, while a job follows its files."""
+"""Measures the next events, from arrival to readable rows, while a job follows its files."""
 
 import random
 import sqlite3
@@ -17,8 +17,8 @@ from sides import Sides
 from store import Query, assert_equal, has_tables, open_store, records_in
 
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z, as `trendmark generate` has it
-# The log goes on after the cut as it did before; an event takes two minutes to arrive, so that
-# about as many impressions were read before as were asked for.
+# The log continues after the cut at the same rate. An event takes two minutes to arrive, so that
+# about the requested number of impressions is read before the cut.
 CUT_MINUTES = 243
 LOG_MINUTES = 255
 NEXT_EVENTS = 100_000
@@ -37,7 +37,7 @@ class Update:
 
 @dataclass
 class Followed:
-    """What was measured."""
+    """The measurements."""
 
     records: int
     next_events: int
@@ -59,8 +59,9 @@ def measure_follow(
     batches: int,
     id_type: str = ID_TYPES[0],
 ) -> Followed:
-    """Follows with each publish interval in turn, `jobs` times, and appends `batches` each time.
-    After each job DuckDB runs over the same files, and the rows must be equal."""
+    """Runs a job with `--follow` for each publish interval in turn, `jobs` times, and appends
+    `batches` batches to each. After each job DuckDB runs over the same files, and the rows must be
+    equal."""
     log = data / "following"
     made_with = generate(
         sides.trendmark,
@@ -68,7 +69,7 @@ def measure_follow(
         impressions * LOG_MINUTES // 240,
         [*CLEAN, f"--duration={LOG_MINUTES}m"],
     )
-    # The cut takes a part of the log away, which the next call must make anew.
+    # The cut removes a part of the log, so the next call must generate it again.
     (log / "made_with.json").unlink()
     next_events = min(NEXT_EVENTS, impressions // 100)
     continued = cut(log, START_MS + CUT_MINUTES * MINUTE_MS, batches, next_events)
@@ -91,7 +92,7 @@ def follow_flags(publish_interval: str) -> list[str]:
 
 
 def follow(sides: Sides, continued: Continued, publish_interval: str, followed: Followed) -> None:
-    """One job: reads everything, then is given batch after batch."""
+    """Runs one job, which reads everything and then one appended batch after the other."""
     with sides.start_job(continued.log, follow_flags(publish_interval)) as job:
         job.wait_until(lambda: has_tables(sides.store()), POLL_S, LIMIT_S)
         with closing(open_store(sides.store())) as store:

@@ -1,4 +1,4 @@
-"""A whole log in one format: both sides in turn."""
+"""Measures both sides in turn on a whole log in one format."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -52,11 +52,11 @@ def measure_format(
 
 
 def fastest_id_type(sides: Sides, trends: Query, log: Path, note: Callable[[str], None]) -> str:
-    """With which type of request ids DuckDB is at its best over a log; each has two tries, of which
-    the first also brings the files into memory."""
+    """The type of request ids with which DuckDB is fastest on a log. Each type has two tries; the
+    first also loads the files into memory."""
     tries = {id_type: math.inf for id_type in ID_TYPES}
     for id_type in ID_TYPES * 2:
         usage, _ = sides.run_batch(log, trends, id_type)
         tries[id_type] = min(tries[id_type], usage.wall_s)
-    note(f"{log.name}: DuckDB by the type of ids: {tries}")
+    note(f"{log.name}: DuckDB seconds by type of request ids: {tries}")
     return min(tries, key=lambda id_type: tries[id_type])

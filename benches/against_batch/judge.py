@@ -1,7 +1,7 @@
-"""The acceptance rules in SQL: a second, slow and independent opinion on a small log.
+"""The acceptance rules in SQL: a slow, independent check on a small log.
 
-Every record is judged by what its own file held before it, in the file's order; then each query's
-`batch_sql` is asked about one epoch at a time, over the accepted events that contribute to it.
+Every record is judged by the earlier records of its file; then each query's `batch_sql` runs for
+one epoch at a time, over the accepted events that contribute to it.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ MINUTE_MS = 60_000
 
 @dataclass(frozen=True)
 class Definition:
-    """What decides which event counts where; see DESIGN, or `src/time.rs`."""
+    """Decides in which epochs an event counts; see `src/time/definition.rs`."""
 
     epoch_length_ms: int = 30 * MINUTE_MS
     join_window: int = 4
@@ -33,7 +33,7 @@ class Definition:
         ]
 
 
-# The place of a line is its number in the file, and not the order in which a reader hands it out.
+# The place of a line is its number in the file, not the order in which DuckDB returns it.
 JSON_RECORDS = """
 SELECT filename AS file, place,
        CASE WHEN json_valid(line) THEN line END AS record,
@@ -80,7 +80,7 @@ SELECT file, request_id, video_id, epoch,
 FROM placed
 """
 
-# The first and the last epoch that an accepted event contributes to.
+# The accepted events that contribute to an epoch.
 CONTRIBUTING = """
 CREATE OR REPLACE TEMP VIEW {topic} AS
 SELECT request_id::UUID AS request_id, video_id, epoch FROM judged_{topic}
@@ -96,7 +96,7 @@ FROM judged_{topic} WHERE verdict <> 'malformed' GROUP BY epoch
 
 
 class Judge:
-    """What a log comes to by the rules of `definition`."""
+    """Computes the results of a log by the rules of `definition`."""
 
     def __init__(self, log: Path, definition: Definition) -> None:
         self.definition = definition
@@ -149,7 +149,7 @@ class Judge:
         return sorted(rows)
 
     def malformed(self) -> list[Row]:
-        """(file, malformed records), of those that have any, sorted."""
+        """(file, malformed records) for each file that has any, sorted."""
         answer = self.connection.execute(
             "SELECT file, count(*) FROM "
             "(FROM judged_impressions UNION ALL FROM judged_plays) "
@@ -158,7 +158,7 @@ class Judge:
         return sorted(answer.fetchall())
 
     def partly_late_plays(self) -> int:
-        """Plays that came too late for some of the epochs of their join window."""
+        """The number of plays that were too late for some epochs of their join window."""
         answer = self.connection.execute(
             "SELECT count(*) FROM judged_plays WHERE verdict = 'accepted' "
             f"AND first_epoch > epoch - {self.definition.join_window}"

@@ -1,4 +1,4 @@
-"""The logs: made by `trendmark generate`, and cut into what was there before and what came next."""
+"""Logs from `trendmark generate`, and how they are cut into earlier and next events."""
 
 import heapq
 import itertools
@@ -11,17 +11,17 @@ from pathlib import Path
 
 from process import Command, run
 
-# Without them, DuckDB and trendmark answer the same question: DuckDB judges no event.
+# DuckDB has no acceptance rules. Without such events, both sides answer the same question.
 CLEAN = ("--late-rate=0", "--future-rate=0", "--malformed-rate=0")
 PARTITIONS = 8
 
-# The lines that arrive in each file.
+# The lines to append to each file.
 Batch = dict[Path, bytes]
 
 
 def generate(trendmark: Path, folder: Path, impressions: int, flags: Command) -> list[str]:
-    """Makes a log, unless the folder holds the one that the same command made. Returns the flags
-    that it was made with."""
+    """Generates a log, unless the folder holds one that was generated with the same flags. Returns
+    the flags."""
     command = [f"--impressions={impressions}", f"--partitions={PARTITIONS}", *map(str, flags)]
     made_with = folder / "made_with.json"
     if not made_with.exists() or json.loads(made_with.read_text()) != command:
@@ -42,7 +42,7 @@ def topic_files(log: Path, topic: str) -> str:
 
 @dataclass
 class Continued:
-    """A log of JSON Lines whose files end at an instant, and what arrived after it."""
+    """A JSON Lines log whose files end at a time of arrival, and the batches after it."""
 
     log: Path
     lengths: dict[Path, int]
@@ -50,20 +50,20 @@ class Continued:
     batches: list[Batch]
 
     def append(self, batch: Batch) -> None:
-        """Lets a batch arrive."""
+        """Appends a batch to the files."""
         for path, lines in batch.items():
             with path.open("ab") as file:
                 file.write(lines)
 
     def restore(self) -> None:
-        """Takes back what was appended."""
+        """Removes the appended lines."""
         for path, length in self.lengths.items():
             os.truncate(path, length)
 
 
 def cut(log: Path, cut_ms: int, batches: int, batch_events: int) -> Continued:
-    """Cuts the files of a log at an instant of arrival; the next events, in the order in which
-    they arrived, are the batches to append. The rest of the log is gone."""
+    """Cuts the files of a log at a time of arrival. The next events, in order of arrival, are the
+    batches to append. The rest of the log is lost."""
     files = sorted(log.glob("*.jsonl"))
     lengths = {path: arrived_before(path, cut_ms) for path in files}
     arrivals = heapq.merge(
@@ -92,7 +92,7 @@ def lines_from(path: Path, start: int) -> Iterator[tuple[int, Path, bytes]]:
 
 
 def arrived_before(path: Path, cut_ms: int) -> int:
-    """Where the first line begins that arrived at `cut_ms` or later; lines are in that order."""
+    """The offset of the first line that arrived at `cut_ms` or later; lines are in that order."""
     with path.open("rb") as file:
         low, high = 0, file.seek(0, os.SEEK_END)
         while low < high:

@@ -12,7 +12,7 @@ Command = Sequence[str | Path]
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process took from its start to its end."""
+    """The resources that a process used from start to exit."""
 
     wall_s: float
     cpu_s: float
@@ -21,11 +21,11 @@ class Usage:
 
 
 class Failed(Exception):
-    """A process did not succeed."""
+    """A process failed."""
 
 
 class Process:
-    """A process that was started. It ends with the block, whatever happens."""
+    """A started process. It is killed at the end of the block if it still runs."""
 
     def __init__(self, command: Command, messages: Path) -> None:
         self.command = command
@@ -44,28 +44,28 @@ class Process:
             self.popen.wait()
 
     def cpu_s(self) -> float:
-        """The processor time that it has taken so far, to a hundredth of a second."""
+        """The processor time used so far, in seconds, to a hundredth of a second."""
         status = Path(f"/proc/{self.popen.pid}/stat").read_text()
         fields = status.rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def wait_until(self, is_done: Callable[[], bool], interval_s: float, limit_s: float) -> None:
-        """Asks again and again, while the process lives."""
+        """Polls `is_done`. Raises `Failed` if the process ends first or `limit_s` is over."""
         give_up = time.perf_counter() + limit_s
         while not is_done():
             if self.popen.poll() is not None:
-                raise Failed(f"{self.command[0]} has ended early: {self.messages.read_text()}")
+                raise Failed(f"{self.command[0]} ended early: {self.messages.read_text()}")
             if time.perf_counter() > give_up:
                 raise Failed(f"{self.command[0]} is not done after {limit_s} s")
             time.sleep(interval_s)
 
     def interrupt(self) -> Usage:
-        """Ends it as Ctrl-C does, and waits for it."""
+        """Sends SIGTERM, which trendmark handles like Ctrl-C, and waits for the process."""
         self.popen.terminate()
         return self.wait()
 
     def wait(self) -> Usage:
-        """Waits for its end, and says what it took."""
+        """Waits for the process to end and returns the resources that it used."""
         assert self.popen.stdout is not None
         output = self.popen.stdout.read().decode()
         _, status, usage = os.wait4(self.popen.pid, 0)
@@ -74,7 +74,7 @@ class Process:
         self.popen.returncode = os.waitstatus_to_exitcode(status)
         if self.popen.returncode != 0:
             raise Failed(
-                f"{self.command[0]} has ended with {self.popen.returncode}: "
+                f"{self.command[0]} exited with {self.popen.returncode}: "
                 f"{self.messages.read_text()}"
             )
         return Usage(

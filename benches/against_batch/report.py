@@ -1,4 +1,4 @@
-"""What was measured, as Markdown."""
+"""The results as Markdown."""
 
 import os
 import platform
@@ -23,24 +23,25 @@ NAMES = {"jsonl": "JSON Lines", "parquet": "Parquet"}
 
 INTRODUCTION = """# trendmark against one batch run of DuckDB
 
-Both sides read the same files and commit the same rows of `trends`: trendmark to an SQLite store,
-publishing every second, with two workers; DuckDB to a table of a database file, with two threads.
-A time is that of a whole process, from its start to its end; memory is its peak resident size. The
-sides take turns, in one go; a number is a median, with all values beside it.
+Both sides read the same files and commit the same rows of `trends`: trendmark to an SQLite store
+with two workers, publishing every second; DuckDB to a table of a database file with two threads.
+Times are those of whole processes, from start to exit; memory is peak resident size. The sides
+run in turn, in one session. Each number is a median, with all values beside it.
 
-DuckDB judges no event. So that both answer the same question, the log has no event that is late,
-of the future or malformed; it has duplicates and plays without impression. Before anything was
-timed, the rows of both were found equal, and those of every run after that. DuckDB holds request
-ids as UUIDs or as text, whichever was faster when both were tried."""
+DuckDB has no acceptance rules. So that both sides answer the same question, the log has no late,
+future or malformed events; it has duplicates and plays without an impression. The rows of both
+sides were equal before anything was timed, and after every run. DuckDB holds request ids as UUIDs
+or as text, whichever was faster when both were tried."""
 
 
-NEXT_EVENTS = """A batch of events is appended to the files after a pause of one to two seconds; the
-time is from before that until the store's rows account for it, as a reader of the store sees it,
-against a rerun of DuckDB over all. The processor time is that of the whole job meanwhile."""
+NEXT_EVENTS = """A batch of events is appended to the files after a pause of one to two seconds. The
+wall time is from just before that until a reader of the store sees the batch in its rows. It is
+compared with a rerun of DuckDB over all files. The processor time is that of the whole job in
+this time."""
 
 
 def machine() -> dict[str, str]:
-    """The machine, from what Linux says."""
+    """The machine, as Linux describes it."""
     cpu_lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in cpu_lines if line.startswith("model name")]
     memory = Path("/proc/meminfo").read_text().split()[1]
@@ -54,7 +55,7 @@ def machine() -> dict[str, str]:
 
 
 def versions(root: Path, is_built_here: bool) -> dict[str, str]:
-    """The versions of everything that is measured."""
+    """The versions of all programs involved."""
 
     def says(*command: str) -> str:
         return subprocess.run(
@@ -63,7 +64,7 @@ def versions(root: Path, is_built_here: bool) -> dict[str, str]:
 
     commit = says("git", "describe", "--always", "--dirty", "--exclude=*")
     return {
-        "trendmark": f"commit {commit}" if is_built_here else "a program that was given",
+        "trendmark": f"commit {commit}" if is_built_here else "given with --trendmark",
         "rustc": says("rustc", "--version"),
         "DuckDB": duckdb.__version__,
         "Python": platform.python_version(),
@@ -71,7 +72,7 @@ def versions(root: Path, is_built_here: bool) -> dict[str, str]:
 
 
 class Report:
-    """Gathers the parts of the text."""
+    """Builds the text of the report."""
 
     def __init__(self, sides: Sides, trends: Query, data: Path) -> None:
         self.sides = sides
@@ -104,7 +105,7 @@ class Report:
         )
         peaks = median_of_peak(measured.jobs), median_of_peak(measured.batches)
         is_parquet = form == "parquet"
-        memory_target = verdict("ours ≤ 1.3 GB", peaks[0] <= PARQUET_PEAK_TARGET_BYTES)
+        memory_target = verdict("trendmark ≤ 1.3 GB", peaks[0] <= PARQUET_PEAK_TARGET_BYTES)
         self.summary.append(
             (
                 f"peak memory from {name}",
@@ -141,7 +142,7 @@ class Report:
             )
         )
         peaks = values((peak / 1e9 for peak in followed.peaks_bytes), "{:.2f}")
-        self.runs.append(("trendmark while it follows", "", "", peaks))
+        self.runs.append(("trendmark with --follow", "", "", peaks))
         self._add_commands(followed.made_with, self.data / "following")
         for interval in dict.fromkeys(update.publish_interval for update in followed.updates):
             self._add_interval(followed, interval, rerun_s, rerun_cpu_s)
@@ -207,7 +208,7 @@ class Report:
                         "published every",
                         "wall time, ms",
                         "processor time, ms",
-                        "of the rerun's processor time",
+                        "share of the rerun's processor time",
                     ),
                     self.next_events,
                 ),

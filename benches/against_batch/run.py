@@ -1,6 +1,6 @@
-"""trendmark against one batch run of DuckDB: rows are compared first, and only then is it timed.
+"""trendmark against one batch run of DuckDB: compares the rows first, then measures.
 
-Run it with the Python of the environment that setup.sh makes. See README.md.
+Run it with the Python of the environment that setup.sh creates. See README.md.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="against-batch-") as temporary:
         work = Path(arguments.data or temporary)
         work.mkdir(parents=True, exist_ok=True)
-        # Others may build while this runs.
+        # A copy, as the program may be rebuilt while this runs.
         sides = Sides(Path(shutil.copy(trendmark, work / "trendmark")), work)
         queries = queries_of(example)
         if arguments.small:
@@ -47,19 +47,19 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("--small", action="store_true", help="check equality on small logs, and time nothing")
+    add("--small", action="store_true", help="check equality on small logs without timing")
     add("--impressions", type=int, help="impressions of the log [default: 20000000]")
     add("--rounds", type=int, default=5, help="runs of each side [default: 5]")
     add("--batches", type=int, default=4, help="batches appended to a job [default: 4]")
-    add("--data", type=Path, help="folder for logs, which are kept [default: a temporary one]")
+    add("--data", type=Path, help="folder to keep the logs in [default: a temporary folder]")
     add("--profile", help="profile of cargo [default: release; dev with --small]")
-    add("--trendmark", type=Path, help="program to measure [default: it is built]")
+    add("--trendmark", type=Path, help="program to measure [default: build it]")
     add("--out", type=Path, help="file for the tables [default: standard output]")
     return parser.parse_args()
 
 
 def build(profile: str, trendmark: Path | None) -> tuple[Path, Path]:
-    """Builds the program and the example that prints the queries. Returns where they are."""
+    """Builds the program and the example that prints the queries. Returns their paths."""
     command = ["cargo", "build", "--profile", profile, "--message-format", "json"]
     targets = ["--example", "batch_sql", *([] if trendmark else ["--bin", "trendmark"])]
     built = subprocess.run([*command, *targets], cwd=ROOT, check=True, stdout=subprocess.PIPE)
@@ -73,7 +73,7 @@ def build(profile: str, trendmark: Path | None) -> tuple[Path, Path]:
 
 
 def measure(sides: Sides, trends: Query, data: Path, arguments: argparse.Namespace) -> str:
-    """Measures everything, and returns it as text."""
+    """Measures everything and returns the report as text."""
     impressions = arguments.impressions or 20_000_000
     report = Report(sides, trends, data)
     report.begin(machine(), versions(ROOT, arguments.trendmark is None))

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the Python environment of the benchmark, with the pinned DuckDB.
+# Creates the Python environment of the benchmark, with a pinned DuckDB.
 #
 # benches/against_batch/setup.sh [FOLDER]    (default: target/against_batch of the repository)
 set -eu

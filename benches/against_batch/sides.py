@@ -1,4 +1,4 @@
-"""The two sides: a job of trendmark, and a batch run of DuckDB."""
+"""The two sides: a trendmark job, and a DuckDB batch run."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Sides:
-    """Where both find what they need, and leave what they make."""
+    """The program, and the folder in which both sides write."""
 
     trendmark: Path
     work: Path
@@ -46,12 +46,12 @@ class Sides:
         return Process(self.job_command(log, flags), self.work / "job.txt")
 
     def run_job(self, log: Path, flags: Sequence[str] = ()) -> Usage:
-        """A whole job, from reading to the last commit."""
+        """Runs a whole job, from reading to the last commit."""
         with self.start_job(log, flags) as job:
             return job.wait()
 
     def run_batch(self, log: Path, query: Query, id_type: str = ID_TYPES[0]) -> tuple[Usage, float]:
-        """A whole batch run, and how long it took once DuckDB was loaded."""
+        """Runs a whole batch. Also returns the seconds it took once DuckDB was loaded."""
         self._remove("batch.duckdb*")
         usage = run(self.batch_command(log, query, id_type), self.work / "batch.txt")
         return usage, json.loads(usage.output)["sql_s"]

@@ -1,4 +1,4 @@
-"""The equality of every query on small logs, with every disorder; for continuous integration."""
+"""Checks in CI that every query gives equal rows on small logs with all kinds of disorder."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from store import Query, Unequal, assert_equal, store_ledger, store_malformed
 
 @dataclass(frozen=True)
 class Case:
-    """A small log, and the definition that it is read with."""
+    """A small log, and the definition for reading it."""
 
     name: str
     flags: tuple[str, ...]
@@ -22,8 +22,8 @@ class Case:
     has_partly_late_plays: bool = False
 
 
-# Delays of 100 to 200 minutes: events that are late, and plays that are so for a part of their
-# join window.
+# Delays of 100 to 200 minutes: late events, and plays that are late for a part of their join
+# window.
 DELAYED = (
     "--late-rate=0.2",
     "--late-delay=1h40m",
@@ -70,7 +70,7 @@ def check_all(sides: Sides, queries: list[Query], data: Path, impressions: int) 
 
 
 def check_clean(sides: Sides, queries: list[Query], log: Path, _: Case) -> Iterable[str]:
-    """The benchmark's own way of asking DuckDB."""
+    """Compares the rows with those of DuckDB as in the benchmark."""
     for query in queries:
         sides.run_batch(log, query)
         rows = sides.batch_rows(query)
@@ -79,7 +79,7 @@ def check_clean(sides: Sides, queries: list[Query], log: Path, _: Case) -> Itera
 
 
 def check_judged(sides: Sides, queries: list[Query], log: Path, case: Case) -> Iterable[str]:
-    """The rows and the ledger, with every record judged in SQL."""
+    """Compares rows, ledger and malformed records, with every record judged in SQL."""
     judge = Judge(log, case.definition)
     for query in queries:
         rows = judge.rows(query)
@@ -92,6 +92,6 @@ def check_judged(sides: Sides, queries: list[Query], log: Path, case: Case) -> I
     late, future = (sum(row[column] for row in ledger) for column in (4, 5))
     partly = judge.partly_late_plays()
     if not late or not future or (case.has_partly_late_plays and not partly):
-        raise Unequal(f"{log.name}: the log does not hold what it is there to test")
+        raise Unequal(f"{log.name}: the log lacks the cases that it should test")
     count = sum(records for _, records in malformed)
     yield f"ledger: {late} late, {future} future, {count} malformed, {partly} plays partly late"

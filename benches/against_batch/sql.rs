@@ -1,6 +1,5 @@
-//! Prints the queries as the benchmark against DuckDB needs them, so that the text of their SQL is
-//! kept in `dataflows/` alone: a JSON array of
-//! `{name, is_ledger, columns: [{name, is_text}], batch_sql}`.
+//! Prints the queries for the benchmark against DuckDB, so that their SQL is only in `dataflows/`:
+//! a JSON array of `{name, is_ledger, columns: [{name, is_text}], batch_sql}`.
 //!
 //! `cargo run --example batch_sql`
 
@@ -14,7 +13,7 @@ fn main() {
     println!("{}", Value::Array(described.collect()));
 }
 
-/// The parameters stand in the SQL with the values that they have where none is given.
+/// Describes a query, with the default values of its parameters in the SQL.
 fn describe(QueryInstance { query, parameters }: &QueryInstance) -> Value {
     let epoch = Column::new("epoch", ColumnType::Count, "");
     let columns = query.key.iter().chain([&epoch]).chain(query.values);

@@ -1,4 +1,4 @@
-"""Queries, and the rows that the two sides have for them, in one form that can be compared."""
+"""Queries, and their rows from both sides in one form for comparison."""
 
 import json
 import sqlite3
@@ -26,7 +26,7 @@ class Query:
         return ", ".join(self.columns)
 
     def view(self) -> str:
-        """Where a store shows its rows."""
+        """The view of its rows in a store."""
         return "ledger" if self.is_ledger else self.name
 
 
@@ -48,8 +48,8 @@ def queries_of(example: Path) -> list[Query]:
 
 
 def rows_of(query: Query, rows: Iterable[Row]) -> list[Row]:
-    """The rows with request ids as text in lower case, kinds as text and all else as numbers: a
-    video id beyond the range of SQLite's integers is the text of its digits in a store."""
+    """The rows with request ids as lower-case text, kinds as text and all else as numbers. A video
+    id beyond the range of SQLite's integers is text in a store."""
     texts = [name in query.text_columns for name in query.columns]
     return [
         tuple(
@@ -85,7 +85,7 @@ def store_ledger(store: Path) -> list[Row]:
 
 
 def store_malformed(store: Path) -> list[Row]:
-    """(file, malformed records), of those that have any, sorted."""
+    """(file, malformed records) for each file that has any, sorted."""
     with closing(open_store(store)) as connection:
         return sorted(
             connection.execute("SELECT partition, malformed FROM partitions WHERE malformed > 0")
@@ -93,7 +93,7 @@ def store_malformed(store: Path) -> list[Row]:
 
 
 def has_tables(store: Path) -> bool:
-    """Whether a store is there, and complete: its tables are made in one transaction."""
+    """Whether a store exists and is complete: its tables are created in one transaction."""
     if not store.exists():
         return False
     with closing(open_store(store)) as connection:
@@ -103,23 +103,23 @@ def has_tables(store: Path) -> bool:
 
 
 def records_in(connection: sqlite3.Connection) -> int:
-    """How many records of all partitions the rows of a store account for."""
+    """The number of records of all partitions that the rows of a store include."""
     ((records,),) = connection.execute("SELECT coalesce(sum(next_offset), 0) FROM partitions")
     return int(records)
 
 
 class Unequal(Exception):
-    """The two sides differ."""
+    """The rows of the two sides differ."""
 
 
 def assert_equal(what: str, ours: list[Row], theirs: list[Row]) -> None:
-    """Refuses rows that differ, or that prove nothing as there are none."""
+    """Raises `Unequal` if the rows differ or there are none to compare."""
     if not theirs:
         raise Unequal(f"{what}: no rows to compare")
     if ours == theirs:
         return
     only_ours, only_theirs = set(ours) - set(theirs), set(theirs) - set(ours)
     raise Unequal(
-        f"{what}: {len(ours)} rows in the store, {len(theirs)} of DuckDB; "
-        f"only in the store: {sorted(only_ours)[:3]}; only of DuckDB: {sorted(only_theirs)[:3]}"
+        f"{what}: {len(ours)} rows in the store, {len(theirs)} in DuckDB; "
+        f"only in the store: {sorted(only_ours)[:3]}; only in DuckDB: {sorted(only_theirs)[:3]}"
     )

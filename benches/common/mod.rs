@@ -1,6 +1,6 @@
-//! What the benchmarks share: the log in memory, a run of the engine, medians, memory.
+//! Shared by the benchmarks: a log in memory, a run of the engine, medians, memory.
 
-#![allow(dead_code, reason = "every benchmark uses another part")]
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -18,23 +18,23 @@ use trendmark::stores::Store;
 use trendmark::stores::memory::MemoryStore;
 use trendmark::time::Definition;
 
-/// The value of a flag, or a default: a large one, and a small one when cargo test runs it.
+/// The value of a flag; the default is `large`, or `small` with `--test`.
 pub fn parameter<T: std::str::FromStr>(flag: &str, large: T, small: T) -> T {
     let arguments: Vec<String> = std::env::args().collect();
     let given = arguments.iter().position(|argument| argument == flag);
     match given.and_then(|at| arguments.get(at + 1)) {
-        Some(value) => value.parse().unwrap_or_else(|_| panic!("{flag} cannot be {value}")),
+        Some(value) => value.parse().unwrap_or_else(|_| panic!("invalid {flag} {value}")),
         None if is_test() => small,
         None => large,
     }
 }
 
-/// Whether this is only to show that the benchmark works.
+/// Whether the benchmark is only tested.
 pub fn is_test() -> bool {
     std::env::args().any(|argument| argument == "--test")
 }
 
-/// A generated log, decoded and in memory, and how many events it has.
+/// A generated log, decoded and in memory, and its number of events.
 pub fn generated(model: &Model) -> (MemorySource, u64) {
     let mut partitions: BTreeMap<PartitionName, Vec<Event>> = BTreeMap::new();
     for arrival in Generator::new(model).unwrap() {
@@ -46,13 +46,13 @@ pub fn generated(model: &Model) -> (MemorySource, u64) {
     (MemorySource::new(partitions.into_iter().collect()), events)
 }
 
-/// The settings of the query `trends`.
+/// The settings of a job with the query `trends`.
 pub fn settings() -> Settings {
     let queries = [dataflows::LEDGER, dataflows::ALL[0]].map(QueryInstance::new);
     Settings::new(Definition::default(), queries.into())
 }
 
-/// Runs the engine, and gives its summary with what it committed.
+/// Runs the engine and returns its summary.
 pub fn run<S: Source + Clone + Sync + 'static>(
     cluster: &Cluster,
     settings: Settings,
@@ -87,7 +87,7 @@ pub fn median(values: &[Duration]) -> Duration {
     values[values.len() / 2]
 }
 
-/// The resident memory of this process in MiB.
+/// The resident memory of this process, in MiB.
 pub fn resident_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -1,34 +1,34 @@
-//! Whether an event counts, and in which epochs.
+//! Decides whether an event counts, and in which epochs.
 
 use crate::event::Kind;
 use crate::time::{Definition, Epoch, EpochRange, Through};
 
-/// What the log of its own partition tells of an event, up to and including it.
+/// The facts about an event that follow from its partition's log, up to and including the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// The epoch of its own time.
+    /// The epoch of the event time.
     pub epoch: Epoch,
-    /// Whether it is stamped too far after its record's own timestamp.
+    /// Whether the event time lies too far after the timestamp of the record.
     pub is_future: bool,
-    /// How far epochs have closed for the partition.
+    /// The epochs that have closed for the partition.
     pub closed_through: Through,
 }
 
-/// What becomes of an event.
+/// The outcome for an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It contributes to these epochs, at least one.
+    /// It contributes to these epochs; the range is not empty.
     Accepted(EpochRange),
     /// All epochs that it could contribute to have closed.
     Late,
-    /// It is stamped too far after its record's own timestamp.
+    /// Its event time lies too far after the timestamp of its record.
     Future,
 }
 
-/// What becomes of an event of a log of this kind, while the job has closed epochs so far.
+/// Decides on an event of the given kind; `job` is the epochs that the job has closed.
 ///
-/// An impression contributes to its own epoch, a play of epoch `q` to each epoch of `q - H ..= q`;
-/// in both cases to those that have closed neither for its partition nor for the job.
+/// An impression contributes to its own epoch, a play in epoch `q` to each epoch in `q - H ..= q`,
+/// except those that have closed for its partition or for the job.
 #[inline]
 pub fn admit(definition: &Definition, kind: Kind, reading: &Reading, job: Through) -> Fate {
     if reading.is_future {

@@ -1,8 +1,8 @@
-//! The ledger: what became of every event, for each epoch and kind.
+//! The ledger: counts of all events by outcome, for each epoch and kind.
 //!
-//! `events = distinct + duplicate + late + future`. The workers count what they accept and reject;
-//! how many of the accepted events are distinct comes from the dataflow, as the rows of a query of
-//! its own; the duplicates are the rest.
+//! `events = distinct + duplicate + late + future`. The workers count accepted and rejected events.
+//! The number of distinct events among the accepted ones comes from the dataflow, as the rows of a
+//! dedicated query; the remaining accepted events are duplicates.
 
 use super::Fate;
 use crate::event::Kind;
@@ -10,14 +10,14 @@ use crate::time::Epoch;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What became of the events of one epoch and kind.
+/// The numbers of events of one epoch and kind, as counted by the workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Accepted: they took part in the result, if only as duplicates.
+    /// The accepted events, duplicates included.
     pub accepted: u64,
-    /// Rejected because their epoch had closed for their partition, or was final.
+    /// Rejected: all epochs that they could contribute to had closed for the partition or the job.
     pub late: u64,
-    /// Rejected because they were stamped too far after their record's own timestamp.
+    /// Rejected: the event time lies too far after the timestamp of the record.
     pub future: u64,
 }
 
@@ -30,23 +30,23 @@ impl Counts {
     }
 }
 
-/// What names a row of the ledger.
+/// The key of a row of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LedgerKey {
-    /// The epoch of the events' own time.
+    /// The epoch of the event times.
     pub epoch: Epoch,
-    /// Their kind.
+    /// The kind of the events.
     pub kind: Kind,
 }
 
-/// Changes of the ledger, or all of it: counts by epoch and kind.
+/// The ledger, or a change of it: counts by epoch and kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     counts: BTreeMap<(Epoch, Kind), Counts>,
 }
 
 impl Ledger {
-    /// Counts events of an epoch and kind that had the same fate.
+    /// Counts `events` events of an epoch and kind with the same fate.
     pub fn record(&mut self, epoch: Epoch, kind: Kind, fate: Fate, events: u64) {
         let counts = self.counts.entry((epoch, kind)).or_default();
         match fate {
@@ -63,49 +63,48 @@ impl Ledger {
         }
     }
 
-    /// The counts, by epoch and kind.
+    /// Returns the counts, ordered by epoch and kind.
     pub fn iter(&self) -> impl Iterator<Item = (LedgerKey, Counts)> + '_ {
         self.counts
             .iter()
             .map(|((epoch, kind), counts)| (LedgerKey { epoch: *epoch, kind: *kind }, *counts))
     }
 
-    /// Whether nothing was counted.
+    /// Whether there are no counts.
     pub fn is_empty(&self) -> bool {
         self.counts.is_empty()
     }
 }
 
-/// All that became of the events of one epoch and kind: the counts of the workers and that of the
-/// dataflow.
+/// All counts of the events of one epoch and kind, from the workers and the dataflow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LedgerTotals {
-    /// What the workers have counted.
+    /// The counts of the workers.
     pub counts: Counts,
-    /// How many of the accepted events are distinct.
+    /// The number of distinct accepted events, from the dataflow.
     pub distinct: u64,
 }
 
-/// A row of the ledger as readers see it: all counts since the beginning.
+/// A row of the ledger as readers see it: counts since the first job of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerRow {
-    /// What names it.
+    /// The key.
     #[serde(flatten)]
     pub key: LedgerKey,
-    /// All events that were read: the sum of the others.
+    /// All events read: the sum of the other counts.
     pub events: u64,
-    /// The accepted events without their duplicates.
+    /// The accepted events without duplicates.
     pub distinct_events: u64,
-    /// The other accepted events. A negative number would mean that the ledger is wrong.
+    /// The other accepted events. A negative number means that the ledger is wrong.
     pub duplicate_events: i64,
-    /// The rejected events whose epoch had closed.
+    /// The events rejected as late.
     pub late_events: u64,
-    /// The rejected events that were stamped too far after their records' own timestamps.
+    /// The events rejected as future.
     pub future_events: u64,
 }
 
 impl LedgerTotals {
-    /// As a row.
+    /// Returns the row with this key.
     pub fn row(&self, key: LedgerKey) -> LedgerRow {
         let Counts { accepted, late, future } = self.counts;
         LedgerRow {
@@ -118,7 +117,7 @@ impl LedgerTotals {
         }
     }
 
-    /// The totals that a row was made of.
+    /// The inverse of [`LedgerTotals::row`].
     pub fn of(row: &LedgerRow) -> LedgerTotals {
         let distinct = row.distinct_events;
         let accepted = distinct.wrapping_add_signed(row.duplicate_events);

@@ -1,8 +1,8 @@
-//! Which events count: pure functions of a partition's log.
+//! The rules that decide which events count: pure functions of a partition's log.
 //!
-//! - [`watermark`]: how far event time has passed in a partition.
-//! - [`admission`]: what becomes of an event, given how far epochs are closed.
-//! - [`ledger`]: what became of all events.
+//! - [`watermark`]: the progress of event time in a partition.
+//! - [`admission`]: whether an event is accepted, given which epochs are closed.
+//! - [`ledger`]: the counts of accepted and rejected events.
 
 pub mod admission;
 pub mod ledger;

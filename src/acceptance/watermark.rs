@@ -1,15 +1,15 @@
-//! A partition's watermark, and what it tells of the partition's events.
+//! The watermark of a partition, and the events and epochs that it affects.
 //!
-//! The rules depend on nothing but the log of the partition itself, so that any replay, on any
-//! number of workers, decides the same:
+//! The rules depend only on the log of the partition itself, so that every replay, on any number of
+//! workers, makes the same decisions:
 //!
 //! - The watermark is the largest event time read so far, minus the maximum delay `D`.
-//! - An event stamped more than `S` after its record's own timestamp is *future*: it is rejected
-//!   and does not move the watermark.
+//! - An event whose event time is more than `S` after the timestamp of its record is *future*: it
+//!   is rejected and does not move the watermark.
 //! - Epoch `e` closes when the watermark reaches `end(e + H)`.
 //!
 //! An event cannot close its own epoch (`D` and `H` are not negative), so it does not matter
-//! whether the watermark moves before or after the event is judged.
+//! whether the watermark moves before or after the decision on the event.
 
 use super::Reading;
 use crate::event::Event;
@@ -21,15 +21,15 @@ pub struct Watermark {
     definition: Definition,
     watermark_ms: Option<i64>,
     closed_through: Through,
-    /// The watermark that closes the next epoch, in milliseconds; none before the first event.
+    /// The watermark that closes the next epoch, in milliseconds; `None` before the first event.
     closes_next_ms: Option<i64>,
-    /// The epoch of the last event, its first instant and the first one after it: most events lie
-    /// in the same epoch as the last.
+    /// The epoch of the last event, with its start and end in milliseconds. A cache: most events
+    /// lie in the same epoch as the one before.
     latest: Option<(Epoch, i64, i64)>,
 }
 
 impl Watermark {
-    /// The watermark of a partition, from where it stood when reading was left off.
+    /// Returns the watermark of a partition, resumed at `watermark_ms`, in milliseconds.
     pub fn new(definition: Definition, watermark_ms: Option<i64>) -> Watermark {
         let mut watermark = Watermark {
             definition,
@@ -44,17 +44,17 @@ impl Watermark {
         watermark
     }
 
-    /// The watermark in milliseconds; none before the first honest event.
+    /// Returns the watermark in milliseconds; `None` before the first event that is not future.
     pub fn at_ms(&self) -> Option<i64> {
         self.watermark_ms
     }
 
-    /// How far epochs have closed for this partition.
+    /// Returns the epochs that have closed for this partition.
     pub fn closed_through(&self) -> Through {
         self.closed_through
     }
 
-    /// Reads the next event of the partition, which may move the watermark.
+    /// Processes the next event of the partition, which may move the watermark.
     #[inline]
     pub fn read(&mut self, event: &Event) -> Reading {
         let epoch = self.epoch(event.event_time_ms);
@@ -110,9 +110,9 @@ mod tests {
     use crate::event::{Kind, RequestId, VideoId};
     use crate::time::parse_rfc3339_ms;
 
-    /// The log of a partition, event by event: `event time [record time] → watermark, closed
-    /// through; fate of an impression`. Epochs of 30 minutes are numbered within the day, the join
-    /// window is 1, delay and future are 10 minutes.
+    /// The log of a partition, one event a line: `event time [record time] → watermark, closed
+    /// through; fate of an impression`. Epochs of 30 minutes are numbered within the day; the join
+    /// window is 1, and the maximum delay and future are 10 minutes.
     const LOG: &str = "
         00:05             → 23:55 d-1, -3; 0..0
         00:40             → 00:30, -1; 1..1

@@ -1,4 +1,4 @@
-//! The configuration: a TOML file with the flags of `run` as its keys.
+//! The configuration file: TOML with the flags of `run` as keys.
 
 use super::flags::{RunArguments, StoreArguments};
 use super::parameters::QueryParameters;
@@ -15,11 +15,10 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
 impl RunArguments {
-    /// The arguments with those of the configuration where none was given, and defaults where
-    /// there are none either.
+    /// Fills in missing arguments from the configuration file, then from the defaults.
     ///
     /// # Errors
-    /// When there is a configuration that cannot be used.
+    /// When the configuration file cannot be read or is invalid.
     pub fn complete(&self) -> Result<RunArguments, ArgumentError> {
         let given = match &self.config {
             Some(path) => self.over(path)?,
@@ -32,11 +31,12 @@ impl RunArguments {
         let written = RunArguments::read(path)?;
         let mut table = written.to_table();
         table.extend(self.to_table());
-        // Secrets are not written as TOML. Where a key is given twice, the last holds.
+        // Secrets are hidden in TOML, so Kafka settings are merged below. Of two equal keys the
+        // last one wins.
         table.remove("kafka");
         let merged = RunArguments::deserialize(table);
         let merged =
-            merged.unwrap_or_else(|error| unreachable!("what was written is read: {error}"));
+            merged.unwrap_or_else(|error| unreachable!("the serialized TOML parses: {error}"));
         Ok(RunArguments {
             kafka: [written.kafka, self.kafka.clone()].concat(),
             schema_registry: self.schema_registry.clone().or(written.schema_registry),
@@ -49,10 +49,10 @@ impl RunArguments {
         })
     }
 
-    /// Reads a configuration.
+    /// Reads a configuration file.
     ///
     /// # Errors
-    /// When it cannot be read, or something in it is wrong.
+    /// When the file cannot be read or is invalid.
     fn read(path: &Path) -> Result<RunArguments, ArgumentError> {
         let read = |error| ArgumentError::ConfigRead { path: path.to_owned(), error };
         let text = std::fs::read_to_string(path).map_err(read)?;
@@ -60,10 +60,10 @@ impl RunArguments {
             .map_err(|error| ArgumentError::Config { path: path.to_owned(), error })
     }
 
-    /// Reads the text of a configuration.
+    /// Parses the text of a configuration file.
     ///
     /// # Errors
-    /// With what is wrong, and in which line. It holds no secret.
+    /// Returns the problem and its line as text without secrets.
     pub fn from_toml(text: &str) -> Result<RunArguments, String> {
         let told = |problem: Problem| problem.told(text);
         let mut table = DeTable::parse(text).map_err(Problem::of).map_err(told)?;
@@ -73,7 +73,7 @@ impl RunArguments {
         Ok(RunArguments { parameters, ..arguments })
     }
 
-    /// The text of a configuration with these arguments. Secrets are hidden.
+    /// Formats the arguments as the text of a configuration file. Secrets are hidden.
     pub fn to_toml(&self) -> String {
         let mut table = self.to_table();
         table.extend(self.parameters.to_table());
@@ -83,7 +83,7 @@ impl RunArguments {
         }
     }
 
-    /// The arguments without the parameters of queries.
+    /// The arguments as a TOML table, without the query parameters.
     fn to_table(&self) -> toml::Table {
         match toml::Table::try_from(self) {
             Ok(table) => table,
@@ -129,10 +129,10 @@ impl RunArguments {
 }
 
 impl StoreArguments {
-    /// The arguments with those of the configuration where none was given.
+    /// Fills in missing arguments from the configuration file.
     ///
     /// # Errors
-    /// When there is a configuration that cannot be used.
+    /// When the configuration file cannot be read or is invalid.
     pub fn complete(&self) -> Result<StoreArguments, ArgumentError> {
         let Some(path) = &self.config else { return Ok(self.clone()) };
         let written = RunArguments::read(path)?;
@@ -145,7 +145,7 @@ impl StoreArguments {
     }
 }
 
-/// Something that is wrong with a configuration, and where.
+/// A problem in a configuration file, and its position.
 struct Problem {
     message: String,
     span: Option<Range<usize>>,
@@ -156,7 +156,7 @@ impl Problem {
         Problem { message: error.message().to_owned(), span: error.span() }
     }
 
-    /// The problem with its line, which is quoted unless it may hold a secret.
+    /// Formats the problem with its line, which is quoted unless it may hold a secret.
     fn told(self, text: &str) -> String {
         let Some(span) = self.span else { return self.message };
         let before = text.get(..span.start).unwrap_or(text);
@@ -164,13 +164,13 @@ impl Problem {
         let ends_at = text[begins_at..].find('\n').map_or(text.len(), |length| begins_at + length);
         let number = before.matches('\n').count() + 1;
         if is_secret(&text[begins_at..ends_at.max(span.end.min(text.len()))]) {
-            return format!("line {number}, which may hold a secret");
+            return format!("line {number}, not shown as it may hold a secret");
         }
         format!("{} in line {number}: {}", self.message, text[begins_at..ends_at].trim())
     }
 }
 
-/// Takes the parameters of queries out of a table, all of whose keys must be known.
+/// Moves the query parameters out of the table. All keys of the table must be known.
 fn take_parameters(table: &mut DeTable<'_>) -> Result<QueryParameters, Problem> {
     let mut parameters = QueryParameters::default();
     let keys: Vec<_> = table.keys().map(|key| (key.get_ref().to_string(), key.span())).collect();
@@ -197,7 +197,7 @@ fn text_of(value: &DeValue<'_>) -> String {
     }
 }
 
-/// The keys that a configuration can have.
+/// The valid keys of a configuration file.
 fn known_keys() -> Vec<String> {
     let command = RunArguments::augment_args(Command::new("run"));
     let flags = command.get_arguments().filter_map(|flag| flag.get_long());
@@ -210,6 +210,6 @@ fn unknown(key: &str, known: &[String]) -> String {
     let best = known.iter().map(similarity).max_by(|one, other| one.0.total_cmp(&other.0));
     match best.filter(|(similarity, _)| *similarity >= SIMILAR) {
         Some((_, best)) => format!("unknown key `{key}`, did you mean `{best}`?"),
-        None => format!("unknown key `{key}`: the keys are the flags of `trendmark run --help`"),
+        None => format!("unknown key `{key}`: the keys are the flags in `trendmark run --help`"),
     }
 }

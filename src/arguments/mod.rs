@@ -1,9 +1,9 @@
-//! What is typed on the command line and written in the configuration, and what it means.
+//! The command line and the configuration file.
 //!
 //! - [`flags`]: the flags of all commands.
-//! - [`parameters`]: the flags of the queries' parameters, which the queries declare.
-//! - [`config`]: the configuration, whose keys are the flags of `run`; a flag that is given wins.
-//! - [`plan`]: what the flags mean, within limits.
+//! - [`parameters`]: the flags for the parameters that queries declare.
+//! - [`config`]: the configuration file. Its keys are the flags of `run`; flags take precedence.
+//! - [`plan`]: checks the arguments and turns them into a plan.
 
 pub mod config;
 pub mod flags;
@@ -25,43 +25,43 @@ use std::path::PathBuf;
 #[derive(Parser, Debug)]
 #[command(name = "trendmark", version, max_term_width = 100)]
 pub struct Arguments {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The commands.
+/// The commands of `trendmark`.
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Read impressions and plays, and maintain a store of the results
     Run(Box<RunArguments>),
-    /// Generate events and run on them at a lively pace, with a live table
+    /// Generate events, process them as they arrive, and show a live table
     Demo(DemoArguments),
-    /// Print rows of a store
+    /// Print the rows of a store
     Show(ShowArguments),
-    /// Tell how a job stands: generation, lag, watermarks, open epochs, replay distance
+    /// Print the status of a job: generation, lag, watermarks, open epochs, replay distance
     Status(StatusArguments),
-    /// Write a realistic, seeded log of events
+    /// Write a realistic, seeded log of impressions and plays
     Generate(Box<GenerateArguments>),
 }
 
-/// What is wrong with what was typed or written; all of it is a fault of usage.
+/// An error in the arguments or the configuration. All of these are usage errors.
 #[derive(Debug, thiserror::Error)]
 pub enum ArgumentError {
-    /// The configuration cannot be read.
+    /// The configuration file cannot be read.
     #[error("cannot read the configuration `{path}`: {error}")]
     ConfigRead {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system error.
         error: std::io::Error,
     },
-    /// The configuration is not what it should be.
-    #[error("the configuration `{path}` is wrong: {error}")]
+    /// The configuration file is invalid.
+    #[error("invalid configuration `{path}`: {error}")]
     Config {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and where; without the line itself, where that may hold a secret.
+        /// The problem and its line. The line is not quoted if it may hold a secret.
         error: String,
     },
     /// The host file cannot be used.
@@ -69,32 +69,32 @@ pub enum ArgumentError {
     Hostfile {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
-    /// A flag is missing that nothing can stand in for.
+    /// A required flag is missing.
     #[error("{0}")]
     Missing(&'static str),
-    /// A place is to be in Kafka, but is not.
+    /// A `kafka:` argument does not name a valid topic.
     #[error(transparent)]
     Topic(#[from] TopicNameError),
-    /// The settings of Kafka cannot be these.
+    /// The Kafka settings are invalid.
     #[error(transparent)]
     Kafka(#[from] KafkaSettingsError),
-    /// The schema registry cannot be this.
+    /// The settings of the schema registry are invalid.
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// Flags contradict each other.
     #[error("{0}")]
     Conflict(String),
-    /// A flag has a value that it cannot have.
+    /// A flag has an invalid value.
     #[error("--{flag} is {given}, but {limit}")]
     Limit {
-        /// The flag.
+        /// The flag, without its dashes.
         flag: &'static str,
-        /// Its value.
+        /// The given value.
         given: String,
-        /// What it can be.
+        /// The allowed values.
         limit: String,
     },
 }

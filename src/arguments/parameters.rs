@@ -1,4 +1,4 @@
-//! The flags of the queries' parameters, which the queries declare.
+//! The flags for the parameters that queries declare.
 
 use crate::dataflows;
 use crate::query::parameters::flag;
@@ -7,19 +7,19 @@ use crate::time::Span;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use std::collections::BTreeMap;
 
-/// The parameters of queries that were given, by their flags.
+/// The given query parameters, by flag.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryParameters {
     given: BTreeMap<String, i64>,
 }
 
-/// All parameters, with their queries.
+/// All declared parameters, with their queries.
 fn declared() -> impl Iterator<Item = (&'static Query, &'static Parameter)> {
     let queries = dataflows::ALL.iter().copied();
     queries.flat_map(|query| query.parameters.iter().map(move |parameter| (query, parameter)))
 }
 
-/// The parameter of a flag.
+/// Finds a parameter by its flag.
 fn find(wanted: &str) -> Option<&'static Parameter> {
     let mut declared = declared();
     declared
@@ -28,7 +28,7 @@ fn find(wanted: &str) -> Option<&'static Parameter> {
 }
 
 impl QueryParameters {
-    /// Whether a flag is that of a parameter.
+    /// Whether a query declares a parameter with this flag.
     pub fn declares(flag: &str) -> bool {
         find(flag).is_some()
     }
@@ -36,20 +36,20 @@ impl QueryParameters {
     /// Sets a parameter by its flag.
     ///
     /// # Errors
-    /// When there is none, or it cannot have this value.
+    /// When no query declares the parameter, or its value is invalid.
     pub fn set(&mut self, flag: &str, text: &str) -> Result<(), String> {
         let parameter = find(flag).ok_or_else(|| format!("no query has the parameter `{flag}`"))?;
         self.given.insert(flag.to_owned(), parameter.parse(text)?);
         Ok(())
     }
 
-    /// These, and those of others that are not among them.
+    /// Merges these parameters with `others`; these take precedence.
     pub fn over(&self, others: &QueryParameters) -> QueryParameters {
         let given = others.given.iter().chain(&self.given);
         QueryParameters { given: given.map(|(flag, value)| (flag.clone(), *value)).collect() }
     }
 
-    /// Those that were given, as they are written in a configuration.
+    /// The given parameters as keys and values of a configuration file.
     pub fn to_table(&self) -> toml::Table {
         let value = |flag: &str, value: i64| match find(flag).map(|parameter| parameter.unit) {
             Some(ParameterUnit::Duration) => Span { ms: value }.to_string().into(),
@@ -58,7 +58,7 @@ impl QueryParameters {
         self.given.iter().map(|(flag, given)| (flag.clone(), value(flag, *given))).collect()
     }
 
-    /// The same, with the defaults of the parameters of some queries that were not given.
+    /// Adds the defaults of parameters of `queries` that were not given.
     pub fn with_defaults(&self, queries: &[String]) -> QueryParameters {
         let is_wanted =
             |query: &Query| queries.iter().any(|name| name == query.name || name == "all");
@@ -68,13 +68,13 @@ impl QueryParameters {
         self.over(&QueryParameters { given: defaults.collect() })
     }
 
-    /// A query with its parameters.
+    /// Returns a query with the values of its parameters.
     pub fn instance(&self, query: &'static Query) -> QueryInstance {
         let given = |name: &str| self.given.get(&flag(query.name, name)).copied();
         QueryInstance { query, parameters: Parameters::new(query.parameters, given) }
     }
 
-    /// A parameter that was given, but not to one of these queries: its flag and its query.
+    /// Returns the flag and query name of a given parameter whose query is not in `queries`.
     pub fn unused(&self, queries: &[QueryInstance]) -> Option<(String, &'static str)> {
         let is_used = |query: &Query| queries.iter().any(|one| one.query.name == query.name);
         declared()
@@ -96,7 +96,7 @@ impl Args for QueryParameters {
                     .long(flag)
                     .value_name(parameter.unit.name().to_uppercase())
                     .help(help)
-                    .help_heading("What is computed")
+                    .help_heading("Queries and epochs")
                     .value_parser(|text: &str| parameter.parse(text)),
             )
         })

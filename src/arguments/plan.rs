@@ -1,4 +1,4 @@
-//! What complete arguments mean: a plan, within limits.
+//! Checks complete arguments and turns them into a [`Plan`].
 
 use super::{ArgumentError, RunArguments};
 use crate::dataflows;
@@ -12,68 +12,68 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What `trendmark run` is to do.
+/// A job of `trendmark run`, with checked settings.
 #[derive(Debug)]
 pub struct Plan {
-    /// What to compute, and how.
+    /// The settings of the engine.
     pub settings: Settings,
-    /// Who shares the work.
+    /// The processes and workers of the job.
     pub cluster: Cluster,
-    /// How long the processes of the job have to find each other.
+    /// How long the processes of the job wait for each other at the start.
     pub launch_timeout: Duration,
-    /// Where the events come from.
+    /// The sources of events.
     pub inputs: Inputs,
-    /// How to reach Kafka, where it is a source or the store.
+    /// The Kafka settings, if a source or the store is in Kafka.
     pub kafka: Option<KafkaSettings>,
-    /// The format of the messages of topics.
+    /// The format of Kafka messages.
     pub message_format: MessageFormat,
-    /// The registry with the schemas of the messages, where they are framed.
+    /// The schema registry, for Avro and Protobuf messages.
     pub registry: Option<RegistrySettings>,
-    /// What the fields of records are called.
+    /// The names of the fields in records.
     pub fields: FieldNames,
-    /// Where the results go.
+    /// The location of the store.
     pub store: StoreLocation,
-    /// Whether to fence a run that has the store.
+    /// Whether to fence a job that still uses the store.
     pub take_over: bool,
-    /// Where malformed records go.
+    /// The file for malformed records.
     pub dead_letter: Option<PathBuf>,
 }
 
-/// Where events come from.
+/// The sources of events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inputs {
-    /// Which files, folders and patterns hold what.
+    /// Files, folders and patterns, each with the kind of its events.
     pub paths: Vec<(Kind, String)>,
-    /// Which topics of Kafka hold what.
+    /// Kafka topics, each with the kind of its events.
     pub topics: Vec<(Kind, String)>,
-    /// Whether topics are read to the ends that they have at the start.
+    /// Whether topics are read only to their end offsets at the start.
     pub until_end: bool,
 }
 
 impl Inputs {
-    /// Whether a job that reads them goes on for ever.
+    /// Whether a job on these inputs never ends by itself.
     fn go_on(&self, follow: bool) -> bool {
         follow || (!self.topics.is_empty() && !self.until_end)
     }
 }
 
-/// Where results go.
+/// The location of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreLocation {
     /// An SQLite file.
     Sqlite(PathBuf),
-    /// Topics of Kafka.
+    /// Kafka topics.
     Kafka {
-        /// The topic of the rows; the others are named after it.
+        /// The topic of the rows. The names of the other topics begin with its name.
         topic: String,
     },
 }
 
 impl StoreLocation {
-    /// The place that a text names.
+    /// Parses a value of `--store`.
     ///
     /// # Errors
-    /// When it is no name of a topic.
+    /// When `kafka:` is not followed by a valid topic name.
     pub fn of(place: &Path) -> Result<StoreLocation, ArgumentError> {
         match place.to_str().map(topic_of).transpose()?.flatten() {
             Some(topic) => Ok(StoreLocation::Kafka { topic: topic.into() }),
@@ -83,7 +83,7 @@ impl StoreLocation {
 }
 
 impl fmt::Display for StoreLocation {
-    /// As it is given to `--store`.
+    /// Formats the location as a value of `--store`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StoreLocation::Sqlite(path) => write!(formatter, "{}", path.display()),
@@ -93,10 +93,10 @@ impl fmt::Display for StoreLocation {
 }
 
 impl RunArguments {
-    /// What these arguments, once complete, are to do.
+    /// Checks complete arguments and returns the plan.
     ///
     /// # Errors
-    /// When something is missing or out of its limits.
+    /// When an argument is missing or invalid.
     pub fn plan(&self) -> Result<Plan, ArgumentError> {
         let inputs = self.inputs()?;
         let store = self.store.as_ref().ok_or(ArgumentError::Missing("give --store"))?;
@@ -105,7 +105,7 @@ impl RunArguments {
         let servers = self.bootstrap_servers.as_deref().unwrap_or("");
         let kafka = in_kafka.then(|| KafkaSettings::given(servers, &self.kafka)).transpose()?;
         let mut settings = self.settings(inputs.go_on(self.follow))?;
-        // A log cannot be asked for a row, so that the store must know those that become final.
+        // A Kafka store cannot look rows up, so it needs back those that will become final.
         settings.restores_rows = matches!(store, StoreLocation::Kafka { .. });
         Ok(Plan {
             settings,
@@ -146,11 +146,11 @@ impl RunArguments {
             return Err(ArgumentError::Conflict(what.into()));
         }
         if self.follow && self.until_end {
-            let what = "--follow goes on for ever and --until-end does not: give one of them";
+            let what = "--follow and --until-end exclude each other: give only one of them";
             return Err(ArgumentError::Conflict(what.into()));
         }
         if !inputs.paths.is_empty() && inputs.go_on(false) && !self.follow {
-            let what = "topics of Kafka go on for ever and files do not: give --until-end or \
+            let what = "Kafka topics are followed and files are not: give --until-end or \
                         --follow, for both";
             return Err(ArgumentError::Conflict(what.into()));
         }
@@ -229,8 +229,8 @@ impl RunArguments {
         })
     }
 
-    /// The queries of the job: that of the ledger first, then each that was asked for, once, and
-    /// before it those whose rows it reads.
+    /// The queries of the job, each once: first the ledger query, then the requested queries, each
+    /// preceded by the queries whose rows it reads.
     fn queries(&self) -> Result<Vec<QueryInstance>, ArgumentError> {
         let mut queries = vec![dataflows::LEDGER];
         for name in &self.query {
@@ -318,17 +318,17 @@ impl RunArguments {
         let all = [&names.request_id, &names.video_id, &names.event_time, &names.record_time];
         let distinct: std::collections::BTreeSet<_> = all.into_iter().collect();
         if distinct.len() < all.len() {
-            return Err(limit("field", self.fields.join(", "), "no two fields can have one name"));
+            return Err(limit("field", self.fields.join(", "), "two fields cannot share a name"));
         }
         Ok(names)
     }
 }
 
-/// How long the processes of a job have to find each other, unless told otherwise.
+/// The default of `--launch-timeout`.
 pub(super) const LAUNCH_TIMEOUT: Span = Span { ms: 60_000 };
 const WEEK_MS: i64 = 7 * 86_400_000;
 const YEAR_MS: i64 = 366 * 86_400_000;
-/// Every play is kept in each epoch of its join window.
+/// The maximum join window in epochs. Every play is held in each epoch of its join window.
 const JOIN_WINDOW_MAX: i64 = 1_000;
 const WORKERS_MAX: usize = 1_024;
 

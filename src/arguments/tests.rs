@@ -1,4 +1,4 @@
-//! Arguments and configurations, completed, printed and refused.
+//! Tests of completing, printing and rejecting arguments and configurations.
 
 use super::*;
 use crate::dataflows;
@@ -87,7 +87,7 @@ fn what_cannot_be_is_refused_with_flag_value_and_limit() {
         ),
         (
             vec!["--field", "video_id=request_id"],
-            "--field is video_id=request_id, but no two fields can have one name",
+            "--field is video_id=request_id, but two fields cannot share a name",
         ),
     ];
     for (arguments, message) in refused {
@@ -225,7 +225,7 @@ fn a_line_that_may_hold_a_secret_is_not_quoted() {
         std::fs::write(&path, format!("[kafka]\n{line}\n")).unwrap();
         let error = run(&["--config", path.to_str().unwrap()]).complete().unwrap_err();
         let told = format!("{error} {error:?}");
-        assert!(told.contains("is wrong") && !told.contains("geheim"), "{told}");
+        assert!(told.contains("invalid configuration") && !told.contains("geheim"), "{told}");
     }
 }
 
@@ -235,11 +235,11 @@ fn what_kafka_cannot_be_is_refused() {
         |arguments: &[&str]| run(arguments).complete().unwrap().plan().unwrap_err().to_string();
     let told_with = |more: &[&str]| told(&[&IN_KAFKA[..], more].concat());
     assert!(told(&IN_KAFKA[..4]).starts_with("give --bootstrap-servers"));
-    assert!(
-        told_with(&["--kafka", "isolation.level=read_uncommitted"]).contains("cannot be given")
-    );
+    assert!(told_with(&["--kafka", "isolation.level=read_uncommitted"]).contains("cannot be set"));
     let error = told_with(&["--kafka", "sasl.password geheim"]);
     assert!(error.contains("`sasl.password` has no value"), "{error}");
-    assert!(told_with(&["--impressions", "kafka:a/b"]).contains("`kafka:a/b` names no topic"));
-    assert!(told(&["--plays", "p", "--store", "kafka:"]).contains("`kafka:` names no topic"));
+    assert!(
+        told_with(&["--impressions", "kafka:a/b"]).contains("`kafka:a/b` is not a valid topic")
+    );
+    assert!(told(&["--plays", "p", "--store", "kafka:"]).contains("`kafka:` is not a valid topic"));
 }

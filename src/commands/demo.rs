@@ -1,7 +1,7 @@
-//! `trendmark demo`: generates events and runs on them, at many minutes of event time a second.
+//! `trendmark demo`: generates events and processes them, many minutes of event time per second.
 //!
-//! Nothing in it is for show: the events are written to files in a temporary folder as their time
-//! comes, `run --follow` reads them, and the live table is read from the store.
+//! It is a real job: the events are written to files in a temporary folder when they are due,
+//! `run --follow` reads them, and the live table is read from the store.
 
 use super::run::{RunError, start};
 use super::show::{ShowError, latest_epochs_table};
@@ -17,28 +17,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Enough epochs to see the oldest become final: one is open for its join window and the delay.
+/// Enough epochs to see the oldest become final, which takes the join window and the delay.
 const EPOCHS_SHOWN: usize = 8;
 const VIDEOS_SHOWN: usize = 3;
-/// The most event time of a log, in milliseconds.
+/// The maximum duration of a log, in milliseconds of event time.
 const YEAR_MS: i64 = 366 * 86_400_000;
 const SHOW_INTERVAL: Duration = Duration::from_secs(1);
-/// How often files are flushed: the pulse of the arriving events.
+/// The interval at which files are flushed, so that events arrive.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Why a demo has failed.
+/// Why a demo failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// There is no room for it.
-    #[error("cannot make a temporary folder: {0}; set TMPDIR to a folder with room")]
+    /// The temporary folder cannot be created.
+    #[error("cannot create a temporary folder: {0}; set TMPDIR to a folder with room")]
     Folder(std::io::Error),
-    /// No events can be made like that.
+    /// The flags are out of range for the generator.
     #[error(transparent)]
     Model(#[from] ModelError),
     /// The events cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// The job has failed.
+    /// The job failed.
     #[error(transparent)]
     Run(#[from] RunError),
     /// The table cannot be read.
@@ -52,7 +52,7 @@ pub enum DemoError {
     Print(#[from] std::io::Error),
 }
 
-/// Runs the demo until its time is up or `stop` is set, and says where its store is.
+/// Runs the demo until its time is over or `stop` is set, and prints the path of its store.
 ///
 /// # Errors
 /// When events cannot be written, the job fails, or its store cannot be read.
@@ -100,19 +100,19 @@ fn run_arguments(folder: &Path, store: &Path, arguments: &DemoArguments) -> RunA
     }
 }
 
-/// A generated log whose events are written when their time has come.
+/// A generated log whose events are written when they are due.
 struct PacedLog {
     generator: Generator,
     writer: LogWriter,
     start_ms: i64,
-    /// Event time that passes in a second, in milliseconds.
+    /// Event time that passes per second, in milliseconds.
     pace_ms: i64,
 }
 
 impl PacedLog {
     fn create(folder: &Path, arguments: &DemoArguments) -> Result<PacedLog, DemoError> {
         let pace_ms = arguments.pace.ms.max(1);
-        // A week, or until a year of event time has passed: longer than anybody will watch.
+        // A week, or less if a year of event time has passed before: longer than any demo.
         let seconds = (YEAR_MS / pace_ms).clamp(1, 7 * 86_400);
         let model = Model {
             seed: arguments.seed,
@@ -126,7 +126,7 @@ impl PacedLog {
         Ok(PacedLog { generator, writer, start_ms: model.start_ms, pace_ms })
     }
 
-    /// Writes events as their time comes, for some time or until somebody ends it.
+    /// Writes events when they are due, until `duration` is over or `stop` or `ended` is set.
     fn write(
         &mut self,
         duration: Option<Duration>,
@@ -153,7 +153,7 @@ impl PacedLog {
     }
 }
 
-/// Prints the latest epochs of the store again and again, in place on a terminal.
+/// Prints the latest epochs of the store every second, in place on a terminal.
 fn show_live(store: &Path, counters: &Counters, ended: &AtomicBool) -> Result<(), DemoError> {
     let mut lines_above = 0;
     let mut due = Instant::now();
@@ -164,7 +164,7 @@ fn show_live(store: &Path, counters: &Counters, ended: &AtomicBool) -> Result<()
             continue;
         }
         due += SHOW_INTERVAL;
-        // Earlier the file may be there without its tables.
+        // Before the launch the file may exist without its tables.
         if counters.is_launched() {
             let reader = SqliteReader::open(store)?;
             let table = latest_epochs_table(&reader, EPOCHS_SHOWN, VIDEOS_SHOWN)?;
@@ -177,7 +177,7 @@ fn show_live(store: &Path, counters: &Counters, ended: &AtomicBool) -> Result<()
     }
 }
 
-/// Prints a text over the last one, if this is a terminal. Returns how many lines it has.
+/// Prints a text, on a terminal over the previous one. Returns its number of lines.
 fn print_over(text: &str, lines_above: usize) -> std::io::Result<usize> {
     let mut out = stdout().lock();
     if out.is_terminal() && lines_above > 0 {

@@ -1,4 +1,4 @@
-//! The commands: what `main` executes.
+//! The commands that `main` executes.
 
 pub mod demo;
 pub mod run;

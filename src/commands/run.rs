@@ -1,4 +1,4 @@
-//! `trendmark run`: everything between the command line and the engine.
+//! `trendmark run`: sets up sources, store and job, and runs the engine.
 
 use super::watch::Watch;
 use crate::arguments::{ArgumentError, Plan, RunArguments, StoreLocation};
@@ -16,10 +16,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Why a run has failed.
+/// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// It was asked for what cannot be.
+    /// The arguments are invalid.
     #[error(transparent)]
     Argument(#[from] ArgumentError),
     /// A source cannot be used.
@@ -28,23 +28,23 @@ pub enum RunError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The job has failed.
+    /// The job failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The dead letters have no place.
-    #[error("cannot open the file of dead letters `{path}`: {error}")]
+    /// The dead-letter file cannot be opened.
+    #[error("cannot open the dead-letter file `{path}`: {error}")]
     DeadLetters {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system error.
         error: std::io::Error,
     },
 }
 
-/// Runs the job that the arguments describe, to its end or until `stop` is set.
+/// Runs a job to its end or until `stop` is set.
 ///
 /// # Errors
-/// When the arguments, a path, the store or the job itself are at fault.
+/// When the arguments are invalid, a source or the store cannot be used, or the job fails.
 pub fn run(arguments: &RunArguments, stop: Arc<AtomicBool>) -> Result<(), RunError> {
     let complete = arguments.complete()?;
     if arguments.print_config {
@@ -64,11 +64,12 @@ pub fn run(arguments: &RunArguments, stop: Arc<AtomicBool>) -> Result<(), RunErr
     Ok(())
 }
 
-/// Starts a planned job and waits for its end. Returns how it went, and how many malformed records
-/// this process saw.
+/// Runs a planned job to its end. Returns its summary and the number of malformed records in this
+/// process.
 ///
 /// # Errors
-/// When a path, the store or the job is at fault. Paths are looked at before the store is made.
+/// When a source or the store cannot be used, or the job fails. Sources are checked before the
+/// store is created.
 pub fn start(
     plan: &Plan,
     counters: Arc<Counters>,
@@ -139,14 +140,14 @@ fn dead_letters(plan: &Plan) -> Result<DeadLetters, RunError> {
     DeadLetters::to_file(path).map_err(refused)
 }
 
-/// Ends this process if the others do not show up: timely would wait for them for ever.
+/// Ends this process if the others do not connect in time: timely would wait forever.
 fn expect_launch(counters: Arc<Counters>, processes: usize, timeout: Duration) {
     std::thread::spawn(move || {
         let started = Instant::now();
         while !counters.is_launched() {
             if started.elapsed() >= timeout {
                 eprintln!(
-                    "error: not all {processes} processes have met within {} s; start each with \
+                    "error: not all {processes} processes connected within {} s; start each with \
                      its own --process and the same --processes and --hostfile",
                     timeout.as_secs_f64()
                 );
@@ -171,10 +172,10 @@ fn report(plan: &Plan, counters: &Counters, summary: &Summary, malformed: u64, e
     if replayed > 0 {
         let replay_s = summary.replay.as_secs_f64();
         let rate = replayed as f64 / replay_s / 1e6;
-        println!("before that, {replayed} events{whose} again in {replay_s:.2} s ({rate:.2} M/s)");
+        println!("replay: {replayed} events{whose} in {replay_s:.2} s ({rate:.2} M/s)");
     }
     let state = if summary.stopped {
-        "ended early: open epochs are provisional"
+        "stopped early: open epochs are provisional"
     } else {
         "every epoch is final"
     };
@@ -185,7 +186,7 @@ fn report(plan: &Plan, counters: &Counters, summary: &Summary, malformed: u64, e
     println!("{state}; `trendmark {look} --store {}`", plan.store);
 }
 
-/// Sets a flag on Ctrl-C, and ends the process on the second.
+/// Returns a flag that the first Ctrl-C sets. The second ends the process.
 pub fn stop_on_interrupt() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
@@ -193,10 +194,10 @@ pub fn stop_on_interrupt() -> Arc<AtomicBool> {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(1);
         }
-        eprintln!("stopping: what was read is being published (again to end at once)");
+        eprintln!("stopping: publishing what has been read (Ctrl-C again to exit at once)");
     };
     if let Err(error) = ctrlc::set_handler(handler) {
-        tracing::warn!("Ctrl-C will end the job at once: {error}");
+        tracing::warn!("cannot handle Ctrl-C, so it will end the job at once: {error}");
     }
     stop
 }

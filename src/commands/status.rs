@@ -1,5 +1,5 @@
-//! Tells how a job stands: what its store reflects, how far behind its logs that is, and how much
-//! a restart would read again. It disturbs nobody: it takes nothing over and locks nothing.
+//! `trendmark status`: the progress of a store, its lag behind the logs, and the replay distance of
+//! a restart. It only reads: it takes nothing over and locks nothing.
 
 use super::run::RunError;
 use super::store::{self, OpenStore};
@@ -16,20 +16,20 @@ use crate::time::{Through, rfc3339};
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use serde_json::{Value, json};
 
-/// How a job stands.
+/// The status of a job.
 struct Status {
     store: String,
     description: Description,
     progress: Progress,
-    /// For each partition, how many of its records the store does not reflect, as far as that can
-    /// be found out.
+    /// The lag of each partition: the number of records that the store does not reflect; `None` if
+    /// it is unknown.
     behind: Vec<Option<u64>>,
 }
 
-/// The text that tells how a job stands.
+/// Returns the status of a job as text.
 ///
 /// # Errors
-/// When the store is not there or cannot be read. A log that cannot be read leaves its lag open.
+/// When the store does not exist or cannot be read. The lag of an unreadable log is unknown.
 pub fn status(arguments: &StatusArguments) -> Result<String, RunError> {
     let OpenStore { location, reader, kafka } = store::open(&arguments.store)?;
     let (description, progress) = (reader.description().clone(), reader.progress()?);
@@ -41,8 +41,8 @@ pub fn status(arguments: &StatusArguments) -> Result<String, RunError> {
     })
 }
 
-/// How many records a partition has after what the store reflects. A file is read for that from
-/// there to its end.
+/// The lag of a partition, in records. A file is read from the store's position to its end for
+/// that.
 fn behind(at: &PartitionProgress, kafka: Option<&KafkaSettings>) -> Option<u64> {
     let name = &at.partition;
     let end = if KafkaSource::holds(name) {
@@ -70,13 +70,13 @@ fn behind(at: &PartitionProgress, kafka: Option<&KafkaSettings>) -> Option<u64> 
 }
 
 impl Status {
-    /// How many records a restart would read again.
+    /// The number of records that a restart would read again.
     fn replay(&self) -> u64 {
         let each = self.progress.partitions.values();
         each.map(|at| at.next_offset.saturating_sub(at.replay_offset)).sum()
     }
 
-    /// How many records the store does not reflect, of the partitions where that is known.
+    /// The total lag in records, of the partitions where it is known.
     fn behind(&self) -> u64 {
         self.behind.iter().flatten().sum()
     }
@@ -84,7 +84,7 @@ impl Status {
     fn final_through(&self) -> String {
         match self.progress.final_through {
             Through::Nothing => "no epoch yet".into(),
-            Through::Everything => "every epoch: the run has ended".into(),
+            Through::Everything => "every epoch: the job has finished".into(),
             Through::Epoch(epoch) => {
                 let start = self.description.definition.start_rfc3339(epoch);
                 format!("through epoch {epoch} ({start})")
@@ -118,7 +118,7 @@ impl Status {
             ("Final", self.final_through()),
             ("Open epochs", self.open_epochs()),
             ("Watermark", self.watermark()),
-            ("Behind", format!("{} records", self.behind())),
+            ("Lag", format!("{} records", self.behind())),
             ("Replay", format!("{} records would be read again by a restart", self.replay())),
         ];
         for (name, value) in lines {
@@ -133,7 +133,7 @@ impl Status {
         table.set_header([
             "Partition",
             "Next offset",
-            "Behind",
+            "Lag",
             "Replay from",
             "Watermark",
             "Malformed",

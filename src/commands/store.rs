@@ -7,20 +7,20 @@ use crate::stores::StoreReader;
 use crate::stores::kafka::KafkaReader;
 use crate::stores::sqlite::SqliteReader;
 
-/// A store that is read, and how Kafka is reached, where that was given.
+/// A store opened for reading, with the Kafka settings.
 pub struct OpenStore {
-    /// Where it is.
+    /// The location of the store.
     pub location: StoreLocation,
-    /// What reads it.
+    /// The reader of the store.
     pub reader: Box<dyn StoreReader>,
-    /// How Kafka is reached.
+    /// The Kafka settings, if brokers were given.
     pub kafka: Option<KafkaSettings>,
 }
 
-/// Opens a store for reading. Nothing is made or changed, and nobody is disturbed.
+/// Opens a store for reading. Creates and changes nothing, and does not affect a running job.
 ///
 /// # Errors
-/// When the arguments are incomplete or wrong, and when the store is not there or cannot be read.
+/// When the arguments are incomplete or invalid, or the store does not exist or cannot be read.
 pub fn open(arguments: &StoreArguments) -> Result<OpenStore, RunError> {
     let arguments = arguments.complete()?;
     let missing = ArgumentError::Missing("give --store, or a --config that has the key `store`");

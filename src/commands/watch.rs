@@ -1,4 +1,4 @@
-//! How far a job has got, on standard error: a bar on a terminal, else a line now and then.
+//! Shows the progress of a job on standard error: a bar on a terminal, else a line every 5 s.
 
 use crate::engine::Counters;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
@@ -13,14 +13,14 @@ const SPINNER: &str = "{spinner} {bytes}, {msg}";
 const BAR_INTERVAL: Duration = Duration::from_millis(200);
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A thread that shows what the counters say.
+/// A thread that shows the progress of a job.
 pub struct Watch {
     end: Sender<()>,
     thread: JoinHandle<()>,
 }
 
 impl Watch {
-    /// Starts to show progress; while following there is no end to estimate.
+    /// Starts to show progress. With `follow` there is no total and no estimate of the time left.
     pub fn start(counters: Arc<Counters>, follow: bool) -> Watch {
         let (end, ended) = channel();
         let thread = std::thread::spawn(move || {
@@ -45,9 +45,9 @@ impl Watch {
         Watch { end, thread }
     }
 
-    /// Shows nothing more.
+    /// Ends the thread.
     pub fn finish(self) {
-        // The thread may have ended with a closed standard error; then there is nothing to end.
+        // The thread may have ended already because standard error is closed.
         let _ = self.end.send(());
         let _ = self.thread.join();
     }

@@ -1,25 +1,25 @@
-//! The framing that Confluent's serializers give to a message: which schema it is of, by its id.
+//! The framing of Confluent's serializers, which gives the schema id of a message.
 //!
-//! A zero byte, the id of the schema in 4 bytes, most significant first, and what it frames. For
-//! Protobuf that begins with the place of the message's type in its schema.
+//! A zero byte, the id of the schema in 4 bytes, most significant first, and the payload. For
+//! Protobuf, the payload begins with the indexes of the message's type in its schema.
 
 use super::DecodeError;
 
-/// The length of the frame, in bytes.
+/// The length of the header, in bytes.
 const FRAME_BYTES: usize = 5;
-/// Why bytes end too soon.
-pub(super) const TOO_SHORT: &str = "it ends too soon";
+/// The reason given for missing bytes.
+pub(super) const TOO_SHORT: &str = "unexpected end of data";
 /// The longest varint, in bytes.
 const VARINT_BYTES_MAX: usize = 10;
 
-/// The id of the schema of a message, and what is framed.
+/// Returns the schema id of a message and its payload.
 ///
 /// # Errors
-/// When there is no frame.
+/// If the message is not framed.
 #[inline]
 pub fn unframe(message: &[u8]) -> Result<(u32, &[u8]), DecodeError> {
     let Some((frame, payload)) = message.split_first_chunk::<FRAME_BYTES>() else {
-        return Err(DecodeError::NotFramed("it has less than 5 bytes"));
+        return Err(DecodeError::NotFramed("it has fewer than 5 bytes"));
     };
     match *frame {
         [0, id @ ..] => Ok((u32::from_be_bytes(id), payload)),
@@ -27,7 +27,7 @@ pub fn unframe(message: &[u8]) -> Result<(u32, &[u8]), DecodeError> {
     }
 }
 
-/// The bytes of a record that are left. Its errors are reasons.
+/// The remaining bytes of a record. Errors are reasons for [`DecodeError::NotOfSchema`].
 pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
 
 impl<'a> Bytes<'a> {
@@ -44,7 +44,7 @@ impl<'a> Bytes<'a> {
         Ok(taken)
     }
 
-    /// An integer of 7 bits a byte, least significant first.
+    /// Reads an integer of 7 bits per byte, least significant first.
     #[inline]
     pub(super) fn varint(&mut self) -> Result<u64, &'static str> {
         let mut number = 0;
@@ -52,7 +52,7 @@ impl<'a> Bytes<'a> {
             number |= u64::from(byte & 0x7f) << (7 * at);
             if byte < 0x80 {
                 self.0 = &self.0[at + 1..];
-                // The tenth byte has one bit left to tell.
+                // The tenth byte can only hold the last of 64 bits.
                 let is_too_large = at + 1 == VARINT_BYTES_MAX && byte > 1;
                 return if is_too_large { Err("an integer is too large") } else { Ok(number) };
             }
@@ -60,7 +60,7 @@ impl<'a> Bytes<'a> {
         Err(if self.0.len() < VARINT_BYTES_MAX { TOO_SHORT } else { "an integer is too long" })
     }
 
-    /// The same, with the sign in the lowest bit.
+    /// Reads the same, with the sign in the lowest bit.
     #[inline]
     pub(super) fn signed(&mut self) -> Result<i64, &'static str> {
         self.varint().map(unzigzag)
@@ -72,7 +72,7 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// The integer whose sign is the lowest bit.
+/// Decodes an integer with the sign in the lowest bit.
 #[inline]
 pub(super) fn unzigzag(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)

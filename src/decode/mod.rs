@@ -1,13 +1,11 @@
-//! Decodes a record into an event: what a record holds, and what can be wrong with one.
+//! Decodes records into events: the fields of a record, and the errors.
 //!
-//! A record has a request id, a video id, an event time and, perhaps, a time of its own. JSON is
-//! read by a hand-written scanner (`scan`), which knows the common shape and gives up on anything
-//! else; then serde_json (`strict`) decides, and says what is wrong. The scanner accepts nothing
-//! that serde_json would not accept as the same event.
+//! A record has a request id, a video id, an event time and, optionally, a record time. JSON is
+//! decoded by a hand-written scanner, with serde_json as the fallback (`json`).
 //!
-//! Records of [`avro`] and [`protobuf`] need schemas, which their [`confluent`] names. They are
-//! walked by their schemas: of each only the wanted fields are looked at, nothing is allocated,
-//! and no length or depth that a record claims is believed before it is there.
+//! [`avro`] and [`protobuf`] records need schemas, which their [`confluent`] framing identifies.
+//! Records are walked by their schemas: only the wanted fields are read, nothing is allocated, and
+//! no length or depth that a record claims is trusted before its bytes have been found.
 
 pub mod avro;
 pub mod confluent;
@@ -36,7 +34,7 @@ pub enum MessageFormat {
 }
 
 impl MessageFormat {
-    /// Its name in a schema registry.
+    /// Returns its name in a schema registry.
     pub fn registry_name(self) -> &'static str {
         match self {
             MessageFormat::Json => "JSON",
@@ -46,7 +44,7 @@ impl MessageFormat {
     }
 }
 
-/// What the fields of a record are called.
+/// The names of the fields of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FieldNames {
@@ -73,13 +71,13 @@ impl Default for FieldNames {
 }
 
 impl FieldNames {
-    /// The names, in the order in which fields are checked.
+    /// Returns the names, in the order in which fields are checked.
     fn all(&self) -> [&str; 4] {
         [&self.request_id, &self.video_id, &self.event_time, &self.record_time]
     }
 }
 
-/// Why a record is no event.
+/// Why a record is not an event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The record is not text.
@@ -88,28 +86,28 @@ pub enum DecodeError {
     /// The record is not JSON.
     #[error("not JSON: {reason} at column {column}")]
     NotJson {
-        /// What serde_json says.
+        /// The message of serde_json.
         reason: String,
-        /// Where, in bytes from 1.
+        /// The column, in bytes from 1.
         column: usize,
     },
-    /// The record is JSON, but an array or a scalar.
+    /// The record is a JSON array or scalar.
     #[error("not a JSON object")]
     NotAnObject,
-    /// A field that an event needs is absent.
+    /// A required field is absent.
     #[error("missing field `{0}`")]
     Missing(String),
-    /// A field is there more than once.
+    /// A field occurs more than once.
     #[error("duplicate field `{0}`")]
     Duplicate(String),
-    /// A field holds something else than it should.
+    /// A field has a value of the wrong type.
     #[error("`{field}` is {found}, expected {expected}")]
     WrongType {
-        /// Which field.
+        /// The name of the field.
         field: String,
-        /// What it holds.
+        /// The type of its value.
         found: &'static str,
-        /// What it should hold.
+        /// The types that are valid.
         expected: &'static str,
     },
     /// The request id is empty.
@@ -118,42 +116,42 @@ pub enum DecodeError {
     /// The request id is too long.
     #[error("`{field}` is {bytes} bytes long, expected at most {REQUEST_ID_BYTES_MAX}")]
     LongId {
-        /// Which field.
+        /// The name of the field.
         field: String,
-        /// How long it is.
+        /// Its length, in bytes.
         bytes: usize,
     },
-    /// A time in RFC 3339 does not say in which zone.
+    /// An RFC 3339 time has no zone.
     #[error("`{0}` has no zone; append `Z` or an offset such as `+01:00`")]
     NoZone(String),
-    /// A text is no time in RFC 3339.
+    /// A string is not an RFC 3339 time.
     #[error("`{0}` is not a time in RFC 3339, such as `2026-01-01T00:00:00Z`")]
     NotATime(String),
-    /// A message has no Confluent confluent.
-    #[error("not in Confluent confluent: {0}")]
+    /// A message is not in Confluent framing.
+    #[error("not in Confluent framing: {0}")]
     NotFramed(&'static str),
-    /// A record does not have the form that its schema says.
-    #[error("not {format} of its schema: {reason}")]
+    /// A record does not match its schema.
+    #[error("invalid {format} for its schema: {reason}")]
     NotOfSchema {
         /// `Avro` or `Protobuf`.
         format: &'static str,
-        /// What is wrong.
+        /// The reason.
         reason: &'static str,
     },
-    /// The bytes of a request id are no UUID.
-    #[error("`{field}` is {bytes} bytes that are no text, expected a string or the 16 of a UUID")]
+    /// The bytes of a request id are not a UUID.
+    #[error("`{field}` is {bytes} bytes, expected a string or the 16 bytes of a UUID")]
     NotAUuid {
-        /// Which field.
+        /// The name of the field.
         field: String,
-        /// How many they are.
+        /// The number of bytes.
         bytes: usize,
     },
-    /// A time lies before the year 1 or after 9999.
-    #[error("`{0}` is out of range, expected a time of the years 1 to 9999")]
+    /// A time is before the year 1 or after 9999.
+    #[error("`{0}` is out of range, expected a time in the years 1 to 9999")]
     TimeOutOfRange(String),
 }
 
-/// The request id that a field's text stands for.
+/// Parses the text of a field as a request id.
 pub(crate) fn request_id(field: &str, text: &str) -> Result<RequestId, DecodeError> {
     RequestId::parse(text).ok_or_else(|| match text.len() {
         0 => DecodeError::EmptyId(field.into()),
@@ -161,7 +159,7 @@ pub(crate) fn request_id(field: &str, text: &str) -> Result<RequestId, DecodeErr
     })
 }
 
-/// A field's milliseconds, if they are within the limits of event time.
+/// Returns the milliseconds of a field, if they are within the limits of event time.
 pub(crate) fn time_in_range(field: &str, time_ms: i64) -> Result<i64, DecodeError> {
     if (EVENT_TIME_MIN_MS..=EVENT_TIME_MAX_MS).contains(&time_ms) {
         Ok(time_ms)
@@ -170,7 +168,7 @@ pub(crate) fn time_in_range(field: &str, time_ms: i64) -> Result<i64, DecodeErro
     }
 }
 
-/// The milliseconds that a field's RFC 3339 text stands for; what is below one is cut off.
+/// Parses the text of a field as an RFC 3339 time, in milliseconds rounded down.
 pub(crate) fn time_from_text(field: &str, text: &str) -> Result<i64, DecodeError> {
     match text.parse::<Timestamp>() {
         Ok(timestamp) => time_in_range(field, floor_ms(timestamp)),
@@ -181,7 +179,7 @@ pub(crate) fn time_from_text(field: &str, text: &str) -> Result<i64, DecodeError
     }
 }
 
-/// Rounds down, also before 1970, where jiff's own conversion rounds up.
+/// Rounds down to milliseconds, also before 1970, where jiff's own conversion rounds up.
 fn floor_ms(timestamp: Timestamp) -> i64 {
     let second_ms = timestamp.as_second() * 1_000;
     second_ms + i64::from(timestamp.subsec_nanosecond()).div_euclid(1_000_000)

@@ -1,19 +1,19 @@
-//! Fields of value records, Avro and Protobuf alike: what they may hold, and what that means.
+//! The values of the wanted fields in Avro and Protobuf records, and their conversion to an event.
 //!
-//! Beside what JSON has: 16 bytes are a UUID, whatever else they could be; a video id may be a
-//! text of decimal digits, as Avro has no unsigned integers; and an instant is a time.
+//! In addition to the types of JSON: 16 bytes are always read as a UUID; a video id may be a string
+//! of decimal digits, since Avro has no unsigned integers; and a time may be a timestamp.
 
 use super::{DecodeError, FieldNames, request_id, time_from_text, time_in_range};
 use crate::event::{Event, RequestId, VideoId};
 
 const ID_EXPECTED: &str = "a string or the 16 bytes of a UUID";
-const VIDEO_EXPECTED: &str = "an unsigned 64-bit integer or a string of its digits";
+const VIDEO_EXPECTED: &str = "an unsigned 64-bit integer, as a number or a string";
 const TIME_EXPECTED: &str = "a timestamp, integer milliseconds or a string in RFC 3339";
 
-/// What a field holds.
+/// The value of a field.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) enum FieldValue<'a> {
-    /// It is not there.
+    /// The field is absent.
     #[default]
     Nothing,
     Null,
@@ -21,13 +21,13 @@ pub(super) enum FieldValue<'a> {
     Bytes(&'a [u8]),
     Unsigned(u64),
     Negative(i64),
-    /// Milliseconds since 1970, of a type that says so.
+    /// Milliseconds since 1970, from a timestamp type.
     Instant(i64),
-    /// What no field can be.
+    /// The name of a type that no wanted field can have.
     Other(&'static str),
 }
 
-/// The event that the values of the four fields make, in the order of [`FieldNames::all`].
+/// Returns the event with these values of the four fields, in the order of [`FieldNames::all`].
 #[inline]
 pub(super) fn event(
     fields: &FieldNames,
@@ -86,7 +86,7 @@ fn to_time_ms(field: &str, found: FieldValue<'_>) -> Result<i64, DecodeError> {
 }
 
 impl FieldValue<'_> {
-    /// What an integer is.
+    /// Returns the value for an integer, by its sign.
     #[inline]
     pub(super) fn integer(number: i64) -> FieldValue<'static> {
         u64::try_from(number).map_or(FieldValue::Negative(number), FieldValue::Unsigned)

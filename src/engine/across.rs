@@ -1,12 +1,13 @@
-//! The queries across epochs, within the table dataflow: the rows that they read, and the changes
-//! of the rows that they give.
+//! The queries across epochs in the table dataflow: their input rows, and the changes of their
+//! output rows.
 //!
-//! The rows of the open epochs come from the dataflows of the epochs, those of a history of final
-//! epochs from the store when the job starts. As event time passes, the history is retracted from
-//! its beginning, so that memory holds the open epochs and what the queries declare.
+//! The input rows of open epochs come from the epoch dataflows. The rows of a history of final
+//! epochs are read from the store when the job starts. As event time passes, the oldest epochs of
+//! the history are retracted, so that memory holds only the open epochs and the history that the
+//! queries declare.
 //!
-//! A row of a final epoch never changes. Whatever a retraction does to rows that depend on what is
-//! gone is ignored: an epoch is retracted only when every epoch whose rows depend on it is final.
+//! A row of a final epoch never changes. An epoch is retracted only when every epoch whose rows
+//! depend on it is final, so the changes that a retraction causes in dependent rows are ignored.
 
 use super::Settings;
 use super::table::{Input, Part};
@@ -27,7 +28,7 @@ use timely::dataflow::operators::{Capability, Concat};
 use timely::dataflow::{Scope, Stream};
 
 type Rows<'scope> = Stream<'scope, Publication, Vec<RowChange>>;
-/// Updates of the rows of queries, by the number of the query.
+/// Updates of rows, with the number of their query.
 type Updates<'scope> = Stream<'scope, Publication, Vec<((usize, Row), Publication, isize)>>;
 type Parts<'scope> = Stream<'scope, Publication, Vec<Part>>;
 
@@ -35,17 +36,17 @@ type Parts<'scope> = Stream<'scope, Publication, Vec<Part>>;
 pub struct AcrossEpochs {
     history_in: Input<RowChange>,
     retractions_in: Input<Through>,
-    /// The numbers of the queries that are read.
+    /// The numbers of the queries that queries across epochs read.
     read: Vec<usize>,
-    /// How many epochs before the first open one are held.
+    /// The number of epochs held before the first open one.
     history_epochs: i64,
-    /// These epochs are final in the store: what still happens to their rows is ignored.
+    /// The epochs that are final in the store: changes of their rows are ignored.
     final_through: Rc<Cell<Through>>,
 }
 
 impl AcrossEpochs {
-    /// Builds the queries across epochs on the changed rows of all queries, if there are any.
-    /// Returns the parts that they add to publications.
+    /// Builds the queries across epochs, if there are any, from the changed rows of all queries.
+    /// Returns their parts of publications.
     pub(super) fn build<'scope>(
         settings: &Settings,
         scope: Scope<'scope, Publication>,
@@ -82,21 +83,21 @@ impl AcrossEpochs {
         parts.map(|parts| (across, parts))
     }
 
-    /// The numbers of the queries whose history is to be read from the store, and its epochs, if
-    /// there are any.
+    /// Returns the numbers of the queries whose history must be read from the store, and the epochs
+    /// of the history, if any.
     pub fn history_wanted(&self, final_through: Through) -> Option<(&[usize], EpochRange)> {
         let last = final_through.last()?;
         let range = EpochRange { first: last.plus(1 - self.history_epochs), last };
         (!range.is_empty()).then_some((&self.read, range))
     }
 
-    /// Takes the history in, before the first publication is forwarded.
+    /// Adds the history, before the first publication is forwarded.
     pub fn add_history(&mut self, rows: Vec<RowChange>) {
-        assert_eq!(*self.history_in.time(), Publication::REPLAY, "history comes first");
+        assert_eq!(*self.history_in.time(), Publication::REPLAY, "history is added in the replay");
         rows.into_iter().for_each(|row| self.history_in.send(row));
     }
 
-    /// The store holds all these epochs as final.
+    /// Notes that these epochs are final in the store, and retracts history no longer needed.
     pub fn finalize(&mut self, through: Through) {
         self.final_through.set(through);
         if let Some(last) = through.last() {
@@ -104,14 +105,14 @@ impl AcrossEpochs {
         }
     }
 
-    /// Enters a publication.
+    /// Advances the inputs to a publication.
     pub fn advance_to(&mut self, publication: Publication) {
         self.history_in.advance_to(publication);
         self.retractions_in.advance_to(publication);
     }
 }
 
-/// The rows of one query.
+/// Returns the updates of the rows of one query.
 fn rows_of(
     updates: Updates<'_>,
     query: usize,
@@ -130,11 +131,11 @@ fn rows_of(
     })
 }
 
-/// Rows that are held, by epoch, query and key.
+/// The rows in memory, by epoch, query and key.
 type Held = BTreeMap<Epoch, HashMap<(usize, KeyCells), ValueCells, RandomState>>;
 
-/// Turns changes of rows, of which the latest counts, into updates of collections, until their
-/// epochs are retracted.
+/// Turns changes of rows, where the latest wins, into updates of a collection, and retracts the
+/// rows of epochs on request.
 fn hold<'scope>(
     rows: Rows<'scope>,
     retractions: Stream<'scope, Publication, Vec<Through>>,
@@ -171,7 +172,7 @@ fn hold<'scope>(
     )
 }
 
-/// Follows the change of a row. Returns the updates that it makes.
+/// Applies the change of a row. Returns the resulting updates.
 fn follow(held: &mut Held, change: RowChange) -> impl Iterator<Item = ((usize, Row), isize)> {
     let RowChange { query, row, deleted } = change;
     let rows = held.entry(row.epoch).or_default();
@@ -187,7 +188,7 @@ fn follow(held: &mut Held, change: RowChange) -> impl Iterator<Item = ((usize, R
     updates.into_iter().flatten().map(move |(row, diff)| ((query, row), diff))
 }
 
-/// Forgets the rows of epochs. Returns the updates that this makes.
+/// Drops the rows of epochs. Returns their retractions.
 fn retract(held: &mut Held, through: Through) -> impl Iterator<Item = ((usize, Row), isize)> {
     let kept = through.last().map(|last| held.split_off(&last.plus(1)));
     let gone = kept.map(|kept| std::mem::replace(held, kept)).unwrap_or_default();
@@ -199,7 +200,7 @@ fn retract(held: &mut Held, through: Through) -> impl Iterator<Item = ((usize, R
 
 /// The updates of a query's rows in one publication.
 struct Pending {
-    /// Allows to emit what they come to.
+    /// The capability to emit the changes.
     capability: Capability<Publication>,
     updates: HashMap<Row, isize, RandomState>,
 }
@@ -238,8 +239,8 @@ fn changes<'scope>(
     )
 }
 
-/// The changes that the updates of a query's rows come to, but for those of final epochs. What a
-/// replay rebuilds is in the store: only its digests count.
+/// Returns the changes that result from the updates of a query's rows, except in final epochs. In
+/// the replay, returns only the digests, as the store already has the rows.
 fn parts(
     updates: HashMap<Row, isize, RandomState>,
     query: usize,
@@ -251,7 +252,7 @@ fn parts(
         updates.into_iter().filter(|(row, diff)| *diff != 0 && !final_through.contains(row.epoch));
     let (mut digests, mut gone, mut here) = (Digests::new(), Vec::new(), Vec::new());
     for (row, diff) in updates {
-        assert!(diff.abs() == 1, "a row comes or goes once a publication, not {diff} times");
+        assert!(diff.abs() == 1, "a row is added or removed once a publication, not {diff} times");
         let digest = Digest::of(seed, &row);
         digests.entry(row.epoch).or_default().follow(digest, diff);
         if diff > 0 { here.push(row) } else { gone.push(row) }
@@ -261,7 +262,7 @@ fn parts(
         return digests.collect();
     }
     let replaced: HashSet<_> = here.iter().map(|row| (row.epoch, row.key.clone())).collect();
-    assert_eq!(replaced.len(), here.len(), "at most one row has a name");
+    assert_eq!(replaced.len(), here.len(), "at most one row per epoch and key");
     let gone = gone.into_iter().filter(|row| !replaced.contains(&(row.epoch, row.key.clone())));
     let gone: Vec<_> = gone.map(|row| RowChange { query, row, deleted: true }).collect();
     let here = here.into_iter().map(|row| RowChange { query, row, deleted: false });

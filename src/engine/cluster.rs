@@ -1,25 +1,25 @@
-//! How many threads and processes share the work, and how they reach each other.
+//! The threads and processes of a job, and their addresses.
 
 use timely::CommunicationConfig;
 
-/// How many threads and processes share the work.
+/// The threads and processes of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cluster {
-    /// Workers, each a thread, in every process.
+    /// The number of workers in each process; each is a thread.
     pub workers: usize,
     /// The number of this process.
     pub process: usize,
-    /// The `host:port` of every process, in the order of their numbers; one process needs none.
+    /// The `host:port` of every process, in the order of their numbers; empty for one process.
     pub addresses: Vec<String>,
 }
 
 impl Cluster {
-    /// One process with this number of workers.
+    /// A single process with this number of workers.
     pub fn threads(workers: usize) -> Cluster {
         Cluster { workers, process: 0, addresses: Vec::new() }
     }
 
-    /// How many processes there are.
+    /// The number of processes.
     pub fn processes(&self) -> usize {
         self.addresses.len().max(1)
     }

@@ -1,18 +1,18 @@
-//! A thread that commits publications to the store, so that no worker ever waits for a disk.
+//! The thread that commits publications to the store, so that no worker waits for the disk.
 
 use super::coordinator::Committed;
 use crate::stores::{Changeset, RowChange, Store, StoreError};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle, Thread};
 
-/// What the thread has to do next.
+/// A task for the thread.
 enum Task {
     Commit(Changeset),
     Restore(Vec<RowChange>),
 }
 
-/// The store's thread. At most one publication is under way; the rows that change meanwhile wait
-/// where they arose, and add up.
+/// The handle of the store's thread. At most one publication is being committed at a time; rows
+/// that change meanwhile accumulate on their workers.
 pub struct Committer {
     tasks: Option<SyncSender<Task>>,
     commits: Receiver<Result<Committed, StoreError>>,
@@ -20,7 +20,7 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Starts the thread. It wakes the given one whenever a commit is done.
+    /// Starts the thread. It unparks `waker` after every commit.
     pub fn start(mut store: Box<dyn Store>, waker: Thread) -> Committer {
         let (tasks, incoming) = sync_channel(1);
         let (outgoing, commits) = sync_channel(1);
@@ -46,30 +46,30 @@ impl Committer {
         Committer { tasks: Some(tasks), commits, thread: Some(thread) }
     }
 
-    /// Hands a publication over. The one before must be committed.
+    /// Submits a publication. The previous one must be committed.
     pub fn commit(&self, changes: Changeset) {
         self.hand_over(Task::Commit(changes));
     }
 
-    /// Gives the store the rows back that replay has rebuilt, before the first commit.
+    /// Passes the rows rebuilt by the replay to the store, before the first commit.
     pub fn restore(&self, rows: Vec<RowChange>) {
         self.hand_over(Task::Restore(rows));
     }
 
     fn hand_over(&self, task: Task) {
         if let Some(tasks) = &self.tasks {
-            // It fails only when the thread has ended, which the next look at it tells.
+            // `send` fails only if the thread has ended, which the next call of `done` reports.
             let _ = tasks.send(task);
         }
     }
 
-    /// The commit that was done since the last call, if any.
+    /// Returns the commit that was completed since the last call, if any.
     ///
     /// # Errors
-    /// When the store could not commit; nothing more will be.
+    /// If the store could not commit; it will commit nothing more.
     ///
     /// # Panics
-    /// When the store itself has panicked.
+    /// If the store itself has panicked.
     pub fn done(&self) -> Result<Option<Committed>, StoreError> {
         match self.commits.try_recv() {
             Ok(result) => result.map(Some),
@@ -80,7 +80,7 @@ impl Committer {
 }
 
 impl Drop for Committer {
-    /// Lets the thread finish and close the store.
+    /// Waits for the thread to finish and close the store.
     fn drop(&mut self) {
         self.tasks = None;
         if let Some(thread) = self.thread.take() {

@@ -1,4 +1,4 @@
-//! Where records that are no events go: counted, the first few shown, all of them written down.
+//! Malformed records: all are counted and written to a file, and the first few are logged.
 
 use crate::log::PartitionName;
 use crate::sources::Malformed;
@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How many malformed records are shown in the log before it falls silent.
+/// The number of malformed records that are logged; later ones are not.
 const SHOWN_MAX: u64 = 5;
 
 /// The dead letters of a process.
@@ -19,7 +19,7 @@ pub struct DeadLetters {
     malformed: AtomicU64,
 }
 
-/// A line of the file of dead letters.
+/// A line of the dead-letter file.
 #[derive(Serialize)]
 struct Letter<'a> {
     topic: &'a str,
@@ -32,18 +32,18 @@ struct Letter<'a> {
 }
 
 impl DeadLetters {
-    /// Dead letters that are appended to a file, one JSON object a line.
+    /// Opens a file to which dead letters are appended, one JSON object a line.
     ///
     /// # Errors
-    /// When the file cannot be opened.
+    /// If the file cannot be opened.
     pub fn to_file(path: &Path) -> io::Result<DeadLetters> {
         let file = File::options().create(true).append(true).open(path)?;
         let file = Some(Mutex::new(BufWriter::new(file)));
         Ok(DeadLetters { file, malformed: AtomicU64::new(0) })
     }
 
-    /// Writes a record down. A file that cannot be written to is reported once, and is no reason
-    /// to stop: the record is counted all the same.
+    /// Counts a record and writes it to the file. A failure to write is logged, for the first few
+    /// records only, and does not stop the job.
     pub fn write(&self, partition: &PartitionName, record: &Malformed) {
         let before = self.malformed.fetch_add(1, Ordering::Relaxed);
         if before < SHOWN_MAX {
@@ -74,7 +74,7 @@ impl DeadLetters {
         }
     }
 
-    /// Makes sure that what was written is in the file.
+    /// Flushes buffered records to the file.
     pub fn flush(&self) {
         let Some(file) = &self.file else { return };
         let mut file = file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -83,7 +83,7 @@ impl DeadLetters {
         }
     }
 
-    /// How many malformed records this process has seen.
+    /// The number of malformed records that this process has seen.
     pub fn malformed(&self) -> u64 {
         self.malformed.load(Ordering::Relaxed)
     }

@@ -1,8 +1,8 @@
-//! The dataflows of the open epochs on a worker: one for each, and the clock that they share.
+//! The dataflows of the open epochs on a worker, one for each epoch, and a shared clock.
 //!
-//! A dataflow takes touches in rounds and yields the rows of every query. When its epoch closes,
-//! every worker drops its input; once all have, the frontier of the dataflow becomes empty, which
-//! is event time having passed, and timely frees its operators and all their state.
+//! An epoch dataflow takes touches in rounds and outputs the rows of every query. When its epoch
+//! closes, every worker drops its input. Once all have, the frontier of the dataflow becomes empty:
+//! event time has passed, and timely frees the operators and all their state.
 
 use super::Settings;
 use super::rows::ChangedRows;
@@ -26,23 +26,23 @@ pub struct Epochs {
     queries: Vec<QueryInstance>,
     /// See [`Settings::gather_bytes`].
     gather_bytes: usize,
-    /// Those that take touches, rising.
+    /// The epochs that take touches, in rising order.
     open: Vec<OpenEpoch>,
-    /// Where the last one that was asked for is among them: the next event mostly needs it again.
+    /// The index in `open` of the last lookup: the next event mostly needs the same epoch.
     last_found: usize,
-    /// The probes of epochs whose input is dropped and whose dataflow is not complete.
+    /// The probes of epochs whose input is dropped but whose dataflow is not complete.
     closing: Vec<ProbeHandle<Round>>,
     completed: u64,
     live_max: usize,
-    /// A dataflow without data, whose frontier is the earliest round that any worker is in.
+    /// A dataflow without data; its frontier is the earliest round that any worker is in.
     clock: (ClockInput, ProbeHandle<Round>),
     rows: ChangedRows,
     pool: Pool,
-    /// The sums of queries that are to become rows when the publication is over.
+    /// The number of sums that become rows at the end of their publication.
     waiting: PendingSums,
 }
 
-/// An epoch that takes touches.
+/// An open epoch, which takes touches.
 pub struct OpenEpoch {
     epoch: Epoch,
     input: TouchInput,
@@ -62,7 +62,7 @@ impl OpenEpoch {
         }
     }
 
-    /// Sends what is in the lanes.
+    /// Sends the touches buffered in the lanes.
     fn flush(&mut self) {
         for mut touches in self.lanes.drain() {
             self.input.send_batch(&mut touches);
@@ -82,7 +82,7 @@ impl OpenEpoch {
 }
 
 impl Epochs {
-    /// Builds the clock, on every worker.
+    /// Builds the clock. Every worker must do so.
     pub fn build(worker: &mut Worker, settings: &Settings, round: Round) -> Epochs {
         let probe = ProbeHandle::new();
         let mut clock = worker.dataflow_named::<Round, _, _>("clock", |scope| {
@@ -127,19 +127,19 @@ impl Epochs {
         self.live_max = self.live_max.max(self.live());
     }
 
-    /// The epoch, if touches can be sent to it: it is open, and on every worker, so that touches do
-    /// not pile up before a worker that has not built it.
+    /// Returns the epoch if touches can be sent to it: it must be open on every worker, so that
+    /// touches do not pile up at a worker that has not built its dataflow.
     #[inline]
     pub fn ready(&mut self, epoch: Epoch) -> Option<&mut OpenEpoch> {
         let position = self.position(epoch)?;
         self.last_found = position;
         let open = &mut self.open[position];
-        // A worker that has not built it holds its frontier at 0; afterwards it is in some round.
+        // The frontier is 0 until every worker has built the dataflow; afterwards it is a round.
         open.ready = open.ready || !open.probe.less_than(&Round::first(Publication::REPLAY));
         open.ready.then_some(open)
     }
 
-    /// Where an open epoch is among all.
+    /// Returns the index of an open epoch.
     #[inline]
     fn position(&self, epoch: Epoch) -> Option<usize> {
         match self.open.get(self.last_found) {
@@ -148,19 +148,19 @@ impl Epochs {
         }
     }
 
-    /// Whether an epoch was opened and not closed.
+    /// Whether an epoch is open.
     pub fn is_open(&self, epoch: Epoch) -> bool {
         self.position(epoch).is_some()
     }
 
-    /// Drops the inputs of all these epochs.
+    /// Drops the inputs of these epochs.
     pub fn close(&mut self, through: Through) {
         let closed = self.open.partition_point(|open| through.contains(open.epoch));
         let closed = self.open.drain(..closed);
         self.closing.extend(closed.map(OpenEpoch::close));
     }
 
-    /// Enters a round.
+    /// Advances all inputs to a round.
     pub fn advance_to(&mut self, round: Round) {
         for open in &mut self.open {
             open.advance_to(round);
@@ -168,7 +168,7 @@ impl Epochs {
         self.clock.0.advance_to(round);
     }
 
-    /// The earliest round that anything may still happen in, on any worker.
+    /// Returns the earliest round that is not complete on all workers.
     pub fn frontier(&self) -> Round {
         let open = self.open.iter().map(|open| &open.probe);
         let probes = open.chain(&self.closing).chain([&self.clock.1]);
@@ -177,35 +177,35 @@ impl Epochs {
         rounds.min().expect("the clock runs as long as the job")
     }
 
-    /// Forgets epochs whose dataflows are complete.
+    /// Drops and counts epochs whose dataflows are complete.
     pub fn retire(&mut self) {
         let before = self.closing.len();
         self.closing.retain(|probe| !probe.done());
         self.completed += (before - self.closing.len()) as u64;
     }
 
-    /// How many dataflows of epochs were completed.
+    /// The number of completed epoch dataflows.
     pub fn completed(&self) -> u64 {
         self.completed
     }
 
-    /// How many dataflows of epochs live.
+    /// The number of live epoch dataflows.
     fn live(&self) -> usize {
         self.open.len() + self.closing.len()
     }
 
-    /// The most that ever lived at once.
+    /// The maximum number of epoch dataflows alive at once.
     pub fn live_max(&self) -> usize {
         self.live_max
     }
 
-    /// How many rows have changed since the replay and were not forwarded, those included that are
-    /// only sums as yet.
+    /// The number of rows that have changed since the replay but are not forwarded, including
+    /// pending sums.
     pub fn rows_waiting(&self) -> usize {
         self.rows.waiting() + self.waiting.sums()
     }
 
-    /// The rows that changed in a publication, which must be complete, and by how much they moved
+    /// Takes the rows that changed in a publication, which must be complete, and their changes of
     /// the digests.
     pub fn take_rows(
         &mut self,

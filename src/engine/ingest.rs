@@ -1,8 +1,9 @@
-//! The partitions of a worker: which is read next, which of its events are accepted, where they go.
+//! Reads the partitions of a worker, decides on their events, and sends the accepted ones to their
+//! epochs.
 //!
-//! Three things hold a partition back, one event at a time, and lose nothing:
+//! A partition pauses before an event, without losing it, for one of three reasons:
 //! - *alignment*: its watermark would run too far ahead of the slowest partition of the job;
-//! - an epoch that its next event needs is not open yet on every worker;
+//! - an epoch that the event needs is not open yet on every worker;
 //! - the round is full: each topic has its own budget of events and bytes in a round, and the
 //!   number of rounds in flight is bounded, so that no topic can starve the other.
 
@@ -28,20 +29,20 @@ pub struct Ingest {
     poll_interval: Duration,
     dead_letters: Arc<DeadLetters>,
     counters: Arc<Counters>,
-    /// Those that are not exhausted, or whose end is not reported yet.
+    /// The partitions that are not exhausted, or whose end is not yet reported.
     partitions: Vec<Partition>,
-    /// The largest watermark of those that are exhausted, in milliseconds.
+    /// The highest watermark of the exhausted partitions, in milliseconds.
     exhausted_max_ms: Option<i64>,
-    /// The watermark up to which partitions may run: the slowest, plus the alignment bound. None
-    /// before it is known; then no event with a watermark passes.
+    /// The highest watermark that partitions may reach, in milliseconds: the slowest watermark plus
+    /// the alignment bound. `None` until it is known; until then, events that set a watermark wait.
     watermark_limit_ms: Option<i64>,
-    /// These epochs take no more events.
+    /// The epochs that take no more events.
     closed_through: Through,
-    /// Whether partitions are read only as far as the store says that they were.
+    /// Whether partitions are read only up to their offsets in the store.
     replaying: bool,
     ledger: Ledger,
     wanted: BTreeSet<Epoch>,
-    /// What may be read of a topic in a round, and what is left of that for each.
+    /// The budget of a topic in a round, and the remaining budget of each topic.
     budget: Budget,
     budgets: [Budget; 2],
 }
@@ -63,17 +64,17 @@ impl Budget {
     }
 }
 
-/// The outcome of a call of [`Ingest::poll`].
+/// The result of [`Ingest::poll`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ingested {
-    /// Records that were dealt with, events or not.
+    /// The work done: the number of events, plus one for each poll that returned bytes.
     pub records: usize,
-    /// Whether the budget of a topic with more to read is spent.
+    /// Whether a topic with more to read has spent its budget.
     pub full: bool,
 }
 
 impl Ingest {
-    /// No partitions yet.
+    /// Creates an ingest without partitions.
     pub fn new(
         settings: &Settings,
         dead_letters: Arc<DeadLetters>,
@@ -99,10 +100,10 @@ impl Ingest {
         }
     }
 
-    /// Starts to read a partition, from its beginning or from where it must be replayed.
+    /// Opens a partition, at its beginning or at its replay offset.
     ///
     /// # Errors
-    /// When it cannot be opened.
+    /// If it cannot be opened.
     pub fn open(
         &mut self,
         source: &dyn Source,
@@ -117,33 +118,33 @@ impl Ingest {
         Ok(())
     }
 
-    /// Whether all partitions have been read as far as the store says that they were.
+    /// Whether all partitions have been read up to their offsets in the store.
     pub fn is_replayed(&self) -> bool {
         !self.partitions.iter().any(Partition::is_replaying)
     }
 
-    /// Reads on beyond what is replayed.
+    /// Ends the replay: partitions are read beyond their offsets in the store.
     pub fn go_live(&mut self) {
         self.replaying = false;
     }
 
-    /// These epochs take no more events.
+    /// Returns the epochs that take no more events.
     pub fn closed_through(&self) -> Through {
         self.closed_through
     }
 
-    /// Lets partitions run as far as the alignment bound ahead of a watermark.
+    /// Lets partitions run ahead of a watermark, in milliseconds, by the alignment bound.
     pub fn align(&mut self, slowest_ms: i64) {
         self.watermark_limit_ms = Some(slowest_ms.saturating_add(self.alignment_ms));
     }
 
-    /// Rejects, from now on, events of all these epochs.
+    /// Rejects events of these epochs from now on.
     pub fn close(&mut self, through: Through) {
         self.closed_through = self.closed_through.max(through);
         self.wanted.retain(|wanted| !through.contains(*wanted));
     }
 
-    /// Forgets where epochs started that the store holds as final.
+    /// Drops the replay offsets of epochs that are final in the store.
     pub fn finalize(&mut self, through: Through) {
         for partition in &mut self.partitions {
             partition.starts.retain(|epoch, _| !through.contains(*epoch));
@@ -155,28 +156,28 @@ impl Ingest {
         self.budgets = [self.budget; 2];
     }
 
-    /// Epochs that events wait for.
+    /// Returns the epochs that events wait for.
     pub fn wanted(&self) -> Vec<Epoch> {
         self.wanted.iter().copied().collect()
     }
 
-    /// Whether everything that is there was read and dealt with.
+    /// Whether all available records are processed.
     pub fn is_caught_up(&self) -> bool {
         self.partitions.iter().all(|partition| partition.is_drained() && partition.end_was_seen())
     }
 
-    /// The watermarks of all partitions.
+    /// Returns the watermarks of all partitions.
     pub fn watermarks(&self) -> Watermarks {
         let each = self.partitions.iter().map(Partition::watermarks);
         let exhausted = Watermarks { max_ms: self.exhausted_max_ms, ..Watermarks::NONE };
         each.fold(exhausted, Watermarks::merge)
     }
 
-    /// Reads on, always where the watermark is least, until the round is full, nothing more is
-    /// there or everything is held back.
+    /// Reads repeatedly from the partition with the lowest watermark, until the round is full or no
+    /// partition can be read.
     ///
     /// # Errors
-    /// When a partition cannot be read on.
+    /// If a partition cannot be read.
     pub fn poll(&mut self, epochs: &mut Epochs, now: Instant) -> Result<Ingested, SourceError> {
         let mut ingested = Ingested::default();
         for partition in &mut self.partitions {
@@ -195,7 +196,7 @@ impl Ingest {
         Ok(ingested)
     }
 
-    /// The readable partition with the least watermark.
+    /// Returns the readable partition with the lowest watermark.
     fn next_partition(&self, now: Instant) -> Option<usize> {
         let readable = self.partitions.iter().enumerate().filter(|(_, partition)| {
             let may_read = !self.replaying || partition.is_replaying();
@@ -204,8 +205,8 @@ impl Ingest {
         readable.min_by_key(|(_, partition)| partition.watermark.at_ms()).map(|(index, _)| index)
     }
 
-    /// Deals with the events that a partition holds, or polls it for more. Returns how many
-    /// records it got on by.
+    /// Processes the buffered events of a partition, or polls it if there are none. Returns the
+    /// number of events, or 1 for a poll that returned bytes.
     fn read(
         &mut self,
         index: usize,
@@ -241,8 +242,8 @@ impl Ingest {
         Ok(events)
     }
 
-    /// Where all partitions that moved stand, and what became of their events, since the last
-    /// call. Partitions that are exhausted are let go.
+    /// Returns the progress of all partitions that moved since the last call, and the ledger of
+    /// their events. Drops exhausted partitions.
     pub fn snapshot(&mut self) -> (Vec<PartitionProgress>, Ledger) {
         let mut progress = Vec::new();
         self.partitions.retain_mut(|partition| {
@@ -257,7 +258,7 @@ impl Ingest {
     }
 }
 
-/// Decides on the events of a partition, and passes on what is accepted.
+/// Decides on the events of a partition, and sends the accepted ones to their epochs.
 struct Admission<'a> {
     definition: &'a Definition,
     watermark_limit_ms: Option<i64>,
@@ -268,7 +269,7 @@ struct Admission<'a> {
     ledger: &'a mut Ledger,
 }
 
-/// Events in a row that had the same fate, so that they are counted together: as most do.
+/// Consecutive events with the same epoch and fate, as most have; they are counted together.
 struct Alike {
     epoch: Epoch,
     fate: Fate,
@@ -284,8 +285,8 @@ impl Alike {
 }
 
 impl Admission<'_> {
-    /// Deals with the next events of a partition, `events_max` at most, until one must wait.
-    /// Returns how many.
+    /// Processes the next events of a partition, at most `events_max`, until one must wait. Returns
+    /// their number.
     fn pass_on(&mut self, partition: &mut Partition, events_max: usize) -> usize {
         let start = partition.next;
         let replayed = partition.is_replaying();
@@ -331,8 +332,8 @@ impl Admission<'_> {
         }
     }
 
-    /// Sends an accepted event to the epochs that it contributes to. Returns whether it could, or
-    /// must wait.
+    /// Sends an accepted event to the epochs that it contributes to. Returns `false` if it must
+    /// wait.
     fn send(
         &mut self,
         partition: &mut Partition,
@@ -341,12 +342,12 @@ impl Admission<'_> {
         epochs: EpochRange,
         before_ms: Option<i64>,
     ) -> bool {
-        // What is replayed opens only epochs that were open before.
+        // Alignment is not needed in the replay, which opens only epochs that were open before.
         let is_ahead = partition.watermark.at_ms() > self.watermark_limit_ms;
         if is_ahead && !self.replaying {
             return false;
         }
-        // Epochs that the event before went to stay ready until they close.
+        // The epochs of the previous event stay ready until they close.
         let is_new_epoch = partition.last_epoch != Some(reading.epoch);
         if is_new_epoch && !self.all_ready(epochs) {
             return false;
@@ -369,7 +370,7 @@ impl Admission<'_> {
         true
     }
 
-    /// Whether touches can be sent to all these epochs; those that are not open become wanted.
+    /// Whether touches can be sent to all these epochs. Marks those that are not open as wanted.
     fn all_ready(&mut self, epochs: EpochRange) -> bool {
         let mut all_ready = true;
         for epoch in epochs.iter() {

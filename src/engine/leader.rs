@@ -1,4 +1,4 @@
-//! What only worker 0 does: it decides, looks for partitions, and brings publications to the store.
+//! The extra duties of worker 0: it makes decisions, discovers partitions and commits publications.
 
 use super::committer::Committer;
 use super::coordinator::{Coordinator, Rules};
@@ -14,18 +14,18 @@ use crate::time::{Publication, Through};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// How often to look for new partitions while following.
+/// The interval between discoveries of partitions while following.
 const DISCOVERY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The leader of a job.
 pub struct Leader {
     coordinator: Coordinator,
-    /// What the store reflects, or will when what the committer has is committed.
+    /// The progress of the store, including the publication that is being committed.
     progress: Progress,
-    /// Whether the replay has shown that the logs still say what the store reflects.
+    /// Whether the replay is complete.
     is_replayed: bool,
     launched_at: Instant,
-    /// The positions of the publication that is being committed.
+    /// The next offsets of partitions in the publication that is being committed.
     positions: Vec<(PartitionName, u64)>,
     committer: Option<Committer>,
     known: BTreeSet<PartitionName>,
@@ -33,7 +33,7 @@ pub struct Leader {
 }
 
 impl Leader {
-    /// Takes the job's store, and begins.
+    /// Takes the job's store and sends the first commands.
     pub fn new(state: &mut State<'_>, job: &Job) -> Leader {
         let settings = &job.settings;
         let store = job.store.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
@@ -68,7 +68,7 @@ impl Leader {
         }
     }
 
-    /// Does what is to be done now.
+    /// Handles reports, discovery and commits, and sends the resulting commands.
     pub(super) fn step(&mut self, state: &mut State<'_>, job: &Job) {
         let mut commands = Vec::new();
         for report in state.channels.reports() {
@@ -87,7 +87,7 @@ impl Leader {
         }
     }
 
-    /// Assigns partitions that were not known: at the start, and again and again when following.
+    /// Assigns new partitions: once at the start, and periodically when following.
     fn look_for_partitions(
         &mut self,
         state: &mut State<'_>,
@@ -108,7 +108,7 @@ impl Leader {
         Ok(())
     }
 
-    /// Makes sure that all partitions are there that must be replayed.
+    /// Checks that all partitions that must be replayed still exist.
     fn find_lost(&self) -> Result<(), SourceError> {
         if self.is_replayed {
             return Ok(());
@@ -124,7 +124,7 @@ impl Leader {
         }
     }
 
-    /// Brings a complete publication to the store, and learns what was committed.
+    /// Submits a complete publication to the store, and handles a finished commit.
     fn commit(
         &mut self,
         state: &mut State<'_>,
@@ -157,7 +157,7 @@ impl Leader {
     }
 }
 
-/// What the store reflects. The history that queries across epochs need is read from it.
+/// Returns the progress of the store, and reads the history that queries across epochs need.
 fn begin(state: &mut State<'_>, store: &dyn Store) -> Result<Progress, StoreError> {
     let progress = store.progress()?;
     if let Some(across) = state.table.across()
@@ -169,7 +169,7 @@ fn begin(state: &mut State<'_>, store: &dyn Store) -> Result<Progress, StoreErro
     Ok(progress)
 }
 
-/// Compares the digests of what a replay has rebuilt with those of what the store reflects.
+/// Compares the digests of the rows rebuilt by a replay with the digests in the store.
 fn compare(stored: &Digests, rebuilt: &Digests) -> Result<(), EngineError> {
     let epochs: BTreeSet<_> = stored.keys().chain(rebuilt.keys()).collect();
     match epochs.into_iter().find(|epoch| stored.get(epoch) != rebuilt.get(epoch)) {
@@ -178,11 +178,11 @@ fn compare(stored: &Digests, rebuilt: &Digests) -> Result<(), EngineError> {
     }
 }
 
-/// Makes the content of a publication of the parts of all workers.
+/// Assembles the changeset of a publication from the parts of all workers.
 fn assemble(before: &Progress, publication: Publication, parts: Parts) -> Changeset {
     let Parts { rows, digests, progress } = parts;
     let mut changes = Changeset { publication, rows, digests, ..Changeset::default() };
-    // It is the same on all workers.
+    // `closed_through` is the same on all workers.
     changes.final_through =
         progress.iter().map(|worker| worker.closed_through).min().unwrap_or_default();
     for worker in progress {
@@ -196,7 +196,7 @@ fn assemble(before: &Progress, publication: Publication, parts: Parts) -> Change
     changes
 }
 
-/// All partitions, with nothing to replay, as every epoch is final.
+/// Returns all partitions, with nothing to replay, as every epoch is final.
 fn settled(before: &Progress, moved: Vec<PartitionProgress>) -> Vec<PartitionProgress> {
     let unmoved =
         before.partitions.values().map(|at| PartitionProgress { malformed: 0, ..at.clone() });

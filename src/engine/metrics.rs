@@ -1,8 +1,8 @@
-//! What a process has done so far, to be watched from outside.
+//! Progress counters of a process, to be read from other threads.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// What a process has done so far, to be watched from outside.
+/// Progress counters of a process, to be read from other threads.
 #[derive(Debug, Default)]
 pub struct Counters {
     events: AtomicU64,
@@ -33,27 +33,27 @@ impl Counters {
         self.launched.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the workers have started, which they do when all processes have met.
+    /// Whether the workers have started. They start once all processes are connected.
     pub fn is_launched(&self) -> bool {
         self.launched.load(Ordering::Relaxed)
     }
 
-    /// Events read by this process for the first time.
+    /// The number of events that this process has read for the first time.
     pub fn events(&self) -> u64 {
         self.events.load(Ordering::Relaxed)
     }
 
-    /// Events read again by this process, to rebuild the state that the store reflects.
+    /// The number of events that this process has read again in the replay.
     pub fn replayed(&self) -> u64 {
         self.replayed.load(Ordering::Relaxed)
     }
 
-    /// Bytes read by this process.
+    /// The number of bytes that this process has read.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Bytes of all partitions that this process has been assigned.
+    /// The total size in bytes of the partitions assigned to this process.
     pub fn bytes_total(&self) -> u64 {
         self.bytes_total.load(Ordering::Relaxed)
     }

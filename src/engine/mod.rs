@@ -1,4 +1,4 @@
-//! The engine: a multi-process timely job that turns partitions into committed rows.
+//! The engine: a multi-process timely job that reads partitions and commits rows.
 //!
 //! ```text
 //! partition ─ poll ─ admit ─┬─► epoch e   : arrange by request ─► queries ──┐
@@ -7,13 +7,13 @@
 //! ```
 //!
 //! Every worker runs the same loop (`worker`): execute commands, read, step, report. Worker 0
-//! decides (`leader`, `coordinator`) and owns the store (`committer`). This module alone knows
-//! timely's worker.
+//! makes all decisions (`leader`, `coordinator`) and owns the store (`committer`). Only the engine
+//! uses timely's worker.
 //!
-//! A job begins with its *replay*: partitions are read again from their replay offsets to where the
-//! store says that they were read, which rebuilds the state of the open epochs. Nothing of it is
-//! committed; its digests are compared with the store's, and then the job goes on where the last
-//! one left off. For a new store there is nothing to replay.
+//! A job begins with its *replay*: it reads partitions again, from their replay offsets to the
+//! offsets in the store, which rebuilds the state of the open epochs. Nothing is committed during
+//! the replay. At its end the digests of the rebuilt rows are compared with those in the store, and
+//! the job continues where the last one left off. With a new store there is nothing to replay.
 
 mod across;
 mod cluster;
@@ -43,32 +43,32 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What this process brings to a job.
+/// The inputs of a job in this process.
 pub struct Job {
-    /// What to compute.
+    /// The settings, the same in every process.
     pub settings: Settings,
     /// Makes a source for each worker.
     pub source: Box<dyn Fn() -> Box<dyn Source> + Send + Sync>,
     /// The store, in the first process only.
     pub store: Mutex<Option<Box<dyn Store>>>,
-    /// Where malformed records go.
+    /// The destination of malformed records.
     pub dead_letters: Arc<DeadLetters>,
-    /// What has been done so far.
+    /// Progress counters.
     pub counters: Arc<Counters>,
-    /// Set to end the job early; what was read is committed.
+    /// Set to end the job early; everything read by then is committed.
     pub stop: Arc<AtomicBool>,
 }
 
-/// How a job went, in this process.
+/// Statistics of a finished job, in this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// The most dataflows of epochs that lived at once on a worker.
+    /// The maximum number of epoch dataflows alive at once on a worker.
     pub live_epochs_max: usize,
-    /// How many epochs were opened.
+    /// The number of epochs that were opened.
     pub epochs: u64,
-    /// Publications that were committed, in the first process.
+    /// The number of committed publications, in the first process.
     pub publications: u64,
-    /// How long the replay took, from the launch on, in the first process.
+    /// The time from the launch to the end of the replay, in the first process.
     pub replay: Duration,
     /// Whether the job was ended early.
     pub stopped: bool,
@@ -86,25 +86,25 @@ impl Summary {
     }
 }
 
-/// Why a job has failed.
+/// The reasons why a job fails.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// A source cannot be used.
+    /// A source failed.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The store cannot be used.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A log does not give again what it gave before.
+    /// A log has changed since it was read.
     #[error(
-        "replaying the logs gives other rows of epoch {epoch} than the store holds: what was read \
-         before has changed; restore the logs, or start with a new store"
+        "replaying the logs gives different rows for epoch {epoch} than the store holds: records \
+         that were read before have changed; restore the logs, or start with a new store"
     )]
     Replay {
         /// The first epoch that differs.
         epoch: Epoch,
     },
-    /// The processes cannot find each other.
+    /// The processes cannot connect to each other.
     #[error(
         "cannot start the workers: {0}; check --hostfile, and that no other job uses its ports"
     )]
@@ -117,16 +117,16 @@ pub enum EngineError {
 /// Runs a job to its end.
 ///
 /// # Errors
-/// When a source or the store fails, here or in another process. What was committed stays.
+/// If a source or the store fails, here or in another process. Committed publications remain.
 ///
 /// # Panics
-/// When another process of the job dies. A program must end when that happens, as must one whose
-/// worker panics: the workers that are left would wait for ever.
+/// If another process of the job dies. The program must then exit, as it must when a worker panics:
+/// the remaining workers would wait for ever.
 pub fn run(cluster: &Cluster, job: Job) -> Result<Summary, EngineError> {
-    // Differential's `idle_merge_effort` stays off: a trace with anything left to merge would have
-    // its worker step again and again, and merge early what it must merge once more.
+    // Differential's `idle_merge_effort` stays off: a trace with unmerged batches would make its
+    // worker step continuously, and merge batches early that must be merged again later.
     let config = timely::WorkerConfig::default();
-    // A process that was once busy would keep its largest buffers for ever.
+    // Without this limit, a process that was busy once retains its largest buffers for ever.
     let mut hooks = timely::communication::Hooks::default();
     hooks.refill.limit = Some(1);
     let (builders, others) =
@@ -149,7 +149,7 @@ pub fn run(cluster: &Cluster, job: Job) -> Result<Summary, EngineError> {
     for result in guards.join() {
         match result {
             Ok(Ok(part)) => summary = summary.merge(part),
-            // The error of the worker that failed says more than that of those who heard of it.
+            // The error of the failed worker is more specific than `Worker`, which others return.
             Ok(Err(error)) => {
                 if matches!(failure, None | Some(EngineError::Worker(_))) {
                     failure = Some(error);
@@ -162,11 +162,11 @@ pub fn run(cluster: &Cluster, job: Job) -> Result<Summary, EngineError> {
     failure.map_or(Ok(summary), Err)
 }
 
-/// How long the dataflows of a job that has failed may take to wind up.
+/// The maximum time for the dataflows of a failed job to shut down.
 const WIND_UP_MAX: Duration = Duration::from_secs(10);
 
-/// Ends the process if timely does not come to an end after a failure: it steps its dataflows until
-/// all are complete everywhere, and a failure elsewhere may have taken away what they wait for.
+/// Ends the process if timely does not shut down after a failure. Timely steps its dataflows until
+/// all are complete everywhere, which a failure elsewhere may prevent.
 fn end_soon(failure: String, is_over: Arc<AtomicBool>) {
     std::thread::spawn(move || {
         std::thread::sleep(WIND_UP_MAX);

@@ -1,4 +1,4 @@
-//! One partition on a worker: its reader, what was read and not dealt with, and where it stands.
+//! A partition on a worker: its reader, its buffered records, and its position.
 
 use super::dead_letters::DeadLetters;
 use super::protocol::{SlowestWatermark, Watermarks};
@@ -9,7 +9,7 @@ use crate::time::Epoch;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// How many records are decoded at a time. It bounds what a partition holds in memory.
+/// The number of records decoded at a time. It bounds the memory of a partition.
 const BATCH_RECORDS_MAX: usize = 2048;
 
 /// A partition and its reader.
@@ -17,29 +17,28 @@ pub(super) struct Partition {
     pub(super) name: PartitionName,
     reader: Box<dyn PartitionReader>,
     pub(super) watermark: Watermark,
-    /// The records read last; the events before `next` are dealt with.
+    /// The records read last; the events before index `next` are processed.
     pub(super) batch: Batch,
     pub(super) next: usize,
-    /// What the log tells of the next event, if it was read and must wait; with the watermark
-    /// before it.
+    /// The reading of the next event if it must wait, with the watermark before it in milliseconds.
     pub(super) waiting: Option<(Reading, Option<i64>)>,
     end: End,
     idle: bool,
-    /// Whether it was idle in the job before, and nothing new has come since.
+    /// Whether it was idle in the previous job, and has had no new records since.
     was_idle: bool,
-    /// Records before this offset are in the store: they are replayed, and counted no more.
+    /// Records before this offset are in the store: they are replayed, but not counted again.
     pub(super) counted_from: u64,
-    /// Whether nothing more can be done with it in this call of [`super::ingest::Ingest::poll`].
+    /// Whether to skip it for the rest of this call of [`super::ingest::Ingest::poll`].
     pub(super) held_back: bool,
-    /// For each epoch not final, the first offset that contributed to it, and the watermark before.
+    /// For each epoch not final, the first offset that contributed, and the watermark before it.
     pub(super) starts: BTreeMap<Epoch, (u64, Option<i64>)>,
     /// The epoch of the last event that contributed.
     pub(super) last_epoch: Option<Epoch>,
-    /// Whether it was ever polled; before, nobody knows at which offset it begins.
+    /// Whether it was ever polled. Its first offset is not known before.
     was_polled: bool,
-    /// Malformed records since the last report.
+    /// The number of malformed records since the last report.
     malformed: u64,
-    /// What was reported last.
+    /// The last reported progress.
     reported: Option<PartitionProgress>,
 }
 
@@ -47,7 +46,7 @@ pub(super) struct Partition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     NotSeen,
-    /// First seen at one instant, and last at another, with nothing in between.
+    /// Seen first at `since` and again at `last`, without new records in between.
     Seen {
         since: Instant,
         last: Instant,
@@ -84,17 +83,17 @@ impl Partition {
         }
     }
 
-    /// Whether all events that were read are dealt with.
+    /// Whether all buffered events are processed.
     pub(super) fn is_drained(&self) -> bool {
         self.next == self.batch.events.len()
     }
 
-    /// Whether the next record was read before, by an earlier job.
+    /// Whether the next record was already read by an earlier job.
     pub(super) fn is_replaying(&self) -> bool {
         self.next_offset() < self.counted_from
     }
 
-    /// Makes sure that it does not end before what was read of it earlier.
+    /// Returns an error if the partition ends before an offset that an earlier job has read.
     pub(super) fn check_end(&self) -> Result<(), SourceError> {
         if self.end_was_seen() && self.is_drained() && self.is_replaying() {
             let (partition, end) = (self.name.clone(), self.next_offset());
@@ -103,12 +102,12 @@ impl Partition {
         Ok(())
     }
 
-    /// The index of the first event in the batch whose offset is not less than this one.
+    /// Returns the index of the first event in the batch at or after an offset.
     pub(super) fn first_event_from(&self, offset: u64) -> usize {
         self.batch.events.partition_point(|event| event.offset < offset)
     }
 
-    /// Whether its end was seen, and nothing has come since.
+    /// Whether its end was seen, without new records since.
     pub(super) fn end_was_seen(&self) -> bool {
         self.end != End::NotSeen
     }
@@ -136,7 +135,7 @@ impl Partition {
         Watermarks { slowest, max_ms: self.watermark.at_ms(), exhausted: self.is_exhausted() }
     }
 
-    /// Reads more records. Returns how many bytes they were.
+    /// Reads more records. Returns the number of bytes read.
     pub(super) fn poll(
         &mut self,
         now: Instant,
@@ -166,12 +165,12 @@ impl Partition {
         Ok(self.batch.bytes)
     }
 
-    /// The offset after the last record that was dealt with.
+    /// Returns the offset after the last processed record.
     pub(super) fn next_offset(&self) -> u64 {
         self.batch.events.get(self.next).map_or(self.batch.next_offset, |event| event.offset)
     }
 
-    /// Counts and writes down the malformed records before an offset.
+    /// Counts the malformed records before an offset and writes them to the dead letters.
     pub(super) fn settle_malformed(&mut self, before: u64, dead_letters: &DeadLetters) {
         let settled = self.batch.malformed.partition_point(|record| record.offset < before);
         for record in self.batch.malformed.drain(..settled) {
@@ -182,7 +181,7 @@ impl Partition {
         }
     }
 
-    /// Where it stands, if that differs from what was reported last.
+    /// Returns its progress if it differs from the last reported one.
     pub(super) fn moved(&mut self, dead_letters: &DeadLetters) -> Option<PartitionProgress> {
         if !self.was_polled {
             return None;

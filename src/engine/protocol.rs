@@ -1,10 +1,10 @@
-//! How workers and the leader talk: reports of all workers to worker 0, and its commands to all of
-//! them, over a dataflow of their own.
+//! The protocol between the workers and the leader: all workers send reports to worker 0, and it
+//! sends commands to all workers, over a separate dataflow.
 //!
-//! Timely demands that dataflows are built in the same order on every worker, and no worker may
-//! close an epoch or begin a publication on its own. So worker 0 decides ([`super::coordinator`])
-//! and every worker executes its commands one by one, between two steps of its dataflows. Messages
-//! from one worker to another keep their order; the timestamps here only push them along.
+//! Timely requires that dataflows are built in the same order on every worker, and no worker may
+//! close an epoch or begin a publication on its own. So worker 0 decides ([`super::coordinator`]),
+//! and every worker executes its commands in order, between two steps of its dataflows. Messages
+//! from one worker to another stay in order; advancing the timestamps only flushes them.
 
 use crate::log::PartitionProgress;
 use crate::sources::Discovered;
@@ -19,66 +19,66 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::Operator;
 use timely::worker::Worker;
 
-/// What worker 0 knows of a worker: always its whole state, so that only the last report counts.
+/// The state of a worker. A report is always complete, so only the last one counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// Who reports.
+    /// The reporting worker.
     pub worker: usize,
-    /// What it computes, in words. All workers must compute the same.
+    /// The definition and queries of its job, as text; it must be the same on all workers.
     pub job: String,
-    /// The round that it is in.
+    /// Its current round.
     pub round: Round,
-    /// How many partitions it has seen assigned, to any worker.
+    /// The number of assignments that it has received, of partitions to any worker.
     pub assigned: u64,
     /// Whether all its partitions have been replayed.
     pub replayed: bool,
     /// The watermarks of its partitions.
     pub watermarks: Watermarks,
-    /// Epochs that its events need and that are not open.
+    /// Epochs that its events need but that are not open.
     pub wanted: Vec<Epoch>,
-    /// How many epoch dataflows it has completed.
+    /// The number of epoch dataflows that have completed on it.
     pub completed: u64,
-    /// Whether it has dealt with all that is there, and for a moment nothing new has come.
+    /// Whether it has processed all available records, and nothing new has arrived for a moment.
     pub quiet: bool,
-    /// Whether its rows fill half of their bound.
+    /// Whether its waiting rows and sums have reached half of their limit.
     pub pressed: bool,
     /// Whether it has executed [`Command::Drain`].
     pub drained: bool,
     /// Whether it was asked to stop.
     pub stop: bool,
-    /// Why it cannot go on.
+    /// The error that stopped it.
     pub failure: Option<String>,
 }
 
-/// The watermark of the slowest of some partitions that may hold an epoch open, which are those
-/// that are neither idle nor exhausted.
+/// The lowest watermark of the active ones in a set of partitions. Active partitions are those that
+/// are neither idle nor exhausted; they hold epochs open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum SlowestWatermark {
-    /// Nothing is known yet of one of them, so that it holds every epoch open.
+    /// One of them has no watermark yet, so it holds every epoch open.
     Unknown,
-    /// The least of their watermarks, in milliseconds.
+    /// The lowest of their watermarks, in milliseconds.
     At(i64),
-    /// There is none of them.
+    /// No partition is active.
     NoneActive,
 }
 
-/// The watermarks of some partitions.
+/// The watermarks of a set of partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watermarks {
-    /// The least of those that may hold an epoch open.
+    /// The lowest watermark of the active partitions.
     pub slowest: SlowestWatermark,
-    /// The largest of all, in milliseconds; none if nothing is known of any.
+    /// The highest watermark of all, in milliseconds; `None` if no partition has one.
     pub max_ms: Option<i64>,
-    /// Whether all are exhausted: nothing will ever come.
+    /// Whether all are exhausted: no more records will ever follow.
     pub exhausted: bool,
 }
 
 impl Watermarks {
-    /// Those of no partitions.
+    /// The watermarks of the empty set.
     pub const NONE: Watermarks =
         Watermarks { slowest: SlowestWatermark::NoneActive, max_ms: None, exhausted: true };
 
-    /// Those of two sets of partitions together.
+    /// Returns the watermarks of the union of two sets of partitions.
     pub fn merge(self, other: Watermarks) -> Watermarks {
         Watermarks {
             slowest: self.slowest.min(other.slowest),
@@ -88,34 +88,34 @@ impl Watermarks {
     }
 }
 
-/// What every worker has to do next.
+/// A command of worker 0 to all workers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// A partition is read by this worker from now on.
+    /// Assign a partition to a worker.
     Assign {
         /// The worker that reads it.
         worker: usize,
-        /// Which partition.
+        /// The partition.
         partition: Discovered,
-        /// How far the store says that it was read.
+        /// The progress of the partition in the store, if it has any.
         progress: Option<PartitionProgress>,
     },
     /// Build the dataflow of an epoch.
     Open(Epoch),
-    /// All these epochs take no more events.
+    /// Close these epochs: they take no more events.
     Close(Through),
-    /// No partition may run further ahead than the alignment bound of this watermark, in
-    /// milliseconds.
+    /// Do not let partitions run further ahead of this watermark, in milliseconds, than the
+    /// alignment bound.
     Align(i64),
-    /// Others are in this round: follow them.
+    /// Follow the other workers into this round.
     Advance(Round),
-    /// The store holds all these epochs as final.
+    /// Note that these epochs are final in the store.
     Finalize(Through),
-    /// Read no further.
+    /// Stop reading.
     Drain,
-    /// All is done.
+    /// End: the job is done.
     End,
-    /// Give up: a worker has failed, for this reason.
+    /// End: the job has failed, for this reason.
     Abort(String),
 }
 
@@ -132,7 +132,7 @@ pub struct Channels {
 }
 
 impl Channels {
-    /// Builds the dataflow of the channels, on every worker.
+    /// Builds the dataflow of the channels. Every worker must do so.
     pub fn build(worker: &mut Worker) -> Channels {
         let (mut reports_in, mut commands_in) = (Input::new(), Input::new());
         let (reports, commands) = (Rc::default(), Rc::default());
@@ -166,9 +166,9 @@ impl Channels {
         push(&mut self.reports_in);
     }
 
-    /// Sends commands to every worker, in this order. Only worker 0 may.
+    /// Sends commands to every worker, in order. Only worker 0 may call this.
     pub fn command(&mut self, commands: Vec<Command>) {
-        assert_eq!(self.worker, 0, "only worker 0 gives commands");
+        assert_eq!(self.worker, 0, "only worker 0 sends commands");
         for command in commands {
             for worker in 0..self.peers {
                 self.commands_in.send((worker, command.clone()));
@@ -177,23 +177,23 @@ impl Channels {
         push(&mut self.commands_in);
     }
 
-    /// How many workers there are.
+    /// The number of workers.
     pub fn workers(&self) -> usize {
         self.peers
     }
 
-    /// The reports that have arrived, on worker 0.
+    /// Takes the reports that have arrived, on worker 0.
     pub fn reports(&self) -> Vec<Report> {
         self.reports.take()
     }
 
-    /// The next order that has arrived.
+    /// Takes the next command that has arrived.
     pub fn next_command(&self) -> Option<Command> {
         self.commands.borrow_mut().pop_front()
     }
 }
 
-/// Sends what an input holds: an exchange keeps messages until the time advances.
+/// Flushes an input: an exchange buffers messages until the time advances.
 fn push<D: Clone + 'static>(input: &mut Input<D>) {
     let next = input.time() + 1;
     input.advance_to(next);

@@ -1,4 +1,4 @@
-//! The rows that changed on a worker and were not forwarded yet, by publication.
+//! The rows that have changed on a worker but are not yet forwarded, by publication.
 
 use super::Settings;
 use crate::query::{Digest, Digests, EpochRows, KeyCells, Row, ValueCells, digest};
@@ -14,22 +14,22 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::probe::Probe;
 
-/// Rows that changed, each as it was last. Shared by the dataflows of all epochs of a worker.
+/// The latest states of changed rows. Shared by all epoch dataflows of a worker.
 #[derive(Clone)]
 pub struct ChangedRows(Rc<RefCell<Publications>>);
 
-/// What names a row: its query, its epoch and its key.
+/// The identity of a row: its query number, epoch and key.
 type RowName = (usize, Epoch, KeyCells);
 
 struct Publications {
     changed: BTreeMap<Publication, Changed>,
-    /// What tells the rows of each query apart in a digest.
+    /// The digest seed of each query.
     seeds: Vec<u64>,
-    /// Whether the rows of each query are wanted that a replay rebuilds.
+    /// For each query, whether its rows are needed after a replay.
     replayed: Vec<bool>,
 }
 
-/// The rows that changed in a publication.
+/// The rows that changed in a publication, and their changes of the digests.
 #[derive(Default)]
 struct Changed {
     rows: HashMap<RowName, Latest, RandomState>,
@@ -39,14 +39,14 @@ struct Changed {
 /// The last change of a row.
 struct Latest {
     round: Round,
-    /// Whether the row exists after it. Within a round the old row goes and the new one comes, in
-    /// any order; so of several changes in a round, one by which it exists tells how things stand.
+    /// Whether the row exists after the change. Within a round, the old row is removed and the new
+    /// one added in any order, so an addition overrides a removal in the same round.
     exists: bool,
     values: ValueCells,
 }
 
 impl ChangedRows {
-    /// None yet.
+    /// Creates an empty collection.
     pub fn new(settings: &Settings) -> ChangedRows {
         ChangedRows(Rc::new(RefCell::new(Publications {
             changed: BTreeMap::new(),
@@ -55,8 +55,8 @@ impl ChangedRows {
         })))
     }
 
-    /// Collects the rows of a query as they change in the dataflow of an epoch, and lets the probe
-    /// pass behind them.
+    /// Collects the changed rows of a query from the dataflow of an epoch, and attaches the probe
+    /// behind the collecting operator.
     pub fn collect(
         &self,
         rows: EpochRows<'_>,
@@ -73,7 +73,7 @@ impl ChangedRows {
                     input.for_each(|_capability, chunk| {
                         let publications = &mut *publications.borrow_mut();
                         for (row, round, diff) in chunk.drain(..) {
-                            assert_eq!(row.epoch, epoch, "a row is of the epoch of its dataflow");
+                            assert_eq!(row.epoch, epoch, "a row has the epoch of its dataflow");
                             publications.add(query, row, round, diff);
                         }
                     });
@@ -83,14 +83,14 @@ impl ChangedRows {
         collected.probe_with(probe);
     }
 
-    /// How many rows have changed since the replay and were not forwarded.
+    /// The number of rows that have changed since the replay but are not forwarded.
     pub fn waiting(&self) -> usize {
         let publications = self.0.borrow();
         let live = publications.changed.range(Publication::REPLAY.next()..);
         live.map(|(_, changed)| changed.rows.len()).sum()
     }
 
-    /// The rows that changed in a publication, which must be complete, and by how much they moved
+    /// Takes the rows that changed in a publication, which must be complete, and their changes of
     /// the digests.
     pub fn take(
         &self,
@@ -108,12 +108,12 @@ impl ChangedRows {
 
 impl Publications {
     fn add(&mut self, query: usize, row: Row, round: Round, diff: isize) {
-        assert!(diff.abs() == 1, "a row comes or goes once a round, not {diff} times");
+        assert!(diff.abs() == 1, "a row is added or removed once a round, not {diff} times");
         let publication = round.publication();
         let changed = self.changed.entry(publication).or_default();
         let digest = Digest::of(self.seeds[query], &row);
         changed.digests.entry(row.epoch).or_default().follow(digest, diff);
-        // The store holds the rows that a replay rebuilds.
+        // The store already has the rows that a replay rebuilds.
         if publication == Publication::REPLAY && !self.replayed[query] {
             return;
         }

@@ -1,47 +1,47 @@
-//! What a job computes and how it goes about it.
+//! The settings of a job.
 
 use crate::query::{Build, QueryInstance, Role};
 use crate::time::Definition;
 use std::time::Duration;
 
-/// What to compute and how to go about it. The same in every process.
+/// The settings of a job: the definition, the queries, and limits. The same in every process.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What is computed.
+    /// The definition of epochs and of when they close.
     pub definition: Definition,
-    /// The queries, in the order in which the store knows them.
+    /// The queries, in the order of their numbers in the store.
     pub queries: Vec<QueryInstance>,
-    /// How often to publish.
+    /// The interval between publications.
     pub publish_interval: Duration,
-    /// The longest that events wait for their round to fill.
+    /// The maximum time that events wait for their round to fill.
     pub tick: Duration,
-    /// The most events of a topic in a round of one worker.
+    /// The maximum number of events of a topic in a round of one worker.
     pub round_events: usize,
-    /// The most bytes of a topic in a round of one worker.
+    /// The maximum number of bytes of a topic in a round of one worker.
     pub round_bytes: u64,
-    /// The most rounds of a worker that may be under way.
+    /// The maximum number of incomplete rounds of one worker.
     pub rounds_in_flight: usize,
-    /// How many bytes of what came for an open epoch are arranged together on a worker. Fewer wait
-    /// until their publication is over.
+    /// The number of bytes of touches of an open epoch that a worker gathers before it arranges
+    /// them; fewer are arranged at the end of their publication.
     pub gather_bytes: usize,
-    /// The most changed rows, and sums that are to become rows, that may wait on a worker for the
-    /// next publication. A sum waits on every worker that has a part in it.
+    /// The maximum number of changed rows, and sums not yet turned into rows, that wait on a worker
+    /// for the next publication. A sum counts on every worker that contributes to it.
     pub rows_waiting_max: usize,
-    /// How far the watermark of a partition may run ahead of the slowest, in milliseconds.
+    /// How far a partition's watermark may be ahead of the slowest one, in milliseconds.
     pub alignment_ms: i64,
-    /// Whether to go on when everything is read.
+    /// Whether to continue at the end of the logs.
     pub follow: bool,
-    /// How long nothing must come, after the end of a partition was seen, for it to be idle.
+    /// The time without new records at the end of a partition after which it is idle.
     pub idle_timeout: Duration,
-    /// How often to look for more at the end of a partition.
+    /// The interval between polls at the end of a partition.
     pub poll_interval: Duration,
-    /// Whether the store wants the rows of its main table back after a replay, see
+    /// Whether the store needs the rebuilt rows of its main table after a replay, see
     /// [`crate::stores::Store::restore`].
     pub restores_rows: bool,
 }
 
 impl Settings {
-    /// The defaults, for these queries.
+    /// Returns the default settings for these queries.
     pub fn new(definition: Definition, queries: Vec<QueryInstance>) -> Settings {
         Settings {
             definition,
@@ -61,13 +61,13 @@ impl Settings {
         }
     }
 
-    /// What is computed, in words: two jobs that say the same give the same rows.
+    /// Describes the definition and the queries as text. Jobs with equal texts give equal rows.
     pub(super) fn job(&self) -> String {
         let queries: Vec<_> = self.queries.iter().map(ToString::to_string).collect();
         format!("{}, queries {}", self.definition, queries.join(", "))
     }
 
-    /// The queries across epochs, with their numbers.
+    /// Returns the queries across epochs, with their numbers.
     pub(super) fn across_epochs(&self) -> impl Iterator<Item = (usize, &QueryInstance)> {
         let is_across = |one: &QueryInstance| matches!(one.query.build, Build::Tables(_));
         self.queries.iter().enumerate().filter(move |(_, one)| is_across(one))
@@ -79,13 +79,13 @@ impl Settings {
         self.across_epochs().any(|(_, one)| one.query.reads.iter().any(|read| read.name == name))
     }
 
-    /// Whether the rows of a query are wanted that a replay rebuilds.
+    /// Whether the rows of a query are needed after a replay.
     pub(super) fn is_replayed(&self, number: usize) -> bool {
         let is_main = self.queries[number].query.role == Role::Main;
         self.restores_rows && is_main || self.is_read(number)
     }
 
-    /// How many epochs before the first open one the queries across epochs depend on.
+    /// The number of epochs before the first open one that the queries across epochs depend on.
     pub(super) fn history_epochs(&self) -> i64 {
         self.across_epochs().map(|(_, one)| one.history_epochs()).max().unwrap_or(0)
     }

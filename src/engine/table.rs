@@ -1,9 +1,9 @@
-//! The table dataflow: it brings the rows and the positions of all workers together, publication
-//! by publication, where the store is; and it carries the queries across epochs.
+//! The table dataflow: it gathers the rows and positions of all workers on worker 0, by
+//! publication, and contains the queries across epochs.
 //!
-//! Its timestamps are publications. A worker forwards a publication when everything in its rounds
-//! is complete everywhere, so what worker 0 has received of a complete publication is all that
-//! changed in it: rows, ledger and positions that belong together.
+//! Its timestamps are publications. A worker forwards a publication when all of its rounds are
+//! complete on all workers. So once a publication is complete in the table dataflow, worker 0 has
+//! all of its changes: a consistent set of rows, ledger and positions.
 //!
 //! ```text
 //! rows of a worker ─┬──────────────────────────────────────────────────┬─► gathered on worker 0
@@ -32,26 +32,26 @@ use timely::dataflow::operators::vec::Map;
 use timely::dataflow::{InputHandle, ProbeHandle, Stream};
 use timely::worker::Worker;
 
-/// How far a worker got, as of a publication.
+/// The progress of a worker as of a publication.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerProgress {
-    /// Its partitions that moved.
+    /// The positions of its partitions that moved.
     pub partitions: Vec<PartitionProgress>,
-    /// What became of the events that it read.
+    /// The ledger of the events that it read.
     pub ledger: Ledger,
-    /// How far epochs were closed. As every worker closed them in this publication or before, and
-    /// the publication is complete, they are final.
+    /// The epochs that were closed. They are final, as every worker closed them in this publication
+    /// or earlier, and the publication is complete.
     pub closed_through: Through,
-    /// By how much its rows moved the digests.
+    /// The changes of the digests by its rows.
     pub digests: Digests,
 }
 
-/// What worker 0 gathers.
+/// A part of a publication, gathered on worker 0.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Part {
-    /// A row of a query across epochs that changed.
+    /// A changed row of a query across epochs.
     Row(RowChange),
-    /// By how much the rows of queries across epochs moved a digest.
+    /// The change of an epoch's digest by rows of queries across epochs.
     Digest(Epoch, Digest),
     /// The progress of a worker.
     Progress(Box<WorkerProgress>),
@@ -62,7 +62,7 @@ pub(super) enum Part {
 pub struct Parts {
     /// The changed rows.
     pub rows: Vec<RowChange>,
-    /// By how much they moved the digests.
+    /// The changes of the digests.
     pub digests: Digests,
     /// The progress of every worker.
     pub progress: Vec<WorkerProgress>,
@@ -80,7 +80,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// Builds the table dataflow, on every worker.
+    /// Builds the table dataflow. Every worker must do so.
     pub fn build(worker: &mut Worker, settings: &Settings) -> Table {
         let (mut rows_in, mut progress_in) = (Input::new(), Input::new());
         let probe = ProbeHandle::new();
@@ -99,17 +99,17 @@ impl Table {
         Table { rows_in, progress_in, across, probe, received }
     }
 
-    /// The publication that is to be forwarded next.
+    /// Returns the next publication to be forwarded.
     pub fn publication(&self) -> Publication {
         *self.rows_in.time()
     }
 
-    /// What only a job with queries across epochs has.
+    /// The queries across epochs, if the job has any.
     pub fn across(&mut self) -> Option<&mut AcrossEpochs> {
         self.across.as_mut()
     }
 
-    /// Forwards a worker's part of the publication, after which it is in the next one.
+    /// Forwards this worker's part of the current publication, and advances to the next.
     pub fn forward(
         &mut self,
         rows: impl Iterator<Item = RowChange>,
@@ -127,7 +127,7 @@ impl Table {
         }
     }
 
-    /// The earliest publication that is complete and was not received yet, on worker 0.
+    /// Takes the earliest complete publication that was not yet taken, on worker 0.
     pub fn receive(&mut self) -> Option<(Publication, Parts)> {
         let mut received = self.received.borrow_mut();
         let (publication, _) = received.first_key_value()?;

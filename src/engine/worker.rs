@@ -1,4 +1,4 @@
-//! The loop of a worker: execute commands, read a round, let the dataflows run, forward, report.
+//! The loop of a worker: execute commands, read events, step the dataflows, forward, report.
 
 use super::epochs::Epochs;
 use super::ingest::Ingest;
@@ -16,13 +16,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use timely::worker::Worker;
 
-/// How many rounds a worker that is filling one may be behind the others.
+/// How many rounds a worker may be behind the others while it is filling a round.
 const ROUNDS_BEHIND_MAX: u64 = 2;
 
 /// Runs a worker until the job ends.
 ///
 /// # Errors
-/// When this worker or another one fails.
+/// If this worker or another one fails.
 pub fn run(worker: &mut Worker, job: &Job) -> Result<Summary, EngineError> {
     job.counters.set_launched();
     let mut state = State::build(worker, job);
@@ -46,26 +46,26 @@ pub fn run(worker: &mut Worker, job: &Job) -> Result<Summary, EngineError> {
     }
 }
 
-/// What a worker has and knows.
+/// The state of a worker.
 pub(super) struct State<'a> {
     index: usize,
     job: &'a Job,
-    /// What this worker computes, in words.
+    /// The definition and queries of the job, as text.
     description: String,
     pub(super) source: Box<dyn Source>,
     pub(super) channels: Channels,
     epochs: Epochs,
     ingest: Ingest,
     pub(super) table: Table,
-    /// The round that is being filled, since when, and whether anything was read in it.
+    /// The current round, the time of its first read, and whether nothing was read in it.
     round: Round,
     round_began: Instant,
     round_is_empty: bool,
-    /// When something was last read.
+    /// The time of the last read.
     read_at: Instant,
-    /// Rounds that were ended and are not complete, oldest first.
+    /// Rounds that have ended but are not complete, oldest first.
     in_flight: VecDeque<Round>,
-    /// Publications that were ended and are not complete, oldest first.
+    /// Publications that have ended but are not complete, oldest first.
     ended_publications: VecDeque<EndedPublication>,
     assigned: u64,
     drained: bool,
@@ -78,9 +78,9 @@ pub(super) struct State<'a> {
 /// A publication that a worker has left.
 struct EndedPublication {
     publication: Publication,
-    /// The one that the worker entered after it.
+    /// The publication that the worker entered next.
     next: Publication,
-    /// Where the worker stood at its end; the digests are added when it is complete.
+    /// The progress of the worker at its end; the digests are added when it is complete.
     progress: WorkerProgress,
 }
 
@@ -117,12 +117,12 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Notes why the job cannot go on. The first reason is the one that is reported.
+    /// Records a failure, which ends the job. Only the first one is reported.
     pub(super) fn fail(&mut self, failure: EngineError) {
         self.failure.get_or_insert(failure);
     }
 
-    /// Whether the job cannot go on.
+    /// Whether a failure was recorded.
     pub(super) fn has_failed(&self) -> bool {
         self.failure.is_some()
     }
@@ -177,7 +177,7 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Reads no further, and ends the round so that all that was read becomes complete.
+    /// Stops reading, and ends the round so that everything read becomes complete.
     fn drain(&mut self) {
         self.drained = true;
         self.summary.stopped = true;
@@ -192,7 +192,7 @@ impl<'a> State<'a> {
             && self.epochs.rows_waiting() < self.job.settings.rows_waiting_max
     }
 
-    /// Reads on in this round. Returns whether there is more to read at once.
+    /// Reads more events in this round. Returns whether more can be read immediately.
     fn read(&mut self) -> bool {
         if !self.may_read() {
             return false;
@@ -217,8 +217,9 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Ends a round that has waited long enough, or to which nothing was added for a moment. A
-    /// steady stream fills rounds for a tick: small rounds cost much more than large ones.
+    /// Ends the round if it has been open for a tick, or if no new events have arrived for a
+    /// moment. A steady stream fills a round for a whole tick: small rounds cost much more than
+    /// large ones.
     fn end_round_if_due(&mut self) {
         let settings = &self.job.settings;
         let waited = self.round_began.elapsed() >= settings.tick;
@@ -237,9 +238,9 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Follows the others into a round. The border of a publication is crossed at once. Otherwise
-    /// a round that is being filled is left to fill, unless the others are too far ahead: if every
-    /// worker ended its round whenever another did, all rounds would be small.
+    /// Follows the others into a round. The boundary of a publication is crossed at once. Otherwise
+    /// the current round goes on filling, unless it is empty or the others are too far ahead: if
+    /// every worker ended its round whenever another did, all rounds would be small.
     fn follow(&mut self, round: Round) {
         let crosses = round.publication() > self.round.publication();
         let behind = round.ahead_of(self.round);
@@ -248,12 +249,12 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Enters a later round, and if it belongs to another publication, puts down where this
-    /// worker stood at the end of the last.
+    /// Enters a later round. If it belongs to another publication, records the progress of this
+    /// worker at the end of the current one.
     fn enter(&mut self, round: Round) {
         let (before, after) = (self.round.publication(), round.publication());
         if after > before {
-            // Of what is replayed, nothing is news.
+            // The store already contains the progress of the replay.
             let is_news = before > Publication::REPLAY;
             let (partitions, ledger) =
                 if is_news { self.ingest.snapshot() } else { Default::default() };
@@ -286,20 +287,20 @@ impl<'a> State<'a> {
             && let Some(ended) = self.ended_publications.pop_front()
         {
             let EndedPublication { publication, next, mut progress } = ended;
-            assert_eq!(publication, self.table.publication(), "publications come one by one");
+            assert_eq!(publication, self.table.publication(), "publications are consecutive");
             let (rows, digests) = self.epochs.take_rows(publication);
             progress.digests = digests;
             self.table.forward(rows, progress, next);
         }
     }
 
-    /// Whether all that is there is dealt with, and one more look at it has brought nothing.
+    /// Whether all available records are processed, and nothing was read for a poll interval.
     fn is_quiet(&self) -> bool {
         let settled = self.read_at.elapsed() > self.job.settings.poll_interval;
         self.round_is_empty && settled && self.ingest.is_caught_up()
     }
 
-    /// Tells worker 0 how things stand, if that has changed.
+    /// Sends a report to worker 0 if the state has changed.
     fn report(&mut self) {
         let job = self.job;
         let report = Report {
@@ -323,7 +324,7 @@ impl<'a> State<'a> {
         }
     }
 
-    /// How long to sleep if no message comes, which is when nothing can be done.
+    /// Returns how long to park if no message arrives.
     fn pause(&self) -> Duration {
         let settings = &self.job.settings;
         if self.round_is_empty {

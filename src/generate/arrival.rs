@@ -1,28 +1,28 @@
-//! One record of a generated log, and what it was made to be.
+//! One record of a generated log, with its ground truth.
 
 use crate::event::{Event, Kind, RequestId, VideoId};
 
 /// A record as it arrives in a partition of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
-    /// Which of the two logs it belongs to.
+    /// The log that it belongs to.
     pub kind: Kind,
     /// The partition of that log, from 0.
     pub partition: u32,
-    /// When it arrives in its partition: the record's own timestamp, in milliseconds.
+    /// The time of arrival in its partition, in milliseconds: the record time.
     pub arrival_ms: i64,
-    /// What the model made it to be.
+    /// The ground truth.
     pub truth: Truth,
-    /// The page or row that it came from.
+    /// The request that it belongs to.
     pub request: RequestName,
     /// The video that was shown or played.
     pub video: VideoId,
-    /// When it happened, in milliseconds.
+    /// The event time, in milliseconds.
     pub event_time_ms: i64,
 }
 
 impl Arrival {
-    /// What a source would read from the record at an offset; `None` if it is malformed.
+    /// The event that a source reads from the record at an offset; `None` if it is malformed.
     pub fn event(&self, offset: u64) -> Option<Event> {
         match self.truth {
             Truth::Malformed(_) => None,
@@ -37,48 +37,47 @@ impl Arrival {
     }
 }
 
-/// What the model made a record to be.
+/// The ground truth of a record: how the model generated it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Truth {
-    /// It arrives in time.
+    /// An event that arrives in time.
     Honest,
-    /// A play that no impression belongs to.
+    /// A play without an impression.
     Orphan,
-    /// A second arrival of an event; of two in the same millisecond it may come first.
+    /// A repeated event. If both arrive in the same millisecond, it may come first.
     Duplicate,
-    /// It arrives long after it happened.
+    /// An event that arrives long after its event time.
     Late,
-    /// A wrong clock has stamped it in the future.
+    /// An event that a wrong clock stamped in the future.
     Future,
-    /// It is no event.
+    /// A malformed record.
     Malformed(Damage),
 }
 
-/// What is wrong with a record that is no event.
+/// The damage of a malformed record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
-    /// It ends in the middle. A Parquet row lacks the event time.
+    /// The line ends in the middle. A Parquet row has no event time.
     CutOff,
-    /// It has no video.
+    /// The video id is missing.
     NoVideo,
-    /// Its video is a text. A Parquet row, where that cannot be, has no video.
+    /// The video id is text. A Parquet row cannot have that, so its video id is missing.
     TextVideo,
-    /// Its request id is empty.
+    /// The request id is empty.
     EmptyRequest,
-    /// It is the error page of a proxy. A Parquet row has no request id.
+    /// The line is the error page of a proxy. A Parquet row has no request id.
     NotJson,
 }
 
 impl Damage {
-    /// Every damage.
+    /// All kinds of damage.
     pub const ALL: [Damage; 5] =
         [Damage::CutOff, Damage::NoVideo, Damage::TextVideo, Damage::EmptyRequest, Damage::NotJson];
 }
 
-/// The id of a request as it is written: a UUID of version 4, or `page-` and 16 digits.
+/// The id of a request: a version 4 UUID, or the text `page-` and 16 hexadecimal digits.
 ///
-/// It is held in 128 bits: those of the UUID, or a text's 64 bits below a version of 15, which no
-/// UUID has.
+/// Stored in 128 bits: the UUID, or the 64 bits of a text with version 15, which no UUID has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestName(u128);
 
@@ -87,7 +86,7 @@ const VERSION_TEXT: u128 = 0xf;
 const TEXT_PREFIX: &[u8] = b"page-";
 
 impl RequestName {
-    /// A UUID of version 4 with these bits, six of which are replaced as RFC 9562 demands.
+    /// A version 4 UUID with these bits, six of which are replaced as RFC 9562 requires.
     pub fn uuid(bits: u128) -> RequestName {
         let unversioned = bits & !(0xf << VERSION_SHIFT) & !(0b11 << 62);
         RequestName(unversioned | (4 << VERSION_SHIFT) | (0b10 << 62))
@@ -98,12 +97,12 @@ impl RequestName {
         RequestName(u128::from(bits) | (VERSION_TEXT << VERSION_SHIFT))
     }
 
-    /// Whether it is written as a text other than a UUID.
+    /// Whether the id is text other than a UUID.
     pub fn is_text(self) -> bool {
         (self.0 >> VERSION_SHIFT) & 0xf == VERSION_TEXT
     }
 
-    /// What a source makes of it.
+    /// The request id that a source reads.
     pub fn id(self) -> RequestId {
         if !self.is_text() {
             return RequestId::from_u128(self.0);
@@ -111,19 +110,19 @@ impl RequestName {
         let written = self.written();
         match RequestId::parse(written.as_str()) {
             Some(id) => id,
-            None => unreachable!("21 letters are an id"),
+            None => unreachable!("21 ASCII letters are a valid id"),
         }
     }
 
-    /// The partition, of so many, that its events go to.
+    /// The partition of its events, if there are `partitions` of them.
     #[inline]
     pub fn partition(self, partitions: u32) -> u32 {
-        // Of a UUID the lowest 32 bits, like those of a text, are random.
+        // The lowest 32 bits are random in both forms.
         let share = u64::from(self.0 as u32) * u64::from(partitions);
         (share >> 32) as u32
     }
 
-    /// Its letters.
+    /// The id in its written form.
     #[inline]
     pub fn written(self) -> WrittenName {
         if self.is_text() { self.written_text() } else { self.written_uuid() }
@@ -150,7 +149,7 @@ impl RequestName {
     }
 }
 
-/// Where the two digits of each byte of a UUID start.
+/// The position of the two digits of each byte in a written UUID.
 const BYTE_STARTS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
 
 #[inline]
@@ -159,7 +158,7 @@ fn hexadecimal(byte: u8) -> [u8; 2] {
     [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
 }
 
-/// The letters of a request id.
+/// The written form of a request id.
 #[derive(Clone, Copy, Debug)]
 pub struct WrittenName {
     letters: [u8; 36],
@@ -167,17 +166,17 @@ pub struct WrittenName {
 }
 
 impl WrittenName {
-    /// The letters as bytes of ASCII.
+    /// The ASCII bytes.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         &self.letters[..self.length]
     }
 
-    /// The letters as a text.
+    /// The text.
     pub fn as_str(&self) -> &str {
         match std::str::from_utf8(self.as_bytes()) {
             Ok(text) => text,
-            Err(error) => unreachable!("the letters are ASCII: {error}"),
+            Err(error) => unreachable!("the bytes are ASCII: {error}"),
         }
     }
 }

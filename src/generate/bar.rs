@@ -1,17 +1,17 @@
-//! How far a log has been written, on standard error: a bar on a terminal, else a line now and
-//! then.
+//! Shows the progress of writing a log on standard error: a bar on a terminal, else a line every
+//! 5 s.
 
 use super::summary::{Summary, grouped};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
-/// The clock is read only once in so many records.
+/// The clock is read once per this number of records.
 const RECORDS_BETWEEN_LOOKS: u64 = 1 << 16;
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 const BAR: &str = "{wide_bar} {human_pos} of {human_len} impressions, {per_sec}, {eta} left";
 
-/// Shows how many of the impressions are written.
+/// Shows the number of impressions written.
 pub struct Bar {
     impressions: u64,
     started: Instant,
@@ -28,7 +28,7 @@ impl Bar {
         Bar { impressions, started, line_due, bar }
     }
 
-    /// Shows what has been written, if it is time to.
+    /// Updates the progress, if it is due.
     #[inline]
     pub fn show(&mut self, summary: &Summary) {
         if summary.records().is_multiple_of(RECORDS_BETWEEN_LOOKS) {

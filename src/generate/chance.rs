@@ -1,4 +1,4 @@
-//! Everything that is drawn by lot: one seeded stream of numbers and the laws that use it.
+//! The random choices of the generator: one seeded random stream and its distributions.
 
 use super::arrival::{Damage, RequestName};
 use super::settings::Model;
@@ -7,9 +7,9 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Exp1, LogNormal, Zipf};
 
-/// An exponential draw is cut at so many times its mean; one in 500 million would be longer.
+/// Exponential draws are capped at this multiple of their mean; one in 500 million exceeds it.
 const EXPONENTIAL_MEANS_MAX: f64 = 20.0;
-/// Draws for a video that the request does not show yet, before the next free rank is taken.
+/// Draws for a video that the request does not show yet; after them the next free rank is taken.
 const VIDEO_DRAWS_MAX: usize = 16;
 
 /// The largest prime below 2²⁶; see [`video_of_rank`].
@@ -17,7 +17,7 @@ const VIDEO_PRIME: u64 = 67_108_859;
 const VIDEO_STRIDE: u64 = 41_474_863;
 const VIDEO_FIRST: u64 = 10_000_000;
 
-/// The lots of one log.
+/// The random choices of one log.
 pub struct Chance {
     random: ChaCha8Rng,
     popularity: Zipf<f64>,
@@ -29,7 +29,7 @@ pub struct Chance {
 }
 
 impl Chance {
-    /// The lots of a model that was checked.
+    /// The random choices of a checked model.
     pub fn new(model: &Model) -> Chance {
         let mut seed = *b"trendmark generate, stream 1    ";
         seed[24..].copy_from_slice(&model.seed.to_le_bytes());
@@ -51,32 +51,32 @@ impl Chance {
         }
     }
 
-    /// A number from 0 to 1, 1 excluded.
+    /// A uniform random number from 0 to 1, 1 excluded.
     #[inline]
     pub fn share(&mut self) -> f64 {
         self.random.random()
     }
 
-    /// Whether something happens that happens in this share of all cases.
+    /// Returns `true` with probability `share`.
     #[inline]
     pub fn happens(&mut self, share: f64) -> bool {
         self.share() < share
     }
 
-    /// A time from 0 to `max_ms`, all equally likely.
+    /// A uniform random time from 0 to `max_ms`, in milliseconds.
     #[inline]
     pub fn up_to_ms(&mut self, max_ms: i64) -> i64 {
         (self.share() * (max_ms + 1) as f64) as i64
     }
 
-    /// A time of an exponential law.
+    /// An exponentially distributed time, in milliseconds.
     #[inline]
     pub fn exponential_ms(&mut self, mean_ms: f64) -> i64 {
         let means: f64 = self.random.sample(Exp1);
         (means.min(EXPONENTIAL_MEANS_MAX) * mean_ms) as i64
     }
 
-    /// The time from an impression to its play.
+    /// The time from an impression to its play, in milliseconds.
     pub fn play_delay_ms(&mut self) -> i64 {
         let delay_ms = self.random.sample(self.play_delay_ms);
         delay_ms.min(self.play_delay_max_ms as f64) as i64
@@ -93,13 +93,13 @@ impl Chance {
         RequestName::uuid((u128::from(bits) << 64) | u128::from(low))
     }
 
-    /// One of the ways in which a record is no event.
+    /// A random kind of damage.
     pub fn damage(&mut self) -> Damage {
         let place = self.share() * Damage::ALL.len() as f64;
         Damage::ALL[place as usize]
     }
 
-    /// Replaces `videos` by so many different ones, the popular more often than the others.
+    /// Replaces `videos` with `count` different ones, drawn by popularity.
     pub fn draw_videos(&mut self, count: usize, videos: &mut Vec<VideoId>) {
         self.ranks.clear();
         while self.ranks.len() < count {
@@ -126,9 +126,9 @@ impl Chance {
     }
 }
 
-/// The video of a rank of popularity (1 is the most popular), the same for every seed.
+/// The video at a popularity rank (1 is the most popular), the same for every seed.
 ///
-/// Ids have eight digits and are scattered, so that neighbours in popularity are none in the key
+/// Ids have eight digits and are scattered: neighbours in popularity are not neighbours in the key
 /// space. As the modulus is prime, no two ranks below it share an id.
 fn video_of_rank(rank: u64) -> VideoId {
     VideoId(VIDEO_FIRST + rank * VIDEO_STRIDE % VIDEO_PRIME)

@@ -1,4 +1,4 @@
-//! One partition of a log as Parquet: one row a record, in row groups small enough that many
+//! One partition of a log as Parquet: one row per record, in row groups small enough that many
 //! files can be written at once.
 
 use super::arrival::{Arrival, Damage, Truth};
@@ -13,9 +13,9 @@ use parquet::schema::types::ColumnPath;
 use std::fs::File;
 use std::sync::Arc;
 
-/// The rows that are gathered before they are encoded.
+/// The number of rows that are encoded together.
 const BATCH_ROWS: usize = 8_192;
-/// The rows of a row group. Writing 16 files at once has taken 90 to 180 MB of memory with it.
+/// The number of rows of a row group. With it, writing 16 files at once took 90 to 180 MB.
 const GROUP_ROWS: usize = 131_072;
 
 /// Writes a partition as Parquet.
@@ -30,7 +30,7 @@ pub struct ParquetWriter {
 }
 
 impl ParquetWriter {
-    /// A writer to a file that is open and empty.
+    /// Creates a writer for an open, empty file.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -94,7 +94,7 @@ impl ParquetWriter {
         self.output.write(&batch)
     }
 
-    /// Encodes what is left, writes the footer, and says how many bytes the file has.
+    /// Encodes the remaining rows, writes the footer, and returns the file size in bytes.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -107,7 +107,7 @@ impl ParquetWriter {
     }
 }
 
-/// Request ids hardly ever repeat within reach of a dictionary; times nearly follow each other.
+/// Request ids rarely repeat within a dictionary's reach; consecutive times differ little.
 fn properties() -> Result<WriterProperties, ParquetError> {
     let column = |name: &str| ColumnPath::from(name);
     let mut properties = WriterProperties::builder()

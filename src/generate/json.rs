@@ -1,4 +1,4 @@
-//! One partition of a log as JSON Lines: one object a line, its fields always in the same order.
+//! One partition of a log as JSON Lines: one object per line, its fields always in the same order.
 
 use super::arrival::{Arrival, Damage, Truth};
 use std::fs::File;
@@ -15,7 +15,7 @@ pub struct JsonWriter {
 }
 
 impl JsonWriter {
-    /// A writer to a file that is open and empty.
+    /// Creates a writer for an open, empty file.
     pub fn new(file: File) -> JsonWriter {
         let output = BufWriter::with_capacity(BUFFER_BYTES, file);
         JsonWriter { output, line: Vec::with_capacity(256), bytes: 0 }
@@ -37,7 +37,7 @@ impl JsonWriter {
         self.output.write_all(&self.line)
     }
 
-    /// Hands everything to the file.
+    /// Flushes the buffer to the file.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -45,7 +45,7 @@ impl JsonWriter {
         self.output.flush()
     }
 
-    /// The bytes written so far.
+    /// The number of bytes written so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -109,7 +109,7 @@ fn push_signed(number: i64, line: &mut Vec<u8>) {
     push_decimal(number.unsigned_abs(), line);
 }
 
-/// The digits of a number, without the machinery of `write!`.
+/// Appends the digits of a number, without the overhead of `write!`.
 #[inline]
 fn push_decimal(mut number: u64, line: &mut Vec<u8>) {
     let mut digits = [0; 20];

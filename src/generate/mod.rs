@@ -1,13 +1,13 @@
-//! `trendmark generate`: a realistic, seeded log, for trying things out, tests and benchmarks.
+//! `trendmark generate`: a realistic, seeded log for trials, tests and benchmarks.
 //!
-//! - [`settings`]: what can be set, with defaults and limits.
-//! - [`model`]: the stream of arrivals, in bounded memory; `chance` draws the lots and `queue`
-//!   holds what is on its way.
-//! - [`arrival`]: one record, and what it was made to be.
-//! - [`mod@write`]: the files; `json` and `columns` write one partition each.
-//! - `bar` and [`summary`]: what the user sees meanwhile and at the end.
+//! - [`settings`]: the flags, their defaults and limits.
+//! - [`model`]: the stream of arrivals, in bounded memory; `chance` draws the random values and
+//!   `queue` holds the batches that have not arrived.
+//! - [`arrival`]: one record, with its ground truth.
+//! - [`mod@write`]: the files; `json` and `columns` each write one partition.
+//! - `bar` and [`summary`]: the progress and the final summary.
 //!
-//! Benchmarks take the events without files:
+//! Benchmarks use the events without files:
 //!
 //! ```
 //! use trendmark::generate::{Generator, Model};
@@ -40,31 +40,31 @@ use std::path::PathBuf;
 
 /// Write a realistic, seeded log of impressions and plays.
 ///
-/// Members are shown videos and play some; their clients upload what happened in batches, with
-/// delays. Some records arrive twice, late, with a wrong time, or damaged. Every rate is a flag.
+/// Members are shown videos and play some; their clients upload the events in batches, with delays.
+/// Some records are duplicated, late, stamped with a wrong time, or damaged. Every rate is a flag.
 #[derive(clap::Args, Clone, Debug)]
 pub struct GenerateArguments {
-    /// Folder to write impressions-*.jsonl and plays-*.jsonl to; it is created if need be
+    /// Folder to write impressions-*.jsonl and plays-*.jsonl to; it is created if missing
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
 
-    /// LogFormat of the files
+    /// Format of the files
     #[arg(long, value_enum, default_value_t = LogFormat::Jsonl)]
     pub format: LogFormat,
 
-    /// Replace the log that the folder holds
+    /// Replace an existing log in the folder
     #[arg(long)]
     pub force: bool,
 
-    /// What happens in the log.
+    /// The model of the log.
     #[command(flatten)]
     pub model: Model,
 }
 
-/// Why no log was generated.
+/// Why a log could not be generated.
 #[derive(Debug, thiserror::Error)]
 pub enum GenerateError {
-    /// A setting is out of its limits.
+    /// A setting is out of range.
     #[error(transparent)]
     Model(#[from] ModelError),
     /// The files cannot be written.
@@ -75,7 +75,7 @@ pub enum GenerateError {
 /// Generates a log and writes it; progress goes to standard error.
 ///
 /// # Errors
-/// When a setting is out of its limits, the folder holds a log, or a file cannot be written.
+/// When a setting is out of range, the folder holds a log, or a file cannot be written.
 pub fn generate(arguments: &GenerateArguments) -> Result<Summary, GenerateError> {
     let model = &arguments.model;
     let mut generator = Generator::new(model)?;

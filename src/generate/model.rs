@@ -1,14 +1,14 @@
 //! The seeded stream of arrivals: requests show videos, members play some, clients log both.
 //!
-//! A request shows its videos row by row while the member browses. Its client uploads what has
-//! come into view since the last upload, so impressions arrive in contiguous batches; each play
-//! comes with an upload of its own. Requests start evenly over the duration of the log, and what
-//! is on its way waits in a queue, so memory grows with the rate of events and with their delays,
-//! never with the length of the log.
+//! A request shows its videos row by row while the member browses. Its client uploads the
+//! impressions since the last upload, so they arrive in contiguous batches; each play is uploaded
+//! by itself. Requests start evenly over the duration of the log, and batches wait in a queue until
+//! they arrive. So memory grows with the rate of events and with their delays, never with the
+//! length of the log.
 //!
-//! An event that is neither late nor future never arrives more than the longest arrival delay
-//! after it happened, nor before. So in no partition can it be older than the watermark, as long
-//! as the maximum delay of the reader's definition is at least that long.
+//! An event that is neither late nor future arrives between its event time and the maximum arrival
+//! delay after it. So it is never behind the watermark of its partition, if the maximum delay of
+//! the reader's definition is at least that long.
 
 use super::arrival::{Arrival, RequestName, Truth};
 use super::chance::Chance;
@@ -18,16 +18,16 @@ use crate::event::{Kind, VideoId};
 
 /// Videos that come into view together.
 const VIDEOS_PER_ROW: usize = 5;
-/// How long an upload takes on average, and at most.
+/// The mean and maximum duration of an upload.
 const NETWORK_DELAY_MEAN_MS: f64 = 150.0;
 const NETWORK_DELAY_MAX_MS: i64 = 2_000;
-/// How long after its first arrival a duplicate arrives, unless it would be late then.
+/// The time from the first arrival to a duplicate, shortened if the duplicate would be late.
 const REPEAT_AFTER_MIN_MS: i64 = 1_000;
 const REPEAT_AFTER_SPREAD_MS: i64 = 300_000;
-/// By how much more than the future offset a wrong clock is ahead: up to 30 days.
+/// A wrong clock is ahead by the future offset and up to 30 days more.
 const FUTURE_SPREAD_MS: i64 = 30 * 86_400_000;
 
-/// The arrivals of a log, in the order of their arrival in all of its partitions together.
+/// The arrivals of a log, in order of arrival over all partitions.
 pub struct Generator {
     model: Model,
     chance: Chance,
@@ -43,10 +43,10 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// The log of a model, from its start.
+    /// Starts the log of a model.
     ///
     /// # Errors
-    /// When a setting is out of its limits.
+    /// When a setting is out of range.
     pub fn new(model: &Model) -> Result<Generator, ModelError> {
         model.check()?;
         let rows = (model.videos_per_request as usize).div_ceil(VIDEOS_PER_ROW);
@@ -68,12 +68,12 @@ impl Generator {
         Ok(generator)
     }
 
-    /// The most events that have waited for their arrival at once: what its memory goes to.
+    /// The maximum number of events that waited at the same time, which determines the memory used.
     pub fn waiting_max(&self) -> usize {
         self.queue.events_max()
     }
 
-    /// The next batch to arrive, once every request is started that could come before it.
+    /// Returns the next batch to arrive, after starting every request that could precede it.
     fn next_batch(&mut self) -> Option<Batch> {
         while let Some(start_ms) = self.next_start_ms {
             if self.queue.next_arrival_ms().is_some_and(|arrival_ms| arrival_ms <= start_ms) {
@@ -85,7 +85,7 @@ impl Generator {
         self.queue.pop()
     }
 
-    /// Each request starts at some time of its own equal share of the duration.
+    /// Splits the duration equally among the requests; each starts at a random time in its part.
     fn draw_next_start(&mut self) {
         self.next_start_ms = (self.requests_started < self.requests).then(|| {
             let share = (self.requests_started as f64 + self.chance.share()) / self.requests as f64;
@@ -158,7 +158,7 @@ impl Generator {
         }
     }
 
-    /// Adds an event to the batch that it is uploaded with, or sends it another way.
+    /// Adds an event to its batch, or sends it by itself if it is late.
     #[inline]
     fn log(&mut self, batch: &mut Batch, event: Sent) {
         match event.truth {
@@ -190,7 +190,7 @@ impl Generator {
         Sent { event_time_ms: latest_arrival_ms + ahead_ms, ..event }
     }
 
-    /// Uploads a batch, and in some cases uploads it again.
+    /// Uploads a batch, in some cases twice.
     fn send(&mut self, batch: Batch) {
         if self.chance.happens(self.model.duplicate_rate / 2.0) {
             self.repeat(&batch, 0);
@@ -198,7 +198,7 @@ impl Generator {
         self.queue.push(batch);
     }
 
-    /// Sends the events of a batch again, from one of them on, but none that would be late then.
+    /// Sends the honest and orphan events from index `from` on again, early enough not to be late.
     fn repeat(&mut self, batch: &Batch, from: usize) {
         let is_repeated = |event: &&Sent| matches!(event.truth, Truth::Honest | Truth::Orphan);
         let events: Vec<Sent> = batch.events[from..]
@@ -242,7 +242,7 @@ impl Iterator for Generator {
     }
 }
 
-/// The client that shows a request, and when it uploads.
+/// The client of a request, and its times of upload.
 struct Client {
     request: RequestName,
     upload_interval_ms: i64,
@@ -251,7 +251,7 @@ struct Client {
 }
 
 impl Client {
-    /// A client whose uploads come at an interval of its own, the first at any time of it.
+    /// A client with a random upload interval. The first upload is at a random time within it.
     fn new(model: &Model, start_ms: i64, chance: &mut Chance) -> Client {
         let network_delay_max_ms = NETWORK_DELAY_MAX_MS.min(model.arrival_delay_max_ms);
         let interval_max_ms = model.arrival_delay_max_ms - network_delay_max_ms;
@@ -262,7 +262,7 @@ impl Client {
         Client { request, upload_interval_ms, upload_ms, network_delay_max_ms }
     }
 
-    /// The batch of the first upload after something has come into view.
+    /// The batch of the first upload at or after `seen_ms`.
     fn open_batch(&mut self, seen_ms: i64, capacity: usize, chance: &mut Chance) -> Batch {
         if seen_ms > self.upload_ms {
             let interval_ms = self.upload_interval_ms.max(1);

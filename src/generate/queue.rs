@@ -1,20 +1,20 @@
-//! What is on its way: batches of events that wait for the time at which they arrive.
+//! A queue of event batches, ordered by arrival time.
 
 use super::arrival::{RequestName, Truth};
 use crate::event::{Kind, VideoId};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Events of one request that arrive together, one after the other in one partition.
+/// Events of one request that arrive together, as consecutive records of one partition.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// When it arrives, in milliseconds.
+    /// The arrival time, in milliseconds.
     pub arrival_ms: i64,
-    /// The log that it goes to.
+    /// The log that it belongs to.
     pub kind: Kind,
     /// The request of all of its events.
     pub request: RequestName,
-    /// Its events.
+    /// The events.
     pub events: Vec<Sent>,
 }
 
@@ -23,13 +23,13 @@ pub struct Batch {
 pub struct Sent {
     /// The video that was shown or played.
     pub video: VideoId,
-    /// When it happened, in milliseconds.
+    /// The event time, in milliseconds.
     pub event_time_ms: i64,
-    /// What it was made to be.
+    /// The ground truth.
     pub truth: Truth,
 }
 
-/// Batches in the order of their arrival; those of the same millisecond as they were sent.
+/// Batches in order of arrival; those of the same millisecond in the order in which they were sent.
 #[derive(Default)]
 pub struct Queue {
     order: BinaryHeap<Reverse<(i64, u64, u32)>>,
@@ -41,7 +41,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Sends a batch on its way, unless it is empty.
+    /// Adds a batch, unless it is empty.
     pub fn push(&mut self, batch: Batch) {
         if batch.events.is_empty() {
             return;
@@ -60,19 +60,19 @@ impl Queue {
             return slot;
         }
         let Ok(slot) = u32::try_from(self.slots.len()) else {
-            panic!("more than 2^32 batches wait: memory would have ended before");
+            panic!("more than 2^32 batches wait: memory would have run out before");
         };
         self.slots.push(Some(batch));
         slot
     }
 
-    /// When the next batch arrives, in milliseconds.
+    /// The arrival time of the next batch, in milliseconds.
     #[inline]
     pub fn next_arrival_ms(&self) -> Option<i64> {
         self.order.peek().map(|Reverse((arrival_ms, _, _))| *arrival_ms)
     }
 
-    /// Takes the batch that arrives next.
+    /// Removes and returns the batch that arrives next.
     pub fn pop(&mut self) -> Option<Batch> {
         let Reverse((_, _, slot)) = self.order.pop()?;
         let batch = self.slots[slot as usize].take()?;
@@ -81,7 +81,7 @@ impl Queue {
         Some(batch)
     }
 
-    /// The most events that have waited at once.
+    /// The maximum number of events that waited at the same time.
     pub fn events_max(&self) -> usize {
         self.events_max
     }

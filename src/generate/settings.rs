@@ -1,22 +1,22 @@
-//! What can be set about a generated log: the flags, their defaults and their limits.
+//! The settings of a generated log: flags, defaults and limits.
 
 use crate::time::{
     EVENT_TIME_MAX_MS, EVENT_TIME_MIN_MS, Span, parse_rfc3339_ms, rfc3339, text::parse_duration_ms,
 };
 use clap::{Args, FromArgMatches};
 
-/// The most videos of a catalogue, so that every one can have an id of eight digits.
+/// The maximum number of videos in a catalogue, so that every id has eight digits.
 pub const VIDEOS_MAX: u64 = 50_000_000;
-/// The most videos that a request shows.
+/// The maximum number of videos that a request shows.
 pub const VIDEOS_PER_REQUEST_MAX: u64 = 1_000;
-/// The longest that any one duration may be: no time of the log can then leave the calendar.
+/// The maximum of every duration, so that all times of the log stay within the calendar.
 const DURATION_MAX_MS: i64 = 366 * 86_400_000;
 
-/// The model of members who are shown videos and play some, and of the clients that log it.
-/// Two models that are equal give the same log.
+/// The model of members who are shown videos and play some, and of the clients that log this.
+/// Equal models give the same log.
 #[derive(Args, Clone, Debug, PartialEq)]
 pub struct Model {
-    /// Impressions, duplicates not counted
+    /// Number of impressions, without duplicates
     #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
     pub impressions: u64,
 
@@ -24,7 +24,7 @@ pub struct Model {
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
 
-    /// Partitions of each of the two logs; the events are the same for any number
+    /// Partitions of each log; the events are the same for any number
     #[arg(long, value_name = "COUNT", default_value_t = 8)]
     pub partitions: u32,
 
@@ -32,7 +32,7 @@ pub struct Model {
     #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
     pub videos: u64,
 
-    /// Exponent of the Zipf law of popularity; 0 makes all videos equally popular
+    /// Exponent of the Zipf distribution of popularity; 0 makes all videos equally popular
     #[arg(long, value_name = "NUMBER", default_value_t = 1.05)]
     pub zipf: f64,
 
@@ -54,7 +54,7 @@ pub struct Model {
     )]
     pub duration_ms: i64,
 
-    /// Share of the impressions that are played
+    /// Share of impressions that are played
     #[arg(long, value_name = "SHARE", default_value_t = 0.05, value_parser = parse_share)]
     pub play_rate: f64,
 
@@ -65,7 +65,7 @@ pub struct Model {
     )]
     pub play_delay_median_ms: i64,
 
-    /// Spread of the time from an impression to its play: sigma of its logarithm
+    /// Sigma of the log-normal time from an impression to its play
     #[arg(long, value_name = "NUMBER", default_value_t = 1.2)]
     pub play_delay_sigma: f64,
 
@@ -97,59 +97,59 @@ pub struct Model {
     )]
     pub arrival_delay_max_ms: i64,
 
-    /// Share of the events that arrive a second time, alone or with their whole batch
+    /// Share of events that arrive a second time, alone or with their whole batch
     #[arg(long, value_name = "SHARE", default_value_t = 0.02, value_parser = parse_share)]
     pub duplicate_rate: f64,
 
-    /// Share of the plays that no impression belongs to
+    /// Share of plays without an impression
     #[arg(long, value_name = "SHARE", default_value_t = 0.01, value_parser = parse_share)]
     pub orphan_rate: f64,
 
-    /// Share of the events that arrive long after their epoch has closed
+    /// Share of events that arrive long after their epoch has closed
     #[arg(long, value_name = "SHARE", default_value_t = 0.0005, value_parser = parse_share)]
     pub late_rate: f64,
 
-    /// Shortest delay of those late events; the longest is twice that
+    /// Minimum delay of late events; the maximum is twice that
     #[arg(
         long = "late-delay", value_name = "DURATION", default_value = "3h10m",
         value_parser = parse_duration_ms
     )]
     pub late_delay_ms: i64,
 
-    /// Share of the events that a wrong clock stamps in the future
+    /// Share of events that a wrong clock stamps in the future
     #[arg(long, value_name = "SHARE", default_value_t = 0.0005, value_parser = parse_share)]
     pub future_rate: f64,
 
-    /// Shortest time that those clocks are ahead of the arrival; the longest is 30 days more
+    /// Minimum time that a wrong clock is ahead of the arrival; the maximum is 30 days more
     #[arg(
         long = "future-offset", value_name = "DURATION", default_value = "1h",
         value_parser = parse_duration_ms
     )]
     pub future_offset_ms: i64,
 
-    /// Records that are no events (cut off, fields missing or of a wrong type), for each event
+    /// Malformed records (cut off, fields missing or of a wrong type) per event
     #[arg(long, value_name = "SHARE", default_value_t = 0.0005, value_parser = parse_share)]
     pub malformed_rate: f64,
 
-    /// Share of the requests whose id is a text other than a UUID
+    /// Share of requests whose id is text other than a UUID
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
     pub text_id_rate: f64,
 }
 
-/// Why no log can be made with a setting: which flag, what was given, and what is possible.
+/// A setting that is out of range.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error("--{flag} is {given}, but {limit}")]
 pub struct ModelError {
     /// The flag, without its dashes.
     pub flag: &'static str,
-    /// The value that it has.
+    /// The given value.
     pub given: String,
-    /// What is possible.
+    /// The allowed values.
     pub limit: String,
 }
 
 impl Default for Model {
-    /// What the flags mean when none is given.
+    /// The defaults of the flags.
     fn default() -> Model {
         let command = Model::augment_args(clap::Command::new("generate"));
         let parsed = command
@@ -163,10 +163,10 @@ impl Default for Model {
 }
 
 impl Model {
-    /// Checks that a log can be made with these settings.
+    /// Checks that all settings are within their limits.
     ///
     /// # Errors
-    /// The first setting that is out of its limits.
+    /// Returns the first setting that is out of range.
     pub fn check(&self) -> Result<(), ModelError> {
         self.check_counts()?;
         self.check_numbers()?;
@@ -202,7 +202,7 @@ impl Model {
         if self.late_rate + others > 1.0 {
             let limit = format!(
                 "an event can be only one of late, future and orphan, and --future-rate and \
-                 --orphan-rate are {others} together"
+                 --orphan-rate are already {others} together"
             );
             return refuse("late-rate", self.late_rate, limit);
         }
@@ -239,11 +239,11 @@ impl Model {
                 return refuse(flag, Span { ms: duration_ms }, limit);
             }
         }
-        // Browsing takes at most 20 times its mean, and the other durations add up.
+        // Browsing takes at most 20 times its mean; the other durations are added to it.
         let latest_ms = EVENT_TIME_MAX_MS - 40 * DURATION_MAX_MS;
         if !(EVENT_TIME_MIN_MS..=latest_ms).contains(&self.start_ms) {
             let limit =
-                format!("must lie in {} to {}", rfc3339(EVENT_TIME_MIN_MS), rfc3339(latest_ms));
+                format!("must be from {} to {}", rfc3339(EVENT_TIME_MIN_MS), rfc3339(latest_ms));
             return refuse("start", rfc3339(self.start_ms), limit);
         }
         Ok(())
@@ -254,11 +254,11 @@ fn refuse(flag: &'static str, given: impl ToString, limit: String) -> Result<(),
     Err(ModelError { flag, given: given.to_string(), limit })
 }
 
-/// A share of a whole: a number from 0 to 1.
+/// Parses a share: a number from 0 to 1.
 fn parse_share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err(format!("`{text}` is no share; write a number from 0 to 1, such as 0.02")),
+        _ => Err(format!("`{text}` is not a share; write a number from 0 to 1, such as 0.02")),
     }
 }
 

@@ -1,30 +1,30 @@
-//! What a generated log holds, in numbers.
+//! Counts of the records in a generated log.
 
 use super::arrival::{Arrival, Truth};
 use crate::event::Kind;
 use std::fmt;
 
-/// The records of a log, counted. All records are `impressions + plays + duplicates + malformed`;
-/// orphans, late and future events are among the impressions and plays.
+/// Counts of the records in a log. The total is `impressions + plays + duplicates + malformed`;
+/// impressions and plays include orphans, late and future events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Impressions, without duplicates.
     pub impressions: u64,
     /// Plays, without duplicates.
     pub plays: u64,
-    /// Events that arrived before.
+    /// Repeated events.
     pub duplicates: u64,
-    /// Plays that no impression belongs to.
+    /// Plays without an impression.
     pub orphans: u64,
-    /// Events that arrive long after they happened.
+    /// Events that arrive long after their event time.
     pub late: u64,
-    /// Events that a wrong clock has stamped in the future.
+    /// Events that a wrong clock stamped in the future.
     pub future: u64,
-    /// Records that are no events.
+    /// Malformed records.
     pub malformed: u64,
-    /// The size of all files, in bytes.
+    /// The total size of all files, in bytes.
     pub bytes: u64,
-    /// The most events that waited in memory for their arrival.
+    /// The maximum number of events that waited in memory at the same time.
     pub waiting_max: usize,
 }
 
@@ -47,7 +47,7 @@ impl Summary {
         }
     }
 
-    /// All records: lines or rows of the files.
+    /// The number of all records: lines or rows of the files.
     #[inline]
     pub fn records(&self) -> u64 {
         self.impressions + self.plays + self.duplicates + self.malformed
@@ -59,22 +59,22 @@ impl fmt::Display for Summary {
         for (name, count) in [
             ("impressions", self.impressions),
             ("plays", self.plays),
-            ("  of them without impression", self.orphans),
-            ("events that are late", self.late),
-            ("events stamped in the future", self.future),
-            ("duplicates, besides", self.duplicates),
-            ("malformed records, besides", self.malformed),
+            ("  without an impression", self.orphans),
+            ("late events", self.late),
+            ("future events", self.future),
+            ("duplicates (additional)", self.duplicates),
+            ("malformed records (additional)", self.malformed),
             ("records", self.records()),
             ("bytes", self.bytes),
         ] {
             writeln!(formatter, "{name:<32}{:>16}", grouped(count))?;
         }
         let waiting_max = grouped(self.waiting_max as u64);
-        write!(formatter, "{:<32}{waiting_max:>16}", "events waiting at once, at most")
+        write!(formatter, "{:<32}{waiting_max:>16}", "maximum events in memory")
     }
 }
 
-/// A number with its thousands set apart: `20,000,000`.
+/// Formats a number with thousands separators: `20,000,000`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);

@@ -1,4 +1,4 @@
-//! What every generated log keeps to, checked on small ones.
+//! Tests of the properties that every generated log has, on small logs.
 
 use super::*;
 use crate::acceptance::{Fate, Watermark, admit};
@@ -179,8 +179,7 @@ fn a_play_follows_an_impression_of_its_request_unless_it_is_an_orphan() {
     assert_eq!(orphans, expected);
 }
 
-/// What becomes of the events by the watermarks of their partitions, with what they were made to
-/// be.
+/// The ground truth of every event, with its fate according to its partition's watermark.
 fn fates(model: &Model) -> Vec<(Truth, Fate)> {
     let definition = Definition::default();
     let mut watermarks = [(); 2].map(|()| vec![Watermark::new(definition, None); 8]);
@@ -193,7 +192,7 @@ fn fates(model: &Model) -> Vec<(Truth, Fate)> {
     arrivals(model).into_iter().filter_map(read).collect()
 }
 
-/// A late event is accepted if the log ends before its epoch closes: those of the last hours.
+/// A late event of the last hours is accepted, because the log ends before its epoch closes.
 #[test]
 fn no_honest_event_is_late_and_every_future_event_is_found() {
     let rates = Model { late_rate: 0.01, future_rate: 0.01, ..small(100_000) };
@@ -289,7 +288,7 @@ fn the_rows_of_parquet_are_the_events_of_the_model() {
     assert!(summary.malformed > 300);
 }
 
-/// The events of a file, row by row; `None` for a row that is none.
+/// The events of a file, row by row; `None` for a malformed row.
 fn read_parquet(path: &Path) -> Vec<Option<Parsed>> {
     let file = fs::File::open(path).unwrap();
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();

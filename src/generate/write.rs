@@ -1,4 +1,4 @@
-//! A log as files: `impressions-0.jsonl`, `plays-0.jsonl` and so on, one for each partition.
+//! A log as files, one per partition: `impressions-00.jsonl`, `plays-00.jsonl` and so on.
 
 use super::arrival::Arrival;
 use super::columns::ParquetWriter;
@@ -10,10 +10,10 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// How a partition is written.
+/// The file format of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// JSON Lines: one object a line
+    /// JSON Lines: one object per line
     Jsonl,
     /// Apache Parquet
     Parquet,
@@ -23,7 +23,7 @@ impl LogFormat {
     /// Both formats.
     pub const ALL: [LogFormat; 2] = [LogFormat::Jsonl, LogFormat::Parquet];
 
-    /// How the names of its files end.
+    /// The file name extension.
     pub fn extension(self) -> &'static str {
         match self {
             LogFormat::Jsonl => "jsonl",
@@ -32,21 +32,21 @@ impl LogFormat {
     }
 }
 
-/// Why a log cannot be written. Every one names what, where, and what to do.
+/// Why a log cannot be written. Every message says what failed, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The folder holds a log, and the new one would mix with it.
     #[error("`{0}` is part of an earlier log; give another folder, or --force to replace that log")]
     Occupied(PathBuf),
     /// The folder cannot be created, read or cleared.
-    #[error("folder `{path}` cannot be used: {error}; give one that can be written to")]
+    #[error("folder `{path}` cannot be used: {error}; give a writable folder")]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system error.
         error: io::Error,
     },
-    /// The file system refused.
+    /// A file cannot be written.
     #[error(
         "cannot write `{path}`: {error}; the log is incomplete: make room or give another folder, \
          and write it again (--force replaces what is there)"
@@ -54,10 +54,10 @@ pub enum WriteError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system error.
         error: io::Error,
     },
-    /// The Parquet writer refused, mostly because the file system did.
+    /// The Parquet writer failed, usually because the file cannot be written.
     #[error(
         "cannot write `{path}`: {error}; the log is incomplete: make room or give another folder, \
          and write it again (--force replaces what is there)"
@@ -65,7 +65,7 @@ pub enum WriteError {
     Parquet {
         /// The file.
         path: PathBuf,
-        /// What the writer said.
+        /// The error of the Parquet writer.
         error: ParquetError,
     },
 }
@@ -84,18 +84,18 @@ impl WriteError {
     }
 }
 
-/// Writes arrivals to the files of a log, each to that of its kind and partition.
+/// Writes each arrival to the file of its kind and partition.
 pub struct LogWriter {
     impressions: Vec<PartitionWriter>,
     plays: Vec<PartitionWriter>,
 }
 
 impl LogWriter {
-    /// Creates the folder, if need be, and an empty file for each partition of both kinds.
+    /// Creates the folder if it is missing, and an empty file for each partition of both kinds.
     ///
-    /// With `force`, the files of an earlier log are removed first: all that have names such as
-    /// this writer gives, however many partitions that log had, as a reader of the folder would
-    /// take them for part of the new log.
+    /// With `force`, the files of an earlier log are removed first: all files whose names this
+    /// writer could have given, for any number of partitions. A reader of the folder would take
+    /// them for part of the new log.
     ///
     /// # Errors
     /// When the folder holds a log and `force` is not set, or when it cannot be written.
@@ -123,13 +123,13 @@ impl LogWriter {
         })
     }
 
-    /// Writes one record; it may stay in a buffer.
+    /// Writes one record, which may stay in a buffer.
     ///
     /// # Errors
     /// When the file of its partition cannot be written.
     ///
     /// # Panics
-    /// When its partition is not one of those that the writer was created with.
+    /// When the writer was created with too few partitions for it.
     #[inline]
     pub fn write(&mut self, arrival: &Arrival) -> Result<(), WriteError> {
         let partitions = match arrival.kind {
@@ -139,8 +139,8 @@ impl LogWriter {
         partitions[arrival.partition as usize].write(arrival)
     }
 
-    /// Hands all whole lines to the files, for who reads them while they grow. Parquet files
-    /// cannot be read before they are finished, so they are left as they are.
+    /// Flushes all complete lines to the files, for readers that follow them. Parquet files are
+    /// left alone, as they cannot be read before they are finished.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -148,7 +148,7 @@ impl LogWriter {
         self.impressions.iter_mut().chain(&mut self.plays).try_for_each(PartitionWriter::flush)
     }
 
-    /// Completes all files, and says how many bytes they have together.
+    /// Completes all files and returns their total size in bytes.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -157,13 +157,13 @@ impl LogWriter {
     }
 }
 
-/// The name of a partition's file: its number has as many digits as the largest, and at least two.
+/// The name of a partition's file. All numbers are padded to the same width, at least two digits.
 fn file_name(kind: Kind, partition: u32, partitions: u32, format: LogFormat) -> String {
     let digits = partitions.saturating_sub(1).to_string().len().max(2);
     format!("{}-{partition:0digits$}.{}", kind.topic(), format.extension())
 }
 
-/// The files in a folder whose names this writer could have given, in order.
+/// The files in a folder whose names this writer could have given, sorted.
 fn earlier_log(folder: &Path) -> Result<Vec<PathBuf>, WriteError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(WriteError::folder(folder))? {

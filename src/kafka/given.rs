@@ -1,6 +1,5 @@
-//! Settings as they are typed (`KEY=VALUE`) and written in a configuration (a table).
-//!
-//! They can be written out again, with secrets hidden.
+//! Parses settings from the command line (`KEY=VALUE`) and from a configuration (a table), and
+//! writes them with secrets hidden.
 
 use super::settings::shown;
 use super::{KafkaSettings, KafkaSettingsError};
@@ -11,7 +10,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-/// A setting as it was given. Its value may be a secret, which is not shown.
+/// A setting as given by the user. The value may be a secret and is hidden when printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct GivenSetting {
     key: String,
@@ -21,7 +20,7 @@ pub struct GivenSetting {
 impl FromStr for GivenSetting {
     type Err = Infallible;
 
-    /// Never fails, so that nobody quotes in a message what may be a secret.
+    /// Never fails, so that no error message can quote a secret.
     fn from_str(text: &str) -> Result<GivenSetting, Infallible> {
         Ok(match text.split_once('=') {
             Some((key, value)) => {
@@ -43,10 +42,10 @@ impl fmt::Debug for GivenSetting {
 }
 
 impl KafkaSettings {
-    /// The settings that were given; of several with one key the last holds.
+    /// Returns the given settings. If a key is given several times, the last value wins.
     ///
     /// # Errors
-    /// When there are no servers, or a setting has no value or is not the user's to make.
+    /// When a setting has no value, or [`KafkaSettings::check`] fails.
     pub fn given(
         bootstrap_servers: &str,
         settings: &[GivenSetting],
@@ -66,7 +65,7 @@ impl KafkaSettings {
 /// Writes settings as a table, with secrets hidden.
 ///
 /// # Errors
-/// When the serializer refuses.
+/// When the serializer fails.
 pub fn serialize_settings<S: Serializer>(
     settings: &[GivenSetting],
     serializer: S,
@@ -81,7 +80,7 @@ pub fn serialize_settings<S: Serializer>(
 /// Reads settings from a table: `"sasl.username" = "x"`, or the same without quotes.
 ///
 /// # Errors
-/// When a value is neither text nor a number nor a truth value.
+/// When a value is not a string, number, boolean or table.
 pub fn deserialize_settings<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<GivenSetting>, D::Error> {
@@ -91,7 +90,7 @@ pub fn deserialize_settings<'de, D: Deserializer<'de>>(
     Ok(settings)
 }
 
-/// What a key may stand for; without quotes, the dots of a key make tables.
+/// The value of a key. An unquoted key with dots is parsed as nested tables.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Value {
@@ -119,7 +118,11 @@ fn flatten(
                 flatten(&format!("{key}."), table, settings)?;
                 continue;
             }
-            Value::Other(_) => return Err(format!("the Kafka setting `{key}` is not a text")),
+            Value::Other(_) => {
+                return Err(format!(
+                    "the Kafka setting `{key}` is not a string, number or boolean"
+                ));
+            }
         };
         settings.push(GivenSetting { key, value: Some(value) });
     }

@@ -1,5 +1,5 @@
-//! What the Kafka source and the Kafka store share: how to reach the brokers, and what of it is
-//! secret; and the schema registry that messages may need. Nothing else of the crate is known here.
+//! Settings shared by the Kafka source and the Kafka store: how to reach the brokers and the schema
+//! registry, and which settings are secret. Depends on no other module of this crate.
 
 mod given;
 mod names;

@@ -1,4 +1,4 @@
-//! How to reach a schema registry, with what is secret of it never shown.
+//! How to reach a schema registry. Secrets are never printed.
 
 use super::settings::{HIDDEN, resolve};
 use serde::{Deserialize, Serialize, Serializer};
@@ -6,21 +6,21 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-/// A text as it was given, which may be or hold a secret: the URL of a registry, or who asks.
+/// A text that may contain a secret: the URL or the credentials of a registry, as given.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct RegistryText(String);
 
 impl FromStr for RegistryText {
     type Err = Infallible;
 
-    /// Never fails, so that nobody quotes in a message what may be a secret.
+    /// Never fails, so that no error message can quote a secret.
     fn from_str(text: &str) -> Result<RegistryText, Infallible> {
         Ok(RegistryText(text.trim().into()))
     }
 }
 
 impl RegistryText {
-    /// The text as it may be printed: a URL without a user, or where the secret is.
+    /// Returns the text for printing: hidden unless a URL without a user, `file:…` or `env:…`.
     fn shown(&self) -> &str {
         let begins = |starts: &[&str]| starts.iter().any(|start| self.0.starts_with(start));
         let is_reference = begins(&["file:", "env:"]);
@@ -44,51 +44,54 @@ impl Serialize for RegistryText {
 /// How to reach a schema registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistrySettings {
-    /// Where it is, without `/` at the end.
+    /// The URL, without `/` at the end.
     pub(crate) url: String,
-    /// The user and the password, as `USER:PASSWORD`, or where they are.
+    /// The credentials: `USER:PASSWORD`, or the `file:PATH` or `env:NAME` that holds them.
     auth: Option<RegistryText>,
 }
 
-/// What is wrong with the settings of a registry. No message holds a secret.
+/// An error of the schema registry or its settings. No message contains a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryError {
-    /// The URL is none.
+    /// Not a valid URL.
     #[error(
-        "--schema-registry is not the URL of a schema registry: write http:// or https://, the \
-         host and perhaps a port and a path; a user and a password go to --schema-registry-auth"
+        "--schema-registry is not a valid URL: write http:// or https://, the host, and optionally \
+         a port and a path; give a user and a password with --schema-registry-auth"
     )]
     Url,
-    /// The user and the password are none.
-    #[error("--schema-registry-auth is not USER:PASSWORD, nor are file:PATH or env:NAME")]
+    /// The credentials are not `USER:PASSWORD`.
+    #[error(
+        "--schema-registry-auth is not USER:PASSWORD; write that, or a file:PATH or env:NAME that \
+         holds it"
+    )]
     Auth,
-    /// They are what was printed in place of the secret.
+    /// The credentials are the placeholder that is printed instead of a secret.
     #[error(
         "--schema-registry-auth is `(hidden)`, which was printed in place of the secret; write \
          file:PATH or env:NAME"
     )]
     Hidden,
-    /// They cannot be looked up.
+    /// The file or variable of the credentials cannot be read.
     #[error(transparent)]
     Lookup(#[from] crate::kafka::KafkaSettingsError),
-    /// It does not let this program in.
+    /// The registry denies access.
     #[error(
-        "the schema registry `{url}` does not let this program in: it answers {status}; check \
+        "the schema registry `{url}` denies access: it answers {status}; check \
          --schema-registry-auth"
     )]
     Refused {
-        /// Which.
+        /// The URL of the registry.
         url: String,
-        /// The status of its answer.
+        /// The HTTP status of its answer.
         status: u16,
     },
 }
 
 impl RegistrySettings {
-    /// The settings that were given.
+    /// Returns the given settings, without reading files or the environment.
     ///
     /// # Errors
-    /// When the URL is none, or the user and the password cannot be what they are.
+    /// When the URL or the credentials are not valid.
     pub fn given(
         url: &RegistryText,
         auth: Option<&RegistryText>,
@@ -110,7 +113,7 @@ impl RegistrySettings {
         Ok(RegistrySettings { url: url.0.trim_end_matches('/').into(), auth: auth.cloned() })
     }
 
-    /// The user and the password, looked up.
+    /// Returns the credentials as `USER:PASSWORD`, read from their file or variable if necessary.
     pub(crate) fn user(&self) -> Result<Option<String>, RegistryError> {
         let Some(auth) = &self.auth else { return Ok(None) };
         let user = resolve("schema-registry-auth", &auth.0)?;

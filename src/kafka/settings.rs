@@ -1,8 +1,8 @@
-//! How to reach the brokers: any setting of librdkafka, with secrets that are never shown.
+//! How to reach the brokers: any setting of librdkafka. Secrets are never printed.
 //!
-//! A value `file:PATH` stands for what that file holds, and `env:NAME` for a variable of the
-//! environment. They are looked up when a client is made, so that no secret needs to stand in a
-//! configuration. Where settings are printed, a secret that stands there itself is hidden.
+//! A value `file:PATH` refers to the content of that file, and `env:NAME` to an environment
+//! variable. They are read when a client is created, so that a configuration need not contain
+//! secrets. Secrets that are given literally are hidden wherever settings are printed.
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
@@ -12,102 +12,103 @@ use std::fmt;
 use std::path::PathBuf;
 use tracing::Level;
 
-/// What stands in place of a secret where settings are printed.
+/// The placeholder that is printed instead of a secret.
 pub(super) const HIDDEN: &str = "(hidden)";
-/// The settings that only this program may make, and why.
+/// The settings that the user cannot set, and why.
 pub const REFUSED: [(&str, &str); 12] = [
     ("auto.commit.enable", COMMITS),
-    ("auto.offset.reset", "a log that was lost has to stop the job"),
+    ("auto.offset.reset", "a lost log must stop the job"),
     ("bootstrap.servers", "give --bootstrap-servers"),
     ("enable.auto.commit", COMMITS),
     ("enable.auto.offset.store", COMMITS),
-    ("enable.idempotence", "the store needs it on"),
-    ("enable.partition.eof", "the ends of partitions have to be seen"),
-    ("isolation.level", "what an aborted transaction wrote never happened"),
-    ("log.queue", "what librdkafka logs is logged here"),
+    ("enable.idempotence", "the store requires it"),
+    ("enable.partition.eof", "the job must see the ends of partitions"),
+    ("isolation.level", "messages of aborted transactions must not be read"),
+    ("log.queue", "trendmark receives the log of librdkafka"),
     ("metadata.broker.list", "give --bootstrap-servers"),
     ("test.mock.num.brokers", "give --bootstrap-servers"),
-    ("transactional.id", "the store makes it from the topic, to fence older runs"),
+    ("transactional.id", "the store derives it from the topic, to fence older runs"),
 ];
-const COMMITS: &str = "offsets are committed when the store has committed, and at no other time";
+const COMMITS: &str = "offsets are committed only after the store has committed";
 
 /// How to reach the brokers.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct KafkaSettings {
-    /// Some of the brokers, as `host:port`, separated by commas.
+    /// The addresses of some of the brokers, as `host:port`, separated by commas.
     pub bootstrap_servers: String,
-    /// Other settings, by librdkafka's names. Secrets stand here as they were given: show them
-    /// with [`KafkaSettings::shown`] only.
+    /// Other settings, by librdkafka's names. May contain secrets: print them with
+    /// [`KafkaSettings::shown`] only.
     pub settings: BTreeMap<String, String>,
 }
 
-/// What is wrong with the settings. No message holds a secret.
+/// An error in the Kafka settings. No message contains a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KafkaSettingsError {
-    /// No broker is named.
-    #[error("give --bootstrap-servers: the `kafka:` topics are nowhere without it")]
+    /// No broker is given.
+    #[error("give --bootstrap-servers: `kafka:` topics need it")]
     NoServers,
-    /// A setting is not the user's to make.
-    #[error("the Kafka setting `{key}` cannot be given: {reason}")]
+    /// A setting that the user cannot set.
+    #[error("the Kafka setting `{key}` cannot be set: {reason}")]
     Refused {
-        /// Which.
+        /// The name of the setting.
         key: String,
-        /// Why.
+        /// The reason.
         reason: &'static str,
     },
     /// A setting was given without a value.
     #[error("the Kafka setting `{key}` has no value; write KEY=VALUE")]
     NoValue {
-        /// Which; what was typed, up to the first character that no key has.
+        /// The text that was given, up to the first character that is not allowed in keys.
         key: String,
     },
-    /// The value is what was printed in place of a secret.
+    /// The value is the placeholder that is printed instead of a secret.
     #[error(
         "the Kafka setting `{key}` is `(hidden)`, which was printed in place of the secret; \
          write file:PATH or env:NAME"
     )]
     Hidden {
-        /// Which.
+        /// The name of the setting.
         key: String,
     },
-    /// The file that holds a value cannot be read.
+    /// The file of a `file:PATH` value cannot be read.
     #[error("cannot read the Kafka setting `{key}` from the file `{path}`: {reason}")]
     File {
-        /// Which.
+        /// The name of the setting.
         key: String,
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         reason: String,
     },
-    /// The variable that holds a value is not there.
-    #[error("the Kafka setting `{key}` is in the variable `{variable}`, which is {reason}")]
+    /// The variable of an `env:NAME` value is not set or not UTF-8.
+    #[error("the Kafka setting `{key}` refers to the variable `{variable}`, which is {reason}")]
     Environment {
-        /// Which.
+        /// The name of the setting.
         key: String,
-        /// The variable.
+        /// The name of the variable.
         variable: String,
-        /// What is wrong with it.
+        /// `not set` or `not UTF-8`.
         reason: &'static str,
     },
-    /// librdkafka does not take it.
+    /// librdkafka rejects a setting.
     #[error("the Kafka setting `{key}` is wrong: {reason}")]
     Invalid {
-        /// Which.
+        /// The name of the setting.
         key: String,
-        /// What librdkafka says.
+        /// The message of librdkafka.
         reason: String,
     },
-    /// librdkafka does not take the settings together.
+    /// librdkafka rejects the combination of settings.
     #[error("the Kafka settings are wrong: {0}")]
     Conflict(String),
 }
 
 impl KafkaSettings {
-    /// Whether the settings can be what they are, without looking at files or the environment.
+    /// Checks the settings, without reading files or the environment.
     ///
     /// # Errors
-    /// When there is no server, or a setting that is not the user's to make.
+    /// When no server is given, the user cannot set a setting, or a value is the placeholder of a
+    /// secret.
     pub fn check(&self) -> Result<(), KafkaSettingsError> {
         if self.bootstrap_servers.trim().is_empty() {
             return Err(KafkaSettingsError::NoServers);
@@ -123,12 +124,12 @@ impl KafkaSettings {
         Ok(())
     }
 
-    /// What all clients begin with: the servers, and the user's settings with their secrets. What
-    /// librdkafka logs goes to `tracing`, target `librdkafka`.
+    /// Returns the base configuration of all clients: the servers and the user's settings, with
+    /// their secrets. librdkafka logs to `tracing`, target `librdkafka`.
     ///
     /// # Errors
-    /// When a setting is not the user's to make, its file or variable is not there, or librdkafka
-    /// does not take it.
+    /// When [`KafkaSettings::check`] fails, a file or variable cannot be read, or librdkafka
+    /// rejects the settings.
     pub fn client_config(&self) -> Result<ClientConfig, KafkaSettingsError> {
         self.check()?;
         let mut config = ClientConfig::new();
@@ -144,12 +145,12 @@ impl KafkaSettings {
         }
     }
 
-    /// The settings as they may be printed, with secrets hidden.
+    /// Returns the settings for printing, with secrets hidden.
     pub fn shown(&self) -> BTreeMap<&str, &str> {
         self.settings.iter().map(|(key, value)| (key.as_str(), shown(key, value))).collect()
     }
 
-    /// How much librdkafka is to log: what `tracing` will take.
+    /// The log level of librdkafka: that which `tracing` accepts, or `Debug` if `debug` is set.
     fn log_level(&self) -> RDKafkaLogLevel {
         if self.settings.contains_key("debug") {
             RDKafkaLogLevel::Debug
@@ -171,13 +172,13 @@ impl fmt::Debug for KafkaSettings {
     }
 }
 
-/// A setting's value as it may be printed.
+/// Returns the value of a setting for printing.
 pub(super) fn shown<'a>(key: &str, value: &'a str) -> &'a str {
     let is_reference = value.starts_with("file:") || value.starts_with("env:");
     if is_secret(key) && !is_reference { HIDDEN } else { value }
 }
 
-/// Whether the value of a setting is to be hidden. Rather too many than too few.
+/// Whether the value of a setting is hidden when printed. Errs on the side of hiding.
 pub fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     let names_a_place = [".location", ".url", ".uri"].iter().any(|end| key.ends_with(end));
@@ -201,7 +202,7 @@ pub fn is_secret(key: &str) -> bool {
     !names_a_place && secrets.iter().any(|secret| key.contains(secret))
 }
 
-/// The value that a setting stands for.
+/// Returns the value of a setting, with `file:PATH` and `env:NAME` resolved.
 pub(super) fn resolve(key: &str, value: &str) -> Result<String, KafkaSettingsError> {
     if let Some(path) = value.strip_prefix("file:") {
         let content = std::fs::read_to_string(path);
@@ -223,11 +224,11 @@ pub(super) fn resolve(key: &str, value: &str) -> Result<String, KafkaSettingsErr
     })
 }
 
-/// What librdkafka has against a setting. It quotes the value, which a secret must not be.
+/// Converts an error of librdkafka. Its message quotes the value, so it is dropped for secrets.
 fn invalid(error: KafkaError) -> KafkaSettingsError {
     match error {
         KafkaError::ClientConfig(_, _, key, _) if is_secret(&key) => {
-            KafkaSettingsError::Invalid { key, reason: "librdkafka does not take its value".into() }
+            KafkaSettingsError::Invalid { key, reason: "librdkafka rejects its value".into() }
         }
         KafkaError::ClientConfig(_, reason, key, _) => KafkaSettingsError::Invalid { key, reason },
         error => KafkaSettingsError::Conflict(error.to_string()),

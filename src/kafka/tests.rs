@@ -1,4 +1,4 @@
-//! Settings that are resolved, refused and shown; secrets that are not.
+//! Tests that settings are resolved, refused and printed, and that secrets are hidden.
 
 use super::*;
 

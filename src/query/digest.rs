@@ -1,16 +1,16 @@
-//! A digest of rows: a sum that tells whether two sets of rows are the same.
+//! Digests of sets of rows, to test whether two sets are equal.
 //!
 //! The digest of a set is the sum of the hashes of its rows, wrapping at 2⁶⁴. It does not depend on
-//! their order, and a row that comes or goes moves it by its own hash, so it is kept as rows change
-//! and never recomputed. Two sets that differ by accident have the same digest once in 2⁶⁴; it does
-//! not defend against rows that are made to collide.
+//! their order, and adding or removing a row changes it by the hash of the row, so it is maintained
+//! incrementally and never recomputed. Two different sets have the same digest by accident once in
+//! 2⁶⁴ cases; it does not protect against rows that are made to collide.
 
 use super::Row;
 use crate::time::Epoch;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The digest of a set of rows, or the change of one.
+/// The digest of a set of rows, or a change of one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digest(pub u64);
 
@@ -18,35 +18,35 @@ pub struct Digest(pub u64);
 pub type Digests = BTreeMap<Epoch, Digest>;
 
 impl Digest {
-    /// The digest of one row of the query with this seed: a hash of its epoch and its cells. It is
-    /// stored, so it never changes.
+    /// Returns the digest of one row of the query with this seed: a hash of its epoch and its
+    /// cells. Digests are stored, so the hash must never change.
     pub fn of(seed: u64, row: &Row) -> Digest {
         let hash = fold(seed, row.epoch.0.cast_unsigned());
         Digest(row.key.iter().chain(&row.values).fold(hash, |hash, cell| fold(hash, *cell)))
     }
 
-    /// The digest of two sets that share no row, or of a set and a change of it.
+    /// Returns the digest of the union of two disjoint sets, or of a set after a change.
     pub fn merge(self, other: Digest) -> Digest {
         Digest(self.0.wrapping_add(other.0))
     }
 
-    /// Follows a row that comes (a positive difference) or goes.
+    /// Applies the addition (a positive difference) or the removal of a row.
     pub fn follow(&mut self, row: Digest, diff: isize) {
         *self = if diff > 0 { self.merge(row) } else { self.remove(row) };
     }
 
-    /// The digest of a set without the rows of another.
+    /// Returns the digest of a set without the rows of a subset.
     pub fn remove(self, other: Digest) -> Digest {
         Digest(self.0.wrapping_sub(other.0))
     }
 }
 
-/// What tells the rows of a query from those of others in a digest.
+/// Returns the seed of a query, which distinguishes its rows from those of other queries.
 pub fn seed(query: &str) -> u64 {
     query.bytes().fold(0, |hash, byte| fold(hash, u64::from(byte)))
 }
 
-/// Merges changes of digests into digests. Those of no rows are left out.
+/// Applies changes to digests, and removes the digests of empty sets.
 pub fn merge(digests: &mut Digests, changes: &Digests) {
     for (epoch, change) in changes {
         let digest = digests.entry(*epoch).or_default();
@@ -57,7 +57,7 @@ pub fn merge(digests: &mut Digests, changes: &Digests) {
     }
 }
 
-/// Mixes a word into a hash: the two halves of a product, as wyhash does it.
+/// Mixes a word into a hash with both halves of a product, as wyhash does.
 fn fold(hash: u64, word: u64) -> u64 {
     let product =
         u128::from(hash ^ 0x9e37_79b9_7f4a_7c15) * u128::from(word ^ 0xd1b5_4a32_d192_ed03);

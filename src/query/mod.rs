@@ -1,13 +1,13 @@
-//! The contract between the engine and a query: what a file in `dataflows/` must give.
+//! The contract between the engine and a query: what a file in `dataflows/` must define.
 //!
-//! A query turns what is known of the showings of an epoch into rows, or the rows of such queries
-//! across epochs into other rows, incrementally; and it says how to compute the same rows from
-//! scratch. It does no input or output and never reads a clock.
+//! A query incrementally computes rows from the showings of one epoch, or from the rows of such
+//! queries across epochs. It also defines how to compute the same rows from scratch. It does no
+//! input or output and never reads a clock.
 //!
 //! - [`row`], [`value`]: rows, and the values in their columns.
-//! - [`parameters`]: what can be set about a query.
-//! - [`tables`]: what a query across epochs reads.
-//! - [`digest`]: whether two sets of rows are the same.
+//! - [`parameters`]: the parameters of a query.
+//! - [`tables`]: the input of a query across epochs.
+//! - [`digest`]: tests whether two sets of rows are equal.
 
 pub mod digest;
 pub mod parameters;
@@ -35,32 +35,32 @@ use std::fmt;
 pub struct Column {
     /// Its name in the store.
     pub name: &'static str,
-    /// What it holds.
+    /// The type of its values.
     pub column_type: ColumnType,
     /// Its unit or meaning.
     pub unit: &'static str,
 }
 
 impl Column {
-    /// A column.
+    /// Creates a column.
     pub const fn new(name: &'static str, column_type: ColumnType, unit: &'static str) -> Column {
         Column { name, column_type, unit }
     }
 }
 
-/// What a query's rows are to a store.
+/// How a store treats the rows of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// The table that a store is named after, of which there is one. Its rows say whether they are
-    /// final, also where a store cannot tell that otherwise.
+    /// The table that the store is named after; a store has at most one. Its rows are marked as
+    /// final even in stores without another way to show it.
     Main,
-    /// A table of its own.
+    /// A separate table.
     Table,
-    /// A set for each epoch, whose members are added and removed.
+    /// A set for each epoch, with members added and removed.
     Set,
-    /// The part of the ledger that the dataflow counts: no table of its own. Its key is the kind,
-    /// and its value the number of distinct events.
+    /// The part of the ledger that the dataflow counts; it has no separate table. Its key is the
+    /// kind, and its value the number of distinct events.
     Ledger,
 }
 
@@ -68,7 +68,7 @@ impl Role {
     /// All roles.
     pub const ALL: [Role; 4] = [Role::Main, Role::Table, Role::Set, Role::Ledger];
 
-    /// Its name, in stores.
+    /// Returns its name in stores.
     pub fn name(self) -> &'static str {
         match self {
             Role::Main => "main",
@@ -87,48 +87,48 @@ pub type TableRows<'scope> = VecCollection<'scope, Publication, Row, isize>;
 /// How a query's rows are computed incrementally.
 #[derive(Clone, Copy)]
 pub enum Build {
-    /// The rows of one epoch, on its shared arrangement. It is called for each epoch.
+    /// Computes the rows of one epoch from its shared arrangement. Called for each epoch.
     Epoch(for<'scope> fn(&Showings<'scope>, &Parameters) -> EpochRows<'scope>),
-    /// Rows that look across epochs, on the rows of other queries. It is called once a job.
+    /// Computes rows across epochs from the rows of other queries. Called once per job.
     Tables(for<'scope> fn(&Tables<'scope>, &Parameters) -> TableRows<'scope>),
 }
 
 /// A query: one file in `dataflows/`.
 pub struct Query {
-    /// Its name, for `--query` and as the name of its table.
+    /// Its name, used by `--query` and for its table.
     pub name: &'static str,
-    /// What it answers, in one line, for `--help`.
+    /// A description in one line, for `--help`.
     pub about: &'static str,
-    /// Raised whenever the same events would give other rows than before.
+    /// Its version, raised whenever the same events would give different rows.
     pub version: u32,
-    /// What its rows are to a store.
+    /// How a store treats its rows.
     pub role: Role,
-    /// The columns that, with the epoch, name a row.
+    /// The columns that, with the epoch, identify a row.
     pub key: &'static [Column],
     /// The other columns.
     pub values: &'static [Column],
-    /// What can be set about it.
+    /// Its parameters.
     pub parameters: &'static [Parameter],
     /// How its rows are computed incrementally.
     pub build: Build,
-    /// For a query across epochs, the queries whose rows it reads; they are of single epochs, and
-    /// a job that has this query has them too.
+    /// For a query across epochs, the queries of single epochs whose rows it reads. A job that runs
+    /// this query runs them too.
     pub reads: &'static [&'static Query],
-    /// For a query across epochs, how many epochs before its own a row depends on.
+    /// For a query across epochs, the number of epochs before its own that a row depends on.
     pub history_epochs: fn(&Parameters) -> i64,
-    /// Computes the same rows from scratch: plain, slow and obviously right.
+    /// Computes the same rows from scratch: plain, slow and obviously correct.
     pub oracle: fn(&AcceptedLog, &Parameters) -> BTreeSet<Row>,
-    /// The same as a batch query in DuckDB's SQL, for the benchmark: over the tables
+    /// The same as a batch query in DuckDB's SQL, for the benchmark. It reads the tables
     /// `impressions` and `plays` (`request_id`, `video_id`, `epoch`), with `$H` for the join
-    /// window, and `$NAME` for each parameter. Its columns are the key, the epoch and the values.
+    /// window and `$NAME` for each parameter. Its columns are the key, the epoch and the values.
     pub batch_sql: &'static str,
 }
 
 impl Query {
-    /// A row of this query.
+    /// Returns a row of this query.
     ///
     /// # Panics
-    /// When the values are not of its columns' types: a fault of the query.
+    /// If the values do not match the types of its columns, which is a bug in the query.
     #[inline]
     pub fn row(
         &self,
@@ -143,7 +143,7 @@ impl Query {
         }
     }
 
-    /// The values of a row of this query: those of the key, then the others.
+    /// Returns the values of a row of this query: the key, then the others.
     pub fn values_of(&self, row: &Row) -> SmallVec<[Value; 4]> {
         let key = row::values_in(types(self.key), &row.key);
         key.chain(row::values_in(types(self.values), &row.values)).collect()
@@ -161,12 +161,12 @@ impl fmt::Debug for Query {
     }
 }
 
-/// No history: what a query of single epochs declares.
+/// Returns 0, the `history_epochs` of a query of single epochs.
 pub fn no_history(_: &Parameters) -> i64 {
     0
 }
 
-/// A query as a job has it: with the values of its parameters.
+/// A query of a job, with the values of its parameters.
 #[derive(Clone, Debug)]
 pub struct QueryInstance {
     /// The query.
@@ -176,19 +176,19 @@ pub struct QueryInstance {
 }
 
 impl QueryInstance {
-    /// A query with the defaults of its parameters.
+    /// Creates an instance with the defaults of all parameters.
     pub fn new(query: &'static Query) -> QueryInstance {
         QueryInstance { query, parameters: Parameters::new(query.parameters, |_| None) }
     }
 
-    /// How many epochs before its own a row depends on.
+    /// Returns the number of epochs before its own that a row depends on.
     pub fn history_epochs(&self) -> i64 {
         (self.query.history_epochs)(&self.parameters)
     }
 }
 
 impl fmt::Display for QueryInstance {
-    /// Its name, version and parameters: two that read the same give the same rows.
+    /// Its name, version and parameters: instances with equal texts give the same rows.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} {}", self.query.name, self.query.version)?;
         match self.query.parameters {
@@ -203,21 +203,21 @@ impl fmt::Display for QueryInstance {
 pub struct EpochLog {
     /// The epoch.
     pub epoch: Epoch,
-    /// Its accepted impressions, in any order, repeated if they came repeatedly.
+    /// Its accepted impressions, in any order, with duplicates.
     pub impressions: Vec<(RequestId, VideoId)>,
-    /// The accepted plays of its join window, likewise, each with the epoch of its own time.
+    /// The accepted plays of its join window, likewise, each with the epoch of its event time.
     pub plays: Vec<(RequestId, VideoId, Epoch)>,
 }
 
-/// The accepted events of all epochs: what an oracle computes from.
+/// The accepted events of all epochs: the input of an oracle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AcceptedLog {
-    /// The epochs that any event contributes to.
+    /// The epochs that at least one event contributes to.
     pub epochs: BTreeMap<Epoch, EpochLog>,
 }
 
 impl AcceptedLog {
-    /// The rows that a function of single epochs gives for each of them.
+    /// Returns the rows that `rows` computes for each epoch.
     pub fn each_epoch<R: IntoIterator<Item = Row>>(
         &self,
         rows: impl Fn(&EpochLog) -> R,

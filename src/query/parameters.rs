@@ -1,15 +1,14 @@
-//! Parameters that a query declares: flags and keys of the configuration, and a part of what its
-//! rows mean.
+//! Parameters of queries: flags and configuration keys that affect the meaning of the rows.
 
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What the numbers of a parameter are.
+/// The unit of a parameter's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ParameterUnit {
-    /// Whole numbers of something.
+    /// Whole numbers.
     Count,
     /// Durations, in milliseconds, written like `1h30m`.
     Duration,
@@ -20,19 +19,19 @@ pub enum ParameterUnit {
 pub struct Parameter {
     /// Its name.
     pub name: &'static str,
-    /// What it means, in one line, for `--help`.
+    /// A description in one line, for `--help`.
     pub about: &'static str,
-    /// What its numbers are.
+    /// The unit of its values.
     pub unit: ParameterUnit,
-    /// Its value where none is given.
+    /// Its default value.
     pub default: i64,
-    /// Its least value.
+    /// Its smallest value.
     pub min: i64,
-    /// Its greatest value.
+    /// Its largest value.
     pub max: i64,
 }
 
-/// The flag of a query's parameter, without its dashes, which is also its key in the configuration.
+/// Returns the flag of a query's parameter, without `--`, which is also its configuration key.
 pub fn flag(query: &str, parameter: &str) -> String {
     format!("{query}-{parameter}").replace('_', "-")
 }
@@ -41,7 +40,7 @@ impl ParameterUnit {
     /// All units.
     pub const ALL: [ParameterUnit; 2] = [ParameterUnit::Count, ParameterUnit::Duration];
 
-    /// Its name, in stores.
+    /// Returns its name in stores.
     pub fn name(self) -> &'static str {
         match self {
             ParameterUnit::Count => "count",
@@ -49,7 +48,7 @@ impl ParameterUnit {
         }
     }
 
-    /// A value as it is written.
+    /// Formats a value.
     pub fn text(self, value: i64) -> String {
         match self {
             ParameterUnit::Count => value.to_string(),
@@ -57,10 +56,10 @@ impl ParameterUnit {
         }
     }
 
-    /// Reads a value.
+    /// Parses a value.
     ///
     /// # Errors
-    /// With the text and what was expected.
+    /// If the text is not a value of this unit; the message says what was expected.
     pub fn parse(self, text: &str) -> Result<i64, String> {
         match self {
             ParameterUnit::Count => text
@@ -72,10 +71,10 @@ impl ParameterUnit {
 }
 
 impl Parameter {
-    /// Reads a value, which must be within the bounds.
+    /// Parses a value, which must be within the bounds.
     ///
     /// # Errors
-    /// With the text and what was expected.
+    /// If it is not; the message says what was expected.
     pub fn parse(&self, text: &str) -> Result<i64, String> {
         let value = self.unit.parse(text)?;
         if (self.min..=self.max).contains(&value) {
@@ -93,16 +92,16 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// The values that are given by name, and the defaults of the others.
+    /// Takes the values that `given` returns by name, and the defaults of the others.
     pub fn new(declared: &'static [Parameter], given: impl Fn(&str) -> Option<i64>) -> Parameters {
         let value = |parameter: &Parameter| given(parameter.name).unwrap_or(parameter.default);
         Parameters { values: declared.iter().map(|one| (one, value(one))).collect() }
     }
 
-    /// The value of a parameter.
+    /// Returns the value of a parameter.
     ///
     /// # Panics
-    /// When the query does not declare it: a fault of the query.
+    /// If the query does not declare it, which is a bug in the query.
     pub fn get(&self, name: &str) -> i64 {
         match self.values.iter().find(|(parameter, _)| parameter.name == name) {
             Some((_, value)) => *value,
@@ -110,14 +109,14 @@ impl Parameters {
         }
     }
 
-    /// The parameters and their values.
+    /// Returns the parameters and their values.
     pub fn iter(&self) -> impl Iterator<Item = (&'static Parameter, i64)> + '_ {
         self.values.iter().copied()
     }
 }
 
 impl fmt::Display for Parameters {
-    /// `epochs=4`, separated by spaces.
+    /// The parameters as `epochs=4`, separated by spaces.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, (parameter, value)) in self.iter().enumerate() {
             let space = if position == 0 { "" } else { " " };

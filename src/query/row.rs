@@ -5,13 +5,13 @@ use crate::time::Epoch;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-/// The cells of a key; those of most queries lie in the row itself.
+/// The cells of a key; those of most queries are stored inline.
 pub type KeyCells = SmallVec<[u64; 3]>;
 /// The cells of the other columns.
 pub type ValueCells = SmallVec<[u64; 2]>;
 
-/// A row of a query's table. Its epoch and its key name it, and at most one row has that name at a
-/// time. It is made by [`super::Query::row`], which checks that it fits the query's columns.
+/// A row of a query's table, identified by its epoch and key, which are unique at any time. Rows
+/// are created by [`super::Query::row`], which checks them against the query's columns.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Row {
     /// The epoch.
@@ -22,10 +22,10 @@ pub struct Row {
     pub values: ValueCells,
 }
 
-/// The cells of values, checked to be of the columns' types.
+/// Returns the cells of values, checked against the types of the columns.
 ///
 /// # Panics
-/// When there are more values or fewer than columns, or one is of another type: a fault of the
+/// If there are more or fewer values than columns, or one has the wrong type, which is a bug in the
 /// query.
 #[inline]
 pub fn cells<A: smallvec::Array<Item = u64>>(
@@ -38,14 +38,14 @@ pub fn cells<A: smallvec::Array<Item = u64>>(
     for value in values {
         let expected = column_types.next();
         let fits = expected == Some(value.column_type());
-        assert!(fits, "`{query}`: {value:?} stands in a column of {expected:?}");
+        assert!(fits, "`{query}`: {value:?} does not fit a column of type {expected:?}");
         value.push_cells(|cell| cells.push(cell));
     }
-    assert!(column_types.next().is_none(), "`{query}`: a row lacks values");
+    assert!(column_types.next().is_none(), "`{query}`: a row has too few values");
     cells
 }
 
-/// Words in whose order readers see rows, made of the cells of some columns.
+/// Returns words that order rows as readers see them, computed from the cells of some columns.
 pub fn order_of(
     column_types: impl IntoIterator<Item = ColumnType>,
     cells: &[u64],
@@ -57,7 +57,7 @@ pub fn order_of(
     order
 }
 
-/// The values in the cells of columns of these types, column by column.
+/// Returns the values in the cells of columns of these types, column by column.
 pub fn values_in(
     column_types: impl IntoIterator<Item = ColumnType>,
     cells: &[u64],

@@ -1,29 +1,29 @@
-//! What a query across epochs reads: the rows of queries of single epochs, as collections whose
+//! The input of a query across epochs: the rows of queries of single epochs, as collections whose
 //! timestamps are publications.
 
 use super::{Query, TableRows};
 use std::collections::BTreeMap;
 
-/// The rows of queries of single epochs: those of the open epochs, and of a history of final ones
-/// at least as long as the query declares.
+/// The rows of queries of single epochs: of the open epochs, and of a history of final epochs at
+/// least as long as the query declares.
 ///
-/// A row of epoch `e` must be computed from the rows of `e - history ..= e` alone, whatever else is
-/// held: they are final when `e` is, and so the row is final with `e`. The history is retracted
-/// from the beginning as event time passes; what that does to the rows of final epochs is ignored.
+/// A row of epoch `e` must be computed only from the rows of `e - history ..= e`, even if others
+/// are present: these are final when `e` is, so the row becomes final with `e`. As event time
+/// advances, the oldest history is retracted; the effect on rows of final epochs is ignored.
 pub struct Tables<'scope> {
     rows: BTreeMap<&'static str, TableRows<'scope>>,
 }
 
 impl<'scope> Tables<'scope> {
-    /// Tables of these queries, by their names.
+    /// Creates the tables from the rows of queries, by name.
     pub fn new(rows: BTreeMap<&'static str, TableRows<'scope>>) -> Tables<'scope> {
         Tables { rows }
     }
 
-    /// The rows of a query.
+    /// Returns the rows of a query.
     ///
     /// # Panics
-    /// When the reader does not declare that it reads them: a fault of the reader.
+    /// If the reader does not declare that it reads them, which is a bug in the reader.
     pub fn rows(&self, query: &'static Query) -> TableRows<'scope> {
         match self.rows.get(query.name) {
             Some(rows) => rows.clone(),

@@ -1,11 +1,11 @@
-//! The types of columns, and the values in them: the only place that knows how a value lies in the
-//! cells of a row, and how it is written.
+//! The types of columns and their values. Only this module knows how a value is encoded in the
+//! cells of a row, and how it is formatted.
 
 use crate::event::{Kind, RequestId, VideoId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What a column holds.
+/// The type of the values of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ColumnType {
@@ -13,11 +13,11 @@ pub enum ColumnType {
     Video,
     /// A [`RequestId`], in two cells.
     Request,
-    /// A number of things.
+    /// A count.
     Count,
     /// A rate, in millionths.
     Rate,
-    /// Yes or no.
+    /// A boolean.
     Flag,
     /// A [`Kind`] of event.
     Kind,
@@ -34,7 +34,7 @@ impl ColumnType {
         ColumnType::Kind,
     ];
 
-    /// How many cells of a row a value takes.
+    /// Returns the number of cells that a value takes.
     pub const fn cells(self) -> usize {
         match self {
             ColumnType::Request => 2,
@@ -42,7 +42,7 @@ impl ColumnType {
         }
     }
 
-    /// Its name, in stores.
+    /// Returns its name in stores.
     pub fn name(self) -> &'static str {
         match self {
             ColumnType::Video => "video",
@@ -54,7 +54,7 @@ impl ColumnType {
         }
     }
 
-    /// Whether its values are numbers, which are aligned to the right in tables.
+    /// Returns whether its values are numbers, which are right-aligned in tables.
     pub fn is_number(self) -> bool {
         matches!(self, ColumnType::Video | ColumnType::Count | ColumnType::Rate)
     }
@@ -67,18 +67,18 @@ pub enum Value {
     Video(VideoId),
     /// A request.
     Request(RequestId),
-    /// A number of things.
+    /// A count.
     Count(u64),
     /// A rate, in millionths.
     Rate(u64),
-    /// Yes or no.
+    /// A boolean.
     Flag(bool),
     /// A kind of event.
     Kind(Kind),
 }
 
 impl Value {
-    /// The type of the columns that can hold it.
+    /// Returns the type of the columns that can hold it.
     pub fn column_type(self) -> ColumnType {
         match self {
             Value::Video(_) => ColumnType::Video,
@@ -103,10 +103,10 @@ impl Value {
         }
     }
 
-    /// The value in the cells of a column.
+    /// Returns the value in the cells of a column.
     ///
     /// # Panics
-    /// When they are not of the column's type, which no checked row holds.
+    /// If they are not valid for the column's type, which a checked row rules out.
     #[inline]
     pub(super) fn from_cells(column_type: ColumnType, cells: &[u64]) -> Value {
         match column_type {
@@ -119,7 +119,7 @@ impl Value {
         }
     }
 
-    /// Appends words in whose order readers see the values of a column: requests as UUIDs, all
+    /// Appends words that order the values of a column as readers see them: requests as UUIDs, all
     /// others as numbers.
     #[inline]
     pub(super) fn push_order(self, mut push: impl FnMut(u64)) {
@@ -133,7 +133,7 @@ impl Value {
         }
     }
 
-    /// Appends it as JSON: numbers in decimal, a flag as a truth value, others as texts.
+    /// Appends it as JSON: numbers in decimal, a flag as a boolean, others as strings.
     pub fn write_json(self, json: &mut Vec<u8>) {
         match self {
             Value::Video(VideoId(number)) | Value::Count(number) | Value::Rate(number) => {
@@ -149,7 +149,7 @@ impl Value {
         }
     }
 
-    /// Reads what [`Value::write_json`] wrote.
+    /// Parses the output of [`Value::write_json`].
     pub fn from_json(column_type: ColumnType, json: &serde_json::Value) -> Option<Value> {
         Some(match column_type {
             ColumnType::Video => Value::Video(VideoId(json.as_u64()?)),

@@ -1,4 +1,4 @@
-//! Runs as the batches of a differential arrangement: what its spine keeps and merges.
+//! Runs as the batches of a differential arrangement, which its spine stores and merges.
 
 use super::run::{Merge, Run};
 use super::touches::{self, Pool, Touches};
@@ -15,27 +15,27 @@ pub type ShowingsSpine = Spine<Rc<ShowingsBatch>>;
 
 /// The showings of an interval of rounds.
 ///
-/// A batch fresh from the batcher holds a run for each publication that its rounds belong to, so
-/// that changes can be told apart as far as anyone can see. Merged batches hold one run: their
-/// rounds are past, and only what they add up to matters.
+/// A new batch from the batcher holds a run for each publication of its rounds, so that changes of
+/// different publications stay separate. A merged batch holds one run: its rounds are past, and
+/// only the accumulated touches matter.
 #[derive(Debug)]
 pub struct ShowingsBatch {
-    /// The runs, each with the last of its rounds, rising; never empty.
+    /// The runs, each with the last of its rounds, in ascending order; never empty.
     runs: Vec<(Round, Run)>,
 }
 
 impl ShowingsBatch {
-    /// The runs, each with the last of its rounds, rising.
+    /// Returns the runs, each with the last of its rounds, in ascending order.
     pub fn runs(&self) -> &[(Round, Run)] {
         &self.runs
     }
 
-    /// Its only run, or all of them merged.
+    /// Returns `merged`, the result of [`Self::collapse`], or else the only run.
     fn collapsed<'a>(&'a self, merged: &'a Option<Run>) -> &'a Run {
         merged.as_ref().unwrap_or(&self.runs[0].1)
     }
 
-    /// All runs merged, if there is more than one.
+    /// Merges all runs, if there is more than one.
     fn collapse(&self) -> Option<Run> {
         let (_, first) = &self.runs[0];
         let mut merged: Option<Run> = None;
@@ -55,12 +55,12 @@ impl SpineBatch for ShowingsBatch {
     }
 }
 
-/// A merge of two batches in progress.
+/// A merge of two batches, in progress.
 pub struct ShowingsMerger {
-    /// The runs of each batch as one, if it had several.
+    /// The merged runs of each batch that has several.
     collapsed: [Option<Run>; 2],
     merge: Merge,
-    /// The latest round of the two.
+    /// The latest round of the two batches.
     round: Round,
 }
 
@@ -90,8 +90,8 @@ impl Merger<ShowingsBatch> for ShowingsMerger {
     }
 }
 
-/// Puts the buffers of rounds of one publication together, in the last of these rounds. Nobody sees
-/// rows before a publication is over, so no one can tell, and one run is cheaper than two.
+/// Combines the buffers of each publication in the last of its rounds. Rows are not visible before
+/// their publication is over, so this changes no result, and one run is cheaper than two.
 fn by_publication(
     rounds: BTreeMap<Round, Vec<Vec<u64>>>,
 ) -> impl Iterator<Item = (Round, Vec<Vec<u64>>)> {
@@ -104,20 +104,19 @@ fn by_publication(
     publications.into_values()
 }
 
-/// Gathers the touches of each round, and sorts them once, when the round is complete.
+/// Collects the touches of each round, and sorts them once, when the round is complete.
 ///
-/// The stock batcher keeps many small sorted chunks and merges them; a third of all time went
-/// there.
+/// The stock batcher merges many small sorted chunks, which took a third of the total time.
 pub struct ShowingsBatcher {
     rounds: BTreeMap<Round, Vec<Vec<u64>>>,
-    /// The earliest round held back, as the answer to the last extraction.
+    /// The earliest round held back, which the last extraction returned.
     lower: Antichain<Round>,
-    /// Where the buffers of sorted touches go.
+    /// The pool that the buffers of sorted touches return to.
     pool: Pool,
 }
 
 impl ShowingsBatcher {
-    /// A batcher without touches.
+    /// Creates an empty batcher.
     pub fn new(pool: Pool) -> ShowingsBatcher {
         ShowingsBatcher { rounds: BTreeMap::new(), lower: Antichain::new(), pool }
     }

@@ -1,4 +1,4 @@
-//! What rounds changed about the showings of an epoch, and collections made from it.
+//! Changes of the showings of an epoch in each round, and collections derived from them.
 
 use super::batch::{ShowingsBatch, ShowingsSpine};
 use super::run::{Lookup, Run, consolidate};
@@ -22,21 +22,21 @@ use timely::progress::{Antichain, Timestamp};
 /// The shared arrangement of an epoch, request → (video, touch).
 pub(super) type Arrangement<'scope> = Arranged<'scope, TraceAgent<ShowingsSpine>>;
 
-/// A showing of which a round told something new.
+/// A showing that changed in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The request of the showing.
     pub request: RequestId,
     /// The video of the showing.
     pub video: VideoId,
-    /// What was known before the round.
+    /// Its touch before the round.
     pub before: Touch,
-    /// What is known after it: more than before.
+    /// Its touch after the round, which has more bits.
     pub after: Touch,
 }
 
 impl Change {
-    /// By how much the change raises the number of showings that count.
+    /// Returns by how much the change raises the number of showings that satisfy `counts`.
     pub fn gain(&self, counts: fn(Touch) -> bool) -> isize {
         isize::from(counts(self.after)) - isize::from(counts(self.before))
     }
@@ -45,13 +45,13 @@ impl Change {
 /// Changes of showings, each message stamped with the last of their rounds.
 #[derive(Clone)]
 pub struct Changes<'scope> {
-    /// Shared, as every query reads all of them.
+    /// The changes are shared, since every query reads all of them.
     stream: Stream<'scope, Round, Rc<Vec<Change>>>,
     waiting: PendingSums,
 }
 
 impl<'scope> Changes<'scope> {
-    /// For every touch that tells something new, the change that it makes.
+    /// Emits a change for every touch that adds a bit to its showing.
     pub(super) fn of(arrangement: &Arrangement<'scope>, waiting: PendingSums) -> Changes<'scope> {
         let stream = for_each_run(arrangement, "Changes", |run, known, emit| {
             for (request, group) in run.groups() {
@@ -110,12 +110,12 @@ impl<'scope> Changes<'scope> {
     }
 }
 
-/// All that is known of the showings of one request, before or after a round.
+/// All showings of one request with their touches, before or after a round.
 pub type Known = [(VideoId, Touch)];
 
-/// For every request that a round told something new of, updates from what was known of all its
-/// showings before and after the round; those of a publication with the same data on the same
-/// worker are added up.
+/// For every request that changed in a round, emits updates computed from all its showings before
+/// and after the round. Updates of a publication with the same data on the same worker are added
+/// up.
 pub(super) fn by_request<'scope, D, R>(
     arrangement: &Arrangement<'scope>,
     waiting: &PendingSums,
@@ -126,7 +126,7 @@ where
     R: Semigroup + 'static,
 {
     let (mut before, mut after) = (Vec::new(), Vec::new());
-    // What a round takes back of what it said need not be sent.
+    // Updates that cancel within a round are not sent.
     let mut round: HashMap<D, R, RandomState> = HashMap::default();
     let updates = for_each_run(arrangement, "ByRequest", move |run, known, emit| {
         for (request, group) in run.groups() {
@@ -153,8 +153,8 @@ where
 /// The most items in a message of [`for_each_run`].
 const MESSAGE_ITEMS_MAX: usize = 1024;
 
-/// Runs `logic` on each new run of touches, together with a lookup of all runs before, and sends
-/// what it emits in the last round of the run.
+/// Calls `logic` with each new run of touches and a lookup in all earlier runs, and sends the items
+/// that it emits in the last round of the run.
 fn for_each_run<'scope, D: Clone + 'static>(
     arrangement: &Arrangement<'scope>,
     name: &str,
@@ -162,16 +162,16 @@ fn for_each_run<'scope, D: Clone + 'static>(
 ) -> Stream<'scope, Round, Rc<Vec<D>>> {
     let mut trace = arrangement.trace.clone();
     let stream = arrangement.stream.clone();
-    // With the frontier, as rounds without touches must let the trace fold what they leave in it.
+    // Follows the frontier, so that the trace can merge the batches of rounds without touches.
     stream.unary_frontier::<NoopBuilder<Rc<Vec<D>>>, _, _, _>(Pipeline, name, move |_, _| {
-        // The rounds below `upper` were worked through; all of them are in the trace.
+        // All rounds below `upper` have been processed and are in the trace.
         let mut upper = Antichain::from_elem(Round::minimum());
         move |(input, _frontier), output| {
             input.for_each(|capability, spans| {
                 let Some(capability) = capability.retain_least(0) else { return };
                 for span in spans.drain(..) {
                     let past = trace.batches_through(upper.borrow());
-                    let past = past.expect("the trace is not compacted past what was read");
+                    let past = past.expect("the trace is not compacted beyond processed rounds");
                     if let Some(batch) = &span.inner {
                         for (position, (round, run)) in batch.runs().iter().enumerate() {
                             let capability = capability.delayed(round);
@@ -195,7 +195,7 @@ fn for_each_run<'scope, D: Clone + 'static>(
     })
 }
 
-/// Sends what `logic` emits in messages of some length.
+/// Sends the items that `logic` emits, in messages of bounded length.
 fn in_messages<D>(logic: impl FnOnce(&mut dyn FnMut(D)), mut send: impl FnMut(Vec<D>)) {
     let mut items = Vec::new();
     logic(&mut |item| {
@@ -227,7 +227,7 @@ mod tests {
     use timely::dataflow::operators::{Input, Probe};
     use timely::progress::frontier::AntichainRef;
 
-    /// How many batches, empty ones included, are in a trace after so many rounds without touches.
+    /// The number of batches in a trace, with empty ones, after `rounds` rounds without touches.
     fn batches_after(rounds: u32) -> usize {
         timely::execute_directly(move |worker| {
             let mut input = InputHandle::<Round, NoopBuilder<Touches>>::new_with_builder();
@@ -240,7 +240,7 @@ mod tests {
                 let (probe, _) = showings.changes().stream.clone().probe();
                 (showings.arrangement.trace.clone(), probe)
             });
-            // Whoever looks from here holds nothing back.
+            // This handle must not hold back compaction.
             trace.set_logical_compaction(AntichainRef::new(&[]));
             trace.set_physical_compaction(AntichainRef::new(&[]));
             for round in (0..rounds).map(|position| Round::at(Publication(1), position)) {

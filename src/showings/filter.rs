@@ -1,32 +1,32 @@
-//! Which requests a run does not hold, told without looking into it.
+//! A filter that rules out most of the requests that are not in a run, without a search.
 //!
-//! A play is looked up in every epoch whose impressions it may follow, and in every run of each;
-//! nearly all of these lookups find nothing, and a search costs several cache misses to say so.
+//! A play is looked up in every epoch whose impressions it may follow, and in every run of each.
+//! Nearly all of these lookups find nothing, and a search costs several cache misses.
 
 use crate::event::RequestId;
 
-/// Cells for each request: at least half as many, at most twice. An absent request meets a set bit
-/// in about one of so many cases.
+/// The number of cells per request; the actual number is between half and twice of it. An absent
+/// request meets a set bit with a probability of about one in this number.
 const CELLS_PER_REQUEST: usize = 8;
 
-/// A bit for each cell of the range that the first words of a run's requests span, set if a
-/// request lies in it: a Bloom filter whose only hash function keeps the order. Whoever goes
-/// through a run in order, to build it or to look it up, goes through the filter in order too,
-/// and it stays in the cache.
+/// A Bloom filter whose only hash function preserves order. The range of the first words of a run's
+/// requests is divided into cells; a cell has a bit, which is set if a request lies in it. Building
+/// a run, or looking up requests in order, accesses the filter in order too, so it stays in the
+/// cache.
 ///
-/// Ids are scrambled, so first words spread evenly. Were they to crowd together in few cells, the
-/// filter would be useless, never wrong.
+/// Ids are scrambled, so first words spread evenly. If they clustered in few cells, the filter
+/// would be useless, but never wrong.
 #[derive(Debug, Default)]
 pub struct Filter {
-    /// The least first word.
+    /// The smallest first word.
     first: u64,
-    /// The binary logarithm of how many first words share a cell.
+    /// The binary logarithm of the number of first words per cell.
     shift: u32,
     cells: Vec<u64>,
 }
 
 impl Filter {
-    /// A filter for at most so many requests, whose first words are from `first` to `last`.
+    /// Creates a filter for at most `requests` requests, with first words from `first` to `last`.
     pub fn new(requests: usize, first: u64, last: u64) -> Filter {
         let wanted = (requests * CELLS_PER_REQUEST).next_power_of_two().max(64);
         let span_bits = u64::BITS - (last - first).leading_zeros();
@@ -42,7 +42,7 @@ impl Filter {
         ((cell / 64) as usize, 1 << (cell % 64))
     }
 
-    /// Adds a request of the range.
+    /// Adds a request, whose first word must be in the range.
     #[inline]
     pub fn insert(&mut self, request: RequestId) {
         let (word, bit) = self.cell(request);
@@ -83,8 +83,8 @@ mod tests {
         fn what_was_added_may_be_there(requests in requests(), others in requests()) {
             let filter = filter(&requests);
             prop_assert!(requests.iter().all(|request| filter.may_hold(*request)));
-            // Others may be asked for, out of the range too. One that may be there shares its cell
-            // with one that is.
+            // Other requests may be looked up, also out of the range. A false positive shares its
+            // cell with a request that was added.
             let cells: BTreeSet<_> = requests.iter().map(|request| filter.cell(*request)).collect();
             for request in others.into_iter().filter(|request| filter.may_hold(*request)) {
                 prop_assert!(cells.contains(&filter.cell(request)));
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn most_of_what_is_absent_is_told() {
-        // The digits of the golden ratio spread first words evenly, and differently for the two.
+        // Multiples of the golden ratio spread evenly, and differently for the two sets.
         let spread = |number: u64| RequestId([number.wrapping_mul(0x9E37_79B9_7F4A_7C15), 0]);
         let filter = filter(&(0..10_000).map(spread).collect::<Vec<_>>());
         let met = (1_000_000..1_010_000).filter(|number| filter.may_hold(spread(*number))).count();

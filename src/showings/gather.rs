@@ -1,13 +1,13 @@
-//! Holds touches back until many have come together, or their publication is over.
+//! Holds touches back until there are many, or until their publication is over.
 //!
-//! A play is looked up in each epoch whose impressions it may follow. A round brings few plays to
-//! each of these epochs, and each look-up of few among many misses the cache: in what is known, in
-//! its filter, and in the sums that the changes go to. Looked up together, many plays go through
-//! all of these in order. As nobody sees rows before a publication is over, only their number
-//! decides when touches are arranged, and the publication's end.
+//! A play is looked up in each epoch whose impressions it may follow. A round has few plays for
+//! each of these epochs, and looking up few among many misses the cache each time: in the
+//! arrangement, in its filters, and in the sums that the changes are added to. Many plays together
+//! access all of these in order. Rows are not visible before their publication is over, so touches
+//! need not be arranged until there are many, or the publication ends.
 //!
-//! What is held keeps no round from becoming complete: it waits in the last round of its
-//! publication, for which it holds the capability.
+//! Held touches do not keep a round from completing: they wait in the last round of their
+//! publication, with the capability for it.
 
 use super::touches::{self, Pool, Touches};
 use crate::time::{Publication, Round};
@@ -18,17 +18,17 @@ use timely::dataflow::channels::pact::ParallelizationContract;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 
-/// Touches of a publication that wait.
+/// The held touches of a publication.
 struct Held {
-    /// Allows to pass them on in the last round of the publication.
+    /// The capability to pass them on in the last round of the publication.
     capability: Capability<Round>,
     buffers: Vec<Vec<u64>>,
     words: usize,
 }
 
 impl Held {
-    /// Adds a buffer of touches. It is copied if it fits into the one before, so that half of the
-    /// room in all buffers is used, however small they come.
+    /// Adds a buffer of touches. It is copied into the previous buffer if it fits, so that half of
+    /// the capacity of all buffers is used, however small they arrive.
     fn add(&mut self, words: Vec<u64>, pool: &Pool) {
         self.words += words.len();
         let last = self.buffers.last_mut();
@@ -40,8 +40,8 @@ impl Held {
     }
 }
 
-/// Passes touches on in portions of at least so many words, or what there is of a publication when
-/// it is over. Each portion is in some round of the publication of its touches.
+/// Passes touches on in portions of at least `words_together` words, and the rest of a publication
+/// when it is over. Each portion is in some round of the publication of its touches.
 pub(super) fn gather<'scope>(
     stream: Stream<'scope, Round, Touches>,
     pact: impl ParallelizationContract<Round, Touches>,
@@ -94,7 +94,7 @@ mod tests {
     use timely::dataflow::channels::pact::Pipeline;
     use timely::dataflow::operators::{Input, Probe};
 
-    /// A container of touches of one round: of these requests, one video each.
+    /// A container of touches of one round, with one video for each of these requests.
     fn touches(round: Round, requests: Range<u64>) -> Touches {
         let mut lanes = Lanes::new(1, Pool::default());
         for request in requests {
@@ -104,11 +104,11 @@ mod tests {
         lanes.drain().next().unwrap()
     }
 
-    /// A container that was passed on: after how many that were sent, in which round, and its
+    /// A container that was passed on: the number of containers sent before, its round and its
     /// requests.
     type PassedOn = (usize, Round, Vec<u64>);
 
-    /// Puts down what is passed on, with how many containers were sent before.
+    /// Records the containers that are passed on, with the number of containers sent before.
     fn record<'scope>(
         stream: Stream<'scope, Round, Touches>,
         sent: Rc<Cell<usize>>,
@@ -127,7 +127,7 @@ mod tests {
         })
     }
 
-    /// Sends containers of touches, each in its round, and returns what is passed on.
+    /// Sends containers of touches, each in its round, and returns those that are passed on.
     fn gathered(words_together: usize, containers: &[(Round, Range<u64>)]) -> Vec<PassedOn> {
         let containers = containers.to_vec();
         timely::execute_directly(move |worker| {
@@ -140,7 +140,7 @@ mod tests {
             });
             for (round, requests) in containers {
                 input.advance_to(round);
-                // What is held keeps no round from becoming complete.
+                // Held touches do not keep a round from completing.
                 worker.step_while(|| probe.less_than(&round));
                 input.send_batch(&mut touches(round, requests));
                 sent.set(sent.get() + 1);
@@ -173,7 +173,7 @@ mod tests {
     fn many_touches_wait_for_nothing() {
         let round = |position| Round::at(Publication(5), position);
         let sent = [(round(0), 0..9), (round(1), 9..20), (round(2), 20..21), (round(3), 21..50)];
-        // Of four words each, and one more for the round of a container.
+        // Each touch has four words, and each container one more for its round.
         let expected =
             [(2, round(1), (0..20).collect()), (4, round(3), (20..50).collect::<Vec<_>>())];
         assert_eq!(gathered(70, &sent), expected);

@@ -1,18 +1,18 @@
-//! The shared arrangement of an epoch: what is known of every showing, by request.
+//! The shared arrangement of an epoch: the touch of every showing, by request.
 //!
-//! Impressions and plays of an epoch are one collection, request → video, whose difference is a
-//! [`Touch`]: a set of bits that adds by *or*. Events that arrive twice vanish in it, and the join
-//! of plays with impressions is what accumulates at a showing. It is arranged once, and all queries
-//! of the epoch read it:
+//! Impressions and plays of an epoch form one collection, request → video, whose difference is a
+//! [`Touch`]: a set of bits that adds by *or*. Duplicate events therefore change nothing, and the
+//! join of plays with impressions is the accumulated touch of a showing. The collection is arranged
+//! once, and all queries of the epoch read it:
 //!
-//! - [`Showings::changes`] tells, as rounds become complete, which showings became known better.
-//! - [`Showings::by_request`] tells the same for all showings of a request together.
+//! - [`Showings::changes`] emits the showings whose touch changed, as rounds complete.
+//! - [`Showings::by_request`] does the same for all showings of a request together.
 //!
-//! Timestamps are rounds, which are totally ordered. Nobody asks for the past: a reader wants what
-//! was known before a round and what is known after it, so the arrangement keeps no times at all
-//! once a round is past. [`run`] is the layout that this allows. Nobody sees rows within a
-//! publication either, so its touches are gathered into large portions before they are arranged
-//! (`gather`), and rounds of it that become complete together count as one, the last of them.
+//! Timestamps are rounds, which are totally ordered. A reader needs the state before a round and
+//! the state after it, never an older one, so the arrangement stores no times for past rounds.
+//! [`run`] is the layout that this allows. Nor are rows visible within a publication, so its
+//! touches are gathered into large portions before they are arranged (`gather`), and its rounds
+//! that complete together are treated as one, the last of them.
 //!
 //! [`Touch`]: crate::event::Touch
 
@@ -39,7 +39,7 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
 use touches::{Pool, ToOwner, Touches};
 
-/// The showings of one epoch, as they become known.
+/// The showings of one epoch, as they change.
 pub struct Showings<'scope> {
     epoch: Epoch,
     arrangement: Arrangement<'scope>,
@@ -48,11 +48,11 @@ pub struct Showings<'scope> {
 }
 
 impl<'scope> Showings<'scope> {
-    /// Arranges touches by request; all touches of a request meet on the worker that keeps it.
-    /// Every container must hold touches of one owner and one round, as [`touches::Lanes`] gives
-    /// them. Touches are arranged when so many bytes of them have come together, or when their
-    /// publication is over. Their buffers go to the pool. The sums that queries hold until a
-    /// publication is over are counted as waiting.
+    /// Arranges touches by request, on the worker that owns the request. Every container must hold
+    /// touches of one owner and one round, as those of [`touches::Lanes`] do. Touches are arranged
+    /// once `gather_bytes` bytes have been gathered, or when their publication is over. Their
+    /// buffers return to `pool`. `waiting` counts the sums that queries hold until a publication is
+    /// over.
     pub fn arrange(
         epoch: Epoch,
         touches: Stream<'scope, Round, Touches>,
@@ -73,19 +73,19 @@ impl<'scope> Showings<'scope> {
         Showings { epoch, arrangement, changes, waiting }
     }
 
-    /// The epoch.
+    /// Returns the epoch.
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
 
-    /// The showings that rounds told something new of.
+    /// Returns the showings whose touch changed.
     pub fn changes(&self) -> &Changes<'scope> {
         &self.changes
     }
 
-    /// For every request that a round told something new of, updates from what was known of all
-    /// its showings before and after the round, in the order of videos. Updates of a publication
-    /// with the same data on the same worker are added up.
+    /// For every request that changed in a round, emits updates computed from all its showings
+    /// before and after the round, in the order of videos. Updates of a publication with the same
+    /// data on the same worker are added up.
     pub fn by_request<D, R>(
         &self,
         logic: impl FnMut(&Known, &Known, &mut dyn FnMut(D, R)) + 'static,

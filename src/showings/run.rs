@@ -1,47 +1,47 @@
-//! Sorted runs of showings: how an arrangement keeps them, and how runs are built and merged.
+//! Sorted runs of showings: the layout of an arrangement, and how runs are built and merged.
 //!
-//! A run holds, by request and video, what one round (or many, merged) said of each showing. The
-//! stock batches of differential dataflow keep a time and an offset for every value; here all of a
-//! run share their round, and whoever reads merged runs asks only what they add up to. That leaves
-//! 9 bytes a showing and 20 a request. The filter takes 1 to 2 bytes for each request of the runs
-//! that a run was merged from, or for each group of touches that it was sorted from.
+//! A run holds the touches of one round (or of many, merged), by request and video. The stock
+//! batches of differential dataflow store a time and an offset for every value. Here all showings
+//! of a run share one round, and readers of merged runs need only the accumulated touches. That
+//! leaves 9 bytes per showing and 20 per request. The filter takes 1 to 2 bytes per request of the
+//! runs that a run was merged from, or per group of touches that it was sorted from.
 
 use super::filter::Filter;
 use super::touches::{self, RequestGroup, group_at};
 use crate::event::{RequestId, Touch, VideoId};
 use std::cmp::Ordering;
 
-/// Showings in the order of request and video, each once.
+/// Distinct showings, ordered by request and video.
 #[derive(Debug, Default)]
 pub struct Run {
-    /// The requests, rising.
+    /// The requests, in ascending order.
     requests: Vec<RequestId>,
-    /// Tells that a request is not there, for most that are not.
+    /// Rules out most requests that are not in the run.
     filter: Filter,
     /// For each request, the index after its last showing.
     ends: Vec<u32>,
-    /// The videos, rising within each request.
+    /// The videos, in ascending order within each request.
     videos: Vec<VideoId>,
-    /// What is known of each showing.
+    /// The touch of each showing.
     touches: Vec<Touch>,
 }
 
-/// The showings of one request: videos and touches side by side.
+/// The showings of one request, as parallel slices of videos and touches.
 #[derive(Clone, Copy, Debug)]
 pub struct Group<'a> {
-    /// The videos, rising.
+    /// The videos, in ascending order.
     pub videos: &'a [VideoId],
-    /// What is known of each.
+    /// The touch of each video.
     pub touches: &'a [Touch],
 }
 
 impl Group<'_> {
-    /// The videos with their touches.
+    /// Returns the videos with their touches.
     pub fn iter(&self) -> impl Iterator<Item = (VideoId, Touch)> + '_ {
         self.videos.iter().copied().zip(self.touches.iter().copied())
     }
 
-    /// What is known of one video.
+    /// Returns the touch of a video.
     fn touch(&self, video: VideoId) -> Touch {
         match self.videos.binary_search(&video) {
             Ok(index) => self.touches[index],
@@ -51,8 +51,8 @@ impl Group<'_> {
 }
 
 impl Run {
-    /// Sorts buffers of touches into a run. The groups in which clients send them are sorted as
-    /// one.
+    /// Sorts buffers of touches into a run. Groups are sorted as wholes, since clients send touches
+    /// in groups.
     pub fn from_touches(buffers: &[Vec<u64>]) -> Run {
         let (mut locations, showings) = locate_groups(buffers);
         locations.sort_unstable_by(|one, other| {
@@ -79,7 +79,7 @@ impl Run {
         run
     }
 
-    /// A run with room for so many requests, with first words of a range, and showings.
+    /// Creates an empty run with room for requests with first words in `range`, and for showings.
     fn with_capacity(requests: usize, showings: usize, range: Option<(u64, u64)>) -> Run {
         let filter = range.map(|(first, last)| Filter::new(requests, first, last));
         Run {
@@ -91,7 +91,7 @@ impl Run {
         }
     }
 
-    /// Appends a request that is greater than all before, and drains its showings.
+    /// Appends a request that is greater than all earlier ones, and drains its showings.
     fn push_group(&mut self, request: RequestId, group: &mut Vec<(VideoId, Touch)>) {
         consolidate(group);
         self.videos.extend(group.iter().map(|(video, _)| *video));
@@ -107,17 +107,17 @@ impl Run {
         self.ends.push(end);
     }
 
-    /// The number of showings.
+    /// Returns the number of showings.
     pub fn len(&self) -> usize {
         self.videos.len()
     }
 
-    /// Whether it holds none.
+    /// Whether it has no showings.
     pub fn is_empty(&self) -> bool {
         self.videos.is_empty()
     }
 
-    /// The requests with their showings, in order.
+    /// Returns the requests with their showings, in order.
     pub fn groups(&self) -> impl Iterator<Item = (RequestId, Group<'_>)> + '_ {
         (0..self.requests.len()).map(|index| (self.requests[index], self.group(index)))
     }
@@ -129,7 +129,7 @@ impl Run {
     }
 }
 
-/// Sorts the showings of a request by video, each once with all that is known of it.
+/// Sorts the showings of a request by video, and merges the touches of each video.
 pub(super) fn consolidate(showings: &mut Vec<(VideoId, Touch)>) {
     if showings.len() < 2 {
         return;
@@ -144,9 +144,9 @@ pub(super) fn consolidate(showings: &mut Vec<(VideoId, Touch)>) {
     });
 }
 
-/// Where a group of touches is.
+/// The location of a group of touches.
 struct GroupLocation {
-    /// The first word of its request, which settles almost every comparison.
+    /// The first word of its request, which decides almost every comparison.
     order: u64,
     buffer: u32,
     start: u32,
@@ -158,7 +158,7 @@ impl GroupLocation {
     }
 }
 
-/// Where all groups are, and how many touches they have together.
+/// Returns the locations of all groups, and their total number of touches.
 fn locate_groups(buffers: &[Vec<u64>]) -> (Vec<GroupLocation>, usize) {
     let mut showings = 0;
     let mut locations = Vec::new();
@@ -171,7 +171,7 @@ fn locate_groups(buffers: &[Vec<u64>]) -> (Vec<GroupLocation>, usize) {
     (locations, showings)
 }
 
-/// A merge of two runs that can be done a little at a time.
+/// A merge of two runs that can be done in steps.
 pub struct Merge {
     result: Run,
     left: usize,
@@ -179,7 +179,7 @@ pub struct Merge {
 }
 
 impl Merge {
-    /// Starts to merge two runs.
+    /// Starts a merge of two runs.
     pub fn new(left: &Run, right: &Run) -> Merge {
         let requests = left.requests.len() + right.requests.len();
         let first = left.requests.first().into_iter().chain(right.requests.first()).min();
@@ -190,15 +190,15 @@ impl Merge {
         Merge { result, left: 0, right: 0 }
     }
 
-    /// Two runs merged at once.
+    /// Merges two runs at once.
     pub fn all(left: &Run, right: &Run) -> Run {
         let mut merge = Merge::new(left, right);
         merge.work(left, right, usize::MAX);
         merge.done()
     }
 
-    /// Merges at least one request, and about `showings_max` showings. Returns how many were
-    /// moved; fewer than `showings_max` only when nothing is left.
+    /// Merges whole requests until at least `showings_max` showings have been moved. Returns the
+    /// number moved, which is less than `showings_max` only when nothing is left.
     pub fn work(&mut self, left: &Run, right: &Run, showings_max: usize) -> usize {
         let before = self.result.len();
         while self.result.len() - before < showings_max {
@@ -219,9 +219,9 @@ impl Merge {
         self.result.len() - before
     }
 
-    /// The merged run. All of the work must have been done.
+    /// Returns the merged run. All work must have been done.
     pub fn done(mut self) -> Run {
-        // Requests in both runs leave room to spare, which lives as long as the run does.
+        // Requests in both runs leave spare capacity, which would live as long as the run.
         let spare = self.result.videos.capacity() - self.result.videos.len();
         if spare > self.result.videos.len() / 8 {
             self.result.videos.shrink_to_fit();
@@ -265,22 +265,22 @@ impl Merge {
     }
 }
 
-/// Runs to look requests up in, in rising order.
+/// Looks up requests in runs, in ascending order.
 pub struct Lookup<'a> {
-    /// Each run with the index of its first request that is not less than the last one that was
-    /// searched for in it.
+    /// Each run with the index of its first request that is not less than the last one searched
+    /// for in it.
     runs: Vec<(&'a Run, usize)>,
     found: Vec<Group<'a>>,
 }
 
 impl<'a> Lookup<'a> {
-    /// A lookup that starts at the first request of every run.
+    /// Creates a lookup that starts at the first request of every run.
     pub fn new(runs: impl IntoIterator<Item = &'a Run>) -> Lookup<'a> {
         let runs = runs.into_iter().map(|run| (run, 0)).collect();
         Lookup { runs, found: Vec::new() }
     }
 
-    /// Moves to a request that is not less than the last one sought.
+    /// Moves to a request, which must not be less than the previous one.
     pub fn seek(&mut self, request: RequestId) {
         self.found.clear();
         for (run, next) in &mut self.runs {
@@ -293,19 +293,19 @@ impl<'a> Lookup<'a> {
         }
     }
 
-    /// What all runs together know of a video of the request that was sought.
+    /// Returns the touch of a video of the current request, accumulated over all runs.
     #[inline]
     pub fn touch(&self, video: VideoId) -> Touch {
         self.found.iter().fold(Touch::NONE, |known, group| known.or(group.touch(video)))
     }
 
-    /// All showings of the request that was sought, run by run; a video may come repeatedly.
+    /// Returns the showings of the current request, run by run; a video may occur repeatedly.
     pub fn showings(&self) -> impl Iterator<Item = (VideoId, Touch)> + '_ {
         self.found.iter().flat_map(|group| group.iter())
     }
 }
 
-/// The first index from `start` on whose request is not less than `request`.
+/// Returns the first index from `start` on whose request is not less than `request`.
 fn gallop(requests: &[RequestId], start: usize, request: RequestId) -> usize {
     let mut step = 1;
     let mut low = start;
@@ -330,7 +330,7 @@ mod tests {
 
     type Said = (u64, u64, u8);
 
-    /// Few requests and videos, so that they meet. Some come together.
+    /// Few requests and videos, so that they recur. Some touches come in groups.
     fn chunks() -> impl Strategy<Value = Vec<Vec<Said>>> {
         let same = (0..12u64, vec((0..6u64, 1..8u8), 1..4))
             .prop_map(|(request, said)| said.into_iter().map(move |(v, t)| (request, v, t)));
@@ -339,7 +339,7 @@ mod tests {
     }
 
     fn request(number: u64) -> RequestId {
-        // Three first words, all over their range, and several requests of each.
+        // Three first words, spread over their range, and several requests with each.
         RequestId([number / 4 * (u64::MAX / 2), number])
     }
 

@@ -1,11 +1,12 @@
-//! Sums of updates that are held until their publication is over.
+//! Sums of updates, held until their publication is over.
 //!
-//! Readers see rows as of publications, which have many rounds, and most videos change in most
-//! rounds. Adding up the updates of a publication where they arise leaves one update for each data
-//! and worker, however long the publication took, for the exchange and all that follows.
+//! Readers only see rows as of publications, but a publication has many rounds, and most videos
+//! change in most rounds. Its updates are therefore added up where they arise. That leaves one
+//! update for each data and worker for the exchange and all later operators, however long the
+//! publication took.
 //!
-//! What waits is counted, as it will be rows, and publications end early when much does. Only the
-//! replay cannot end early; its updates are added up by round and wait for nothing.
+//! Pending sums are counted, since they become rows, and a publication ends early when there are
+//! many. The replay cannot end early: its updates are added up by round and do not wait.
 
 use crate::time::{Publication, Round};
 use differential_dataflow::difference::Semigroup;
@@ -22,32 +23,32 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 
-/// How many sums wait for the end of their publication, in all dataflows of a worker.
+/// The number of sums that wait for the end of their publication, in all dataflows of a worker.
 #[derive(Clone, Debug, Default)]
 pub struct PendingSums(Rc<Cell<usize>>);
 
 impl PendingSums {
-    /// How many.
+    /// Returns the number of sums.
     pub fn sums(&self) -> usize {
         self.0.get()
     }
 
     fn add(&self, sums: isize) {
         let sums = self.0.get().checked_add_signed(sums);
-        self.0.set(sums.expect("what waited no more did wait"));
+        self.0.set(sums.expect("a sum that no longer waits was counted"));
     }
 }
 
 /// The sums of the updates of a publication.
 pub(super) struct Sums<D, R> {
-    /// Allows to emit them, in the last round of the publication.
+    /// The capability to emit them, in the last round of the publication.
     capability: Capability<Round>,
     sums: HashMap<D, R, RandomState>,
     waiting: PendingSums,
 }
 
 impl<D: Eq + Hash, R: Semigroup> Sums<D, R> {
-    /// Adds updates. Those that follow one another with the same data cost one look at the sums.
+    /// Adds updates. Consecutive updates with the same data cost one hash lookup.
     pub(super) fn extend(&mut self, updates: impl Iterator<Item = (D, R)>) {
         let mut alike: Option<(D, R)> = None;
         for (data, diff) in updates {
@@ -73,7 +74,7 @@ impl<D: Eq + Hash, R: Semigroup> Sums<D, R> {
     }
 }
 
-/// Adds an update to sums. Returns whether there was none of its data before.
+/// Adds an update to sums. Returns whether its data had no sum before.
 pub(super) fn add<D: Eq + Hash, R: Semigroup>(
     sums: &mut HashMap<D, R, RandomState>,
     data: D,
@@ -92,7 +93,7 @@ pub(super) fn add<D: Eq + Hash, R: Semigroup>(
 }
 
 impl<D, R> Sums<D, R> {
-    /// Takes all sums. They wait no more.
+    /// Takes all sums, which no longer wait.
     fn take(&mut self) -> HashMap<D, R, RandomState> {
         let sums = std::mem::take(&mut self.sums);
         self.waiting.add(-(sums.len() as isize));
@@ -106,7 +107,7 @@ impl<D, R> Drop for Sums<D, R> {
     }
 }
 
-/// The round in which updates of a round are emitted.
+/// Returns the round in which updates of a round are emitted.
 fn emitted_in(round: Round) -> Round {
     match round.publication() {
         Publication::REPLAY => round,
@@ -114,11 +115,11 @@ fn emitted_in(round: Round) -> Round {
     }
 }
 
-/// The most sums that room is made for before they come.
+/// The maximum number of sums to reserve capacity for.
 const EXPECTED_MAX: usize = 1 << 16;
 
-/// Adds up, for each publication, the updates that `logic` makes of the containers of a stream,
-/// and emits those with the same data on the same worker as one.
+/// Adds up, for each publication, the updates that `logic` derives from the containers of a stream,
+/// and emits one update for each data on each worker.
 pub(super) fn sum_by_publication<'scope, C, D, R>(
     stream: Stream<'scope, Round, C>,
     waiting: &PendingSums,
@@ -131,7 +132,7 @@ where
 {
     let waiting = waiting.clone();
     let mut held: BTreeMap<Round, Sums<D, R>> = BTreeMap::new();
-    // About as many come next time; a table that grows moves its sums again and again.
+    // Expect as many as last time: a hash table that grows moves its sums again and again.
     let mut expected = 0;
     let updates = stream.unary_frontier(Pipeline, "Sum", move |_, _| {
         move |(input, frontier), output| {
@@ -169,8 +170,8 @@ mod tests {
 
     type Update = (char, Round, isize);
 
-    /// What comes of updates that are sent in rounds, each with how many sums wait once all before
-    /// the round is complete.
+    /// Sends updates in rounds. Returns the updates that are emitted, and the number of sums that
+    /// wait: before each round, once all earlier rounds are complete, and at the end.
     fn sent(rounds: &[(Round, &[(char, isize)])]) -> (Vec<Update>, Vec<usize>) {
         let rounds: Vec<_> =
             rounds.iter().map(|(round, updates)| (*round, updates.to_vec())).collect();

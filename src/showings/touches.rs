@@ -1,14 +1,14 @@
-//! Touches on their way to the worker that keeps their request: a container of plain words.
+//! Touches on their way to the owner of their request, in a container of plain words.
 //!
-//! Clients send what a request shows together, so touches are grouped where they are read:
+//! Clients send the showings of a request together, so touches are grouped where they are read:
 //!
 //! ```text
-//! round, request (2 words), how many videos * 256 + touch, video, video, …, request (2 words), …
+//! round, request (2 words), number of videos * 256 + touch, video, video, …, request (2 words), …
 //! ```
 //!
 //! Twenty videos of a request take 23 words where twenty records of request, video and touch would
-//! take 80. Between threads a container moves as it is. Between processes its words travel as they
-//! are, read in place by the receiver ([`codec`]).
+//! take 80. Between threads a container is moved. Between processes its words are sent unchanged,
+//! and the receiver reads them in place ([`codec`]).
 
 use crate::event::{RequestId, Touch, VideoId};
 use crate::time::Round;
@@ -21,35 +21,35 @@ use timely::dataflow::channels::pushers::exchange::Distributor;
 use timely::dataflow::channels::{ContainerBytes, Message};
 use timely::progress::Stamp;
 
-/// Touches of one round: our own, or a view of bytes that another process sent.
+/// Touches of one round: owned, or a view of bytes that another process sent.
 #[derive(Clone)]
 pub enum Touches {
     /// Words of this process.
     Owned(Vec<u64>),
-    /// The bytes of words, as received. They pin a larger buffer, so they must not be kept.
+    /// The words as received bytes. They pin a larger buffer, so they must not be kept.
     Received(Bytes),
 }
 
-/// Consecutive touches of one request that say the same.
+/// Consecutive equal touches of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestGroup<'a> {
     /// The request.
     pub request: RequestId,
-    /// What is said of each of its videos.
+    /// The touch of each of the videos.
     pub touch: Touch,
-    /// The videos, in the order of their coming.
+    /// The videos, in the order of arrival.
     pub videos: &'a [VideoId],
 }
 
-/// The words of a group before its videos.
+/// The number of words of a group before its videos.
 const HEADER: usize = 3;
 
-/// The round of the touches in a buffer.
+/// Returns the round of the touches in a buffer, or `None` if it is empty.
 pub fn round(words: &[u64]) -> Option<Round> {
     words.first().copied().map(Round::from_word)
 }
 
-/// The groups of a buffer, each with the index at which [`group_at`] finds it again.
+/// Returns the groups of a buffer, each with its index for [`group_at`].
 pub fn request_groups(words: &[u64]) -> impl Iterator<Item = (usize, RequestGroup<'_>)> {
     let mut next = 1;
     std::iter::from_fn(move || {
@@ -62,10 +62,10 @@ pub fn request_groups(words: &[u64]) -> impl Iterator<Item = (usize, RequestGrou
     })
 }
 
-/// The group at an index that [`request_groups`] gave.
+/// Returns the group at an index from [`request_groups`].
 ///
 /// # Panics
-/// If the buffer is torn, which would be a fault of the transport.
+/// If the buffer is truncated, which would be a fault of the transport.
 #[inline]
 pub fn group_at(words: &[u64], start: usize) -> RequestGroup<'_> {
     let [high, low, header] = [words[start], words[start + 1], words[start + 2]];
@@ -77,8 +77,8 @@ pub fn group_at(words: &[u64], start: usize) -> RequestGroup<'_> {
     }
 }
 
-/// Appends the touches of a buffer to another one, if that does not grow beyond a container.
-/// Answers whether it did.
+/// Appends the touches of a buffer to another one, unless it would outgrow a container. Returns
+/// whether it did.
 pub fn append(buffer: &mut Vec<u64>, words: &[u64]) -> bool {
     let touches = words.get(1..).unwrap_or_default();
     let fits = buffer.len() + touches.len() <= WORDS_MAX;
@@ -88,8 +88,8 @@ pub fn append(buffer: &mut Vec<u64>, words: &[u64]) -> bool {
     fits
 }
 
-/// The worker, of so many, that keeps what is known of a request. Runs are ordered by the first
-/// word of a request, so workers are chosen by the second.
+/// Returns which of `workers` workers owns a request. Runs are ordered by the first word of a
+/// request, so owners are chosen by the second.
 #[inline]
 pub fn owner(request: RequestId, workers: usize) -> usize {
     let RequestId([_, low]) = request;
@@ -97,25 +97,25 @@ pub fn owner(request: RequestId, workers: usize) -> usize {
     ((u128::from(low) * workers as u128) >> 64) as usize
 }
 
-/// Buffers of full containers that were emptied, to be filled again. Shared by the dataflows of a
-/// worker: it receives about as many as it sends. Handing them back to the allocator would have
-/// the system clear their pages each time, in a heap that all threads share.
+/// Emptied buffers of full containers, for reuse. Shared by the dataflows of a worker, which
+/// receives about as many containers as it sends. If they were freed instead, the system would
+/// clear their pages each time, in a heap that all threads share.
 #[derive(Clone, Default)]
 pub struct Pool {
     buffers: Rc<RefCell<Vec<Vec<u64>>>>,
 }
 
-/// The most buffers that a pool keeps: 16 MiB.
+/// The maximum number of buffers in a pool: 16 MiB.
 const POOL_MAX: usize = 256;
 
 impl Pool {
-    /// An empty buffer with room for a full container.
+    /// Takes an empty buffer with room for a full container.
     fn take(&self) -> Vec<u64> {
         let buffer = self.buffers.borrow_mut().pop();
         buffer.unwrap_or_else(|| Vec::with_capacity(WORDS_MAX))
     }
 
-    /// Takes a buffer back, whatever is in it.
+    /// Returns a buffer to the pool, whatever its content.
     pub fn give_back(&self, mut buffer: Vec<u64>) {
         let mut buffers = self.buffers.borrow_mut();
         if buffer.capacity() >= WORDS_MAX && buffers.len() < POOL_MAX {
@@ -125,7 +125,7 @@ impl Pool {
     }
 }
 
-/// Touches on their way out, those of each owner apart, so that whole containers can be passed on.
+/// Outgoing touches, separated by owner, so that whole containers can be passed on.
 pub struct Lanes {
     lanes: Vec<Lane>,
     pool: Pool,
@@ -135,7 +135,7 @@ pub struct Lanes {
 #[derive(Clone, Default)]
 struct Lane {
     words: Vec<u64>,
-    /// Where the last group starts; 0 if there is none.
+    /// The index of the last group; 0 if there is none.
     last: usize,
 }
 
@@ -166,13 +166,13 @@ impl Lane {
 }
 
 impl Lanes {
-    /// Empty lanes to so many workers.
+    /// Creates empty lanes to `workers` workers.
     pub fn new(workers: usize, pool: Pool) -> Lanes {
         Lanes { lanes: vec![Lane::default(); workers], pool }
     }
 
-    /// Adds a touch, in the round of those that were not taken yet. Returns the touches of its
-    /// lane once they fill a container.
+    /// Adds a touch, which must be in the same round as those not yet taken. Returns the touches of
+    /// its lane once they fill a container.
     #[inline]
     pub fn push(
         &mut self,
@@ -198,7 +198,7 @@ impl Lanes {
     }
 }
 
-/// Passes containers to the owner of their requests, which must be the same for all of them.
+/// Sends each container to the owner of its requests, which must be the same for all of them.
 pub struct ToOwner;
 
 impl Distributor<Touches> for ToOwner {
@@ -220,7 +220,7 @@ impl Distributor<Touches> for ToOwner {
 const WORDS_MAX: usize = (64 << 10) / size_of::<u64>();
 
 impl Touches {
-    /// Touches in memory of our own, put into a round, whichever they were in.
+    /// Creates owned touches, and moves them into `round`.
     pub fn in_round(mut words: Vec<u64>, round: Round) -> Touches {
         if let Some(first) = words.first_mut() {
             *first = round.to_word();
@@ -228,7 +228,7 @@ impl Touches {
         Touches::Owned(words)
     }
 
-    /// The words.
+    /// Returns the words.
     pub fn words(&self) -> &[u64] {
         match self {
             Touches::Owned(words) => words,
@@ -236,12 +236,12 @@ impl Touches {
         }
     }
 
-    /// The worker, of so many, that keeps the requests. They must all have the same.
+    /// Returns which of `workers` workers owns the requests, all of which must have the same owner.
     fn owner(&self, workers: usize) -> Option<usize> {
         request_groups(self.words()).next().map(|(_, first)| owner(first.request, workers))
     }
 
-    /// The words in memory of our own, without a copy if they already are.
+    /// Returns the words in owned memory, copied only if they were received.
     pub fn into_owned(self, pool: &Pool) -> Vec<u64> {
         match self {
             Touches::Owned(words) => words,
@@ -261,7 +261,7 @@ impl Default for Touches {
 }
 
 impl Accountable for Touches {
-    /// Timely only wants the same number where a container is sent and where it is received.
+    /// Timely only requires the same number at the sender and at the receiver of a container.
     fn record_count(&self) -> i64 {
         self.words().len() as i64
     }
@@ -278,7 +278,7 @@ impl ContainerBytes for Touches {
 
     fn into_bytes<W: std::io::Write>(&self, writer: &mut W) {
         if let Err(error) = codec::encode(self.words(), writer) {
-            // Timely hands us a buffer in memory of the length that we asked for.
+            // Timely provides a buffer in memory of the length that was requested.
             panic!("cannot write {} words: {error}", self.words().len());
         }
     }
@@ -289,12 +289,12 @@ pub use abomonation_codec as codec;
 #[cfg(not(feature = "abomonation"))]
 pub use bytemuck_codec as codec;
 
-/// The bytes of the words as they lie in memory, by `bytemuck`: checked, and without unsafe code.
+/// The bytes of the words in memory, by `bytemuck`: checked, and without unsafe code.
 pub mod bytemuck_codec {
     use super::{Bytes, Touches};
     use std::io::{Result, Write};
 
-    /// How many bytes [`encode`] writes.
+    /// Returns the number of bytes that [`encode`] writes.
     pub fn encoded_bytes(words: &[u64]) -> usize {
         size_of_val(words)
     }
@@ -302,7 +302,7 @@ pub mod bytemuck_codec {
     /// Writes the words.
     ///
     /// # Errors
-    /// Those of the writer.
+    /// Returns the errors of the writer.
     pub fn encode(words: &[u64], writer: &mut impl Write) -> Result<()> {
         writer.write_all(bytemuck::cast_slice(words))
     }
@@ -312,7 +312,7 @@ pub mod bytemuck_codec {
     /// # Panics
     /// If the bytes are not whole words, which would be a fault of the transport.
     pub fn decode(bytes: Bytes) -> Touches {
-        assert!(bytes.len().is_multiple_of(size_of::<u64>()), "torn words: {}", bytes.len());
+        assert!(bytes.len().is_multiple_of(size_of::<u64>()), "bad length: {} bytes", bytes.len());
         if bytemuck::try_cast_slice::<u8, u64>(&bytes).is_ok() {
             Touches::Received(bytes)
         } else {
@@ -321,7 +321,7 @@ pub mod bytemuck_codec {
     }
 }
 
-/// The same through `abomonation`, for comparison only: RUSTSEC-2021-0120 (unsound, unmaintained).
+/// The same by `abomonation`, for comparison only: RUSTSEC-2021-0120 (unsound, unmaintained).
 ///
 /// It is not the default because it is no faster and cannot be made safe: `decode` ignores
 /// alignment (we give it a type of alignment 8 in a slab aligned to 8) and trusts every byte.
@@ -331,25 +331,25 @@ pub mod abomonation_codec {
     use super::{Bytes, Touches};
     use std::io::{Result, Write};
 
-    /// How many bytes [`encode`] writes.
+    /// Returns the number of bytes that [`encode`] writes.
     pub fn encoded_bytes(words: &[u64]) -> usize {
         size_of::<Vec<u64>>() + size_of_val(words)
     }
 
-    /// Writes the words, as a `Vec` of them.
+    /// Writes the words as a `Vec`.
     ///
     /// # Errors
-    /// Those of the writer.
+    /// Returns the errors of the writer.
     pub fn encode(words: &[u64], writer: &mut impl Write) -> Result<()> {
         let words = words.to_vec();
         // SAFETY: neither the header of a `Vec` nor its words have any padding.
         unsafe { abomonation::encode(&words, writer) }
     }
 
-    /// Reads words, and copies them out of the buffer.
+    /// Reads words from a copy of the buffer.
     ///
-    /// What is received is shared, and `decode` writes its pointers into what it reads, so that it
-    /// gets a copy, aligned as it needs it.
+    /// The received bytes are shared, and `decode` writes pointers into its input, so it gets an
+    /// aligned copy.
     ///
     /// # Panics
     /// If the bytes are not a whole `Vec` of words, which would be a fault of the transport.
@@ -361,7 +361,7 @@ pub mod abomonation_codec {
         let decoded = unsafe { abomonation::decode::<Vec<u64>>(copy) };
         match decoded {
             Some((words, _rest)) => Touches::Owned(words.clone()),
-            None => panic!("torn words"),
+            None => panic!("not a `Vec` of words"),
         }
     }
 }
@@ -375,7 +375,7 @@ mod tests {
 
     type Said = (RequestId, VideoId, Touch);
 
-    /// Few requests, so that they come one after another, and again.
+    /// Touches of few requests, which repeat both consecutively and later.
     fn said() -> impl Strategy<Value = Vec<Said>> {
         let touch = (0..4u64, any::<u64>(), 1..3u8, 1..6usize);
         let same = touch.prop_map(|(request, video, touch, times)| {
@@ -384,7 +384,7 @@ mod tests {
         vec(same, 0..20).prop_map(|same| same.concat())
     }
 
-    /// Sends touches through lanes, and returns what each owner gets, in order.
+    /// Sends touches through lanes, and returns the containers of each owner, in order.
     fn through_lanes(said: &[Said], workers: usize) -> Vec<Vec<Touches>> {
         let mut lanes = Lanes::new(workers, Pool::default());
         let mut sent = vec![Vec::new(); workers];

@@ -1,11 +1,11 @@
-//! Files and topics together: which of them a partition belongs to is told by its name.
+//! Files and topics together. The name of a partition determines which of them it belongs to.
 
 use super::files::FileSource;
 use super::kafka::KafkaSource;
 use super::{Discovered, PartitionReader, Source, SourceError};
 use crate::log::PartitionName;
 
-/// Files, topics of Kafka, or both.
+/// Files, Kafka topics, or both.
 #[derive(Clone, Default)]
 pub struct CombinedSource {
     /// The files.

@@ -1,4 +1,4 @@
-//! Events that are already decoded and in memory: for benchmarks of the engine alone, and tests.
+//! Decoded events in memory, for tests and for benchmarks of the engine alone.
 
 use super::{Batch, Discovered, PartitionReader, Polled, Source, SourceError};
 use crate::event::Event;
@@ -13,15 +13,15 @@ pub struct MemorySource {
 }
 
 impl MemorySource {
-    /// A source of these partitions, in this order. The offsets of the events are taken as given
-    /// and must rise within a partition.
+    /// Creates a source of these partitions, in this order. The offsets of the events are used as
+    /// given and must increase within a partition.
     pub fn new(partitions: Vec<(PartitionName, Vec<Event>)>) -> MemorySource {
         let partitions =
             partitions.into_iter().map(|(name, events)| (name, events.into())).collect();
         MemorySource { partitions, batch_events_max: None }
     }
 
-    /// The same, handing out at most so many events a poll.
+    /// Limits the number of events per poll.
     pub fn with_batches_of(mut self, events: usize) -> MemorySource {
         self.batch_events_max = Some(events.max(1));
         self

@@ -1,13 +1,13 @@
-//! Where events come from: the contract of a source, and the sources.
+//! Sources of events: the [`Source`] trait and its implementations.
 //!
-//! A source is a set of *partitions*. A partition is a log: its records keep their order and their
-//! offsets for ever, so that reading it again from an offset gives the same events again. That is
-//! all that recovery rests on. Sources know events, never a query.
+//! A source is a set of *partitions*. A partition is a log: the order and offsets of its records
+//! never change, so that replaying it from an offset gives the same events. Recovery depends on
+//! nothing else. Sources know nothing about queries.
 //!
-//! - [`files`]: JSON Lines and Parquet; a file is a partition, its line or row number the offset.
-//! - [`kafka`]: JSON messages of topics; the offsets are Kafka's.
+//! - [`files`]: JSON Lines and Parquet. A file is a partition, a line or row number an offset.
+//! - [`kafka`]: topics of JSON, Avro or Protobuf messages, with Kafka's partitions and offsets.
 //! - [`combined`]: files and topics together.
-//! - [`memory`]: events that are already decoded, for benchmarks and tests.
+//! - [`memory`]: decoded events in memory, for benchmarks and tests.
 
 pub mod combined;
 pub mod files;
@@ -19,79 +19,80 @@ use crate::log::PartitionName;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// A partition that a source has found, and how much there is to read.
+/// A partition that a source has found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Discovered {
-    /// Which partition.
+    /// The name of the partition.
     pub name: PartitionName,
-    /// Its size in bytes as far as known, to share the partitions out and to estimate the end.
+    /// The size in bytes, if known: used to balance the workers and to estimate progress.
     pub size_bytes: u64,
-    /// The offset at which reading is to end, where the log goes on but the job does not.
+    /// The offset at which reading ends, if the job ends before the log does.
     pub end_offset: Option<u64>,
 }
 
-/// A set of partitions. Every process holds one of its own.
+/// A set of partitions. Every process has its own instance.
 pub trait Source: Send {
-    /// The partitions that exist now, in a fixed order. It is called at the start and, while
-    /// following, again and again, in the first process only.
+    /// Returns the partitions that exist now, in a fixed order. Called in the first process only:
+    /// at the start and, while following, periodically.
     ///
     /// # Errors
-    /// When the source as a whole cannot be used: a path that does not exist, say.
+    /// When the source as a whole cannot be used, for example if a path does not exist.
     fn discover(&mut self) -> Result<Vec<Discovered>, SourceError>;
 
-    /// Starts to read a partition, at an offset or from the first record that is there.
+    /// Opens a partition at an offset, or at the first record that still exists.
     ///
     /// # Errors
-    /// When the partition cannot be read at all, or does not hold the offset: its log was cut, or
-    /// its retention has passed.
+    /// When the partition cannot be read at all, or does not contain the offset: its log was
+    /// truncated, or retention has deleted the records.
     fn open(
         &self,
         partition: &Discovered,
         offset: Option<u64>,
     ) -> Result<Box<dyn PartitionReader>, SourceError>;
 
-    /// Tells up to where the store reflects partitions (their next offsets), for those that can
-    /// show it to others. The store is the truth, so it must not wait, and failures are no errors.
+    /// Reports the positions in the store (the next offset of each partition), for sources that
+    /// can publish them. The store is authoritative: this must not block, and failures are not
+    /// errors.
     fn committed(&mut self, _positions: &[(PartitionName, u64)]) {}
 }
 
-/// Reads one partition in its order. It never blocks for longer than a read from a disk.
+/// Reads one partition in order. Never blocks for longer than a read from disk.
 pub trait PartitionReader {
-    /// Appends the next records, about `records_max` of them, to `batch`, and says whether there
-    /// is more. Appending nothing and answering [`Polled::More`] is allowed.
+    /// Appends about `records_max` records to `batch`, and returns whether there may be more. May
+    /// append nothing and still return [`Polled::More`].
     ///
     /// # Errors
-    /// When the partition cannot be read on. Records that are no events are no errors: they go to
-    /// `batch.malformed`.
+    /// When the partition cannot be read further. Malformed records are not errors: they are
+    /// appended to `batch.malformed`.
     fn poll(&mut self, batch: &mut Batch, records_max: usize) -> Result<Polled, SourceError>;
 }
 
-/// What comes after a poll.
+/// The result of a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
     /// There may be more: poll again.
     More,
-    /// The end was reached; more may be written later.
+    /// The end of the partition was reached; more records may follow later.
     AtEnd,
-    /// The end was reached, and nothing will ever follow.
+    /// The end was reached, and no more records will follow.
     Exhausted,
 }
 
-/// Some consecutive records of a partition.
+/// Consecutive records of a partition.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// The events among them, in order.
+    /// The events, in order.
     pub events: Vec<Event>,
-    /// The records that are no events, in order.
+    /// The malformed records, in order.
     pub malformed: Vec<Malformed>,
-    /// The offset after the last record: where to go on after a restart.
+    /// The offset after the last record, at which a restart resumes.
     pub next_offset: u64,
-    /// The bytes that were read for them.
+    /// The number of bytes read.
     pub bytes: u64,
 }
 
 impl Batch {
-    /// Empties the batch and keeps its buffers.
+    /// Clears the batch, but keeps its buffers and `next_offset`.
     pub fn clear(&mut self) {
         self.events.clear();
         self.malformed.clear();
@@ -99,95 +100,95 @@ impl Batch {
     }
 }
 
-/// A record that is no event.
+/// A record that is not a valid event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {
-    /// Its offset in its partition.
+    /// The offset in the partition.
     pub offset: u64,
-    /// Its place as a person would look for it: `line 17`, `row 17`.
+    /// The location for a human reader: `line 17`, `row 17`, `offset 17`.
     pub location: String,
-    /// What is wrong with it.
+    /// The reason why the record is malformed.
     pub reason: String,
-    /// Its beginning, at most [`SAMPLE_BYTES_MAX`] bytes, made printable.
+    /// The first bytes of the record, at most [`SAMPLE_BYTES_MAX`], as lossy UTF-8.
     pub sample: String,
 }
 
-/// How much of a malformed record is kept, in bytes.
+/// The maximum number of bytes of a malformed record in [`Malformed::sample`].
 pub const SAMPLE_BYTES_MAX: usize = 256;
 
-/// The beginning of a record, printable, for [`Malformed::sample`].
+/// Returns at most the first [`SAMPLE_BYTES_MAX`] bytes of a record, as lossy UTF-8.
 pub fn sample(record: &[u8]) -> String {
     let beginning = &record[..record.len().min(SAMPLE_BYTES_MAX)];
     String::from_utf8_lossy(beginning).into_owned()
 }
 
-/// Why a source cannot be used. Every one names what, where, and what to do.
+/// An error of a source. Every message says what failed, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// A path that was given is not there.
+    /// A given path does not exist.
     #[error("no file or folder at `{0}`; check the path, or quote a pattern that matches a file")]
     NotFound(PathBuf),
-    /// A pattern that was given is not one.
-    #[error("`{pattern}` is not a pattern: {reason}")]
+    /// A given pattern is not valid.
+    #[error("`{pattern}` is not a valid pattern: {reason}")]
     Pattern {
-        /// What was given.
+        /// The pattern.
         pattern: String,
-        /// What is wrong with it.
+        /// The reason why it is not valid.
         reason: String,
     },
-    /// A file of a kind that is not known.
+    /// A file with an unknown format.
     #[error(
         "`{0}` is neither JSON Lines (.jsonl, .jsonl.gz, .jsonl.zst) nor Parquet (.parquet); \
          rename it, or give other files"
     )]
     UnknownFormat(PathBuf),
-    /// The file system refused.
+    /// An error of the file system.
     #[error("cannot read `{path}`: {error}")]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         error: std::io::Error,
     },
-    /// A log is gone that must be read again.
+    /// A log that must be replayed no longer exists.
     #[error(
-        "{partition} is not there any more, but must be read again from offset {offset}, as epochs \
-         are open that it contributed to: restore it, or start with a new store"
+        "{partition} no longer exists, but must be read again from offset {offset} for the open \
+         epochs: restore it, or start with a new store"
     )]
     Lost {
-        /// Which partition.
+        /// The partition.
         partition: PartitionName,
-        /// Where reading has to go on.
+        /// The offset at which reading must resume.
         offset: u64,
     },
-    /// Topics cannot be read.
+    /// An error of the Kafka source.
     #[error(transparent)]
     Kafka(#[from] kafka::KafkaSourceError),
-    /// A log no longer has what reading has to begin with.
+    /// Retention has deleted the records at which reading must resume.
     #[error(
-        "{partition} begins at offset {first}, after offset {offset} where reading has to go on: \
-         its retention has passed; restore the log, or start with a new store and a longer \
-         retention"
+        "{partition} begins at offset {first}, but reading must resume at offset {offset}: \
+         retention has deleted the records between; restore the log, or start with a new store \
+         and a longer retention"
     )]
     Retention {
-        /// Which partition.
+        /// The partition.
         partition: PartitionName,
-        /// Where it begins now.
+        /// The first offset that still exists.
         first: u64,
-        /// Where reading has to go on.
+        /// The offset at which reading must resume.
         offset: u64,
     },
-    /// A log does not reach back to where reading has to go on.
+    /// A log ends before the offset at which reading must resume.
     #[error(
-        "{partition} ends at offset {end}, before offset {offset} which was read already; the \
-             log was cut or replaced: restore it, or start with a new store"
+        "{partition} ends at offset {end}, before offset {offset} where reading must resume: the \
+         log was truncated or replaced; restore it, or start with a new store"
     )]
     Shrunk {
-        /// Which partition.
+        /// The partition.
         partition: PartitionName,
-        /// Where it ends now.
+        /// The current end offset.
         end: u64,
-        /// Where reading has to go on.
+        /// The offset at which reading must resume.
         offset: u64,
     },
 }

@@ -1,5 +1,5 @@
-//! What a store says of itself: the definition and the queries that it was made for, and in what
-//! those of a job differ from them.
+//! The description of a store: the definition and the queries that it was created for, and their
+//! differences from those of a job.
 
 use super::StoreError;
 use crate::acceptance::LedgerKey;
@@ -11,17 +11,17 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::fmt;
 
-/// The format of stores that this version reads and writes. It is raised whenever a store of the
-/// version before could not be read; see `docs/store-formats.md`.
+/// The store format that this version reads and writes. It is raised whenever stores of the
+/// previous version cannot be read; see `docs/store-formats.md`.
 pub const FORMAT: i64 = 3;
 
-/// The versions of the program that wrote older formats.
+/// The older formats, each with the version of trendmark that wrote it.
 const OLDER_FORMATS: [(i64, &str); 2] = [(1, "0.1.0"), (2, "0.1.0")];
 
-/// Refuses a store whose format is not the one of this version.
+/// Refuses a store whose format this version does not support.
 ///
 /// # Errors
-/// With the version that wrote it, as far as that is known.
+/// Names the version that wrote the store, as far as known.
 pub(super) fn check_format(store: &str, found: i64) -> Result<(), StoreError> {
     if found == FORMAT {
         return Ok(());
@@ -38,7 +38,7 @@ pub(super) fn check_format(store: &str, found: i64) -> Result<(), StoreError> {
 pub struct StoredColumn {
     /// Its name.
     pub name: String,
-    /// What it holds.
+    /// The type of its values.
     #[serde(rename = "type")]
     pub column_type: ColumnType,
     /// Its unit or meaning.
@@ -50,7 +50,7 @@ pub struct StoredColumn {
 pub struct StoredParameter {
     /// Its name.
     pub name: String,
-    /// What its numbers are.
+    /// The unit of its value.
     pub unit: ParameterUnit,
     /// Its value.
     pub value: i64,
@@ -59,13 +59,13 @@ pub struct StoredParameter {
 /// A query, as the store describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredQuery {
-    /// Its name, which is that of its view.
+    /// Its name, which its SQL view shares unless it is the ledger query.
     pub name: String,
-    /// Its version when the store was made.
+    /// Its version when the store was created.
     pub version: u32,
-    /// What its rows are to the store.
+    /// The role of its rows in the store.
     pub role: Role,
-    /// The columns that, with the epoch, name a row.
+    /// The columns that, with the epoch, identify a row.
     pub key: Vec<StoredColumn>,
     /// The other columns.
     pub values: Vec<StoredColumn>,
@@ -74,7 +74,7 @@ pub struct StoredQuery {
 }
 
 impl StoredQuery {
-    /// All columns: the key, then the values.
+    /// Returns all columns: the key, then the values.
     pub fn columns(&self) -> impl Iterator<Item = &StoredColumn> {
         self.key.iter().chain(&self.values)
     }
@@ -84,11 +84,10 @@ impl StoredQuery {
         self.columns().any(|column| column.column_type == ColumnType::Video)
     }
 
-    /// A row of this query, of values that were read from a store: those of the key, then the
-    /// others.
+    /// Builds a row of this query from stored values: the key columns, then the others.
     ///
     /// # Panics
-    /// When the values are not of its columns' types.
+    /// When a value does not have the type of its column.
     pub fn row(&self, epoch: Epoch, values: &[Value]) -> Row {
         let (key, others) = values.split_at(self.key.len());
         Row {
@@ -98,34 +97,34 @@ impl StoredQuery {
         }
     }
 
-    /// The values of a row of this query: those of the key, then the others.
+    /// Returns the values of a row of this query: the key columns, then the others.
     pub fn values_of<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = Value> + 'a {
         let key = row::values_in(types(&self.key), &row.key);
         key.chain(row::values_in(types(&self.values), &row.values))
     }
 
-    /// What a row of a query of [`Role::Ledger`] says: how many distinct events there are of an
-    /// epoch and kind.
+    /// Returns the ledger key and the number of distinct events in a row of the [`Role::Ledger`]
+    /// query.
     ///
     /// # Panics
-    /// When the query has other columns than its role asks for: a fault of the query.
+    /// When the query does not have the columns that its role requires: a bug in the query.
     pub fn ledger_entry(&self, row: &Row) -> (LedgerKey, u64) {
         let mut values = self.values_of(row);
         match (values.next(), values.next()) {
             (Some(Value::Kind(kind)), Some(Value::Count(distinct))) => {
                 (LedgerKey { epoch: row.epoch, kind }, distinct)
             }
-            other => panic!("`{}` is no query of the ledger: {other:?}", self.name),
+            other => panic!("`{}` is not a ledger query: {other:?}", self.name),
         }
     }
 
-    /// Words in whose order readers see the rows of an epoch by their keys: videos as unsigned
-    /// numbers, requests as their UUIDs.
+    /// Returns the sort key that orders the rows of an epoch by key: videos as unsigned integers,
+    /// requests as UUIDs.
     pub fn key_order(&self, row: &Row) -> SmallVec<[u64; 4]> {
         row::order_of(types(&self.key), &row.key)
     }
 
-    /// The same by their values.
+    /// Returns the sort key that orders the rows of an epoch by values.
     pub fn value_order(&self, row: &Row) -> SmallVec<[u64; 4]> {
         row::order_of(types(&self.values), &row.values)
     }
@@ -170,19 +169,19 @@ fn types(columns: &[StoredColumn]) -> impl Iterator<Item = ColumnType> {
     columns.iter().map(|column| column.column_type)
 }
 
-/// The definition and the queries.
+/// The definition and the queries that a store was created for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
     /// The definition.
     pub definition: Definition,
-    /// The queries, in the order that the store numbers them.
+    /// The queries. A store refers to a query by its index in this list.
     pub queries: Vec<StoredQuery>,
 }
 
-/// Something in which two descriptions differ.
+/// A difference between two descriptions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// What differs, as it is called on the command line.
+    /// The setting that differs, by its name on the command line.
     pub key: String,
     /// Its value in the store.
     pub stored: String,
@@ -191,44 +190,44 @@ pub struct Difference {
 }
 
 impl Description {
-    /// That of a job.
+    /// Creates the description of a job.
     ///
     /// # Panics
-    /// When the queries are not one of each role that a store has once: a fault of the list.
+    /// Unless there is exactly one ledger query and at most one main query: a bug in the list.
     pub fn of(definition: &Definition, queries: &[QueryInstance]) -> Description {
         let queries: Vec<StoredQuery> = queries.iter().map(StoredQuery::of).collect();
         let description = Description { definition: *definition, queries };
         let once = |role| description.with_role(role).count();
-        assert_eq!(once(Role::Ledger), 1, "the ledger needs one query among those of a store");
-        assert!(once(Role::Main) <= 1, "a store is named after one query");
+        assert_eq!(once(Role::Ledger), 1, "a store has exactly one ledger query");
+        assert!(once(Role::Main) <= 1, "a store has at most one main query");
         description
     }
 
-    /// The queries of a role, with their numbers.
+    /// Returns the queries with a role, and their indices.
     pub fn with_role(&self, role: Role) -> impl Iterator<Item = (usize, &StoredQuery)> {
         self.queries.iter().enumerate().filter(move |(_, query)| query.role == role)
     }
 
-    /// The queries whose rows readers can ask for.
+    /// Returns the queries that readers can select rows of.
     pub fn tables(&self) -> impl Iterator<Item = &StoredQuery> {
         self.queries.iter().filter(|query| query.role != Role::Ledger)
     }
 
-    /// A query that readers can ask for, by its name.
+    /// Returns the query with a name, if readers can select rows of it.
     pub fn table(&self, name: &str) -> Option<&StoredQuery> {
         self.tables().find(|query| query.name == name)
     }
 
-    /// Refuses a job that differs from this store.
+    /// Refuses a job whose description differs from this one of a store.
     ///
     /// # Errors
-    /// With the first thing that differs.
+    /// Names the first difference.
     pub fn refuse_other(&self, store: &str, given: &Description) -> Result<(), StoreError> {
         let Some(Difference { key, stored, given }) = self.difference(given) else { return Ok(()) };
         Err(StoreError::OtherDefinition { store: store.to_owned(), key, stored, given })
     }
 
-    /// The first thing in which the description of a job differs from this one of a store.
+    /// Returns the first difference between this description of a store and the one of a job.
     pub fn difference(&self, given: &Description) -> Option<Difference> {
         let (ours, theirs) = (&self.definition, &given.definition);
         let span = |ms| Span { ms }.to_string();
@@ -256,15 +255,15 @@ impl Description {
     }
 }
 
-/// What the rows of a query mean: its version, role and columns.
+/// The version, role and columns of a query, as text.
 fn rows(query: &StoredQuery) -> String {
     let column = |column: &StoredColumn| format!("{}: {}", column.name, column.column_type.name());
     let columns = |columns: &[StoredColumn]| columns.iter().map(column).collect::<Vec<_>>();
     let (key, values) = (columns(&query.key).join(", "), columns(&query.values).join(", "));
-    format!("version {} of the {} ({key}; {values})", query.version, query.role.name())
+    format!("version {}, role {} ({key}; {values})", query.version, query.role.name())
 }
 
-/// The parameters of either of two descriptions of a query, with both values.
+/// The flag of each parameter of either query, with its values in both.
 fn parameters<'a>(
     stored: &'a StoredQuery,
     given: &'a StoredQuery,
@@ -281,8 +280,8 @@ fn parameters<'a>(
     })
 }
 
-/// The names of queries in alphabetical order, as the order in which they were given is no matter.
-/// What every store has is left out.
+/// The names of the queries in alphabetical order, as their order on the command line does not
+/// matter. The ledger query, which every store has, is left out.
 fn names(description: &Description) -> String {
     let mut names: Vec<&str> = description.tables().map(|query| query.name.as_str()).collect();
     names.sort_unstable();

@@ -1,4 +1,4 @@
-//! A store in memory: for benchmarks of the engine alone, and tests.
+//! A store in memory, for tests and for benchmarks of the engine alone.
 
 use super::reader::select;
 use super::{
@@ -18,18 +18,18 @@ type Rows = HashMap<(Epoch, KeyCells), (ValueCells, Publication), RandomState>;
 /// Everything that was committed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Committed {
-    /// What the store reflects.
+    /// The progress of the store.
     pub progress: Progress,
-    /// The ledger, as the workers have counted.
+    /// The event counts of the workers.
     pub ledger: Ledger,
     /// The digests of all epochs, final ones included.
     pub digests: Digests,
-    /// What replay has rebuilt, in the last job that had anything to replay.
+    /// The rows that the last replay rebuilt.
     pub restored: Vec<RowChange>,
     rows: BTreeMap<usize, Rows>,
 }
 
-/// A store whose content can be looked at from outside, after every commit.
+/// A store whose contents can be inspected after every commit.
 #[derive(Clone)]
 pub struct MemoryStore {
     description: Arc<Description>,
@@ -37,7 +37,7 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new(definition: &Definition, queries: &[QueryInstance]) -> MemoryStore {
         let description = Arc::new(Description::of(definition, queries));
         MemoryStore { description, committed: Arc::default() }
@@ -49,7 +49,7 @@ impl MemoryStore {
         self.clone()
     }
 
-    /// What was committed.
+    /// Returns a copy of everything that was committed.
     pub fn committed(&self) -> Committed {
         self.lock().clone()
     }
@@ -77,7 +77,7 @@ impl MemoryStore {
 }
 
 impl Committed {
-    /// The rows of a query, by its number.
+    /// Returns the rows of a query, given by its index in [`Description::queries`].
     pub fn rows(&self, query: usize) -> BTreeSet<Row> {
         let rows = self.rows.get(&query).into_iter().flatten();
         let row = |((epoch, key), (values, _)): (&(Epoch, KeyCells), &(ValueCells, _))| Row {

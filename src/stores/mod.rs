@@ -1,15 +1,15 @@
-//! Where results go: the contract of a store, and the stores.
+//! The stores of results, and the trait that they implement.
 //!
-//! A store is the truth. It receives *publications*: everything that changed up to a common point
-//! of all workers (rows, ledger, positions of every partition), to be committed together or not at
-//! all. It knows rows and their columns, and what a query declares about them, never a query.
+//! A store is the source of truth. It receives *publications*: all changes up to a point that all
+//! workers have passed (rows, ledger, partition positions), which it commits atomically. It knows
+//! rows, columns and what a query declares about them, but not the query itself.
 //!
 //! - [`reader`]: the read side.
-//! - [`description`]: what a store was made for.
-//! - [`progress`]: what a store reflects.
-//! - [`kafka`]: rows as a changelog in a compacted topic, for readers of Kafka.
+//! - [`description`]: the definition and queries that a store was created for.
+//! - [`progress`]: the publication and the partition positions that a store reflects.
+//! - [`kafka`]: rows as a changelog in a compacted topic, for Kafka consumers.
 //! - [`sqlite`]: one file, readable by any program while the job runs. The default.
-//! - [`memory`]: for benchmarks of the engine alone, and tests.
+//! - [`memory`]: for tests, and for benchmarks of the engine alone.
 
 pub mod description;
 pub mod kafka;
@@ -30,57 +30,57 @@ use crate::time::{Publication, Through};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// A change of a query's table.
+/// A change to a row of a query's table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowChange {
-    /// The query, by its number in the description of the store.
+    /// The index of the query in [`Description::queries`].
     pub query: usize,
-    /// The row; if it is deleted, only its epoch and key count.
+    /// The row; if it is deleted, only its epoch and key matter.
     pub row: Row,
-    /// Whether the row with this epoch and key is gone, rather than new or changed.
+    /// Whether the row is deleted, rather than inserted or updated.
     pub deleted: bool,
 }
 
-/// The content of a publication: everything that changed since the last one, up to a point that
-/// all workers have passed.
+/// The content of a publication: all changes since the previous one, up to a point that all
+/// workers have passed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changeset {
     /// The number of the publication.
     pub publication: Publication,
     /// The changed rows, at most one for each query, epoch and key, in no particular order.
     pub rows: Vec<RowChange>,
-    /// Events counted since the last publication.
+    /// The events counted since the previous publication.
     pub ledger: Ledger,
-    /// The partitions that moved; `malformed` counts the records since the last publication.
+    /// The partitions whose progress changed; `malformed` counts only the records since the
+    /// previous publication.
     pub partitions: Vec<PartitionProgress>,
-    /// How far epochs are final: their rows are complete, and nothing will change them. It never
-    /// falls back.
+    /// The epochs that are final: their rows are complete and never change. Never decreases.
     pub final_through: Through,
-    /// By how much the rows moved the digest of each epoch, over all queries.
+    /// The change to the digest of each epoch, over the rows of all queries.
     pub digests: Digests,
 }
 
-/// A place for results that commits publications atomically.
+/// Storage for results that commits publications atomically.
 ///
-/// Whoever opens a store takes it over: from then on, those who had it before can commit nothing.
+/// A job that opens a store takes it over: the jobs that had it before can no longer commit.
 pub trait Store: StoreReader + Send {
-    /// Hands over the rows of all epochs that are not final, as replay has rebuilt them: what the
-    /// store holds already. It is called once, before the first commit, and never in a job that
-    /// had nothing to replay. A store that needs no memory of its rows does nothing.
+    /// Passes in the rows of all epochs that are not final, as rebuilt by replay. The store already
+    /// holds these rows. Called once, before the first commit, and only if there was something to
+    /// replay. A store that does not keep rows in memory ignores them.
     fn restore(&mut self, _rows: Vec<RowChange>) {}
 
-    /// Commits a publication: all of it, durably, or nothing.
+    /// Commits a publication atomically and durably.
     ///
     /// # Errors
-    /// When it cannot, or another job has taken the store over; the job then ends, and the store
-    /// holds what was committed before.
+    /// When the commit fails, or another job has taken over the store. The job then ends, and the
+    /// store holds the publications committed before.
     fn commit(&mut self, changes: &Changeset) -> Result<(), StoreError>;
 }
 
-/// Why a store cannot be used. Every one names what, where, and what to do.
+/// An error of a store. Every message names the problem, the place and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The store holds results of another definition.
+    /// The store holds results of another definition or other queries.
     #[error(
         "`{store}` was written with {key} = {stored}, but this run has {key} = {given}; give the \
          same value, or another --store"
@@ -88,26 +88,26 @@ pub enum StoreError {
     OtherDefinition {
         /// The store.
         store: String,
-        /// What differs.
+        /// The setting that differs, by its name on the command line.
         key: String,
         /// Its value in the store.
         stored: String,
         /// Its value in this run.
         given: String,
     },
-    /// Something is there and is not one of ours.
+    /// The file or topic exists, but is not a trendmark store.
     #[error("`{store}` is not a trendmark store: {reason}; give another --store")]
     NotAStore {
         /// The file, or the topic.
         store: String,
-        /// How that is known.
+        /// Why it is not a store.
         reason: String,
     },
     /// The store was written by another version, in another format.
     #[error(
-        "`{store}` has store format {found}, of trendmark {written_by}; this is trendmark \
-         {version}, which reads and writes format {known}: use that version, or give another \
-         --store and read the logs again",
+        "`{store}` has store format {found} (trendmark {written_by}), but this is trendmark \
+         {version}, which reads and writes format {known}: use the version that wrote the store, \
+         or give another --store and read the logs again",
         version = env!("CARGO_PKG_VERSION"),
         known = description::FORMAT
     )]
@@ -116,27 +116,27 @@ pub enum StoreError {
         store: String,
         /// The number of its format.
         found: i64,
-        /// Which version writes that format.
+        /// The version of trendmark that writes that format.
         written_by: String,
     },
     /// There is no store to read.
-    #[error("no store at `{0}`; `trendmark run --store` makes one")]
+    #[error("no store at `{0}`; `trendmark run --store` creates one")]
     NotFound(String),
-    /// Another program has it.
+    /// Another program holds a lock on the store.
     #[error(
-        "`{path}` is in use: {reason}; end the other program, give another --store, or --take-over \
-         to fence a job that does not end"
+        "`{path}` is in use: {reason}; stop the other program, give another --store, or give \
+         --take-over to fence a job that does not stop"
     )]
     Locked {
         /// The store.
         path: PathBuf,
-        /// Who has it, as far as known.
+        /// The program that holds it, as far as known.
         reason: String,
     },
     /// Another job has taken the store over.
     #[error(
-        "another job has taken over `{store}` from this one, generation {generation}; what this \
-         one read since its last commit was not written, and the other goes on from there"
+        "another job has taken over `{store}` from this one, generation {generation}; changes \
+         since the last commit of this job were not written, and the other job continues from there"
     )]
     Fenced {
         /// The store.
@@ -144,49 +144,49 @@ pub enum StoreError {
         /// The generation of this job.
         generation: u64,
     },
-    /// A topic is not as a store needs it.
+    /// A topic cannot be used for a store.
     #[error("topic `{topic}`: {problem}; {remedy}")]
     Topic {
         /// The topic.
         topic: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
-        /// The way out.
+        /// How to fix it.
         remedy: String,
     },
-    /// The settings of Kafka's clients are wrong.
+    /// The Kafka client settings are invalid.
     #[error(transparent)]
     KafkaSettings(#[from] KafkaSettingsError),
-    /// The brokers refused, or did not answer.
+    /// The brokers rejected a request or did not respond.
     #[error("cannot {action} `{store}`: {reason}; {advice}")]
     Kafka {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
         /// The store.
         store: String,
-        /// What the brokers, or librdkafka, said.
+        /// The error of the brokers or of librdkafka.
         reason: String,
-        /// What to do.
+        /// How to fix it.
         advice: &'static str,
     },
-    /// The database refused.
+    /// SQLite returned an error.
     #[error("cannot {action} `{path}`: {error}")]
     Database {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
         /// The store.
         path: PathBuf,
-        /// What the database said.
+        /// The error of SQLite.
         error: rusqlite::Error,
     },
-    /// The file system refused.
+    /// The operating system returned an error.
     #[error("cannot {action} `{path}`: {error}")]
     Io {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The I/O error.
         error: std::io::Error,
     },
 }

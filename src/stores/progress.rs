@@ -1,4 +1,4 @@
-//! What a store reflects, and the one way in which a publication changes it.
+//! The progress that a store reflects, and how a publication advances it.
 
 use crate::log::{self, PartitionName, PartitionProgress};
 use crate::query::{Digests, digest};
@@ -7,29 +7,29 @@ use crate::time::{Publication, Through};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 
-/// What a store reflects: where the job that takes it over goes on.
+/// The progress that a store reflects, from which the next job resumes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// The number of the job that has the store, counted from 1. Jobs before it are fenced.
+    /// The generation of the job that owns the store, counted from 1. Earlier jobs are fenced.
     pub generation: u64,
-    /// The last publication that was committed; they are counted from 1.
+    /// The number of the last committed publication, counted from 1.
     pub publication: Publication,
-    /// How far epochs are final.
+    /// The epochs that are final.
     pub final_through: Through,
-    /// How far every partition was read; `malformed` counts all malformed records.
+    /// The progress of every partition; `malformed` counts all its malformed records.
     #[serde(serialize_with = "serialize_list", deserialize_with = "deserialize_list")]
     pub partitions: BTreeMap<PartitionName, PartitionProgress>,
-    /// The digest of the rows of every epoch that is not final and has rows.
+    /// The digest of the rows of each epoch that has rows and is not final.
     pub digests: Digests,
 }
 
 impl Progress {
-    /// Follows a publication.
+    /// Applies a publication.
     ///
     /// # Panics
-    /// When it is not the next one: a fault of the engine.
+    /// When it is not the next publication: a bug in the engine.
     pub fn apply(&mut self, changes: &Changeset) {
-        assert_eq!(changes.publication, self.publication.next(), "publications come one by one");
+        assert_eq!(changes.publication, self.publication.next(), "publications are consecutive");
         self.publication = changes.publication;
         self.final_through = self.final_through.max(changes.final_through);
         for moved in &changes.partitions {
@@ -42,14 +42,14 @@ impl Progress {
         self.digests.retain(|epoch, _| !self.final_through.contains(*epoch));
     }
 
-    /// The least watermark of the partitions that hold epochs open, or the greatest of all if none
-    /// does, in milliseconds.
+    /// Returns the least watermark of the partitions that hold epochs open, in milliseconds, or the
+    /// greatest of all partitions if none does.
     pub fn watermark_ms(&self) -> Option<i64> {
         log::watermark_ms(self.partitions.values())
     }
 }
 
-/// Partitions are a list in JSON, as its keys are texts.
+/// Serializes partitions as a list, as JSON keys must be strings.
 fn serialize_list<S: Serializer>(
     partitions: &BTreeMap<PartitionName, PartitionProgress>,
     serializer: S,
@@ -102,7 +102,7 @@ mod tests {
             digests: Digests::from([(Epoch(2), Digest(1))]),
             ..changes(2)
         });
-        // What is final stays final.
+        // `final_through` never decreases.
         progress.apply(&changes(3));
         assert_eq!((progress.generation, progress.publication), (3, Publication(3)));
         assert_eq!(progress.final_through, Through::Epoch(Epoch(1)));

@@ -1,4 +1,4 @@
-//! The read side of a store: what it was made for, what it reflects, and its rows.
+//! The read side of a store: its description, progress, ledger and rows.
 
 use super::description::{Description, StoredQuery};
 use super::{Progress, RowChange, StoreError};
@@ -10,64 +10,64 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-/// Which rows of a query are wanted.
+/// A selection of the rows of a query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Those of epochs in this range.
+    /// Only rows of epochs in this range.
     pub epochs: Option<EpochRange>,
-    /// Those that have this video in any column.
+    /// Only rows with this video in any column.
     pub video: Option<VideoId>,
-    /// Those that changed in a later publication.
+    /// Only rows that changed in a later publication.
     pub since: Option<Publication>,
-    /// Of each epoch, this many with the largest values.
+    /// Only this number of rows of each epoch: those with the largest values.
     pub top: Option<u64>,
 }
 
-/// The order of rows within an epoch; epochs come in their own order.
+/// The order of rows within an epoch. Epochs are in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowOrder {
-    /// By key: videos as unsigned numbers, requests as their UUIDs.
+    /// By key: videos as unsigned integers, requests as UUIDs.
     Key,
     /// By values, largest first, then by key.
     Values,
 }
 
-/// A row as it is in a store.
+/// A row in a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRow {
     /// The row.
     pub row: Row,
-    /// Whether it will never change again.
+    /// Whether the row is final: it never changes again.
     pub is_final: bool,
-    /// The publication in which it last changed; in Kafka, or in which it became final, as it was
-    /// written once more then.
+    /// The publication in which the row last changed. In Kafka, a row that becomes final is written
+    /// again, which counts as a change.
     pub publication: Publication,
 }
 
-/// Takes rows one after the other, until it answers [`ControlFlow::Break`].
+/// Called with one row after another, until it returns [`ControlFlow::Break`].
 pub type RowVisitor<'a> = dyn FnMut(&StoredRow) -> ControlFlow<()> + 'a;
 
-/// The read side of a store. Every answer is as of one publication.
+/// The read side of a store. Every result reflects a single publication.
 pub trait StoreReader {
-    /// What the store was made for.
+    /// Returns the definition and queries that the store was created for.
     fn description(&self) -> &Description;
 
-    /// What the store reflects.
+    /// Returns the progress of the store.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the store cannot be read.
     fn progress(&self) -> Result<Progress, StoreError>;
 
-    /// What became of all events, by epoch and kind.
+    /// Returns the counts of all events, by epoch and kind.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the store cannot be read.
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError>;
 
-    /// Visits the selected rows of a query. All of them are of one publication.
+    /// Visits the selected rows of a query, as of a single publication.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When the store cannot be read.
     fn visit(
         &self,
         query: &StoredQuery,
@@ -76,27 +76,27 @@ pub trait StoreReader {
         visitor: &mut RowVisitor<'_>,
     ) -> Result<(), StoreError>;
 
-    /// How many rows are selected.
+    /// Returns the number of selected rows.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When the store cannot be read.
     fn count(&self, query: &StoredQuery, selection: &Selection) -> Result<u64, StoreError>;
 
-    /// The latest epochs that have rows of a query, at most so many, as a range.
+    /// Returns the range of the latest epochs that have rows of a query, at most `epochs` of them.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When the store cannot be read.
     fn latest_epochs(
         &self,
         query: &StoredQuery,
         epochs: usize,
     ) -> Result<Option<EpochRange>, StoreError>;
 
-    /// The rows of some queries, by their numbers in the description, for the queries across epochs
-    /// of a job that takes the store over.
+    /// Returns the rows of some queries, given by their indices in [`Description::queries`]. A job
+    /// that takes the store over needs them for its queries across epochs.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When the store cannot be read.
     fn history(&self, queries: &[usize], epochs: EpochRange) -> Result<Vec<RowChange>, StoreError> {
         let selection = Selection { epochs: Some(epochs), ..Selection::default() };
         let mut rows = Vec::new();
@@ -111,7 +111,7 @@ pub trait StoreReader {
     }
 }
 
-/// The range of the latest of some epochs, at most so many.
+/// Returns the range of the latest epochs, at most `epochs_max` distinct ones.
 pub(super) fn latest(
     epochs: impl IntoIterator<Item = Epoch>,
     epochs_max: usize,
@@ -121,7 +121,7 @@ pub(super) fn latest(
     first.zip(epochs.last()).map(|(first, last)| EpochRange { first: *first, last: *last })
 }
 
-/// Selects and orders rows of a query that are in memory, for stores that cannot be asked for them.
+/// Selects and orders rows in memory, for stores that cannot be queried.
 pub(super) fn select(
     query: &StoredQuery,
     rows: impl IntoIterator<Item = StoredRow>,
@@ -133,7 +133,7 @@ pub(super) fn select(
         epochs.entry(stored.row.epoch).or_default().push(stored);
     }
     let by_key = |stored: &StoredRow| query.key_order(&stored.row);
-    // The largest first.
+    // Largest first.
     let by_values = |stored: &StoredRow| (Reverse(query.value_order(&stored.row)), by_key(stored));
     for rows in epochs.values_mut() {
         if let Some(top) = selection.top {
@@ -148,7 +148,7 @@ pub(super) fn select(
     epochs.into_values().flatten().collect()
 }
 
-/// Whether a row is selected, regardless of how many others are.
+/// Whether a row matches a selection, ignoring `top`.
 pub(super) fn is_selected(query: &StoredQuery, stored: &StoredRow, selection: &Selection) -> bool {
     let has_video = |video| query.values_of(&stored.row).any(|value| value == Value::Video(video));
     selection.epochs.is_none_or(|epochs| epochs.contains(stored.row.epoch))

@@ -1,26 +1,25 @@
-//! The definition that every result depends on: which epoch an instant lies in, and when an epoch
-//! closes.
+//! The definition of epochs and of when they close, on which every result depends.
 
 use super::{Epoch, EpochRange, Span, Through, rfc3339};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The four numbers that decide what is counted where. Results of different definitions must not
-/// be mixed, so a store refuses a definition other than its own.
+/// The four parameters that determine which events count in which epochs. Results under different
+/// definitions must not be mixed, so a store rejects any definition other than its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definition {
     /// `L`: the length of an epoch, in milliseconds; positive.
     pub epoch_length_ms: i64,
-    /// `H`: how many epochs after its impression a play still counts.
+    /// `H`: the number of epochs after that of the impression in which a play still counts.
     pub join_window_epochs: i64,
-    /// `D`: how far the watermark of a partition trails its largest event time, in milliseconds.
+    /// `D`: how far a partition's watermark trails its largest event time, in milliseconds.
     pub max_delay_ms: i64,
-    /// `S`: how far an event may be stamped after its record's own timestamp, in milliseconds.
+    /// `S`: how far an event time may lie after the timestamp of its record, in milliseconds.
     pub max_future_ms: i64,
 }
 
 impl Default for Definition {
-    /// Epochs of 30 minutes, a join window of 4, and 10 minutes of delay and of future.
+    /// Epochs of 30 minutes, a join window of 4, and 10 minutes for both maximum delay and future.
     fn default() -> Self {
         let minute_ms = 60_000;
         Definition {
@@ -33,43 +32,43 @@ impl Default for Definition {
 }
 
 impl Definition {
-    /// `floor(time / L)`: plain `/` would put -1 ms into epoch 0.
+    /// Returns the epoch of a time, `floor(time / L)`. Plain `/` would put -1 ms into epoch 0.
     #[inline]
     pub fn epoch(&self, time_ms: i64) -> Epoch {
         Epoch(time_ms.div_euclid(self.epoch_length_ms))
     }
 
-    /// The first instant of an epoch, in milliseconds.
+    /// Returns the first instant of an epoch, in milliseconds.
     pub fn start_ms(&self, epoch: Epoch) -> i64 {
         epoch.0.saturating_mul(self.epoch_length_ms)
     }
 
-    /// `end(epoch)`: the first instant after an epoch, in milliseconds.
+    /// Returns `end(epoch)`, the first instant after an epoch, in milliseconds.
     pub fn end_ms(&self, epoch: Epoch) -> i64 {
         self.start_ms(epoch.plus(1))
     }
 
-    /// The epochs whose impressions a play of epoch `played` can still belong to.
+    /// Returns the epochs whose impressions a play in epoch `played` can match.
     #[inline]
     pub fn shown_epochs(&self, played: Epoch) -> EpochRange {
         EpochRange { first: played.plus(-self.join_window_epochs), last: played }
     }
 
-    /// The least watermark that closes an epoch: `end(e + H)`, in milliseconds.
+    /// Returns the lowest watermark that closes an epoch, `end(e + H)`, in milliseconds.
     pub fn closes_at_ms(&self, epoch: Epoch) -> i64 {
         self.end_ms(epoch.plus(self.join_window_epochs))
     }
 
-    /// The last epoch `e` that a watermark has closed: `watermark >= end(e + H)`.
+    /// Returns the last epoch `e` closed by a watermark: `watermark >= end(e + H)`.
     ///
-    /// `end(e + H) = (e + H + 1) L`, so that is `floor(watermark / L) - H - 1`.
+    /// As `end(e + H) = (e + H + 1) L`, this is `floor(watermark / L) - H - 1`.
     pub fn closed_through(&self, watermark_ms: i64) -> Through {
         Through::Epoch(self.epoch(watermark_ms).plus(-self.join_window_epochs - 1))
     }
 
-    /// The most epochs that can be open while no watermark is more than `alignment_ms` ahead of
-    /// the slowest: from the first epoch that the slowest has not closed, through that of the
-    /// latest event that the fastest can accept.
+    /// Returns the maximum number of open epochs while no watermark is more than `alignment_ms`
+    /// ahead of the slowest: from the first epoch not closed by the slowest watermark, through the
+    /// epoch of the latest event that the fastest partition can accept.
     pub fn open_epochs_max(&self, alignment_ms: i64) -> usize {
         let ahead_ms = alignment_ms.saturating_add(self.max_delay_ms);
         let ahead = ahead_ms.div_euclid(self.epoch_length_ms)
@@ -77,7 +76,7 @@ impl Definition {
         usize::try_from(self.join_window_epochs + 1 + ahead).unwrap_or(usize::MAX)
     }
 
-    /// The start of an epoch in RFC 3339, with as many decimals as it needs:
+    /// Returns the start of an epoch in RFC 3339, with as many decimals as needed:
     /// `2026-01-01T00:30:00Z`.
     pub fn start_rfc3339(&self, epoch: Epoch) -> String {
         rfc3339(self.start_ms(epoch))
@@ -85,7 +84,7 @@ impl Definition {
 }
 
 impl fmt::Display for Definition {
-    /// As it is given on the command line: two definitions that read the same are the same.
+    /// Writes the definition as on the command line. Equal texts mean equal definitions.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [length, delay, future] =
             [self.epoch_length_ms, self.max_delay_ms, self.max_future_ms].map(|ms| Span { ms });

@@ -1,27 +1,27 @@
-//! Epochs, ranges of them, and how far they are closed or final.
+//! Epochs, ranges of epochs, and through which epoch all are closed or final.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A window of event time, numbered from the one that starts at 1970-01-01T00:00Z; negative before.
+/// A window of event time. Epoch 0 starts at 1970-01-01T00:00Z; earlier ones are negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Epoch(pub i64);
 
 impl Epoch {
-    /// The epoch `epochs` later (earlier, if negative).
+    /// Returns the epoch that is `epochs` later, or earlier if negative.
     pub fn plus(self, epochs: i64) -> Epoch {
         Epoch(self.0.saturating_add(epochs))
     }
 }
 
 impl fmt::Display for Epoch {
-    /// Its number.
+    /// Writes the number.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(formatter)
     }
 }
 
-/// The epochs from a first to a last one; none if the last precedes the first.
+/// An inclusive range of epochs; empty if the last precedes the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EpochRange {
     /// The first epoch.
@@ -31,49 +31,49 @@ pub struct EpochRange {
 }
 
 impl EpochRange {
-    /// Every epoch there can be.
+    /// All epochs.
     pub const ALL: EpochRange = EpochRange { first: Epoch(i64::MIN), last: Epoch(i64::MAX) };
 
-    /// One epoch.
+    /// The range of a single epoch.
     pub fn only(epoch: Epoch) -> EpochRange {
         EpochRange { first: epoch, last: epoch }
     }
 
-    /// Whether it holds no epoch.
+    /// Whether the range is empty.
     #[inline]
     pub fn is_empty(self) -> bool {
         self.last < self.first
     }
 
-    /// Whether it holds an epoch.
+    /// Whether an epoch lies in the range.
     pub fn contains(self, epoch: Epoch) -> bool {
         (self.first..=self.last).contains(&epoch)
     }
 
-    /// The epochs, from the first to the last.
+    /// Returns the epochs in rising order.
     #[inline]
     pub fn iter(self) -> impl DoubleEndedIterator<Item = Epoch> + Clone {
         (self.first.0..=self.last.0).map(Epoch)
     }
 }
 
-/// How far epochs are closed, or final. They close in order, so one epoch says it all.
+/// The epochs that are closed, or final. They close in order, so the last one identifies them all.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Through {
-    /// No epoch is.
+    /// No epoch.
     #[default]
     Nothing,
-    /// This epoch and all before it are.
+    /// This epoch and all earlier ones.
     Epoch(Epoch),
-    /// Every epoch is: nothing will follow.
+    /// All epochs: no more events will follow.
     Everything,
 }
 
 impl Through {
-    /// Whether an epoch is among them.
+    /// Whether an epoch is included.
     #[inline]
     pub fn contains(self, epoch: Epoch) -> bool {
         match self {
@@ -83,7 +83,7 @@ impl Through {
         }
     }
 
-    /// The part of a range that is not among them.
+    /// Returns the part of a range that is not included.
     #[inline]
     pub fn excluded_from(self, range: EpochRange) -> EpochRange {
         match self {
@@ -93,7 +93,7 @@ impl Through {
         }
     }
 
-    /// The last epoch among them, if there is one.
+    /// Returns the last epoch included, or `None` for `Nothing` and `Everything`.
     pub fn last(self) -> Option<Epoch> {
         match self {
             Through::Epoch(last) => Some(last),

@@ -1,13 +1,13 @@
-//! Event time and its epochs, the definition that every result depends on, and the numbering of
-//! rounds and publications.
+//! Event time and epochs, the definition that every result depends on, and the numbering of rounds
+//! and publications.
 //!
-//! All times are integer milliseconds since 1970-01-01T00:00Z, and a bare integer of them always
-//! ends in `_ms`. The only division of time is [`Definition::epoch`].
+//! All times are integer milliseconds since 1970-01-01T00:00Z, and the name of a plain integer of
+//! milliseconds ends in `_ms`. Only [`Definition::epoch`] divides times.
 //!
 //! - [`definition`]: which epoch an instant lies in, and when an epoch closes.
-//! - [`epoch`]: epochs, ranges of them, and how far they are closed.
+//! - [`epoch`]: epochs, ranges of epochs, and through which epoch all are closed or final.
 //! - [`round`]: the timestamps of the dataflows.
-//! - [`text`]: dates and durations as people write them.
+//! - [`text`]: the text forms of dates and durations.
 
 pub mod definition;
 pub mod epoch;
@@ -19,8 +19,8 @@ pub use epoch::{Epoch, EpochRange, Through};
 pub use round::{Publication, Round};
 pub use text::{Span, parse_rfc3339_ms, rfc3339};
 
-/// The earliest event time that is accepted: 0001-01-01T00:00:00Z.
+/// The earliest accepted event time: 0001-01-01T00:00:00Z.
 pub const EVENT_TIME_MIN_MS: i64 = -62_135_596_800_000;
-/// The latest event time that is accepted: 9999-12-30T00:00:00Z, so that the epoch after it can
+/// The latest accepted event time: 9999-12-30T00:00:00Z, so that the start of the next epoch can
 /// still be written as a date.
 pub const EVENT_TIME_MAX_MS: i64 = 253_402_128_000_000;

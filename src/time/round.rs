@@ -1,12 +1,12 @@
-//! The timestamps of the dataflows: rounds, and the publications that they belong to.
+//! The timestamps of the dataflows: rounds and publications.
 //!
-//! A *publication* is what the store commits; publications are numbered by the store, over all the
-//! jobs that had it. A *round* is a small batch of events on one worker; its number is that of its
-//! publication in the upper bits and a tick in the lower. Rounds of different workers need not
-//! correspond: only the borders of publications do, and no worker enters a publication before
+//! A *publication* is the unit of commit. The store numbers publications consecutively across all
+//! jobs that have used it. A *round* is a small batch of events on one worker. Its number consists
+//! of its publication in the upper bits and a tick in the lower bits. Rounds of different workers
+//! need not correspond: only publication boundaries do, and no worker enters a publication before
 //! worker 0 has begun it.
 //!
-//! Both are types of their own, and timestamps of timely and differential, totally ordered.
+//! Both are totally ordered timestamps of timely and differential, each with a type of its own.
 
 use differential_dataflow::lattice::Lattice;
 use serde::{Deserialize, Serialize};
@@ -23,18 +23,18 @@ const TICK_MAX: u64 = (1 << TICK_BITS) - 1;
 )]
 pub struct Publication(pub u64);
 
-/// The number of a round: the timestamp of the dataflows of epochs.
+/// The number of a round: the timestamp of the epoch dataflows.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct Round(u64);
 
 impl Publication {
-    /// The publication in which a job rebuilds the state that its store reflects. Nothing of it is
-    /// committed. The store numbers what it commits from 1.
+    /// The publication in which a job rebuilds the state that its store reflects. It is never
+    /// committed: publications in the store are numbered from 1.
     pub const REPLAY: Publication = Publication(0);
 
-    /// The publication after this one.
+    /// Returns the next publication.
     pub fn next(self) -> Publication {
         Publication(self.0 + 1)
     }
@@ -47,54 +47,55 @@ impl fmt::Display for Publication {
 }
 
 impl Round {
-    /// The first round of a publication. Ticks are counted from 1, so that no round is 0, the
-    /// least timestamp, at which every dataflow starts.
+    /// Returns the first round of a publication. Ticks are counted from 1, so that no round is 0,
+    /// the minimum timestamp, at which every dataflow starts.
     pub fn first(publication: Publication) -> Round {
         Round::at(publication, 0)
     }
 
-    /// A round of a publication, counted from its first.
+    /// Returns the round at a position in a publication, counted from 0.
     pub fn at(publication: Publication, position: u32) -> Round {
         Round((publication.0 << TICK_BITS) | (u64::from(position) + 1))
     }
 
-    /// The last round of a publication.
+    /// Returns the last round of a publication.
     #[inline]
     pub fn last(publication: Publication) -> Round {
         Round((publication.0 << TICK_BITS) | TICK_MAX)
     }
 
-    /// The publication that the round belongs to.
+    /// Returns the publication that the round belongs to.
     #[inline]
     pub fn publication(self) -> Publication {
         Publication(self.0 >> TICK_BITS)
     }
 
-    /// The round after this one, if the publication has one.
+    /// Returns the next round, or `None` if this is the last of its publication.
     pub fn next(self) -> Option<Round> {
         (self != Round::last(self.publication())).then_some(Round(self.0 + 1))
     }
 
-    /// By how many rounds it is later than another one of the same publication, which may be
-    /// earlier by none.
+    /// Returns the number of rounds by which this one is later than another of the same
+    /// publication; 0 if it is not later.
     pub fn ahead_of(self, other: Round) -> u64 {
         self.0.saturating_sub(other.0)
     }
 
-    /// The round as a word.
+    /// Returns the round as a word.
     #[inline]
     pub fn to_word(self) -> u64 {
         self.0
     }
 
-    /// The round that [`Round::to_word`] made this word of.
+    /// The inverse of [`Round::to_word`].
     #[inline]
     pub fn from_word(word: u64) -> Round {
         Round(word)
     }
 }
 
-/// Makes a number a timestamp: totally ordered, from 0 on, and never advanced by an operator.
+/// Implements timestamps for a number: totally ordered, starting at 0, and never advanced by an
+/// operator.
 macro_rules! timestamp {
     ($number:ident) => {
         impl PartialOrder for $number {

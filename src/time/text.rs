@@ -1,4 +1,4 @@
-//! Dates and durations as people write them.
+//! The text forms of dates and durations.
 
 use super::{EVENT_TIME_MAX_MS, EVENT_TIME_MIN_MS};
 use jiff::Timestamp;
@@ -7,20 +7,20 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A duration of event time or of a clock, as it is written: `1h30m`.
+/// A duration of event time or wall-clock time, written like `1h30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {
-    /// In milliseconds.
+    /// The length in milliseconds.
     pub ms: i64,
 }
 
 impl Span {
-    /// The span of a duration by a clock, to the millisecond.
+    /// Returns the span of a duration, truncated to milliseconds.
     pub fn of(duration: Duration) -> Span {
         Span { ms: i64::try_from(duration.as_millis()).unwrap_or(i64::MAX) }
     }
 
-    /// The time by a clock.
+    /// Returns the absolute value as a standard duration.
     pub fn duration(self) -> Duration {
         Duration::from_millis(self.ms.unsigned_abs())
     }
@@ -36,7 +36,7 @@ impl FromStr for Span {
 }
 
 impl fmt::Display for Span {
-    /// The way [`parse_duration_ms`] reads it: `1h30m`, `250ms`, `0s`; `-` before it if it is
+    /// Writes the form read by [`parse_duration_ms`]: `1h30m`, `250ms`, `0s`; with a leading `-` if
     /// negative.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.ms == 0 {
@@ -69,7 +69,7 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
-/// An instant in RFC 3339, UTC, with as many decimals of a second as it needs.
+/// Formats an instant in RFC 3339, UTC, with as many decimals of a second as needed.
 pub fn rfc3339(time_ms: i64) -> String {
     let clamped_ms = time_ms.clamp(EVENT_TIME_MIN_MS, EVENT_TIME_MAX_MS);
     match Timestamp::from_millisecond(clamped_ms) {
@@ -78,31 +78,32 @@ pub fn rfc3339(time_ms: i64) -> String {
     }
 }
 
-/// The instant that an RFC 3339 date tells, such as `2026-01-01T00:00:00Z`, in milliseconds.
+/// Parses an RFC 3339 date such as `2026-01-01T00:00:00Z`. Returns milliseconds.
 ///
 /// # Errors
-/// With the text and what was expected, if it is no such date.
+/// If the text is not such a date. The message quotes the text and shows the expected form.
 pub fn parse_rfc3339_ms(text: &str) -> Result<i64, String> {
     match text.parse::<Timestamp>() {
         Ok(timestamp) => Ok(timestamp.as_millisecond()),
         Err(error) => Err(format!(
-            "`{text}` is no date in RFC 3339 ({error}); write one like `2026-01-01T00:00:00Z`"
+            "`{text}` is not an RFC 3339 date ({error}); write one like `2026-01-01T00:00:00Z`"
         )),
     }
 }
 
-/// The units of a duration and their lengths in milliseconds, the longest first.
+/// The units of a duration and their lengths in milliseconds, longest first.
 const UNITS: [(&str, i64); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// The milliseconds of a duration such as `250ms`, `10s`, `30m`, `4h`, `2d` or `1h30m`: whole
-/// numbers with their units, each unit shorter than the one before.
+/// Parses a duration such as `250ms`, `10s`, `30m`, `4h`, `2d` or `1h30m`: whole numbers with
+/// units, each unit shorter than the one before. Returns milliseconds.
 ///
 /// # Errors
-/// With the text and what was expected, if it is no such duration or too long to be told.
+/// If the text is not such a duration, or is too long. The message quotes the text and shows the
+/// expected form.
 pub fn parse_duration_ms(text: &str) -> Result<i64, String> {
     let refuse = |reason: &str| {
-        format!("`{text}` is no duration: {reason}; write one like `250ms`, `10s` or `1h30m`")
+        format!("`{text}` is not a duration: {reason}; write one like `250ms`, `10s` or `1h30m`")
     };
     let mut rest = text;
     let mut units_left = UNITS.as_slice();
@@ -136,9 +137,9 @@ fn unit_problem(unit: &str) -> String {
     if unit.is_empty() {
         "a unit (ms, s, m, h or d) is missing".to_string()
     } else if UNITS.iter().any(|(name, _)| *name == unit) {
-        format!("`{unit}` follows a unit that is not longer")
+        format!("`{unit}` is not shorter than the unit before it")
     } else {
-        format!("`{unit}` is no unit (ms, s, m, h or d)")
+        format!("`{unit}` is not a unit (ms, s, m, h or d)")
     }
 }
 
@@ -177,11 +178,11 @@ mod tests {
             ("-1s", "number is missing"),
             ("10", "unit (ms, s, m, h or d) is missing"),
             ("1h30", "unit (ms, s, m, h or d) is missing"),
-            ("1.5h", "`.` is no unit"),
-            ("3weeks", "`weeks` is no unit"),
-            ("1m1h", "`h` follows a unit that is not longer"),
-            ("1s1s", "`s` follows a unit that is not longer"),
-            ("1 h", "` h` is no unit"),
+            ("1.5h", "`.` is not a unit"),
+            ("3weeks", "`weeks` is not a unit"),
+            ("1m1h", "`h` is not shorter than the unit before it"),
+            ("1s1s", "`s` is not shorter than the unit before it"),
+            ("1 h", "` h` is not a unit"),
             ("9223372036854775807d", "too long"),
             ("99999999999999999999s", "too long"),
         ] {

@@ -1,4 +1,4 @@
-//! What analysts read in a store, as text; and what the oracle says should be there.
+//! The contents of a store as text: as an analyst reads them, and as the oracle expects them.
 
 use super::files::Written;
 use super::{Log, expect, queries};
@@ -9,10 +9,10 @@ use std::path::Path;
 use trendmark::query::{Query, QueryInstance, Role, Row, Value};
 use trendmark::time::{Definition, rfc3339};
 
-/// The sorted rows of every table and view, each row as its values in the order of the columns.
+/// The sorted rows of each table and view, as text with the values in the order of the columns.
 pub type Contents = BTreeMap<String, Vec<String>>;
 
-/// What a store holds. The columns `publication` are left out: they number commits.
+/// The contents of a store, without the columns `publication`, which depend on timing.
 pub fn contents(store: &Path, of: &[&Query]) -> Contents {
     let mut tables: Vec<(String, String)> =
         of.iter().map(|query| (query.name.to_string(), columns(query).join(", "))).collect();
@@ -34,14 +34,14 @@ pub fn contents(store: &Path, of: &[&Query]) -> Contents {
     tables.iter().map(|(table, columns)| (table.clone(), rows(table, columns))).collect()
 }
 
-/// A store, to be read.
+/// Opens a store for reading.
 pub fn open(store: &Path) -> Connection {
     let connection = Connection::open_with_flags(store, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
     connection.busy_timeout(super::program::PATIENCE).unwrap();
     connection
 }
 
-/// The sorted rows of what follows `SELECT`.
+/// The sorted rows of `SELECT selection`.
 pub fn select(connection: &Connection, selection: &str) -> Vec<String> {
     let mut statement = connection.prepare(&format!("SELECT {selection}")).unwrap();
     let columns = statement.column_count();
@@ -54,7 +54,7 @@ pub fn select(connection: &Connection, selection: &str) -> Vec<String> {
     rows
 }
 
-/// One number.
+/// The number that `SELECT selection` returns.
 pub fn number(connection: &Connection, selection: &str) -> i64 {
     connection.query_row(&format!("SELECT {selection}"), [], |row| row.get(0)).unwrap()
 }
@@ -77,8 +77,8 @@ fn columns(query: &Query) -> Vec<&'static str> {
     columns
 }
 
-/// What a store must hold when everything is final: by the oracle, and by what the files have
-/// beside events.
+/// The expected contents of a store in which everything is final, from the oracle and from the
+/// numbers of records in the files.
 pub fn expected(definition: Definition, log: &Log, files: &[Written]) -> Contents {
     let expected = expect(definition, log);
     let mut contents = Contents::new();
@@ -89,7 +89,7 @@ pub fn expected(definition: Definition, log: &Log, files: &[Written]) -> Content
             if query.role == Role::Ledger {
                 let (kind, events) = match query.values_of(&row)[..] {
                     [Value::Kind(kind), Value::Count(events)] => (kind, events),
-                    _ => panic!("no row of the ledger: {row:?}"),
+                    _ => panic!("not a row of the ledger: {row:?}"),
                 };
                 distinct.insert((row.epoch, kind), events);
             } else {
@@ -108,7 +108,7 @@ pub fn expected(definition: Definition, log: &Log, files: &[Written]) -> Content
     });
     contents.insert("ledger".into(), ledger.collect());
     let mut epochs: Vec<_> = expected.fates.keys().map(|(epoch, _)| *epoch).collect();
-    // A play counts for earlier epochs, but makes no rows there unless they have impressions.
+    // A play counts for earlier epochs, but creates no rows there unless they have impressions.
     epochs.dedup();
     let epochs = epochs
         .iter()
@@ -144,7 +144,7 @@ fn line(definition: Definition, query: &Query, row: &Row) -> String {
     values.join(",")
 }
 
-/// The queries whose rows [`contents`] can show.
+/// The queries that have a table of their own.
 pub fn all() -> Vec<&'static Query> {
     let tables = queries().into_iter().map(|instance| instance.query);
     tables.filter(|query| query.role != Role::Ledger).collect()

@@ -10,25 +10,25 @@ use trendmark::event::Event;
 #[derive(Clone, Debug)]
 pub enum Record {
     Event(Event),
-    /// Not an event in any format.
+    /// A malformed record in every format.
     Malformed,
-    /// An empty line, which is no record but has an offset. Parquet has none.
+    /// An empty line: it is not a record, but has an offset. Parquet has no empty lines.
     Empty,
 }
 
-/// A file that was written, and what is in it beside the events.
+/// The numbers of records in a file that was written.
 #[derive(Clone, Debug)]
 pub struct Written {
     pub records: u64,
     pub malformed: u64,
 }
 
-/// The ends of the names of the formats that a log can be written in.
+/// The file extensions of the formats in which a log can be written.
 pub const FORMATS: [&str; 4] = ["jsonl", "jsonl.gz", "parquet", "jsonl.zst"];
 
-/// Writes a log into a folder: a file a partition, in all formats in turn, with malformed records
-/// and empty lines here and there. Returns the log with the names of the files, and what is in
-/// each.
+/// Writes a log to a folder: one file per partition, in all formats in turn, with a few malformed
+/// records and empty lines. Returns the log with the names of the files, and their numbers of
+/// records.
 pub fn write_log(folder: &Path, log: &Log) -> (Log, Vec<Written>) {
     let mut named = Log::new();
     let mut files = Vec::new();
@@ -46,7 +46,7 @@ pub fn write_log(folder: &Path, log: &Log) -> (Log, Vec<Written>) {
     (named, files)
 }
 
-/// The events, in their order, with others between them.
+/// The events in order, with malformed records and empty lines among them.
 fn with_other_records(events: &[Event], number: usize, with_empty: bool) -> Vec<Record> {
     let mut records = Vec::new();
     for (place, event) in events.iter().enumerate() {
@@ -60,7 +60,7 @@ fn with_other_records(events: &[Event], number: usize, with_empty: bool) -> Vec<
     records
 }
 
-/// The bytes of a file.
+/// The bytes of a file with these records.
 pub fn encode(format: &str, records: &[Record]) -> Vec<u8> {
     match format {
         "jsonl" => lines(records),
@@ -71,7 +71,7 @@ pub fn encode(format: &str, records: &[Record]) -> Vec<u8> {
     }
 }
 
-/// A line of JSON with its newline.
+/// An event as a line of JSON, with its newline.
 pub fn line(event: &Event) -> String {
     let record_time = match event.record_time_ms {
         Some(record_time_ms) => format!(",\"record_time\":{record_time_ms}"),

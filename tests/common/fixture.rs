@@ -1,4 +1,4 @@
-//! A log in files with what it must come to, and the commands that run on it.
+//! A log in files with the expected results, and the commands that run on it.
 
 use super::Log;
 use super::contents::{Contents, all, contents, expected};
@@ -15,7 +15,7 @@ use trendmark::generate::{Generator, Model};
 use trendmark::log::PartitionName;
 use trendmark::time::Definition;
 
-/// A log in files, and what it must come to.
+/// A log in files, and the expected contents of its store.
 pub struct Fixture {
     pub folder: TempDir,
     pub definition: Definition,
@@ -30,7 +30,7 @@ impl Fixture {
         Fixture { folder, definition, expected }
     }
 
-    /// Random; at least one partition.
+    /// A random log with at least one partition.
     pub fn random(seed: u8) -> Fixture {
         let strategy = (definitions(), logs(), logs())
             .prop_map(|(definition, one, other)| (definition, [one, other].concat()))
@@ -39,12 +39,12 @@ impl Fixture {
         Fixture::of(definition, &log)
     }
 
-    /// As `trendmark generate` makes it: hours of event time, with every disorder.
+    /// A log like those of `trendmark generate`: hours of event time, with every kind of disorder.
     pub fn generated(seed: u64, impressions: u64) -> Fixture {
         Fixture::of(Definition::default(), &Fixture::log(seed, impressions))
     }
 
-    /// The events of such a log, those of impressions first.
+    /// The events of a generated log, impressions first.
     pub fn log(seed: u64, impressions: u64) -> Log {
         let model = Model { seed, impressions, partitions: 3, ..Model::default() };
         let mut log: BTreeMap<PartitionName, Vec<Event>> = BTreeMap::new();
@@ -60,7 +60,7 @@ impl Fixture {
         self.folder.path().join(name)
     }
 
-    /// The program with everything but the processes.
+    /// The command that runs the log into a store, without flags for processes.
     pub fn command(&self, store: &Path) -> Command {
         let mut command = trendmark();
         command.arg("run").args(["--query", "all"]).arg("--store").arg(store);
@@ -81,7 +81,7 @@ impl Fixture {
         command
     }
 
-    /// What so many processes and workers come to.
+    /// Runs the log with these numbers of processes and workers, and returns the contents.
     pub fn run(&self, processes: usize, workers: usize) -> Contents {
         let store = self.path(&format!("{processes}x{workers}.db"));
         let hostfile = self.path(&format!("{processes}x{workers}.hosts"));
@@ -98,7 +98,7 @@ impl Fixture {
     }
 }
 
-/// Compares table by table, so that a failure is short.
+/// Compares table by table, to keep the message of a failure short.
 #[track_caller]
 pub fn assert_same(found: &Contents, expected: &Contents, how: &str) {
     assert!(found.keys().eq(expected.keys()), "{how}");

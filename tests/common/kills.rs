@@ -1,4 +1,4 @@
-//! Jobs that are killed again and again, and how many kills a test tries.
+//! Jobs that are killed repeatedly, and the number of kills that a test tries.
 
 use super::program::{Finished, Running};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,16 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The most kills of one job.
 const JOB_KILLS_MAX: u64 = 20;
 
-/// Has `check` kill jobs, one for each seed, until that many kills were tried, or as many as
-/// `TRENDMARK_TEST_KILLS` says. It is given how often it may kill its job, and returns how often
-/// it did.
+/// Calls `check` with seeds until jobs have been killed `kills` times, or as often as the
+/// environment variable `TRENDMARK_TEST_KILLS` demands. `check` is given the maximum number of
+/// kills of its job, and returns the actual number.
 pub fn try_kills(kills: u64, check: impl Fn(u64, u64) -> u64 + Sync) {
     let kills = match std::env::var("TRENDMARK_TEST_KILLS") {
         Ok(text) => text.parse().expect("TRENDMARK_TEST_KILLS is a number"),
         Err(_) => kills,
     };
     let (tried, seeds) = (AtomicU64::new(0), AtomicU64::new(0));
-    // A killed job is mostly waited for.
+    // Most of the time is spent waiting for jobs, so several run at once.
     std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
@@ -30,8 +30,8 @@ pub fn try_kills(kills: u64, check: impl Fn(u64, u64) -> u64 + Sync) {
 }
 
 /// Kills one process of a job, or all of them, and waits until the others have ended by themselves.
-/// Returns whether the job was cut short: by the kill, or as its processes did not meet in time,
-/// which happens to jobs on busy machines and is another way to die.
+/// Returns whether the job was cut short: by the kill, or because its processes did not connect in
+/// time, which happens on busy machines and is another early end.
 pub fn kill(mut job: Vec<Running>, only: Option<usize>) -> bool {
     let was_killed = job.iter_mut().any(|process| !process.has_ended());
     for (number, process) in job.iter_mut().enumerate() {
@@ -40,7 +40,7 @@ pub fn kill(mut job: Vec<Running>, only: Option<usize>) -> bool {
         }
     }
     let finished: Vec<Finished> = job.into_iter().map(Running::finish).collect();
-    let not_met = |finished: &Finished| finished.stderr.contains("processes have met within");
+    let not_met = |finished: &Finished| finished.stderr.contains("processes connected within");
     let was_cut_short = was_killed || finished.iter().any(not_met);
     let is_expected = |finished: &Finished| match finished.code {
         Some(0) | None => true,

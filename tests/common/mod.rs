@@ -1,8 +1,8 @@
-//! The oracle: what a log must come to, computed from its definition, one event after another; and
-//! what tests of the whole program need: random logs, files, processes and the contents of stores.
+//! The oracle, which computes the expected results of a log from the definition, event by event;
+//! and the tools for tests of the whole program: random logs, files, processes, contents of stores.
 //!
-//! The oracle shares nothing with the engine but the types of its input and output, [`Epoch`] and
-//! the oracles of the queries.
+//! The oracle shares nothing with the engine except the types of its input and output, [`Epoch`]
+//! and the oracles of the queries.
 
 #![allow(dead_code, reason = "every test binary uses another part")]
 
@@ -33,18 +33,19 @@ pub fn queries() -> Vec<QueryInstance> {
 /// The partitions of a log, each in its order.
 pub type Log = Vec<(PartitionName, Vec<Event>)>;
 
-/// What became of the events of an epoch and kind: (accepted, late, future).
+/// The numbers of events by epoch and kind: (accepted, late, future).
 pub type Fates = BTreeMap<(Epoch, Kind), (u64, u64, u64)>;
 
-/// What a log comes to.
+/// The expected results of a log.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Expected {
     pub accepted: AcceptedLog,
     pub fates: Fates,
-    /// The watermark of each partition, in milliseconds; none before its first honest event.
+    /// The watermark of each partition, in milliseconds; none before the first event that is not
+    /// future.
     pub watermarks_ms: BTreeMap<PartitionName, Option<i64>>,
-    /// The fate of each event of each partition: the epochs that it counts for, or none if it is
-    /// late, or that it is future.
+    /// The fate of each event of each partition: `Some` of the epochs in which it counts, empty if
+    /// it is late; `None` if it is future.
     pub events: BTreeMap<PartitionName, Vec<Option<Vec<Epoch>>>>,
 }
 
@@ -55,7 +56,7 @@ impl Expected {
     }
 }
 
-/// Judges every event of every partition by the definition alone.
+/// Decides on every event of every partition by the definition alone.
 pub fn expect(definition: Definition, log: &Log) -> Expected {
     let mut expected = Expected::default();
     for (partition, events) in log {
@@ -114,7 +115,7 @@ fn contribute(
     }
 }
 
-/// An event without a timestamp of its record.
+/// An event without a record time.
 pub fn event(offset: u64, request: u64, video: u64, event_time_ms: i64) -> Event {
     Event {
         offset,

@@ -1,5 +1,5 @@
-//! The real program, started as a person or a script starts it. Every wait is bounded, and no
-//! process outlives its test.
+//! The real program, started as a user or a script starts it. Every wait is bounded, and no process
+//! outlives its test.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -8,12 +8,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long anything may take before the test fails.
+/// The longest wait for anything before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// How often what is waited for is looked at.
+/// The pause between two checks of a condition.
 const GLANCE: Duration = Duration::from_millis(5);
 
-/// The program, with its arguments to be added.
+/// The program without arguments.
 pub fn trendmark() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_trendmark"));
     command.env_remove("RUST_LOG");
@@ -25,16 +25,16 @@ pub fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Finished 
     Running::start(trendmark().args(arguments)).finish()
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
-        assert!(started.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain until {what}");
+        assert!(started.elapsed() < PATIENCE, "waited {PATIENCE:?}, but not true: {what}");
         std::thread::sleep(GLANCE);
     }
 }
 
-/// A process that has started. It is killed when this is dropped.
+/// A process that has been started. It is killed on drop.
 pub struct Running {
     child: Child,
     command: String,
@@ -43,7 +43,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts a command, whose output goes to files that have no names.
+    /// Starts a command with its output redirected to unnamed temporary files.
     pub fn start(command: &mut Command) -> Running {
         let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         command.stdin(Stdio::null());
@@ -52,7 +52,7 @@ impl Running {
         Running { child, command: format!("{command:?}"), stdout, stderr }
     }
 
-    /// The number of the process.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -62,23 +62,23 @@ impl Running {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Waits until something is so, and fails at once if the process ends before.
+    /// Waits until a condition holds, and fails at once if the process ends earlier.
     pub fn wait_until(&mut self, what: &str, mut is_so: impl FnMut() -> bool) {
         wait_until(what, || {
             let is_so = is_so();
             if !is_so && self.has_ended() {
-                panic!("ended before {what}: {}", self.stderr());
+                panic!("ended before this was true: {what}: {}", self.stderr());
             }
             is_so
         });
     }
 
-    /// What it has written to standard error.
+    /// Its standard error so far.
     pub fn stderr(&self) -> String {
         text(&self.stderr)
     }
 
-    /// Sends what Ctrl-C sends.
+    /// Sends the signal of Ctrl-C.
     pub fn interrupt(&self) {
         self.signal("INT");
     }
@@ -89,27 +89,27 @@ impl Running {
         assert!(Command::new("kill").args([name, id]).status().unwrap().success());
     }
 
-    /// Stops all of its threads, as a machine does that hangs, until it is told to go on.
+    /// Suspends all its threads, like a machine that hangs, until [`Running::go_on`].
     pub fn stop(&mut self) {
         self.signal("STOP");
         let threads = format!("/proc/{}/task", self.id());
-        self.wait_until("it is stopped", || {
+        self.wait_until("all threads are suspended", || {
             let threads = std::fs::read_dir(&threads).unwrap();
             threads.flatten().all(|thread| is_stopped(&thread.path()))
         });
     }
 
-    /// Lets it go on.
+    /// Resumes it.
     pub fn go_on(&self) {
         self.signal("CONT");
     }
 
-    /// Ends it as the system does when memory runs out.
+    /// Kills it with SIGKILL, as the system does when memory runs out.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits until it ends.
     pub fn finish(mut self) -> Finished {
         let started = Instant::now();
         loop {
@@ -128,20 +128,20 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It fails when the process has ended, which is what is wanted.
+        // Fails if the process has ended already, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Whether a thread is stopped, or has ended.
+/// Whether a thread is suspended or has ended.
 fn is_stopped(thread: &Path) -> bool {
     let status = std::fs::read_to_string(thread.join("status")).unwrap_or_default();
     let state = status.lines().find_map(|line| line.strip_prefix("State:"));
     state.is_none_or(|state| state.trim_start().starts_with('T'))
 }
 
-/// Reads an open file from its start, through a position of its own: the file's is where the
+/// Reads an open file from its start. It does not move the file's own position, which is where the
 /// process writes.
 fn text(file: &File) -> String {
     use std::os::unix::fs::FileExt;
@@ -154,34 +154,34 @@ fn text(file: &File) -> String {
 #[derive(Debug)]
 pub struct Finished {
     pub command: String,
-    /// None if a signal has ended it.
+    /// The exit code; `None` if a signal ended the process.
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
-    /// How long its end was waited for.
+    /// The time that [`Running::finish`] waited.
     pub waited: Duration,
 }
 
 impl Finished {
-    /// Checks that it ended well.
+    /// Checks that it ended with code 0.
     #[track_caller]
     pub fn succeeded(self) -> Finished {
         assert_eq!(self.code, Some(0), "{self:#?}");
         self
     }
 
-    /// Checks that it ended with a code and that standard error says all of these.
+    /// Checks the exit code, and that standard error contains all of these texts.
     #[track_caller]
     pub fn failed(self, code: i32, said: &[&str]) -> Finished {
         assert_eq!(self.code, Some(code), "{self:#?}");
         for said in said {
-            assert!(self.stderr.contains(said), "not said: {said}\n{self:#?}");
+            assert!(self.stderr.contains(said), "missing: {said}\n{self:#?}");
         }
         self
     }
 }
 
-/// The processes of one job, process 0 first. They find each other through a file of hosts.
+/// Starts the processes of one job, process 0 first. They find each other through a host file.
 pub fn start_processes(
     processes: usize,
     hostfile: &Path,
@@ -193,7 +193,7 @@ pub fn start_processes(
         command.arg("--processes").arg(processes.to_string());
         command.arg("--process").arg(process.to_string());
         command.arg("--hostfile").arg(hostfile);
-        // Shorter than the patience of the test, so that one that cannot start is told.
+        // Shorter than `PATIENCE`, so that a failed launch is reported as such.
         if !command.get_args().any(|argument| argument == "--launch-timeout") {
             command.args(["--launch-timeout", "20s"]);
         }
@@ -202,8 +202,8 @@ pub fn start_processes(
     started.collect()
 }
 
-/// Runs the processes of a job to their ends, and again if another program took one of the ports
-/// between their being found free and being used.
+/// Runs the processes of a job until they end; again if another program has taken one of the ports
+/// between the search for free ports and their use.
 pub fn run_processes(
     processes: usize,
     hostfile: &Path,
@@ -220,9 +220,9 @@ pub fn run_processes(
     panic!("no free ports in {ATTEMPTS} attempts");
 }
 
-/// Writes a file of hosts with ports of this machine that were free just now.
+/// Writes a host file with local ports that are free at the moment.
 pub fn write_hostfile(processes: usize, hostfile: &Path) {
-    // All are held at once, so that no two are the same.
+    // All ports are held at once, so that no two are the same.
     let listeners: Vec<TcpListener> =
         (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let addresses = listeners.iter().map(|listener| listener.local_addr().unwrap().to_string());

@@ -1,4 +1,4 @@
-//! Random logs, with every disorder that the definition speaks of.
+//! Random logs, with every kind of disorder that the definition covers.
 
 use super::{Log, event};
 use proptest::collection::vec;
@@ -11,14 +11,14 @@ use trendmark::time::Definition;
 
 const MINUTE_MS: i64 = 60_000;
 
-/// What a strategy gives for a seed: always the same.
+/// The value of a strategy for a seed: always the same.
 pub fn from_seed<S: Strategy>(strategy: &S, seed: u8) -> S::Value {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
     let mut runner = TestRunner::new_with_rng(ProptestConfig::default(), rng);
     strategy.new_tree(&mut runner).unwrap().current()
 }
 
-/// Small numbers, so that everything meets the edges of everything.
+/// Definitions with small numbers, so that many events lie at the edges.
 pub fn definitions() -> impl Strategy<Value = Definition> {
     (1..40i64, 0..5i64, 0..30i64, 0..30i64).prop_map(|(length, window, delay, future)| Definition {
         epoch_length_ms: length * MINUTE_MS,
@@ -28,7 +28,7 @@ pub fn definitions() -> impl Strategy<Value = Definition> {
     })
 }
 
-/// Times that mostly rise, on and beside full minutes, with leaps back and days ahead.
+/// Events whose times mostly rise, at and near full minutes, with jumps back and days ahead.
 pub fn events() -> impl Strategy<Value = Vec<Event>> {
     let step = prop_oneof![
         20 => 0..3i64,
@@ -56,7 +56,7 @@ pub fn events() -> impl Strategy<Value = Vec<Event>> {
     })
 }
 
-/// Up to four partitions of both kinds.
+/// Logs of up to four partitions of either kind.
 pub fn logs() -> impl Strategy<Value = Log> {
     let partition = (any::<bool>(), events());
     vec(partition, 0..5).prop_map(|partitions| {

@@ -1,5 +1,5 @@
-//! A schema registry for tests: an HTTP server of its own that answers the two questions that a
-//! reader asks, as Confluent's does. It stands for any registry that is compatible with that.
+//! A schema registry for tests: an HTTP server that answers the two requests of a reader like
+//! Confluent's registry. It represents any registry with a compatible protocol.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// A registry that runs until this is dropped.
+/// A registry that runs until it is dropped.
 pub struct TestRegistry {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -15,9 +15,9 @@ pub struct TestRegistry {
 
 #[derive(Default)]
 struct Shared {
-    /// What a path is answered with.
+    /// The answers, by path.
     answers: Mutex<BTreeMap<String, String>>,
-    /// What `Authorization` has to be.
+    /// The required value of the header `Authorization`.
     authorization: Mutex<Option<String>>,
     asked: AtomicUsize,
     is_down: AtomicBool,
@@ -35,7 +35,7 @@ impl TestRegistry {
                 if served.has_ended.load(Ordering::Relaxed) {
                     return;
                 }
-                // One that is down closes what is opened.
+                // A registry that is down closes every connection.
                 if !served.is_down.load(Ordering::Relaxed) {
                     let _ = serve(&served, stream.unwrap());
                 }
@@ -54,7 +54,7 @@ impl TestRegistry {
         self.answers().insert(format!("/schemas/ids/{id}"), answer);
     }
 
-    /// Registers a schema that others refer to, under its subject as it stands in a path.
+    /// Registers a schema that others refer to. The subject is given as encoded in a path.
     pub fn register_subject(&self, subject: &str, version: u32, format: &str, schema: &str) {
         let path = format!("/subjects/{subject}/versions/{version}");
         self.answers().insert(path, answer(format, schema, &[]));
@@ -68,7 +68,7 @@ impl TestRegistry {
         self.shared.is_down.store(is_down, Ordering::Relaxed);
     }
 
-    /// How many questions were answered.
+    /// The number of requests that were answered.
     pub fn asked(&self) -> usize {
         self.shared.asked.load(Ordering::Relaxed)
     }
@@ -87,7 +87,7 @@ impl Drop for TestRegistry {
 
 fn answer(format: &str, schema: &str, references: &[(&str, &str, u32)]) -> String {
     let mut answer = serde_json::json!({ "schema": schema });
-    // As Confluent's: the type is left out where it is Avro.
+    // Like Confluent's registry: the type is omitted for Avro.
     if format != "AVRO" {
         answer["schemaType"] = format.into();
     }

@@ -1,4 +1,4 @@
-//! The topics of a Kafka store on the brokers of the tests, and publications to commit to it.
+//! The topics of a Kafka store on the test broker, and publications to commit to it.
 
 use super::topics::real_broker;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -25,7 +25,7 @@ use trendmark::time::{Definition, Epoch};
 
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A topic of its own on the brokers of the tests.
+/// The topics of a store with a unique name, on the test broker.
 pub struct StoreTopics {
     pub settings: KafkaSettings,
     pub topic: String,
@@ -35,7 +35,7 @@ pub struct StoreTopics {
 pub type Record = (i32, String, Option<Value>);
 
 impl StoreTopics {
-    /// None, said loudly, where there is no broker.
+    /// Returns `None` and prints that the test is skipped if there is no broker.
     pub fn new(test: &str) -> Option<StoreTopics> {
         real_broker(test).map(|servers| StoreTopics::at(servers, test))
     }
@@ -84,7 +84,7 @@ impl StoreTopics {
         self.config().create().unwrap()
     }
 
-    /// All committed records of one of its topics, each partition in its order.
+    /// All committed records of one of the topics, in the order of each partition.
     pub fn records(&self, suffix: &str) -> Vec<Record> {
         let name = format!("{}{suffix}", self.topic);
         let mut config = self.config();
@@ -101,7 +101,7 @@ impl StoreTopics {
         consumer.assign(&assignment).unwrap();
         let (mut records, mut ends) = (Vec::new(), 0);
         while ends < partitions {
-            match consumer.poll(TIMEOUT).expect("records, or the end of a partition") {
+            match consumer.poll(TIMEOUT).expect("a record or the end of a partition") {
                 Ok(message) => {
                     let key = String::from_utf8(message.key().unwrap().to_vec()).unwrap();
                     let value = message.payload().map(serde_json::from_slice);
@@ -114,7 +114,8 @@ impl StoreTopics {
         records
     }
 
-    /// What compaction leaves of a topic: the last value of each key that was not deleted.
+    /// A topic as complete compaction would leave it: the last value of each key, without deleted
+    /// ones.
     pub fn table(&self, suffix: &str) -> BTreeMap<String, Value> {
         let mut partitions = BTreeMap::new();
         let mut table = BTreeMap::new();
@@ -130,7 +131,7 @@ impl StoreTopics {
     }
 }
 
-/// Waits for what rdkafka's own thread will have done.
+/// Waits for a future that rdkafka's thread completes.
 pub fn wait<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
@@ -168,7 +169,7 @@ pub fn publication(rows: Vec<RowChange>) -> Changeset {
     Changeset { rows, ..Changeset::default() }
 }
 
-/// Commits the next publication.
+/// Commits changes as the next publication.
 pub fn commit(store: &mut KafkaStore, changes: &Changeset) -> Result<(), StoreError> {
     let publication = store.progress()?.publication.next();
     store.commit(&Changeset { publication, ..changes.clone() })

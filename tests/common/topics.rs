@@ -1,5 +1,5 @@
-//! Topics for tests: on a real broker where `TRENDMARK_TEST_KAFKA` names one, and on librdkafka's
-//! mock cluster for what that can honestly show.
+//! Topics for tests: on a real broker if `TRENDMARK_TEST_KAFKA` names one, otherwise on
+//! librdkafka's mock cluster where that is sufficient.
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
@@ -22,18 +22,18 @@ use trendmark::kafka::KafkaSettings;
 
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The address of a real broker, if there is one; otherwise says loudly that `what` is not shown.
+/// The address of the real broker; without one, prints that the test `what` is skipped.
 pub fn real_broker(what: &str) -> Option<String> {
     let servers = std::env::var("TRENDMARK_TEST_KAFKA").ok();
     if servers.is_none() {
-        // Not by `eprintln`, which is held back while tests succeed.
+        // Not by `eprintln`, whose output is hidden when a test succeeds.
         let skipped = format!("SKIPPED: {what} needs TRENDMARK_TEST_KAFKA\n");
         std::io::stderr().write_all(skipped.as_bytes()).unwrap();
     }
     servers
 }
 
-/// A cluster, and how it is reached.
+/// A cluster and its connection settings.
 pub struct Cluster {
     pub settings: KafkaSettings,
     pub mock: Option<MockCluster<'static, DefaultProducerContext>>,
@@ -41,7 +41,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The real broker, or a mock.
+    /// The real broker if there is one, otherwise a mock.
     pub fn any() -> Cluster {
         match std::env::var("TRENDMARK_TEST_KAFKA") {
             Ok(servers) => Cluster::at(&servers),
@@ -62,7 +62,7 @@ impl Cluster {
         cluster
     }
 
-    /// A real broker of the test's own, which it may break.
+    /// A real broker that belongs to the test, which may break it.
     pub fn own(options: &[&str]) -> Cluster {
         let folder = std::env::temp_dir().join(unique("trendmark-broker"));
         let servers = broker("start", &folder, options);
@@ -71,12 +71,12 @@ impl Cluster {
         cluster
     }
 
-    /// The folder of the test's own broker.
+    /// The folder of the broker that belongs to the test.
     pub fn folder(&self) -> &PathBuf {
         self.broker.as_ref().unwrap()
     }
 
-    /// Has `tests/kafka/broker` do something with the test's own broker.
+    /// Runs a command of `tests/kafka/broker` on the broker that belongs to the test.
     pub fn order(&self, order: &str) {
         broker(order, self.folder(), &[]);
     }
@@ -85,7 +85,7 @@ impl Cluster {
         &self.settings.bootstrap_servers
     }
 
-    /// The same, with another setting.
+    /// The same cluster with one more setting.
     pub fn with(mut self, key: &str, value: &str) -> Cluster {
         self.settings.settings.insert(key.into(), value.into());
         self
@@ -97,7 +97,7 @@ impl Cluster {
         config
     }
 
-    /// Creates a topic with a name of its own.
+    /// Creates a topic with a unique name, and returns the name.
     pub fn create_topic(&self, name: &str, partitions: i32) -> String {
         let topic = unique(name);
         if let Some(mock) = &self.mock {
@@ -132,11 +132,11 @@ impl Cluster {
     }
 
     pub fn writer(&self) -> Writer {
-        // What is sent again keeps its place, so that offsets are those of the log.
+        // Messages that are sent again keep their order, so offsets equal those of the log.
         Writer { producer: self.config().set("enable.idempotence", "true").create().unwrap() }
     }
 
-    /// A writer in transactions.
+    /// A writer that uses transactions.
     pub fn transactional_writer(&self) -> Writer {
         let id = unique("writer");
         let producer: BaseProducer = self.config().set("transactional.id", id).create().unwrap();
@@ -144,7 +144,7 @@ impl Cluster {
         Writer { producer }
     }
 
-    /// What a group has committed for partition 0 of a topic.
+    /// The offset that a group has committed for partition 0 of a topic.
     pub fn committed(&self, group: &str, topic: &str) -> Option<i64> {
         let consumer: BaseConsumer = self.config().set("group.id", group).create().unwrap();
         let mut partitions = TopicPartitionList::new();
@@ -171,7 +171,7 @@ fn broker(order: &str, folder: &std::path::Path, options: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A name that nothing else has.
+/// A unique name.
 pub fn unique(name: &str) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -185,7 +185,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Writes a message, with or without a value, at a time by the message's own timestamp.
+    /// Writes a message with a timestamp, with or without a value.
     pub fn write(&self, topic: &str, partition: i32, value: Option<&[u8]>, time_ms: i64) {
         let mut record = BaseRecord::<(), [u8]>::to(topic).partition(partition).timestamp(time_ms);
         record.payload = value;
@@ -195,8 +195,7 @@ impl Writer {
         }
     }
 
-    /// Writes impressions with the videos `from..to`, in this order, and waits until they are
-    /// there.
+    /// Writes impressions of these videos, in order, and waits for their delivery.
     pub fn write_events(&self, topic: &str, partition: i32, videos: std::ops::Range<u64>) {
         for video in videos {
             self.write(topic, partition, Some(event(video).as_bytes()), EVENT_TIME_MS);
@@ -211,12 +210,12 @@ impl Writer {
 
 pub const EVENT_TIME_MS: i64 = 1_767_225_600_000;
 
-/// A record of an event with a video.
+/// The record of an event with this video.
 pub fn event(video: u64) -> String {
     format!(r#"{{"request_id":"r{video}","video_id":{video},"event_time":{EVENT_TIME_MS}}}"#)
 }
 
-/// Waits for a future in this thread.
+/// Waits in this thread until a future is ready.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(Thread);
     impl Wake for Unpark {

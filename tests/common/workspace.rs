@@ -1,4 +1,4 @@
-//! A folder with a store and its logs, and the commands that are typed in it.
+//! A folder with a store and its logs, and the commands that are run in it.
 
 use super::contents::{open, select};
 use super::event;
@@ -40,7 +40,7 @@ impl Workspace {
         file.write_all(bytes.as_ref()).unwrap();
     }
 
-    /// `trendmark run` with this place's store and impressions, and more arguments, here.
+    /// `trendmark run` in this folder with its store and these arguments.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = trendmark();
         command.current_dir(self.0.path()).args(["run", "--store", "s.db"]).args(arguments);
@@ -51,7 +51,7 @@ impl Workspace {
         Running::start(&mut self.command(arguments)).finish()
     }
 
-    /// A followed job that publishes at once, reads at once and is soon idle.
+    /// A job with `--follow` and short intervals: it publishes at once and is soon idle.
     pub fn follow(&self, arguments: &[&str]) -> Running {
         let quick = ["--follow", "--publish-interval", "20ms", "--idle-timeout", "100ms"];
         Running::start(self.command(arguments).args(quick).args(["--workers", "2"]))
@@ -67,7 +67,7 @@ impl Workspace {
         select(&open(&self.path("s.db")), selection)
     }
 
-    /// A number of the store, 0 while there is no such table.
+    /// The number that `SELECT selection` returns; 0 while the table does not exist.
     pub fn number(&self, selection: &str) -> i64 {
         let Ok(connection) = Connection::open(self.path("s.db")) else { return 0 };
         let row = connection.query_row(&format!("SELECT {selection}"), [], |row| row.get(0));
@@ -79,12 +79,12 @@ impl Workspace {
     }
 }
 
-/// Lines of as many impressions, a second apart, from a number on.
+/// Lines of impressions with these numbers, one per second of event time.
 pub fn lines(numbers: std::ops::Range<u64>) -> String {
     numbers.map(|number| line(&event(number, number, number % 5, number as i64 * 1_000))).collect()
 }
 
-/// The names of all that is in a place.
+/// The names of all files and folders in a workspace.
 pub fn names(place: &Workspace) -> Vec<String> {
     let entries = std::fs::read_dir(place.0.path()).unwrap();
     let mut names: Vec<String> =

@@ -1,7 +1,7 @@
 //! Prints the rows of a store: as a table for people, as CSV or JSON for programs.
 //!
-//! CSV and JSON Lines are streamed, so that a store may be of any size. A table is for reading, so
-//! that it ends after [`TABLE_ROWS_MAX`] rows and says how to see the others.
+//! CSV and JSON Lines are streamed, so a store may have any size. A table ends after
+//! [`TABLE_ROWS_MAX`] rows and says how to see the others.
 
 mod table;
 #[cfg(test)]
@@ -21,7 +21,7 @@ use crate::time::{Definition, Epoch, EpochRange, Publication};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::ops::ControlFlow;
 
-/// The most rows of a table.
+/// The maximum number of rows of a table.
 pub const TABLE_ROWS_MAX: usize = 1_000;
 
 /// Why rows cannot be printed.
@@ -33,23 +33,23 @@ pub enum ShowError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The store has no rows of the query.
+    /// The store has no such query.
     #[error("the store has no query `{name}`; it has {known}")]
     UnknownQuery {
-        /// What was asked for.
+        /// The requested query.
         name: String,
-        /// What there is.
+        /// The queries in the store.
         known: String,
     },
-    /// The query has no videos to filter by.
-    #[error("the query `{0}` has no column of videos; leave out --video")]
+    /// The query has no video column to filter by.
+    #[error("the query `{0}` has no video column; leave out --video")]
     NoVideos(String),
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(io::Error),
 }
 
-/// Prints the rows of a store. A reader that goes away (`show | head`) is no error.
+/// Prints the rows of a store. A closed pipe (`show | head`) is not an error.
 ///
 /// # Errors
 /// When the store is missing or has no such query, or the output cannot be written.
@@ -74,7 +74,7 @@ pub fn show(arguments: &ShowArguments, out: &mut impl Write) -> Result<(), ShowE
     };
     match written.and_then(|()| out.flush().map_err(ShowError::Output)) {
         Err(ShowError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {
-            // What is still in the buffer has no reader either.
+            // Drops the buffer without flushing it.
             let (_, _) = out.into_parts();
             Ok(())
         }
@@ -82,7 +82,7 @@ pub fn show(arguments: &ShowArguments, out: &mut impl Write) -> Result<(), ShowE
     }
 }
 
-/// The query of a name, or of the main table.
+/// Finds a query by its name, or the query of the main table without a name.
 fn find<'a>(reader: &'a dyn StoreReader, name: Option<&str>) -> Result<&'a StoredQuery, ShowError> {
     let description = reader.description();
     let main = || description.with_role(Role::Main).map(|(_, query)| query).next();
@@ -97,7 +97,7 @@ fn find<'a>(reader: &'a dyn StoreReader, name: Option<&str>) -> Result<&'a Store
     })
 }
 
-/// A row as a program reads it: by the names of the view.
+/// A row for CSV and JSON, with the column names of the view.
 struct Fields<'a> {
     query: &'a StoredQuery,
     stored: &'a StoredRow,
@@ -134,7 +134,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Calls `write` for the fields of every selected row, by epoch and key.
+/// Calls `write` for the fields of every selected row, in order of epoch and key.
 fn for_each(
     reader: &dyn StoreReader,
     query: &StoredQuery,
@@ -152,7 +152,7 @@ fn for_each(
     written.map_err(ShowError::Output)
 }
 
-/// The start of an epoch as text, kept for the rows of the same epoch.
+/// The start of the latest epoch as text, cached for the next rows of that epoch.
 struct EpochStart {
     definition: Definition,
     latest: Option<(Epoch, String)>,
@@ -170,7 +170,7 @@ impl EpochStart {
     }
 }
 
-/// No field needs quotes: they are numbers, UUIDs, dates and names of kinds.
+/// Writes CSV. No field needs quotes: all are numbers, UUIDs, dates or names of kinds.
 fn write_csv(
     reader: &dyn StoreReader,
     query: &StoredQuery,

@@ -1,5 +1,4 @@
-//! Rows as a table for people, as the talk prints it: video, epoch within the day, plays,
-//! impressions.
+//! Rows as a table for people: video, epoch within the day, plays, impressions.
 
 use super::{ShowError, TABLE_ROWS_MAX, find};
 use crate::stores::description::{StoredColumn, StoredQuery};
@@ -12,7 +11,7 @@ use std::ops::ControlFlow;
 
 const DAY_MS: i64 = 86_400_000;
 
-/// Writes the selected rows, largest first in each epoch, [`TABLE_ROWS_MAX`] at most.
+/// Writes the selected rows, largest first in each epoch, at most [`TABLE_ROWS_MAX`].
 pub(super) fn write(
     reader: &dyn StoreReader,
     query: &StoredQuery,
@@ -46,8 +45,8 @@ pub(super) fn write(
     out.write_all(text.as_bytes()).map_err(ShowError::Output)
 }
 
-/// The latest epochs that have rows of the main table, the top videos of each, and whether they are
-/// final: what `demo` shows while it runs. An empty store gives the header alone.
+/// The live table of `demo`: the latest epochs with rows in the main table, the top videos of each,
+/// and whether the rows are final. An empty store gives only the header.
 ///
 /// # Errors
 /// When the store cannot be read, or has no such table.
@@ -85,7 +84,7 @@ fn collect(
     Ok(rows)
 }
 
-/// A table with its header, numbers to the right.
+/// An empty table with its header. Columns of numbers are right-aligned.
 fn new_table(query: &StoredQuery, last: Option<&str>) -> Table {
     const STYLE: TableStyle = ASCII_NO_BORDERS
         .header_separator(LineStyle::none().fill('-').junction('+'))
@@ -108,7 +107,7 @@ fn new_table(query: &StoredQuery, last: Option<&str>) -> Table {
     table
 }
 
-/// `video_id` is headed `Video`.
+/// The header of a column: `Video` for `video_id`.
 fn header(column: &StoredColumn) -> String {
     let words = column.name.strip_suffix("_id").unwrap_or(&column.name).replace('_', " ");
     let mut letters = words.chars();
@@ -131,7 +130,7 @@ fn cells(
     cells
 }
 
-/// How epochs are named: by their number within their day, with the date where it is needed.
+/// Labels epochs with their number within the day, and with the date if it is needed.
 struct Days {
     definition: Definition,
     with_date: bool,
@@ -140,12 +139,12 @@ struct Days {
 impl Days {
     fn of(definition: &Definition, rows: &[StoredRow]) -> Days {
         let day = |stored: &StoredRow| definition.start_ms(stored.row.epoch).div_euclid(DAY_MS);
-        // Rows come by epoch.
+        // Rows are sorted by epoch.
         let several = rows.first().map(day) != rows.last().map(day);
         Days { definition: *definition, with_date: several || definition.epoch_length_ms > DAY_MS }
     }
 
-    /// `1 (00:00-00:30)`, or `2026-01-01 1 (00:00-00:30)`.
+    /// Formats an epoch as `1 (00:00-00:30)`, or `2026-01-01 1 (00:00-00:30)`.
     fn label(&self, epoch: Epoch) -> String {
         let start_ms = self.definition.start_ms(epoch);
         let number = start_ms.rem_euclid(DAY_MS) / self.definition.epoch_length_ms + 1;
@@ -156,7 +155,7 @@ impl Days {
     }
 }
 
-/// A date and a time of day, with seconds only where they are needed.
+/// The date and the time of day, without seconds if they are zero.
 fn date_and_time(time_ms: i64) -> (String, String) {
     let text = rfc3339(time_ms);
     let (date, time) = text.split_once('T').unwrap_or((&text, ""));

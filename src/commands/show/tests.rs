@@ -1,4 +1,4 @@
-//! What is printed, as golden text.
+//! Golden tests of the printed output.
 
 use super::*;
 use crate::stores::sqlite::fixtures::{
@@ -187,7 +187,7 @@ fn the_live_table_has_the_latest_epochs_and_says_which_are_final() {
     assert_eq!(latest_epochs_table(&reader, 1, 9).unwrap().lines().count(), 3);
 }
 
-/// A pipe whose reader has gone.
+/// A pipe without a reader.
 struct ClosedPipe;
 
 impl Write for ClosedPipe {

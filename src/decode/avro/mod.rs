@@ -1,7 +1,7 @@
-//! Records of Avro: the schema they were written with says what stands where.
+//! Avro records: the writer's schema gives their layout.
 //!
-//! `apache-avro` reads the schema. A record is walked here, to its end: fields that are not wanted
-//! are stepped over, and a record with bytes to spare is malformed.
+//! `apache-avro` parses the schema. A record is walked here, to its end: unwanted fields are
+//! skipped, and a record with trailing bytes is malformed.
 
 mod shape;
 
@@ -12,23 +12,22 @@ use crate::event::Event;
 use apache_avro::Schema;
 use shape::{Integer, Shape, Shapes};
 
-/// How deeply values may be nested.
+/// The maximum depth of nested values.
 const DEPTH_MAX: usize = 64;
 
 /// Decodes the records of one schema.
 pub struct AvroDecoder {
     fields: FieldNames,
-    /// The fields of a record in the order of the schema, with which wanted field each is.
+    /// The fields of a record in schema order, each with the index of its wanted field, if any.
     parts: Vec<(Option<usize>, Shape)>,
     named: Vec<Shape>,
 }
 
 impl AvroDecoder {
-    /// A decoder of the records that were written with a schema, whose references are given by
-    /// name.
+    /// Creates a decoder of records written with a schema, whose references are given by name.
     ///
     /// # Errors
-    /// When it is no schema of Avro, or none of a record; says why.
+    /// If it is not an Avro schema, or not one of a record; returns the reason.
     pub fn new(
         fields: &FieldNames,
         schema: &str,
@@ -38,7 +37,7 @@ impl AvroDecoder {
         let (schema, referenced) =
             Schema::parse_str_with_list(schema, referenced).map_err(|error| error.to_string())?;
         let Schema::Record(record) = &schema else {
-            return Err("it is not that of a record".into());
+            return Err("it is not the schema of a record".into());
         };
         let mut shapes = Shapes::default();
         for schema in &referenced {
@@ -49,15 +48,15 @@ impl AvroDecoder {
             let wanted = fields.all().iter().position(|name| *name == field.name);
             parts.push((wanted, shapes.shape(&field.schema)?));
         }
-        // The record itself may be what a field of it refers to.
+        // A field may refer to the record itself.
         shapes.shape(&schema)?;
         Ok(AvroDecoder { fields: fields.clone(), parts, named: shapes.finish()? })
     }
 
-    /// The event in a record, which stands at `offset` in its partition.
+    /// Returns the event in a record, which is at `offset` in its partition.
     ///
     /// # Errors
-    /// When the record is no event.
+    /// If the record is not an event.
     pub fn decode(&self, record: &[u8], offset: u64) -> Result<Event, DecodeError> {
         let found = self.walk(record);
         let found = found.map_err(|reason| DecodeError::NotOfSchema { format: "Avro", reason })?;
@@ -73,10 +72,10 @@ impl AvroDecoder {
                 found[wanted] = value;
             }
         }
-        if bytes.is_empty() { Ok(found) } else { Err("there are bytes behind its end") }
+        if bytes.is_empty() { Ok(found) } else { Err("trailing bytes") }
     }
 
-    /// Steps over a value, and tells what a field that has it holds.
+    /// Reads a value, and returns it as the value of a field.
     fn value<'a>(
         &self,
         shape: &Shape,
@@ -84,7 +83,7 @@ impl AvroDecoder {
         depth: usize,
     ) -> Result<FieldValue<'a>, &'static str> {
         if depth > DEPTH_MAX {
-            return Err("it is nested too deeply");
+            return Err("nested too deeply");
         }
         match shape {
             Shape::Null => Ok(FieldValue::Null),
@@ -106,7 +105,7 @@ impl AvroDecoder {
             Shape::Union(variants) => {
                 let variant = usize::try_from(bytes.signed()?).ok();
                 let variant = variant.and_then(|variant| variants.get(variant));
-                self.value(variant.ok_or("a union has no such type")?, bytes, depth + 1)
+                self.value(variant.ok_or("invalid branch of a union")?, bytes, depth + 1)
             }
             Shape::Record(parts) => {
                 for part in parts {
@@ -129,7 +128,7 @@ impl AvroDecoder {
         }
     }
 
-    /// Steps over the blocks of an array or a map.
+    /// Reads the blocks of an array or a map, with `step` for each item.
     fn blocks<'a>(
         &self,
         bytes: &mut Bytes<'a>,
@@ -149,7 +148,7 @@ impl AvroDecoder {
                 let before = bytes.0.len();
                 step(bytes)?;
                 if bytes.0.len() == before {
-                    // Items that take no bytes: there may be any number of them.
+                    // Items take no bytes, so there may be any number of them.
                     break;
                 }
             }

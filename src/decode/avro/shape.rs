@@ -1,31 +1,31 @@
-//! What a schema of Avro says about bytes, and nothing more.
+//! Avro schemas, reduced to the layout of values.
 
 use apache_avro::Schema;
 use apache_avro::schema::{InnerDecimalSchema, Name, UuidSchema};
 use std::collections::BTreeMap;
 
-/// How a value is written, and what it is.
+/// The encoding and the type of a value.
 #[derive(Debug)]
 pub(super) enum Shape {
     Null,
     Integer(Integer),
     Text,
     Bytes,
-    /// Bytes that are a number.
+    /// Length-prefixed bytes that are a decimal.
     Decimal,
-    /// That many bytes.
+    /// A fixed number of bytes.
     Fixed(u64),
-    /// That many bytes, which are no field's value.
+    /// A fixed number of bytes, and the name of a type that no wanted field can have.
     Plain(u64, &'static str),
     Union(Vec<Shape>),
     Record(Vec<Shape>),
     Array(Box<Shape>),
     Map(Box<Shape>),
-    /// What has a name, by its number.
+    /// A named type, by its number.
     Named(usize),
 }
 
-/// What an integer stands for.
+/// The meaning of an integer.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Integer {
     Plain,
@@ -35,7 +35,7 @@ pub(super) enum Integer {
 
 const LOCAL: &str = "a local time, which has no zone";
 
-/// Makes shapes of schemas. Names may be used before they are known.
+/// Converts schemas to shapes. Names may be used before they are defined.
 #[derive(Default)]
 pub(super) struct Shapes {
     numbers: BTreeMap<String, usize>,
@@ -43,7 +43,7 @@ pub(super) struct Shapes {
 }
 
 impl Shapes {
-    /// The shape of a schema.
+    /// Returns the shape of a schema.
     pub(super) fn shape(&mut self, schema: &Schema) -> Result<Shape, String> {
         let integer = |integer| Ok(Shape::Integer(integer));
         let instant = |per_ms| integer(Integer::Instant { per_ms });
@@ -75,7 +75,7 @@ impl Shapes {
         }
     }
 
-    /// The shape of a schema that has a name, or may have one.
+    /// Returns the shape of a schema that has a name, or may have one.
     fn of_name(&mut self, schema: &Schema) -> Result<Shape, String> {
         match schema {
             Schema::Record(record) => {
@@ -102,7 +102,7 @@ impl Shapes {
                 Ok(self.name(&fixed.name, Shape::Fixed(fixed.size as u64)))
             }
             Schema::Ref { name } => Ok(Shape::Named(self.number(name))),
-            other => Err(format!("it has a type that is not known here: {other:?}")),
+            other => Err(format!("it has an unsupported type: {other:?}")),
         }
     }
 
@@ -120,9 +120,9 @@ impl Shapes {
         Shape::Named(number)
     }
 
-    /// The shapes of all names.
+    /// Returns the shapes of all names.
     pub(super) fn finish(self) -> Result<Vec<Shape>, String> {
         let named: Option<Vec<Shape>> = self.named.into_iter().collect();
-        named.ok_or_else(|| "it uses a name that it does not define".into())
+        named.ok_or_else(|| "it uses an undefined name".into())
     }
 }

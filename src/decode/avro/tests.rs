@@ -1,4 +1,4 @@
-//! Records of Avro, written by `apache-avro`, which shares nothing with the walk.
+//! Tests with Avro records from `apache-avro`, which shares no code with the decoder.
 
 use super::*;
 use crate::event::{RequestId, VideoId};
@@ -89,8 +89,7 @@ fn a_request_id_is_a_string_or_a_uuid() {
     assert_eq!(request(r#""string""#, text("r")), Ok(other));
     check(with(0, r#""string""#, text("")), "`request_id` is empty");
     check(with(0, r#""bytes""#, Value::Bytes(vec![])), "`request_id` is empty");
-    let expected =
-        "`request_id` is 3 bytes that are no text, expected a string or the 16 of a UUID";
+    let expected = "`request_id` is 3 bytes, expected a string or the 16 bytes of a UUID";
     check(with(0, r#""bytes""#, Value::Bytes(vec![1, 2, 3])), expected);
     let expected = "`request_id` is an integer, expected a string or the 16 bytes of a UUID";
     check(with(0, r#""int""#, Value::Int(3)), expected);
@@ -106,7 +105,7 @@ fn a_video_id_is_not_negative() {
     assert_eq!(video(r#""int""#, Value::Int(5)), Ok(5));
     assert_eq!(video(r#""long""#, Value::Long(i64::MAX)), Ok(i64::MAX as u64));
     assert_eq!(video(r#""string""#, text("18446744073709551615")), Ok(u64::MAX));
-    let expected = "expected an unsigned 64-bit integer or a string of its digits";
+    let expected = "expected an unsigned 64-bit integer, as a number or a string";
     let wrong = |kind, value, found: &str| {
         check(with(1, kind, value), &format!("`video_id` is {found}, {expected}"));
     };
@@ -131,7 +130,7 @@ fn a_time_is_milliseconds_a_timestamp_or_a_text() {
     assert_eq!(time(&logical("timestamp-micros"), micros(-1)), Ok(-1));
     assert_eq!(time(r#""string""#, text("2026-01-01T00:00:00.123Z")), Ok(TIME_MS));
     assert_eq!(time(r#""long""#, Value::Long(-1)), Ok(-1));
-    let out = "`event_time` is out of range, expected a time of the years 1 to 9999";
+    let out = "`event_time` is out of range, expected a time in the years 1 to 9999";
     check(with(2, r#""long""#, Value::Long(i64::MAX)), out);
     let local = with(2, &logical("local-timestamp-millis"), Value::LocalTimestampMillis(1));
     assert!(local.unwrap_err().starts_with("`event_time` is a local time, which has no zone"));
@@ -177,11 +176,11 @@ fn fields_in_any_order_beside_others_of_every_shape() {
     assert_eq!((event.video.0, event.event_time_ms, event.record_time_ms), (9, TIME_MS, None));
     for length in 0..record.len() {
         let error = decoder(&schema).decode(&record[..length], 0).unwrap_err().to_string();
-        assert!(error.starts_with("not Avro of its schema: "), "{length}: {error}");
+        assert!(error.starts_with("invalid Avro for its schema: "), "{length}: {error}");
     }
     let longer = [&record[..], &[0]].concat();
     let error = decoder(&schema).decode(&longer, 0).unwrap_err().to_string();
-    assert_eq!(error, "not Avro of its schema: there are bytes behind its end");
+    assert_eq!(error, "invalid Avro for its schema: trailing bytes");
 }
 
 #[test]
@@ -211,7 +210,7 @@ fn what_a_record_claims_costs_nothing_before_it_is_there() {
     let list = schema(r#"{"name":"next","type":["null","t.Play"]}"#);
     let deep = vec![2; 10_000_000];
     let error = decoder(&list).decode(&deep, 0).unwrap_err().to_string();
-    assert_eq!(error, "not Avro of its schema: it is nested too deeply");
+    assert_eq!(error, "invalid Avro for its schema: nested too deeply");
     let nulls = schema(r#"{"name":"n","type":{"type":"array","items":"null"}}"#);
     let many = [&[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01][..], &[0]].concat();
     let error = decoder(&nulls).decode(&many, 0).unwrap_err();

@@ -1,27 +1,27 @@
-//! The fast way to read a record: a scanner of the common shape, which gives up on the rest.
+//! The fast decoder: a scanner for records of the common shape, which gives up on all others.
 //!
-//! It is sound: what it accepts, serde_json accepts as the same event. So it takes strings without
-//! escapes and numbers as the JSON grammar has them, each wanted field once, and nothing but white
-//! space after the end. Objects, arrays and escapes, duplicates and errors of any sort are left to
-//! [`super::strict`].
+//! It is sound: serde_json accepts every record that it accepts, as the same event. It therefore
+//! accepts only strings without escapes, numbers of the JSON grammar, each wanted field once, and
+//! only white space after the end. Nested objects, arrays, escapes, duplicates and all errors are
+//! left to [`super::strict`].
 
 use crate::decode::{FieldNames, time_from_text, time_in_range};
 use crate::event::{Event, RequestId, VideoId, uuid_bits};
 
-/// Reads records whose fields mostly come in the same order.
+/// Scans records whose fields mostly have the same order.
 pub(super) struct Scanner {
-    /// The quoted names of the wanted fields; none when names are such that only serde_json can
-    /// tell them apart.
+    /// The quoted names of the wanted fields; `None` if they need escapes or are not distinct:
+    /// then all records are left to serde_json.
     names: Option<[Name; 4]>,
-    /// The field that came at each place in the last record.
+    /// The wanted field at each position of the last record.
     order: [Field; 4],
 }
 
 /// The name of a wanted field.
 struct Name {
     quoted: Vec<u8>,
-    /// The first and last eight bytes, where the two cover the whole name; two words are compared
-    /// faster than `memcmp` is called.
+    /// The first and last eight bytes, if they cover the whole name: comparing two words is faster
+    /// than calling `memcmp`.
     ends: Option<(u64, u64)>,
 }
 
@@ -32,7 +32,7 @@ impl Name {
         Name { quoted, ends }
     }
 
-    /// Whether `text`, which is as long as this, is this.
+    /// Whether `text`, which must have the same length, is this name.
     #[inline(always)]
     fn is(&self, text: &[u8]) -> bool {
         match self.ends {
@@ -42,7 +42,7 @@ impl Name {
     }
 }
 
-/// The first and last eight bytes of a text that has so many; they may overlap.
+/// Returns the first and last eight bytes of a text of at least eight; they may overlap.
 #[inline(always)]
 fn ends(text: &[u8]) -> Option<(u64, u64)> {
     let (first, last) = (text.first_chunk()?, text.last_chunk()?);
@@ -61,7 +61,7 @@ impl Field {
     const ALL: [Field; 4] = [Field::Request, Field::Video, Field::EventTime, Field::RecordTime];
 }
 
-/// What has been read of a record. The outer `Option` of each says whether its field was there.
+/// The fields of a record read so far. The outer `Option` of each is `None` until it occurs.
 #[derive(Default)]
 struct Parts {
     request: Option<RequestId>,
@@ -79,7 +79,7 @@ impl Scanner {
         Scanner { names: usable.then(|| names.map(Name::new)), order: Field::ALL }
     }
 
-    /// The event in a record, or none where only serde_json can tell.
+    /// Returns the event in a record, or `None` if it is left to serde_json.
     #[inline]
     pub(super) fn scan(&mut self, record: &[u8], offset: u64) -> Option<Event> {
         let names = self.names.as_ref()?;
@@ -117,8 +117,8 @@ impl Scanner {
     }
 }
 
-/// Reads a key: `Some(None)` is one that is not wanted. Guesses that it is the one which came at
-/// this place the last time.
+/// Reads a key; `Some(None)` is an unwanted one. First tries the key at this position of the last
+/// record.
 #[inline]
 fn key(
     names: &[Name; 4],
@@ -145,7 +145,7 @@ fn key(
 }
 
 impl Parts {
-    /// Reads the value of a field, unless it was there before.
+    /// Reads the value of a field, and gives up if the field occurred before.
     #[inline]
     fn read(&mut self, field: Field, cursor: &mut Cursor<'_>) -> Option<()> {
         match field {
@@ -166,7 +166,7 @@ impl Parts {
     }
 }
 
-/// What is left to read of a record.
+/// The unread rest of a record.
 struct Cursor<'a> {
     rest: &'a [u8],
 }
@@ -215,7 +215,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A string without escapes.
+    /// Reads a string without escapes.
     fn text(&mut self) -> Option<&'a str> {
         let [b'"', rest @ ..] = self.rest else { return None };
         let length = rest.iter().position(|&byte| matches!(byte, b'"' | b'\\' | ..0x20))?;
@@ -238,14 +238,14 @@ impl<'a> Cursor<'a> {
         RequestId::parse(self.text()?)
     }
 
-    /// Milliseconds or a text in RFC 3339.
+    /// Reads milliseconds or an RFC 3339 string.
     #[inline(always)]
     fn time_ms(&mut self) -> Option<i64> {
         match self.rest {
             [b'"', ..] => time_from_text("", self.text()?).ok(),
             [b'-', rest @ ..] => {
                 self.rest = rest;
-                // JSON's `-0` is not an integer to serde_json.
+                // serde_json does not read `-0` as an integer.
                 let before_ms = self.unsigned().filter(|&before_ms| before_ms != 0)?;
                 time_in_range("", 0_i64.checked_sub_unsigned(before_ms)?).ok()
             }
@@ -253,8 +253,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// An integer without sign, fraction, exponent or leading zeros. That no other character of a
-    /// number follows is seen by whoever reads on.
+    /// Reads an integer without sign, fraction, exponent or leading zeros. The caller detects other
+    /// characters of a number that follow.
     #[inline(always)]
     fn unsigned(&mut self) -> Option<u64> {
         let digits = self.rest;
@@ -280,7 +280,7 @@ impl<'a> Cursor<'a> {
         is_canonical(digits, self.rest).then_some(value)
     }
 
-    /// Skips the value of a field that is not wanted.
+    /// Skips the value of an unwanted field.
     fn skip_scalar(&mut self) -> Option<()> {
         match self.rest.first()? {
             b'"' => self.text().map(drop),
@@ -308,7 +308,7 @@ impl<'a> Cursor<'a> {
         Some(())
     }
 
-    /// Skips one digit or more.
+    /// Skips one or more digits.
     fn skip_digits(&mut self) -> Option<()> {
         let count = self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         self.rest = &self.rest[count..];
@@ -319,17 +319,17 @@ impl<'a> Cursor<'a> {
 const POWERS_OF_TEN: [u64; 9] =
     [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
-/// Whether the digits that were read, from `digits` to `rest`, are some and lead with no zero.
+/// Whether at least one digit was read, from `digits` to `rest`, and there is no leading zero.
 #[inline]
 fn is_canonical(digits: &[u8], rest: &[u8]) -> bool {
     let count = digits.len() - rest.len();
     count == 1 || (count > 1 && digits[0] != b'0')
 }
 
-/// How many of the eight characters in a little-endian word, from the first, are digits.
+/// Returns the number of leading digits among the eight characters in a little-endian word.
 ///
-/// A digit is a byte whose upper half is 3, and remains so when 6 is added. A carry goes only into
-/// characters after one that is no digit.
+/// A digit is a byte whose upper half is 3, and still is after adding 6. A carry only reaches
+/// characters after one that is not a digit.
 #[inline]
 fn leading_digits(word: u64) -> usize {
     const UPPER: u64 = 0xf0f0_f0f0_f0f0_f0f0;
@@ -339,8 +339,8 @@ fn leading_digits(word: u64) -> usize {
     (others.trailing_zeros() / 8) as usize
 }
 
-/// The value of eight digits in a little-endian word. Only the lower half of each byte matters, so
-/// that bytes of zero are zeros too.
+/// Returns the value of eight digits in a little-endian word. Only the lower half of each byte
+/// matters, so zero bytes count as the digit 0.
 #[inline]
 fn eight_digits(word: u64) -> u64 {
     let ones = word & 0x0f0f_0f0f_0f0f_0f0f;

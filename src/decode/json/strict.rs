@@ -1,4 +1,4 @@
-//! The authoritative way to read a record: serde_json decides, and errors are told precisely.
+//! The authoritative decoder: serde_json decides, and errors are precise.
 
 use crate::decode::{DecodeError, FieldNames, request_id, time_from_text, time_in_range};
 use crate::event::{Event, RequestId, VideoId};
@@ -11,7 +11,7 @@ const ID_EXPECTED: &str = "a string";
 const VIDEO_EXPECTED: &str = "an unsigned 64-bit integer";
 const TIME_EXPECTED: &str = "integer milliseconds or a string in RFC 3339";
 
-/// The event in a record.
+/// Returns the event in a record.
 pub(super) fn decode(
     fields: &FieldNames,
     record: &[u8],
@@ -58,14 +58,14 @@ fn to_time_ms(field: &str, found: FieldValue<'_>) -> Result<i64, DecodeError> {
     }
 }
 
-/// The values of the four fields.
+/// Returns the values of the four fields.
 fn parse<'a>(names: [&str; 4], text: &'a str) -> Result<[FieldValue<'a>; 4], DecodeError> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let record = RecordSeed(names)
         .deserialize(&mut deserializer)
         .and_then(|record| deserializer.end().map(|()| record))
         .map_err(|error| match error.classify() {
-            // The one thing that this visitor refuses is a record that is no object.
+            // This visitor only rejects records that are not objects.
             Category::Data => DecodeError::NotAnObject,
             _ => not_json(&error),
         })?;
@@ -77,12 +77,12 @@ fn parse<'a>(names: [&str; 4], text: &'a str) -> Result<[FieldValue<'a>; 4], Dec
 
 fn not_json(error: &serde_json::Error) -> DecodeError {
     let text = error.to_string();
-    // The line that serde_json counts is always its first.
+    // The line number of serde_json is left out.
     let reason = text.split(" at line ").next().unwrap_or_default();
     DecodeError::NotJson { reason: reason.into(), column: error.column() }
 }
 
-/// What a field holds.
+/// The value of a field.
 #[derive(Debug, Default)]
 enum FieldValue<'a> {
     #[default]
@@ -157,7 +157,7 @@ impl<'a> Visitor<'a> for RecordSeed<'_> {
     }
 }
 
-/// Tells which wanted field a key names, if any.
+/// Reads a key, and returns the index of the wanted field with this name, if any.
 struct KeySeed<'n>([&'n str; 4]);
 
 impl<'a> DeserializeSeed<'a> for KeySeed<'_> {
@@ -180,7 +180,7 @@ impl Visitor<'_> for KeySeed<'_> {
     }
 }
 
-/// Takes a value of any shape, and keeps of it what a field can hold.
+/// Reads a value of any type, and retains it if a wanted field can have it.
 struct FoundSeed;
 
 impl<'a> DeserializeSeed<'a> for FoundSeed {

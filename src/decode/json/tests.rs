@@ -1,4 +1,4 @@
-//! What the decoder accepts and refuses, and the proof that both of its ways agree.
+//! Tests of which records are accepted, and that the scanner agrees with serde_json.
 
 use super::*;
 use crate::event::{RequestId, VideoId};
@@ -21,7 +21,7 @@ fn scans(record: &str) -> bool {
     Scanner::new(&FieldNames::default()).scan(record.as_bytes(), 7).is_some()
 }
 
-/// A record with this text for the value of `event_time`.
+/// Decodes a record with this value of `event_time`.
 fn at(event_time: &str) -> Result<i64, String> {
     decode(&format!(r#"{{"request_id":"r","video_id":1,"event_time":{event_time}}}"#))
         .map(|event| event.event_time_ms)
@@ -139,7 +139,7 @@ fn an_event_time_lies_within_the_years_1_to_9999() {
         [(EVENT_TIME_MIN_MS, EVENT_TIME_MIN_MS - 1), (EVENT_TIME_MAX_MS, EVENT_TIME_MAX_MS + 1)]
     {
         assert_eq!(at(&limit_ms.to_string()), Ok(limit_ms));
-        let expected = "`event_time` is out of range, expected a time of the years 1 to 9999";
+        let expected = "`event_time` is out of range, expected a time in the years 1 to 9999";
         check(at(&outside_ms.to_string()), expected);
     }
     assert!(at("18446744073709551615").unwrap_err().contains("out of range"));
@@ -232,7 +232,7 @@ fn record() -> impl Strategy<Value = Vec<u8>> {
         })
 }
 
-/// Flips, deletes or doubles a byte, or leaves the record as it is.
+/// Replaces, deletes or duplicates a byte, truncates the record, or leaves it as it is.
 fn mutate(mut record: Vec<u8>, how: u8, place: proptest::sample::Index, byte: u8) -> Vec<u8> {
     let at = place.index(record.len());
     match how {

@@ -1,8 +1,8 @@
-//! Messages of Protobuf: the schema says under which numbers the wanted fields stand.
+//! Protobuf messages: the schema gives the field numbers of the wanted fields.
 //!
-//! `protox` reads the schema. A message is walked here. As the language has it, of a field that
-//! is there twice the last holds, and a field without presence that is not there has its default;
-//! but a time that is not there is missing, and not that of 1970.
+//! `protox` parses the schema; messages are walked here. As Protobuf specifies, the last occurrence
+//! of a field wins, and an absent field without presence has its default value. An absent time,
+//! however, is missing, not 1970.
 
 mod schema;
 
@@ -14,25 +14,25 @@ use schema::{Field, Kind};
 
 pub use schema::ProtobufSchema;
 
-/// The most types that may be nested in each other, in a indexes of one.
+/// The maximum number of indexes of a type: the depth at which it is nested in other types.
 const PLACE_MAX: i64 = 32;
 const GROUPS_MAX: usize = 64;
 const GROUP_END: u64 = 4;
 
-/// The indexes of a message's type in its schema, and the message.
+/// Returns the indexes of a message's type in its schema, and the message.
 ///
 /// # Errors
-/// When they are not there.
+/// If the payload does not begin with valid indexes.
 pub fn split_indexes(payload: &[u8]) -> Result<(Vec<usize>, &[u8]), DecodeError> {
     let mut bytes = Bytes(payload);
     let mut read = || {
         let count = bytes.signed()?;
-        let number = |number: i64| usize::try_from(number).map_err(|_| "a number is negative");
+        let number = |number: i64| usize::try_from(number).map_err(|_| "negative message index");
         match count {
-            // What nearly every message is of.
+            // The first type of the schema, which nearly every message has.
             0 => Ok(vec![0]),
             1..=PLACE_MAX => (0..count).map(|_| bytes.signed().and_then(number)).collect(),
-            _ => Err("the place of its type is too long"),
+            _ => Err("invalid number of message indexes"),
         }
     };
     let indexes = read().map_err(not_of_schema)?;
@@ -51,10 +51,10 @@ pub struct ProtobufDecoder {
 }
 
 impl ProtobufDecoder {
-    /// A decoder of the messages of the type at a indexes in a schema.
+    /// Creates a decoder of the messages of the type at `indexes` in a schema.
     ///
     /// # Errors
-    /// When there is none; says why.
+    /// If there is no such type; returns the reason.
     pub fn new(
         fields: &FieldNames,
         schema: &ProtobufSchema,
@@ -64,10 +64,10 @@ impl ProtobufDecoder {
         Ok(ProtobufDecoder { fields: fields.clone(), wanted })
     }
 
-    /// The event in a message, which stands at `offset` in its partition.
+    /// Returns the event in a message, which is at `offset` in its partition.
     ///
     /// # Errors
-    /// When the message is no event.
+    /// If the message is not an event.
     pub fn decode(&self, message: &[u8], offset: u64) -> Result<Event, DecodeError> {
         let found = self.walk(message).map_err(not_of_schema)?;
         value::event(&self.fields, found, offset)
@@ -95,16 +95,16 @@ impl ProtobufDecoder {
     }
 }
 
-/// The number of a field, and how it is written.
+/// Reads the number of a field and its wire type.
 fn key(bytes: &mut Bytes<'_>) -> Result<(u64, u64), &'static str> {
     let key = bytes.varint()?;
     match key >> 3 {
         1..=0x1fff_ffff => Ok((key >> 3, key & 7)),
-        _ => Err("a field has no such number"),
+        _ => Err("invalid field number"),
     }
 }
 
-/// What is written.
+/// A value by its wire type.
 enum Wire<'a> {
     Varint(u64),
     Four(u32),
@@ -135,18 +135,18 @@ impl<'a> Wire<'a> {
                     } else if inner == number {
                         break;
                     } else {
-                        return Err("a group ends as another");
+                        return Err("mismatched end of a group");
                     }
                 }
                 Wire::Group
             }
-            3 => return Err("it is nested too deeply"),
+            3 => return Err("nested too deeply"),
             5 => Wire::Four(u32::from_le_bytes(array(bytes.take(4)?))),
-            _ => return Err("a field is written in no known way"),
+            _ => return Err("invalid wire type"),
         })
     }
 
-    /// What a field of a kind holds.
+    /// Returns the value of a field of this kind.
     fn found(self, kind: &Kind) -> Result<FieldValue<'a>, &'static str> {
         Ok(match (kind, self) {
             (Kind::Other(what), _) => FieldValue::Other(what),
@@ -168,7 +168,7 @@ impl<'a> Wire<'a> {
                 FieldValue::integer((number as i32).into())
             }
             (Kind::SignedFixed64, Wire::Eight(number)) => FieldValue::integer(number as i64),
-            _ => return Err("a field is not written as its type is"),
+            _ => return Err("the wire type does not match the field's type"),
         })
     }
 }
@@ -179,7 +179,7 @@ fn array<const COUNT: usize>(bytes: &[u8]) -> [u8; COUNT] {
     array
 }
 
-/// The milliseconds of a `google.protobuf.Timestamp`; what is below one is cut off.
+/// Returns the milliseconds of a `google.protobuf.Timestamp`, rounded down.
 fn timestamp(message: &[u8]) -> Result<i64, &'static str> {
     let (mut seconds, mut nanoseconds) = (0, 0);
     let mut bytes = Bytes(message);
@@ -188,7 +188,7 @@ fn timestamp(message: &[u8]) -> Result<i64, &'static str> {
         match (number, Wire::read(&mut bytes, number, wire, 0)?) {
             (1, Wire::Varint(value)) => seconds = value as i64,
             (2, Wire::Varint(value)) => nanoseconds = i64::from(value as i32),
-            (1 | 2, _) => return Err("a field is not written as its type is"),
+            (1 | 2, _) => return Err("the wire type does not match the field's type"),
             _ => {}
         }
     }

@@ -1,4 +1,4 @@
-//! Where the wanted fields stand in the messages of a schema, and what they are.
+//! Protobuf schemas: the numbers and types of the wanted fields.
 
 use crate::decode::value::FieldValue;
 use base64::Engine;
@@ -9,7 +9,7 @@ use protox::prost_reflect::prost_types::FileDescriptorProto;
 use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind as Declared, MessageDescriptor};
 use std::collections::BTreeMap;
 
-/// What the schema is called, which has no name of its own.
+/// The file name of the schema, which does not come with one.
 const ROOT: &str = "schema.proto";
 
 /// A schema with its references.
@@ -17,15 +17,15 @@ pub struct ProtobufSchema {
     pool: DescriptorPool,
 }
 
-/// A wanted field of a type.
+/// A wanted field of a message type.
 pub(super) struct Field {
     pub(super) number: u32,
     pub(super) kind: Kind,
-    /// What it holds where a message does not have it.
+    /// Its value where it is absent from a message.
     pub(super) absent: FieldValue<'static>,
 }
 
-/// What a field is declared as.
+/// The declared type of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
@@ -40,17 +40,17 @@ pub(super) enum Kind {
     SignedFixed32,
     SignedFixed64,
     Timestamp,
-    /// What no wanted field can be.
+    /// The name of a type that no wanted field can have.
     Other(&'static str),
 }
 
 impl ProtobufSchema {
-    /// A schema as it is written or, as Confluent's client for Python registers it, described: a
-    /// serialized `FileDescriptorProto` in Base64. With what it imports, by name. What Google has
-    /// of its own (`google/protobuf/…`) is known.
+    /// Parses a schema: its source or, as Confluent's Python client registers it, a serialized
+    /// `FileDescriptorProto` in Base64. `references` are its imports, by name. Google's own
+    /// (`google/protobuf/…`) are built in.
     ///
     /// # Errors
-    /// When it is none; says why.
+    /// If it is not a schema; returns the reason.
     pub fn new(schema: &str, references: &[(String, String)]) -> Result<ProtobufSchema, String> {
         let mut files: BTreeMap<String, String> = references.iter().cloned().collect();
         files.insert(ROOT.into(), schema.into());
@@ -62,14 +62,14 @@ impl ProtobufSchema {
         Ok(ProtobufSchema { pool: compiler.descriptor_pool() })
     }
 
-    /// The wanted fields of the type at a indexes.
+    /// Returns the wanted fields of the type at `indexes`.
     pub(super) fn fields(
         &self,
         indexes: &[usize],
         names: [&str; 4],
     ) -> Result<[Option<Field>; 4], String> {
         let message = self.message(indexes);
-        let message = message.ok_or_else(|| format!("it has no message at {indexes:?}"))?;
+        let message = message.ok_or_else(|| format!("it has no message type at {indexes:?}"))?;
         let field = |at: usize| {
             let found = message.get_field_by_name(names[at]);
             found.map(|field| Field::of(&field, at))
@@ -77,7 +77,7 @@ impl ProtobufSchema {
         Ok([field(0), field(1), field(2), field(3)])
     }
 
-    /// The type at a indexes: the numbers of the types that are nested in each other.
+    /// Returns the type at `indexes`: its position among the types of each level of nesting.
     pub(super) fn message(&self, indexes: &[usize]) -> Option<MessageDescriptor> {
         let (first, nested) = indexes.split_first()?;
         let mut message = self.pool.get_file_by_name(ROOT)?.messages().nth(*first)?;
@@ -90,7 +90,7 @@ impl ProtobufSchema {
 }
 
 impl Field {
-    /// A field that is wanted as the one at a indexes of the names.
+    /// Converts the field that is wanted at index `at` of the names.
     fn of(field: &FieldDescriptor, at: usize) -> Field {
         let kind = match field.kind() {
             _ if field.is_map() => Kind::Other("a map"),
@@ -118,7 +118,7 @@ impl Field {
     }
 }
 
-/// What a field holds that a message does not have: its default, if it has one. A time has none.
+/// Returns the value of an absent field: its default, if it has one. A time has none.
 fn absent(field: &FieldDescriptor, kind: Kind, at: usize) -> FieldValue<'static> {
     let is_an_id = at < 2;
     match kind {
@@ -130,8 +130,8 @@ fn absent(field: &FieldDescriptor, kind: Kind, at: usize) -> FieldValue<'static>
     }
 }
 
-/// The file that a serialized description tells of, under another name. None if the text is none:
-/// the source of a file that says anything has characters that Base64 has not.
+/// Decodes a serialized file descriptor, and renames the file. Returns `None` if the text is not
+/// one: the source of any file that declares something has characters that Base64 lacks.
 fn described(name: &str, text: &str) -> Option<File> {
     let bytes = BASE64.decode(text.trim()).ok()?;
     let mut file = FileDescriptorProto::decode(&bytes[..]).ok()?;
@@ -139,7 +139,7 @@ fn described(name: &str, text: &str) -> Option<File> {
     Some(File::from_file_descriptor_proto(file))
 }
 
-/// Files that are texts.
+/// Files in memory, by name.
 struct Texts(BTreeMap<String, String>);
 
 impl FileResolver for Texts {

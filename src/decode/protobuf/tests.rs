@@ -1,4 +1,4 @@
-//! Messages of Protobuf, written by `prost-reflect`, which shares nothing with the walk.
+//! Tests with Protobuf messages from `prost-reflect`, which shares no code with the decoder.
 
 use super::*;
 use crate::event::RequestId;
@@ -20,7 +20,7 @@ fn schema(types: [&str; 4], more: &str) -> String {
     )
 }
 
-/// The type at a indexes, and a decoder of it.
+/// Returns the message type at `indexes`, and a decoder of it.
 fn both(text: &str, indexes: &[usize]) -> (MessageDescriptor, ProtobufDecoder) {
     let schema = ProtobufSchema::new(text, &[]).unwrap();
     let decoder = ProtobufDecoder::new(&FieldNames::default(), &schema, indexes).unwrap();
@@ -35,8 +35,8 @@ fn written(kind: &MessageDescriptor, values: &[(&str, Value)]) -> Vec<u8> {
     message.encode_to_vec()
 }
 
-/// A schema as Confluent's client for Python registers it, and registries that do not parse it
-/// hand it out: the serialized description of a file, in Base64.
+/// Confluent's Python client registers a schema as a serialized file descriptor in Base64, and
+/// registries that do not parse it return it in this form.
 #[test]
 fn a_schema_may_be_a_serialized_description() {
     let text = schema(PLAIN, "");
@@ -186,13 +186,13 @@ fn of_a_field_that_is_there_twice_the_last_holds_and_garbage_is_told() {
     let twice = [message.clone(), later].concat();
     assert_eq!(decoder.decode(&twice, 0).unwrap().event_time_ms, 2);
     let told = |message: &[u8]| decoder.decode(message, 0).unwrap_err().to_string();
-    assert_eq!(told(&message[..2]), "not Protobuf of its schema: it ends too soon");
-    assert_eq!(told(&[0x0a, 1, 0xff]), "not Protobuf of its schema: a string is not UTF-8");
-    let wrong = "not Protobuf of its schema: a field is not written as its type is";
+    assert_eq!(told(&message[..2]), "invalid Protobuf for its schema: unexpected end of data");
+    assert_eq!(told(&[0x0a, 1, 0xff]), "invalid Protobuf for its schema: a string is not UTF-8");
+    let wrong = "invalid Protobuf for its schema: the wire type does not match the field's type";
     assert_eq!(told(&[0x08, 1]), wrong);
-    assert_eq!(told(&[0x00, 1]), "not Protobuf of its schema: a field has no such number");
+    assert_eq!(told(&[0x00, 1]), "invalid Protobuf for its schema: invalid field number");
     let deep = vec![0x4b; 1_000_000];
-    assert_eq!(told(&deep), "not Protobuf of its schema: it is nested too deeply");
+    assert_eq!(told(&deep), "invalid Protobuf for its schema: nested too deeply");
     let group = [&[0x4b, 0x50, 1, 0x4c][..], &message].concat();
     assert!(decoder.decode(&group, 0).is_ok());
 }

@@ -1,6 +1,7 @@
-//! What worker 0 decides: which epochs open and close, when a publication begins, when to end.
+//! The decisions of worker 0: which epochs open and close, when publications begin, and when the
+//! job ends.
 //!
-//! A state machine without input, output or clock: reports go in, commands come out.
+//! A state machine without I/O or clock: it takes reports and returns commands.
 
 #[cfg(test)]
 mod tests;
@@ -12,31 +13,31 @@ use crate::time::{Definition, Epoch, Publication, Round, Through};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// What the coordinator needs to know of a job.
+/// The parameters of a job for the coordinator.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// What is computed.
+    /// The definition of epochs and of when they close.
     pub definition: Definition,
-    /// The same with the queries, in words, as every worker must report it.
+    /// The definition and the queries as text; every worker must report the same text.
     pub job: String,
-    /// How many workers there are.
+    /// The number of workers.
     pub workers: usize,
-    /// How many dataflows of epochs may live on a worker at a time.
+    /// The maximum number of epoch dataflows alive at once on a worker.
     pub open_epochs_max: usize,
-    /// How often to publish.
+    /// The interval between publications.
     pub publish_interval: Duration,
-    /// Whether more may follow once everything is read.
+    /// Whether to continue at the end of the logs.
     pub follow: bool,
-    /// What the store reflects at the start.
+    /// The progress of the store at the start.
     pub progress: Progress,
 }
 
-/// What the store has reached, as far as the coordinator must know.
+/// The state of the store that the coordinator tracks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
-    /// The last publication that was committed.
+    /// The last committed publication.
     pub publication: Publication,
-    /// How far epochs are final in it.
+    /// The epochs that are final in it.
     pub final_through: Through,
 }
 
@@ -44,32 +45,32 @@ pub struct Committed {
 pub struct Coordinator {
     rules: Rules,
     reports: Vec<Option<Report>>,
-    /// Bytes assigned to each worker.
+    /// The number of bytes assigned to each worker.
     loads: Vec<u64>,
     assigned: u64,
-    /// Epochs that were opened and not closed.
+    /// The open epochs.
     open: BTreeSet<Epoch>,
-    /// How many epochs were ever opened.
+    /// The number of epochs opened so far.
     opened: u64,
     closed_through: Through,
     aligned_ms: Option<i64>,
     round: Round,
     begun_at: Instant,
-    /// Whether the state that the store reflects is not rebuilt yet. No epoch closes until it is:
-    /// the partitions are read again from where they were, not from where they are.
+    /// Whether the replay is not complete. No epoch closes until it is: during the replay,
+    /// watermarks lag behind the positions in the store.
     replaying: bool,
-    /// Whether nothing will ever come any more.
+    /// Whether no more records will ever follow.
     exhausted: bool,
-    /// Since when the current publication holds something new.
+    /// The time since which the current publication contains changes.
     changed_at: Option<Instant>,
     committed: Committed,
-    /// What the last publication took in, to tell whether another would hold anything new.
+    /// The activity at the end of the last publication, to detect whether there are changes since.
     published: Option<Activity>,
     draining: bool,
     ended: bool,
 }
 
-/// What a publication would hold something new of, if it changes.
+/// The state whose changes call for a new publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Activity {
     round: Round,
@@ -78,7 +79,7 @@ struct Activity {
 }
 
 impl Coordinator {
-    /// At the start of a job, which begins with its replay.
+    /// Creates the coordinator of a job, which begins with its replay.
     pub fn new(rules: Rules, now: Instant) -> Coordinator {
         let final_through = rules.progress.final_through;
         Coordinator {
@@ -102,7 +103,7 @@ impl Coordinator {
         }
     }
 
-    /// What every worker must do before anything else: learn what is final in the store.
+    /// Returns the first commands: they announce which epochs are final in the store.
     pub fn begin(&self) -> Vec<Command> {
         match self.closed_through {
             Through::Nothing => Vec::new(),
@@ -110,20 +111,20 @@ impl Coordinator {
         }
     }
 
-    /// Receives a report.
+    /// Stores the latest report of a worker.
     pub fn receive(&mut self, report: Report) {
         let worker = report.worker;
         self.reports[worker] = Some(report);
     }
 
-    /// Learns what the store has reached.
+    /// Handles a commit.
     pub fn committed(&mut self, committed: Committed) -> Vec<Command> {
         let is_news = committed.final_through > self.committed.final_through;
         self.committed = committed;
         is_news.then_some(Command::Finalize(committed.final_through)).into_iter().collect()
     }
 
-    /// Shares new partitions out, the largest first, each to the worker with the least so far.
+    /// Assigns new partitions, largest first, each to the worker with the fewest bytes so far.
     pub fn assign(&mut self, mut discovered: Vec<Discovered>) -> Vec<Command> {
         discovered.sort_by(|one, other| {
             other.size_bytes.cmp(&one.size_bytes).then_with(|| one.name.cmp(&other.name))
@@ -140,7 +141,7 @@ impl Coordinator {
         commands
     }
 
-    /// Everything that is to be done now.
+    /// Returns the commands that are due now.
     pub fn decide(&mut self, now: Instant) -> Vec<Command> {
         let mut commands = Vec::new();
         if self.ended {
@@ -170,12 +171,13 @@ impl Coordinator {
         commands
     }
 
-    /// Why the job cannot go on with a worker.
+    /// Returns the failure of a worker, or how its job differs from this one.
     fn fault(&self, report: &Report) -> Option<String> {
         let differs = report.job != self.rules.job;
         let difference = differs.then(|| {
             format!(
-                "worker {} computes {}, but worker 0 {}; start all processes with the same flags",
+                "worker {} computes {}, but worker 0 computes {}; start all processes \
+                 with the same flags",
                 report.worker, report.job, self.rules.job
             )
         });
@@ -186,7 +188,8 @@ impl Coordinator {
         self.reports.iter().flatten()
     }
 
-    /// The watermarks of all partitions, once every worker has reported on all it was assigned.
+    /// Returns the watermarks of all partitions, once every worker has reported after the last
+    /// assignment.
     fn watermarks(&self) -> Option<Watermarks> {
         let mut all = Watermarks::NONE;
         for report in &self.reports {
@@ -196,8 +199,9 @@ impl Coordinator {
         Some(all)
     }
 
-    /// Lets partitions run as far as the slowest active one allows. While none is active, whoever
-    /// wakes must not run ahead of the largest watermark, until it is known who else has woken.
+    /// Aligns partitions to the slowest active one. While none is active, they are aligned to the
+    /// highest watermark: a partition that becomes active must not run ahead before it is known
+    /// which others have become active.
     fn align(&mut self, watermarks: Watermarks, commands: &mut Vec<Command>) {
         let slowest_ms = match watermarks.slowest {
             SlowestWatermark::Unknown => None,
@@ -212,11 +216,11 @@ impl Coordinator {
         }
     }
 
-    /// Closes what no partition holds open.
+    /// Closes the epochs that no partition holds open.
     ///
-    /// When no partition is active, only exhaustion of all says that nothing will follow. While
-    /// all are idle, event time has passed as far as the largest watermark tells, and no further:
-    /// a quiet night must not make the next morning's first event late.
+    /// When no partition is active, every epoch closes only if all are exhausted. While all are
+    /// idle, event time has advanced to the highest watermark and no further: a quiet night must
+    /// not make the next morning's first event late.
     fn close(&mut self, watermarks: Watermarks, commands: &mut Vec<Command>) {
         self.exhausted = watermarks.exhausted && !self.rules.follow;
         let passed = |watermark_ms| self.rules.definition.closed_through(watermark_ms);
@@ -233,7 +237,7 @@ impl Coordinator {
         }
     }
 
-    /// Opens wanted epochs, the earliest first, as far as the bound on live dataflows allows.
+    /// Opens wanted epochs, earliest first, up to the limit on live dataflows.
     fn open_wanted(&mut self, commands: &mut Vec<Command>) {
         let wanted: BTreeSet<Epoch> =
             self.reported().flat_map(|report| report.wanted.iter().copied()).collect();
@@ -242,7 +246,7 @@ impl Coordinator {
                 continue;
             }
             let live = self.opened - self.completed_min();
-            // Replay needs what was open before, which another bound may have allowed.
+            // The replay needs all epochs that were open before, perhaps under a higher limit.
             if live >= self.rules.open_epochs_max as u64 && !self.replaying {
                 break;
             }
@@ -258,7 +262,7 @@ impl Coordinator {
         completed.min().unwrap_or(0)
     }
 
-    /// Keeps the rounds of all workers together, and begins publications.
+    /// Keeps the rounds of all workers close together, and begins publications.
     fn advance(&mut self, now: Instant, commands: &mut Vec<Command>) {
         let latest = self.reported().map(|report| report.round).max().unwrap_or_default();
         let mut round = self.round.max(latest);
@@ -280,16 +284,16 @@ impl Coordinator {
         }
     }
 
-    /// Whether all workers have replayed all partitions that there are.
+    /// Whether all workers have replayed all partitions.
     fn is_replayed(&self) -> bool {
         let replayed = |report: &Report| report.replayed && report.assigned == self.assigned;
         self.reports.iter().all(|report| report.as_ref().is_some_and(replayed))
     }
 
-    /// Whether the current publication is to end now, and what it then takes in.
+    /// Returns the current activity if the publication is to end now.
     ///
-    /// After a pause longer than the interval it ends as soon as all that has come was read, so
-    /// that a burst of events is published whole and at once.
+    /// After a pause longer than the interval, it ends as soon as all available records are read,
+    /// so that a burst of events is published whole and at once.
     fn due_publication(&mut self, round: Round, now: Instant) -> Option<Activity> {
         let busy = self.committed.publication.next() < round.publication();
         if busy || self.reports.iter().any(Option::is_none) {
@@ -313,7 +317,7 @@ impl Coordinator {
         Activity { round, completed, closed_through: self.closed_through }
     }
 
-    /// Whether what has been read is all that the job will ever read.
+    /// Whether the job will read nothing more.
     fn is_last(&self) -> bool {
         self.is_drained() || self.exhausted && self.completed_min() == self.opened
     }
@@ -322,7 +326,7 @@ impl Coordinator {
         self.draining && self.reports.iter().flatten().all(|report| report.drained)
     }
 
-    /// Whether the store holds everything. A job that is ended while it replays has nothing new.
+    /// Whether everything read is committed. A job stopped during the replay has nothing to commit.
     fn is_finished(&self) -> bool {
         if self.replaying {
             return self.is_drained();

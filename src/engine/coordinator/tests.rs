@@ -1,4 +1,4 @@
-//! Scenarios as text: what happens, and what the coordinator orders then.
+//! Scenarios as text: events, and the commands that the coordinator sends in response.
 
 use super::*;
 use crate::event::Kind;
@@ -6,10 +6,10 @@ use crate::log::{PartitionName, PartitionProgress};
 use crate::time::rfc3339;
 use std::fmt::Write;
 
-/// Runs a scenario: one step a line, `what happens → commands`, separated by commas.
+/// Runs a scenario: one `step → commands` a line, the commands separated by commas.
 ///
 /// - `discover NAME:BYTES …`: partitions are found.
-/// - `worker N …`: a report. What is left out stays as it was: `round=PUBLICATION.TICK`,
+/// - `worker N …`: a report. Parts that are left out are unchanged: `round=PUBLICATION.TICK`,
 ///   `assigned=N`, `slowest=unknown|none|HH:MM`, `max=HH:MM`, `exhausted=yes|no`,
 ///   `wanted=EPOCH+…` (none: `-`), `completed=N`, and the flags `replayed`, `quiet`, `busy` (not
 ///   quiet), `pressed`, `drained`, `stop`, `failed`.
@@ -91,7 +91,7 @@ impl Test {
                 self.now += Duration::from_millis(words[1].parse().unwrap());
                 Vec::new()
             }
-            other => panic!("no step: {other}"),
+            other => panic!("unknown step: {other}"),
         };
         commands.extend(self.coordinator.decide(self.now));
         commands
@@ -148,7 +148,7 @@ fn change(report: &mut Report, word: &str) {
         "drained" => report.drained = true,
         "stop" => report.stop = true,
         "failed" => report.failure = Some("a worker has failed".into()),
-        other => panic!("no part of a report: {other}"),
+        other => panic!("unknown part of a report: {other}"),
     }
 }
 
@@ -348,8 +348,8 @@ fn a_worker_that_fails_or_computes_something_else_ends_the_job() {
     let mut test = Test::new(&rules(1));
     test.reports[0].job = "another job".into();
     let commands = test.step("worker 0");
-    let expected = "worker 0 computes another job, but worker 0 the job; start all processes \
-                    with the same flags";
+    let expected = "worker 0 computes another job, but worker 0 computes the job; start all \
+                    processes with the same flags";
     assert_eq!(commands, [Command::Abort(expected.into())]);
     assert_eq!(test.step("worker 0 stop"), []);
 }

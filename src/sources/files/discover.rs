@@ -1,4 +1,4 @@
-//! Finds the files that are given, by name, by folder or by pattern.
+//! Finds the files given by name, folder or pattern.
 
 use super::{FileFormat, io_error};
 use crate::event::Kind;
@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Finds files, again and again.
+/// Finds the files that exist at each call.
 #[derive(Clone, Debug)]
 pub(super) struct Finder {
     paths: Vec<(Kind, String)>,
     follow: bool,
     has_found: bool,
-    /// The name of each file, by its true path: it keeps the first that it was found under.
+    /// The name of each file by its canonical path: the first name that it was found under.
     names: BTreeMap<(Kind, PathBuf), String>,
 }
 
@@ -24,16 +24,16 @@ impl Finder {
         Finder { paths, follow, has_found: false, names: BTreeMap::new() }
     }
 
-    /// The files that exist now, in the order of their kinds and names. Only the first time is it
-    /// an error if a path is not there.
+    /// Returns the files that exist now, ordered by kind and name. A missing path is an error only
+    /// at the first call.
     pub(super) fn find(&mut self) -> Result<Vec<Discovered>, SourceError> {
         let mut found = BTreeMap::new();
         for (kind, path) in &self.paths {
             for file in self.expand(path)? {
-                // Found now and gone now: as if it had never been there.
+                // The file was removed after it was found: ignore it.
                 let Ok((true_path, size_bytes)) = inspect(&file) else { continue };
                 let Some(name) = file.to_str() else {
-                    tracing::warn!(file = %file.display(), "left out: its name is not UTF-8");
+                    tracing::warn!(file = %file.display(), "skipped: the file name is not UTF-8");
                     continue;
                 };
                 found.insert((*kind, name.to_string()), (true_path, size_bytes));
@@ -58,7 +58,7 @@ impl Finder {
             .collect()
     }
 
-    /// The files that an argument stands for.
+    /// Returns the files for an argument: a file, folder or pattern.
     fn expand(&self, argument: &str) -> Result<Vec<PathBuf>, SourceError> {
         let path = Path::new(argument);
         match path.metadata() {
@@ -76,7 +76,7 @@ impl Finder {
         }
     }
 
-    /// The files that match a pattern, which any path that does not exist may be.
+    /// Returns the files that match a pattern. A path that does not exist may be a pattern.
     fn matches(&self, argument: &str) -> Result<Vec<PathBuf>, SourceError> {
         let is_literal = Pattern::escape(argument) == argument;
         let mut files = Vec::new();
@@ -101,7 +101,7 @@ impl Finder {
     }
 }
 
-/// The files of a folder that have a known format.
+/// Returns the files in a folder that are not hidden and have a known format.
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
     let mut files = Vec::new();
     for entry in folder.read_dir().map_err(|error| io_error(folder, error))? {
@@ -113,14 +113,13 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
     Ok(files)
 }
 
-/// Whether a file that was not named directly is taken. Those with names ending in `.tmp` are of
-/// no known format.
+/// Whether to read a file that was found in a folder or by a pattern. `.tmp` is not a known format.
 fn is_wanted(path: &Path) -> bool {
     let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     !is_hidden && FileFormat::of(path).is_some() && path.is_file()
 }
 
-/// The true path of a file, and its size in bytes.
+/// Returns the canonical path of a file and its size in bytes.
 fn inspect(file: &Path) -> std::io::Result<(PathBuf, u64)> {
     Ok((file.canonicalize()?, file.metadata()?.len()))
 }

@@ -1,4 +1,4 @@
-//! The bytes of a file of lines: plain, and perhaps growing, or compressed.
+//! Reads the bytes of a file of lines: a plain file, which may grow, or a compressed file.
 
 use super::Compression;
 use flate2::bufread::MultiGzDecoder;
@@ -8,7 +8,7 @@ use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-/// How much of a compressed file is read at once, in bytes.
+/// The buffer size for reading a file, in bytes.
 const COMPRESSED_BUFFER_BYTES: usize = 64 * 1024;
 
 /// An open file.
@@ -16,7 +16,7 @@ pub(super) enum Input {
     Plain(PlainFile),
     Compressed {
         decoder: Box<dyn Read>,
-        /// How many bytes the decoder has taken from the file.
+        /// The number of bytes that the decoder has read from the file.
         read_bytes: Rc<Cell<u64>>,
     },
 }
@@ -40,7 +40,7 @@ impl Input {
         Ok(Input::Compressed { decoder, read_bytes })
     }
 
-    /// How many bytes of the file have been read.
+    /// The number of bytes of the file that have been read.
     pub(super) fn position(&self) -> u64 {
         match self {
             Input::Plain(plain) => plain.position,
@@ -48,7 +48,7 @@ impl Input {
         }
     }
 
-    /// Whether an error means that the data is damaged, and not that it cannot be read.
+    /// Whether an error means damaged data, and not a failure to read.
     pub(super) fn is_damage(&self, error: &io::Error) -> bool {
         matches!(self, Input::Compressed { .. }) && error.raw_os_error().is_none()
     }
@@ -80,28 +80,27 @@ impl Read for Counted {
     }
 }
 
-/// A file that is not compressed.
+/// A plain file.
 pub(super) struct PlainFile {
     path: PathBuf,
     file: File,
     position: u64,
 }
 
-/// What became of a file whose end was reached.
+/// The change of a file since its end was reached.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Growth {
     /// Nothing was added.
     None,
-    /// There is more to read.
+    /// Bytes were added.
     More,
-    /// It is shorter than what was read of it.
+    /// It is shorter than the part that was read.
     Shrunk,
 }
 
 impl PlainFile {
-    /// Looks whether the file has grown. What is at the path counts, not what was opened once: a
-    /// file that was replaced by a longer one is read on in that, and one that was removed has
-    /// ended.
+    /// Checks whether the file has grown. The path is opened again: if the file was replaced by a
+    /// longer one, reading continues in that one; a removed file has ended.
     pub(super) fn growth(&mut self) -> io::Result<Growth> {
         let length = match self.path.metadata() {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Growth::None),
@@ -118,7 +117,7 @@ impl PlainFile {
         Ok(Growth::More)
     }
 
-    /// How many lines the file has now.
+    /// Counts the newlines that the file has now.
     pub(super) fn count_lines(&self) -> io::Result<u64> {
         let mut file = File::open(&self.path)?;
         let (mut lines, mut buffer) = (0, vec![0; COMPRESSED_BUFFER_BYTES]);

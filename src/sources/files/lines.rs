@@ -7,10 +7,10 @@ use crate::decode::{FieldNames, JsonDecoder};
 use crate::log::PartitionName;
 use crate::sources::{Batch, Malformed, PartitionReader, Polled, SourceError, sample};
 
-/// How much a poll reads at most, in bytes; only a long line needs so much for so few records.
+/// The maximum number of bytes that a poll reads, as a limit for overlong lines.
 const POLL_BYTES_MAX: usize = 16 << 20;
 
-/// Opens a file of lines at the line with the number `offset`.
+/// Opens a file of lines at line `offset`, counted from 0.
 pub(super) fn open(
     partition: &PartitionName,
     fields: &FieldNames,
@@ -46,10 +46,10 @@ struct LinesReader {
     decoder: JsonDecoder,
     /// The number of the next line, from 0.
     next_line: u64,
-    /// How many bytes of the file have been reported, or skipped.
+    /// The number of bytes of the file that have been reported or skipped.
     reported_bytes: u64,
-    /// Whether the next line in the splitter was read before, when it had no newline, as the last
-    /// line of a file that was not followed.
+    /// Whether the next line of the splitter was already read without its newline, as the last line
+    /// of a file that was not followed.
     is_rest_read: bool,
     is_exhausted: bool,
 }
@@ -85,7 +85,7 @@ impl LinesReader {
         Ok(Polled::Exhausted)
     }
 
-    /// Takes the lines that are in the splitter, up to one with a certain number.
+    /// Decodes the lines in the splitter, up to but not including `end_line`.
     fn take_lines(&mut self, batch: &mut Batch, end_line: u64) {
         while self.next_line < end_line {
             let Some(line) = self.splitter.next_line() else { return };
@@ -98,7 +98,7 @@ impl LinesReader {
         }
     }
 
-    /// Takes the last line, which has no newline.
+    /// Decodes the last line, which has no newline.
     fn finish(&mut self, batch: &mut Batch) {
         self.is_exhausted = true;
         if let Some(line) = self.splitter.take_rest() {
@@ -107,7 +107,7 @@ impl LinesReader {
         }
     }
 
-    /// Counts what is damaged, down to the end of the file, as one malformed record.
+    /// Reports the damaged rest of the file as one malformed record.
     fn give_up(&mut self, batch: &mut Batch, error: &std::io::Error) {
         self.is_exhausted = true;
         let rest = self.splitter.take_rest().map_or(&b""[..], |line| line.text);
@@ -116,7 +116,7 @@ impl LinesReader {
         self.next_line += 1;
     }
 
-    /// Looks whether a followed file, whose end was reached, has grown.
+    /// Checks whether a followed file has grown after its end was reached.
     fn look_for_more(&mut self) -> Result<Polled, SourceError> {
         self.splitter.release();
         let Input::Plain(plain) = &mut self.input else { return Ok(Polled::Exhausted) };
@@ -151,7 +151,7 @@ impl LinesReader {
         Ok(())
     }
 
-    /// Skips what follows the last line, which `has_rest` says to be a record too.
+    /// Skips the rest after the last newline, which counts as a line if `has_rest`.
     fn skip_rest(&mut self, offset: u64, has_rest: bool) -> Result<(), SourceError> {
         let end = self.next_line + u64::from(has_rest);
         if end < offset {
@@ -170,7 +170,7 @@ impl LinesReader {
         SourceError::Shrunk { partition: self.partition.clone(), end, offset }
     }
 
-    /// How many bytes of the file have been handed out or dropped.
+    /// The number of bytes of the file that have been returned or dropped.
     fn consumed_bytes(&self) -> u64 {
         match self.input {
             Input::Plain(_) => self.input.position() - self.splitter.held_bytes(),

@@ -1,18 +1,18 @@
-//! Files as partitions: JSON Lines and Parquet.
+//! JSON Lines and Parquet files as a source.
 //!
-//! Each file is one partition. Its name is its path as it was given or found, and the offset of a
-//! record is the number of its line or row, from 0. Empty lines count, but hold no record.
+//! Each file is one partition, named by its path as it was given or found. The offset of a record
+//! is its line or row number, from 0. Empty lines are counted, but contain no record.
 //!
-//! - `.jsonl` and `.ndjson`, as they are or compressed (`.gz`, `.zst`): a record a line, as
-//!   [`crate::decode`] has it. A line longer than [`LINE_BYTES_MAX`] is malformed.
-//! - `.parquet`: a record a row, in columns with the names of the fields.
+//! - `.jsonl` and `.ndjson`, plain or compressed (`.gz`, `.zst`): one record per line, see
+//!   [`crate::decode`]. A line longer than [`LINE_BYTES_MAX`] is malformed.
+//! - `.parquet`: one record per row, in columns named like the fields.
 //!
-//! A file that is damaged gives the events before the damage, and then one malformed record.
+//! A damaged file gives the events before the damage, and then one malformed record.
 //!
-//! While following, plain files are read on as they grow, and new files of folders and patterns
-//! are found. A last line that has no newline yet is left until it has. Compressed and Parquet
-//! files are read once to their ends, so write them elsewhere (hidden, or with a name that ends in
-//! `.tmp`) and rename them.
+//! While following, plain files are read as they grow, and new files in folders and patterns are
+//! found. A last line without a newline is not read until the newline is written. Compressed and
+//! Parquet files are read once, so write them under a temporary name (hidden, or ending in `.tmp`)
+//! and rename them.
 
 mod discover;
 mod input;
@@ -28,7 +28,7 @@ use crate::event::Kind;
 use discover::Finder;
 use std::path::Path;
 
-/// Files, folders and patterns of files.
+/// A source of files, folders and patterns.
 #[derive(Clone, Debug)]
 pub struct FileSource {
     finder: Finder,
@@ -37,8 +37,8 @@ pub struct FileSource {
 }
 
 impl FileSource {
-    /// A source of these files, folders (the files in them, not those in their folders) and
-    /// patterns. With `follow` it never ends, as files may grow and be added.
+    /// Creates a source of these files, folders (without subfolders) and patterns. With `follow`
+    /// it never ends, as files may grow and new ones may be added.
     pub fn new(paths: Vec<(Kind, String)>, fields: FieldNames, follow: bool) -> FileSource {
         FileSource { finder: Finder::new(paths, follow), fields, follow }
     }
@@ -68,14 +68,14 @@ impl Source for FileSource {
     }
 }
 
-/// How a file is read.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FileFormat {
     Lines(Compression),
     Parquet,
 }
 
-/// How lines are compressed.
+/// The compression of a file of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Compression {
     None,
@@ -84,7 +84,7 @@ enum Compression {
 }
 
 impl FileFormat {
-    /// The format that the end of a file's name stands for.
+    /// Returns the format for the suffix of a file name, if it is known.
     fn of(path: &Path) -> Option<FileFormat> {
         let name = path.file_name()?.to_str()?;
         let (name, compression) = match name.rsplit_once('.')? {

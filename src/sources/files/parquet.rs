@@ -1,9 +1,9 @@
 //! Reads a Parquet file, batch by batch.
 //!
-//! Every reading decodes the file from its first row, and drops what lies before its own start, so
-//! that damage costs the same rows on every reading: those from the batch in which it lies to the
-//! end. The library could skip pages, but it goes by one number of the header of a page to skip it
-//! and by another to read it, and where they differ, rows would change their numbers.
+//! Every reader decodes the file from its first row and drops the rows before its start offset, so
+//! that damage always loses the same rows: those from the damaged batch to the end. The library
+//! could skip pages, but it skips a page by one row count in its header and reads it by another. If
+//! they differ, rows would change their numbers.
 
 mod columns;
 
@@ -25,10 +25,10 @@ use std::io::{Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// How many rows are decoded at once.
+/// The number of rows that are decoded at once.
 const BATCH_ROWS: usize = 8192;
 
-/// Opens a Parquet file at the row with the number `offset`.
+/// Opens a Parquet file at row `offset`, counted from 0.
 pub(super) fn open(
     partition: &PartitionName,
     fields: &FieldNames,
@@ -62,21 +62,21 @@ struct ParquetReader {
     state: State,
     /// The number of the next row, from 0.
     next_row: u64,
-    /// Where reading started. What is malformed before was counted by whoever read that.
+    /// The row at which reading started. An earlier reader has reported malformed rows before it.
     first_row: u64,
-    /// How many rows there are; 1, the malformed one, in a file that cannot be read at all.
+    /// The number of rows; 1, the malformed one, if the file cannot be read at all.
     rows: u64,
 }
 
 enum State {
     Reading {
         reader: ParquetRecordBatchReader,
-        /// The rows that are decoded, and the number of the first.
+        /// The decoded rows, and the number of the first.
         decoded: Option<(RecordBatch, u64)>,
-        /// The number of the row after those.
+        /// The number of the row after the decoded ones.
         end: u64,
     },
-    /// Nothing more to read, but perhaps a record that is malformed.
+    /// No more rows, but possibly a malformed record to report.
     Ended(Option<Malformed>),
 }
 
@@ -98,7 +98,7 @@ impl PartitionReader for ParquetReader {
 }
 
 impl ParquetReader {
-    /// Reads the footer, and gets ready to read rows.
+    /// Reads the footer, and prepares to read rows.
     fn start(&mut self) -> Result<(), SourceError> {
         match contain(|| prepare(&self.file, &mut self.plan)) {
             Ok((reader, rows)) => {
@@ -112,8 +112,8 @@ impl ParquetReader {
         Ok(())
     }
 
-    /// Takes the rows that are decoded, up to one with a certain number, or decodes more; those
-    /// before the next row are dropped. Answers whether to go on.
+    /// Appends the decoded rows before `end_row` to the batch, or decodes more. Rows before
+    /// `next_row` are dropped. Returns whether to call it again.
     fn take_rows(&mut self, batch: &mut Batch, end_row: u64) -> Result<bool, SourceError> {
         let State::Reading { reader, decoded, end } = &mut self.state else { return Ok(false) };
         if let Some((rows, start)) = decoded
@@ -132,7 +132,7 @@ impl ParquetReader {
         }
         let reason = match contain(|| reader.next().transpose().map_err(|e| e.to_string())) {
             Ok(Some(rows)) if Columns::of(&self.plan, &rows).is_none() => {
-                "the rows from here on have other columns than the file says".into()
+                "the columns of the rows from here on are not those of the schema".into()
             }
             Ok(Some(rows)) => {
                 *end = start + rows.num_rows() as u64;
@@ -146,7 +146,7 @@ impl ParquetReader {
         Ok(false)
     }
 
-    /// Ends the reading with a malformed record, or an error if the file itself cannot be read.
+    /// Ends the file with a malformed record, or returns an error if the file cannot be read.
     fn fail(&mut self, row: u64, location: &str, reason: String) -> Result<(), SourceError> {
         read_through(&self.file).map_err(|error| io_error(&self.partition.name, error))?;
         let mut malformed = malformed_row(row, reason);
@@ -157,7 +157,7 @@ impl ParquetReader {
         Ok(())
     }
 
-    /// The part of the file's bytes that belongs to the rows before the next.
+    /// The share of the bytes of the file for the rows before `next_row`, in proportion.
     fn consumed_bytes(&self) -> u64 {
         let (size, rows) = (u128::from(self.size_bytes), u128::from(self.rows.max(1)));
         let rows_before = u128::from(self.next_row.min(self.rows));
@@ -165,7 +165,7 @@ impl ParquetReader {
     }
 }
 
-/// Takes the rows with these numbers, of rows of which the first has the number `start`.
+/// Appends the rows with these numbers to the batch. `start` is the number of the row at index 0.
 fn take(columns: &Columns<'_>, start: u64, numbers: Range<u64>, batch: &mut Batch) {
     batch.events.reserve((numbers.end - numbers.start) as usize);
     for number in numbers {
@@ -176,41 +176,41 @@ fn take(columns: &Columns<'_>, start: u64, numbers: Range<u64>, batch: &mut Batc
     }
 }
 
-/// A reader of all rows, and how many there are.
+/// Returns a reader of all rows, and the number of rows.
 fn prepare(file: &File, plan: &mut Plan) -> Result<(ParquetRecordBatchReader, u64), String> {
     let as_written = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())
         .map_err(|error| format!("not a Parquet file that can be read: {error}"))?;
     let roots = plan.choose(as_written.schema())?;
     let options = ArrowReaderOptions::new().with_schema(Arc::new(plan.schema(as_written.schema())));
     let metadata = ArrowReaderMetadata::try_new(Arc::clone(as_written.metadata()), options)
-        .map_err(|error| format!("columns that cannot be read: {error}"))?;
+        .map_err(|error| format!("the columns cannot be read: {error}"))?;
     let rows = rows(metadata.metadata())?;
     let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
     let file = file.try_clone().map_err(|error| error.to_string())?;
     let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
         .with_projection(mask)
         .with_batch_size(BATCH_ROWS)
-        // Without it, pages that hold more rows than the footer says would be read to their end.
+        // Without a limit, pages with more rows than the footer says would be read to their end.
         .with_limit(rows as usize)
         .build()
         .map_err(|error| error.to_string())?;
     Ok((reader, rows))
 }
 
-/// How many rows a file has. Its footer says so twice: as a whole, and for each group of rows. The
-/// library goes by the one or by the other, so that they must agree.
+/// Returns the number of rows. The footer contains it twice: in total, and for each row group. The
+/// library uses both, so they must agree.
 fn rows(metadata: &ParquetMetaData) -> Result<u64, String> {
     let said = metadata.file_metadata().num_rows();
     let mut groups = metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows()).ok());
     let counted = groups.try_fold(0_u64, |counted, rows| counted.checked_add(rows?));
     match u64::try_from(said) {
         Ok(rows) if counted == Some(rows) => Ok(rows),
-        _ => Err(format!("a damaged footer: {said} rows, but other numbers in its row groups")),
+        _ => Err(format!("a damaged footer: {said} rows, but its row groups have a different sum")),
     }
 }
 
-/// Reads a file and forgets it: so an error of the disk is told from damaged data, as the library
-/// that reads the data tells neither apart.
+/// Reads a file and discards the data, to tell disk errors from damaged data, which the library
+/// does not distinguish.
 fn read_through(mut file: &File) -> std::io::Result<()> {
     file.seek(SeekFrom::Start(0))?;
     std::io::copy(&mut file, &mut std::io::sink()).map(drop)

@@ -1,39 +1,39 @@
-//! Splits bytes into lines, in a buffer that is bounded whatever the bytes are.
+//! Splits bytes into lines. The buffer is bounded for any input.
 
 use crate::sources::SAMPLE_BYTES_MAX;
 use std::io::{self, ErrorKind, Read};
 
-/// The longest line that is read, in bytes, without its newline.
+/// The maximum length of a line in bytes, without its newline.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 
-/// How much is read at once, in bytes.
+/// The number of bytes by which a full buffer grows.
 const READ_BYTES: usize = 256 * 1024;
 
-/// Lines, as they come out of bytes. It holds at most a line of the greatest length and one read.
+/// Splits bytes into lines. Buffers at most one line of the maximum length and one read.
 #[derive(Default)]
 pub(super) struct Splitter {
     buffer: Vec<u8>,
-    /// The part of the buffer that holds bytes.
+    /// `start..end` is the part of the buffer that holds unread bytes.
     start: usize,
     end: usize,
-    /// Where to go on looking for a newline.
+    /// The position at which the search for a newline resumes.
     scanned: usize,
     /// The beginning of a line that is too long.
     beginning: Vec<u8>,
-    /// How many bytes of a line that is too long are gone; 0 when no such line is being read.
+    /// The number of bytes dropped of a line that is too long; 0 if no such line is being read.
     dropped_bytes: u64,
 }
 
 /// A line, without its newline.
 pub(super) struct Line<'a> {
-    /// Its text, or the beginning of it if it is too long.
+    /// The text, or its beginning if it is too long.
     pub(super) text: &'a [u8],
     /// Whether it is longer than [`LINE_BYTES_MAX`].
     pub(super) is_long: bool,
 }
 
 impl Splitter {
-    /// Reads on, and says how many bytes there were: 0 at the end.
+    /// Reads once from `input`, and returns the number of bytes, 0 at the end.
     pub(super) fn fill(&mut self, input: &mut impl Read) -> io::Result<usize> {
         self.make_room();
         loop {
@@ -48,7 +48,7 @@ impl Splitter {
         }
     }
 
-    /// The next line that has its newline.
+    /// Returns the next line that ends in a newline.
     #[inline]
     pub(super) fn next_line(&mut self) -> Option<Line<'_>> {
         let Some(length) = memchr::memchr(b'\n', &self.buffer[self.scanned..self.end]) else {
@@ -68,7 +68,7 @@ impl Splitter {
         Some(Line { text: &self.buffer[line], is_long: false })
     }
 
-    /// What follows the last newline, if there is anything.
+    /// Returns the rest after the last newline, if there is any.
     pub(super) fn take_rest(&mut self) -> Option<Line<'_>> {
         let line = self.start..self.end;
         self.start = self.end;
@@ -79,23 +79,23 @@ impl Splitter {
         (!line.is_empty()).then(|| Line { text: &self.buffer[line], is_long: false })
     }
 
-    /// Whether anything follows the last newline.
+    /// Whether there is a rest after the last newline.
     pub(super) fn has_rest(&self) -> bool {
         self.start < self.end || self.dropped_bytes > 0
     }
 
-    /// How many bytes were read but not handed out or dropped.
+    /// The number of bytes that were read, but not returned or dropped.
     pub(super) fn held_bytes(&self) -> u64 {
         (self.end - self.start) as u64
     }
 
-    /// How large the buffer is.
+    /// The capacity of the buffer, in bytes.
     #[cfg(test)]
     pub(super) fn capacity_bytes(&self) -> usize {
         self.buffer.capacity()
     }
 
-    /// Frees the buffer if it is empty, as nothing may come for a long time.
+    /// Frees the buffer if it is empty, as there may be no more input for a long time.
     pub(super) fn release(&mut self) {
         if self.start == self.end {
             *self = Splitter {
@@ -106,7 +106,7 @@ impl Splitter {
         }
     }
 
-    /// Moves what is held to the front, and grows the buffer if that fills it.
+    /// Moves the held bytes to the front, and grows the buffer if they fill it.
     fn make_room(&mut self) {
         self.buffer.copy_within(self.start..self.end, 0);
         self.scanned -= self.start;
@@ -135,7 +135,7 @@ impl Splitter {
         Line { text: &self.beginning, is_long: true }
     }
 
-    /// Keeps the beginning of a line that is known to be too long.
+    /// Saves the beginning of a line that is too long.
     fn keep_beginning(&mut self, start: usize) {
         self.beginning.clear();
         self.beginning.extend_from_slice(&self.buffer[start..start + SAMPLE_BYTES_MAX]);

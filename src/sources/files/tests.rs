@@ -1,4 +1,4 @@
-//! What is found, what is read of lines, and that no bytes do harm.
+//! Tests of finding files and reading lines; arbitrary bytes must not cause a panic.
 
 use super::*;
 use crate::log::PartitionName;
@@ -8,7 +8,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use tempfile::TempDir;
 
-/// The line of an event that shows the video `video_id`.
+/// Returns the line of an event with this video id.
 pub(super) fn line(video_id: u64) -> String {
     format!(r#"{{"request_id":"request {video_id}","video_id":{video_id},"event_time":0}}"#)
 }
@@ -17,7 +17,7 @@ fn lines(video_ids: impl IntoIterator<Item = u64>) -> String {
     video_ids.into_iter().map(|video_id| line(video_id) + "\n").collect()
 }
 
-/// A folder with these files.
+/// Creates a folder with these files.
 pub(super) fn folder(files: &[(&str, &[u8])]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in files {
@@ -38,13 +38,13 @@ fn partition(folder: &TempDir, name: &str) -> Discovered {
     Discovered { name, size_bytes: 0, end_offset: None }
 }
 
-/// The file names of what a source finds.
+/// Returns the names of the files that a source finds.
 fn found(source: &mut FileSource) -> Result<Vec<String>, SourceError> {
     let name = |found: Discovered| found.name.name.rsplit_once('/').unwrap().1.to_string();
     Ok(source.discover()?.into_iter().map(name).collect())
 }
 
-/// Opens a file by its name alone.
+/// Opens a file that was not discovered.
 pub(super) fn open(
     folder: &TempDir,
     name: &str,
@@ -54,7 +54,7 @@ pub(super) fn open(
     source(folder, &[], follow).open(&partition(folder, name), Some(offset))
 }
 
-/// Everything in a file from an offset on, polled a few records at a time.
+/// Reads a file from an offset to its end, at most `records_max` records per poll.
 pub(super) fn read(folder: &TempDir, name: &str, offset: u64, records_max: usize) -> Batch {
     let mut reader = open(folder, name, false, offset).unwrap();
     let mut batch = Batch::default();
@@ -63,7 +63,7 @@ pub(super) fn read(folder: &TempDir, name: &str, offset: u64, records_max: usize
     batch
 }
 
-/// The video ids and offsets of a batch.
+/// Returns the offsets and video ids of a batch.
 pub(super) fn showings(batch: &Batch) -> Vec<(u64, u64)> {
     batch.events.iter().map(|event| (event.offset, event.video.0)).collect()
 }
@@ -277,7 +277,7 @@ fn invalid_utf8_is_malformed() {
     assert_eq!(reasons(&read(&folder, "a.jsonl", 0, 9)), [(0, reason)]);
 }
 
-/// Polls until there is no more for now.
+/// Polls until the end is reached.
 fn poll(reader: &mut Box<dyn PartitionReader>) -> (Polled, Batch) {
     let mut batch = Batch::default();
     loop {

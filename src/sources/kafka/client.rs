@@ -1,9 +1,9 @@
-//! The client of one worker: its connection, its assignment, and what librdkafka has to say.
+//! The Kafka client of one worker: its connection, its assignment, and the events of librdkafka.
 //!
-//! Partitions are assigned explicitly and never through a group: which worker reads what is the
-//! job's affair. Each has a queue of its own. Its queue is taken *before* it is assigned: then
-//! librdkafka (2.12) never forwards it to the common one, so that no message can go astray. And
-//! partitions are assigned incrementally, so that those that are being read are left alone.
+//! Partitions are assigned explicitly and not through a consumer group, as the job decides which
+//! worker reads which partition. Each partition has its own queue, split off *before* the partition
+//! is assigned: then librdkafka (2.12) never forwards it to the common queue, and no message can be
+//! misrouted. Assignment is incremental, so it does not disturb partitions that are being read.
 
 use super::errors::{KafkaSourceError, Severity, hides_the_end, severity};
 use crate::kafka::KafkaSettings;
@@ -19,16 +19,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long brokers may take to answer at the start.
+/// How long brokers may take to answer at the start, over all attempts.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a single question waits for its answer; in between, refusals are heard.
+/// How long a single attempt waits. Errors such as refusals are handled between attempts.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long handshakes may fail: a certificate does not become right by waiting.
+/// How long TLS handshakes may fail: waiting does not fix a certificate.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const QUESTION_PAUSE: Duration = Duration::from_millis(100);
-/// How often the same trouble is logged.
+/// The minimum interval between two log lines about the same error.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
-/// Most events of the common queue that are dealt with at a time.
+/// The maximum number of events of the common queue that are handled at a time.
 const EVENTS_MAX: usize = 64;
 
 /// The queue of a partition.
@@ -38,12 +38,12 @@ pub(super) type Queue = PartitionQueue<Context>;
 pub(super) struct Client {
     consumer: Arc<BaseConsumer<Context>>,
     servers: String,
-    /// Partitions that were opened since the last assignment, and where to start.
+    /// The partitions opened since the last assignment, with their start offsets.
     opened: Mutex<Vec<(String, i32, Offset)>>,
 }
 
 impl Client {
-    /// A client, which connects by itself.
+    /// Creates a client, which connects in the background.
     pub(super) fn new(settings: &KafkaSettings) -> Result<Client, KafkaSourceError> {
         let config = consumer_config(settings)?;
         let made = config.create_with_context(Context::default());
@@ -58,19 +58,19 @@ impl Client {
         })
     }
 
-    /// Takes the queue of a partition, which is assigned at the next [`Client::serve`].
+    /// Splits off the queue of a partition, and assigns it at the next [`Client::serve`].
     pub(super) fn open(&self, topic: &str, number: i32, start: Offset) -> Option<Queue> {
         let queue = self.queue(topic, number)?;
         lock(&self.opened).push((topic.into(), number, start));
         Some(queue)
     }
 
-    /// The queue of a partition, which stays empty unless that is assigned.
+    /// Splits off the queue of a partition. It stays empty unless the partition is assigned.
     pub(super) fn queue(&self, topic: &str, number: i32) -> Option<Queue> {
         self.consumer.split_partition_queue(topic, number)
     }
 
-    /// Assigns what was opened, and hears what librdkafka has to say.
+    /// Assigns the opened partitions, and handles the events of librdkafka.
     pub(super) fn serve(&self) -> Result<(), KafkaSourceError> {
         let opened = std::mem::take(&mut *lock(&self.opened));
         if !opened.is_empty() {
@@ -82,16 +82,16 @@ impl Client {
         self.hear()
     }
 
-    /// Deals with the events of the common queue.
+    /// Handles the events of the common queue.
     pub(super) fn hear(&self) -> Result<(), KafkaSourceError> {
         for _ in 0..EVENTS_MAX {
             let told = self.told();
             match self.consumer.poll(Duration::ZERO) {
-                // Nothing also means that it told the context something: go on to what follows.
+                // `None` may also mean that a callback ran: continue with the next event.
                 None if self.told() != told => {}
                 None => break,
                 Some(Ok(_)) => {
-                    let what = "a message came outside the queue of its partition: report this";
+                    let what = "a message came outside the queue of its partition: report this bug";
                     return Err(KafkaSourceError::Client(what.into()));
                 }
                 Some(Err(error)) => self.judge(&error)?,
@@ -100,12 +100,12 @@ impl Client {
         Ok(())
     }
 
-    /// How many times librdkafka has told the context something.
+    /// The number of log and commit callbacks so far.
     fn told(&self) -> u64 {
         self.consumer.context().told.load(Ordering::Relaxed)
     }
 
-    /// An error of the client as a whole, if it stops the job.
+    /// Returns an error of the client as a whole if it is fatal for the job.
     fn judge(&self, error: &KafkaError) -> Result<(), KafkaSourceError> {
         let refused = |reason| KafkaSourceError::Refused { servers: self.servers.clone(), reason };
         match error.rdkafka_error_code() {
@@ -117,23 +117,23 @@ impl Client {
         }
     }
 
-    /// What librdkafka said last about an error.
+    /// Returns the last message of librdkafka about an error.
     pub(super) fn reason(&self, code: RDKafkaErrorCode) -> String {
         self.consumer.context().reason(code)
     }
 
-    /// How many times a connection was lost so far.
+    /// The number of connection losses so far.
     #[inline]
     pub(super) fn losses(&self) -> u64 {
         self.consumer.context().losses.load(Ordering::Relaxed)
     }
 
-    /// Reads a partition from an offset again, without waiting.
+    /// Seeks to an offset of a partition, without waiting.
     pub(super) fn seek(&self, topic: &str, number: i32, offset: Offset) -> KafkaResult<()> {
         self.consumer.seek(topic, number, offset, Duration::ZERO)
     }
 
-    /// Commits positions to the group, without waiting; failures are logged.
+    /// Commits positions to the consumer group, without waiting. Failures are logged.
     pub(super) fn commit<'a>(&self, positions: impl Iterator<Item = (&'a str, i32, u64)>) {
         let positions = positions.map(|(topic, number, next_offset)| {
             (topic, number, Offset::Offset(i64::try_from(next_offset).unwrap_or(i64::MAX)))
@@ -147,13 +147,13 @@ impl Client {
         }
     }
 
-    /// The first offset of a partition, and its end as readers of committed messages see it.
+    /// Returns the first offset of a partition and its end offset under `read_committed`.
     pub(super) fn ends(&self, topic: &str, number: i32) -> Result<(u64, u64), KafkaSourceError> {
         let answer = self.ask(|timeout| self.ends_within(topic, number, timeout));
         answer.map_err(|error| self.unanswered(error, topic))
     }
 
-    /// The same, asked once.
+    /// Like [`Client::ends`], with a single attempt.
     pub(super) fn ends_within(
         &self,
         topic: &str,
@@ -164,13 +164,13 @@ impl Client {
         Ok((u64::try_from(first).unwrap_or(0), u64::try_from(end).unwrap_or(0)))
     }
 
-    /// The numbers of a topic's partitions.
+    /// Returns the partition numbers of a topic, sorted.
     pub(super) fn partitions(&self, topic: &str) -> Result<Vec<i32>, KafkaSourceError> {
         let answer = self.ask(|timeout| self.partitions_within(topic, timeout));
         answer.map_err(|error| self.unanswered(error, topic))
     }
 
-    /// The same, asked once.
+    /// Like [`Client::partitions`], with a single attempt.
     pub(super) fn partitions_within(
         &self,
         topic: &str,
@@ -189,7 +189,7 @@ impl Client {
         if numbers.is_empty() { Err(KafkaError::MetadataFetch(unknown)) } else { Ok(numbers) }
     }
 
-    /// Asks until there is an answer, an error that no patience mends, or no time left.
+    /// Retries until there is an answer, a permanent error or a timeout.
     fn ask<T>(&self, question: impl Fn(Duration) -> KafkaResult<T>) -> Result<T, Unanswered> {
         let started = Instant::now();
         loop {
@@ -202,7 +202,7 @@ impl Client {
             let patience = match severity(code) {
                 Severity::Passing if self.last_loss_is_of_tls() => HANDSHAKE_TIMEOUT,
                 Severity::Passing => ANSWER_TIMEOUT,
-                // What was created a moment ago may not be known everywhere.
+                // A new topic may not be known to all brokers yet.
                 Severity::Gone => QUESTION_TIMEOUT,
                 _ => Duration::ZERO,
             };
@@ -231,7 +231,7 @@ impl Client {
                 KafkaSourceError::Refused { servers, reason }
             }
             _ => {
-                // What was said of connections says more than that an answer did not come.
+                // The last connection error says more than a timeout.
                 let last = self.consumer.context().last_loss();
                 let (code, reason) = last.unwrap_or_else(|| (code, self.reason(code)));
                 if code == RDKafkaErrorCode::SSL {
@@ -243,18 +243,18 @@ impl Client {
     }
 }
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 enum Unanswered {
-    /// Something was heard that stops the job.
+    /// A fatal error of the client.
     Heard(KafkaSourceError),
-    /// The last error, and how long was asked.
+    /// The last error, and the time spent on all attempts.
     Error(RDKafkaErrorCode, Duration),
 }
 
-/// The user's settings over ours, and under what must hold.
+/// Returns our defaults, overridden by the user's settings, overridden by the required values.
 fn consumer_config(settings: &KafkaSettings) -> Result<ClientConfig, KafkaSourceError> {
     let mut config = settings.client_config()?;
-    // With queues of their own these hold for each partition.
+    // The queue limits apply to each partition, as each has its own queue.
     let defaults = [
         ("group.id", "trendmark"),
         ("queued.min.messages", "20000"),
@@ -290,7 +290,7 @@ fn list<'a>(
     Ok(list)
 }
 
-/// What librdkafka says, counted, kept for messages, and logged from time to time.
+/// The callbacks of librdkafka: counts, stores and, at a limited rate, logs its errors.
 #[derive(Default)]
 pub(super) struct Context {
     told: AtomicU64,
@@ -299,11 +299,11 @@ pub(super) struct Context {
     last_loss: Mutex<Option<(RDKafkaErrorCode, String)>>,
 }
 
-/// What was said about one kind of error.
+/// The last message about one error code.
 struct Said {
     reason: String,
     logged: Instant,
-    /// How many times it was said and not logged.
+    /// The number of messages since then that were not logged.
     unlogged: u64,
 }
 
@@ -317,7 +317,7 @@ impl Context {
         lock(&self.last_loss).clone()
     }
 
-    /// Keeps what was said, and logs it if it was not a short while ago.
+    /// Stores a message, and logs it unless one about the same error was logged recently.
     fn note(&self, code: RDKafkaErrorCode, reason: &str) {
         let mut said = lock(&self.said);
         let now = Instant::now();
@@ -337,7 +337,7 @@ impl Context {
 
     fn note_commit_failure(&self, error: &KafkaError) {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-        let what = "offsets are not committed to the group, which only dashboards will miss";
+        let what = "cannot commit offsets to the group, which only dashboards need";
         self.note(code, &format!("{what}: {error}"));
     }
 }
@@ -345,7 +345,7 @@ impl Context {
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.told.fetch_add(1, Ordering::Relaxed);
-        // What these say is said by `error` too; or it is of no concern: a setting of producers.
+        // `error` reports the first two as well; CONFWARN is only about settings of producers.
         let known = matches!(facility, "FAIL" | "ERROR" | "CONFWARN");
         match level {
             RDKafkaLogLevel::Debug => {
@@ -366,7 +366,7 @@ impl ClientContext for Context {
         }
         if hides_the_end(code) {
             self.losses.fetch_add(1, Ordering::Relaxed);
-            // That all are down is said after why.
+            // `AllBrokersDown` follows the error that is its cause.
             if code != RDKafkaErrorCode::AllBrokersDown {
                 *lock(&self.last_loss) = Some((code, reason.to_string()));
             }

@@ -1,4 +1,4 @@
-//! Decodes the messages of a partition: JSON at once, and framed ones when their schema is there.
+//! Decodes messages: JSON at once, framed messages as soon as their schema is available.
 
 use super::errors::KafkaSourceError;
 use super::registry::{Lookup, Registry, Schema};
@@ -11,8 +11,7 @@ use crate::panics::contain;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The messages of topics: their format, and the registry that has their schemas, where they are
-/// framed.
+/// The format of the messages, with the schema registry if they are framed.
 #[derive(Clone, Default)]
 pub struct Messages {
     format: MessageFormat,
@@ -20,18 +19,18 @@ pub struct Messages {
 }
 
 impl Messages {
-    /// Messages in Confluent's framing, their schemas in a registry.
+    /// Messages in Confluent's framing, with their schemas in a registry.
     pub fn framed(format: MessageFormat, registry: Arc<Registry>) -> Messages {
         Messages { format, registry: Some(registry) }
     }
 }
 
-/// What a message is.
+/// The result of decoding a message.
 pub(super) enum Decoded {
     Event(Event),
-    /// No event, and why.
+    /// The reason why the message is malformed.
     Malformed(String),
-    /// Not known before the registry has answered.
+    /// The registry has not answered yet.
     Waiting,
 }
 
@@ -41,18 +40,18 @@ pub(super) enum MessageDecoder {
     Framed(Box<FramedDecoder>),
 }
 
-/// Decodes messages by the schemas that they name.
+/// Decodes messages with the schemas whose ids they contain.
 pub(super) struct FramedDecoder {
     fields: FieldNames,
     format: MessageFormat,
     registry: Arc<Registry>,
-    /// What was made of schemas so far, or why nothing can be.
+    /// The schemas prepared so far, by id, or the reasons why they cannot be used.
     schemas: BTreeMap<u32, Result<Prepared, String>>,
 }
 
 enum Prepared {
     Avro(AvroDecoder),
-    /// The schema, and the decoders of those of its types that were met.
+    /// The schema, and the decoders of its types seen so far.
     Protobuf(ProtobufSchema, BTreeMap<Vec<usize>, Result<ProtobufDecoder, String>>),
 }
 
@@ -69,7 +68,7 @@ impl MessageDecoder {
         }))
     }
 
-    /// What a message is, which stands at an offset.
+    /// Decodes the message at an offset.
     #[inline]
     pub(super) fn decode(
         &mut self,
@@ -122,7 +121,7 @@ impl FramedDecoder {
     fn prepare(&self, schema: &Schema) -> Result<Prepared, String> {
         let expected = self.format.registry_name();
         if schema.format != expected {
-            return Err(format!("it is one of {}, expected {expected}", schema.format));
+            return Err(format!("its type is {}, expected {expected}", schema.format));
         }
         let (text, references) = (&schema.text, &schema.references);
         Ok(match self.format {
@@ -139,7 +138,7 @@ fn unusable(id: u32, reason: &str) -> String {
     format!("schema {id} cannot be used: {reason}")
 }
 
-/// The most types of a schema whose decoders are kept.
+/// The maximum number of decoders that are cached per schema.
 const TYPES_MAX: usize = 1_000;
 
 fn decode(

@@ -1,49 +1,49 @@
-//! What can go wrong with Kafka, and which of it stops a job.
+//! The errors of the Kafka source, and which of them are fatal for a job.
 //!
-//! librdkafka reconnects, finds new leaders and asks again by itself, for as long as it takes. So
-//! only what it cannot mend is an error here; and what nobody knows is, as it may hide a loss.
+//! librdkafka reconnects, finds new leaders and retries by itself, indefinitely. Only errors that
+//! it cannot recover from are fatal. Unknown errors are fatal too: they may hide data loss.
 
 use crate::kafka::{KafkaSettingsError, RegistryError};
 use crate::log::PartitionName;
 use rdkafka::error::RDKafkaErrorCode;
 
-/// Why topics cannot be read.
+/// An error of the Kafka source.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KafkaSourceError {
-    /// The settings are wrong.
+    /// The settings are not valid.
     #[error(transparent)]
     Settings(#[from] KafkaSettingsError),
     /// The schema registry cannot be used.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// No client can be made of the settings.
-    #[error("the Kafka settings are wrong: {0}")]
+    /// The client cannot be created, or has failed.
+    #[error("the Kafka client failed: {0}")]
     Client(String),
-    /// No broker has answered.
+    /// No broker answered in time.
     #[error(
         "no answer from the Kafka brokers `{servers}` within {seconds} s: {reason}; check \
          --bootstrap-servers, `security.protocol` and the network"
     )]
     Unreachable {
-        /// The servers that were asked.
+        /// The configured servers.
         servers: String,
-        /// How long they were asked, in seconds.
+        /// The time spent on all attempts, in seconds.
         seconds: u64,
-        /// What librdkafka says.
+        /// The message of librdkafka.
         reason: String,
     },
-    /// The brokers do not let this client in, or cannot show who they are.
+    /// The brokers deny access, or their certificates cannot be verified.
     #[error(
         "cannot log in to the Kafka brokers `{servers}`: {reason}; check `security.protocol`, \
-         `sasl.*`, `ssl.*` and what the user may do"
+         `sasl.*`, `ssl.*` and the permissions of the user"
     )]
     Refused {
-        /// The servers.
+        /// The configured servers.
         servers: String,
-        /// What librdkafka says.
+        /// The message of librdkafka.
         reason: String,
     },
-    /// A topic that was given does not exist.
+    /// A given topic does not exist.
     #[error(
         "there is no topic `{topic}` on `{servers}`; check the name and --bootstrap-servers, or \
          create the topic"
@@ -51,44 +51,44 @@ pub enum KafkaSourceError {
     UnknownTopic {
         /// The topic.
         topic: String,
-        /// The servers that were asked.
+        /// The configured servers.
         servers: String,
     },
-    /// A partition that was being read is no more.
+    /// A partition was deleted while it was being read.
     #[error(
-        "{partition} is gone after offset {offset}: its topic was deleted; restore it, or start \
-         with a new store"
+        "{partition} no longer exists, but reading must resume at offset {offset}: its topic was \
+         deleted; restore it, or start with a new store"
     )]
     Gone {
-        /// Which partition.
+        /// The partition.
         partition: PartitionName,
-        /// Where reading has to go on.
+        /// The offset at which reading must resume.
         offset: u64,
     },
-    /// A partition cannot be read on.
-    #[error("cannot read {partition} on from offset {offset}: {reason}; {advice}")]
+    /// A partition cannot be read further.
+    #[error("cannot read {partition} from offset {offset}: {reason}; {advice}")]
     Partition {
-        /// Which partition.
+        /// The partition.
         partition: PartitionName,
-        /// Where reading has to go on.
+        /// The offset at which reading must resume.
         offset: u64,
-        /// What librdkafka says.
+        /// The message of librdkafka.
         reason: String,
-        /// What to do.
+        /// The advice to the user.
         advice: &'static str,
     },
 }
 
-/// What an error that librdkafka tells means for a job.
+/// The meaning of an error of librdkafka for a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Severity {
-    /// librdkafka goes on by itself. What was seen of partitions before may be outdated.
+    /// librdkafka recovers by itself. What was known of partitions may be outdated.
     Passing,
-    /// The offset at which reading has to go on is not there.
+    /// The offset at which reading must resume does not exist.
     OffsetLost,
     /// The topic or the partition does not exist.
     Gone,
-    /// This client may not do what it has to.
+    /// Authentication or authorization failed.
     Refused,
     /// Anything else.
     Broken,
@@ -133,7 +133,7 @@ pub(super) fn severity(code: RDKafkaErrorCode) -> Severity {
     }
 }
 
-/// Whether an error means that more may have been written than this client has heard of.
+/// Whether an error means that the known ends of partitions may be outdated.
 pub(super) fn hides_the_end(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode::*;
     matches!(

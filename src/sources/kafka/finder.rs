@@ -1,8 +1,8 @@
-//! Finds the partitions of topics: at once the first time, then in a thread of its own.
+//! Finds the partitions of topics: synchronously at the start, then in a thread.
 //!
-//! A question to a broker takes milliseconds, or many seconds while it restarts, and the worker
-//! that asks for partitions twice a second must not stand still. So while following, a thread
-//! asks, and [`Finder::find`] hands out what it has found.
+//! A request to a broker takes milliseconds, or many seconds while the broker restarts. The worker
+//! that looks for partitions twice a second must not block, so while following, a thread sends the
+//! requests, and [`Finder::find`] returns its results.
 
 use super::client::Client;
 use super::errors::KafkaSourceError;
@@ -14,23 +14,23 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How often topics are looked at for new partitions.
+/// The interval between two checks for new partitions.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
-/// How long the thread waits for an answer.
+/// How long the thread waits for a response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// What a message is taken to come to, to share partitions out.
+/// The assumed size of a message in bytes, to estimate the sizes of partitions.
 const MESSAGE_BYTES: u64 = 100;
 
-/// The partitions that were found, and the thread that looks for more.
+/// The known partitions, and the thread that looks for new ones.
 pub(super) struct Finder {
     found: Arc<Mutex<Vec<Discovered>>>,
-    /// The thread ends when this is dropped.
+    /// The thread stops when this is dropped.
     _ends: Sender<()>,
 }
 
 impl Finder {
-    /// Finds the partitions of topics, waiting for brokers that do not answer at once. With
-    /// `until_end` they end where they end now; without, it goes on looking for new ones.
+    /// Finds the partitions of topics, and waits for brokers that do not answer at once. With
+    /// `until_end`, they end at their current end offsets; without, a thread looks for new ones.
     pub(super) fn start(
         client: &Arc<Client>,
         topics: &[(Kind, String)],
@@ -58,7 +58,7 @@ impl Finder {
         Ok(Finder { found, _ends: ends })
     }
 
-    /// All that were found so far. Those that are new stand at the end.
+    /// Returns all partitions found so far, new ones last.
     pub(super) fn find(&self) -> Vec<Discovered> {
         lock(&self.found).clone()
     }
@@ -73,7 +73,7 @@ fn discovered(kind: Kind, place: &TopicPartition, ends: (u64, u64), until_end: b
     }
 }
 
-/// Looks for partitions that are added.
+/// The thread that looks for new partitions.
 struct Watch {
     client: Arc<Client>,
     topics: Vec<(Kind, String)>,
@@ -89,8 +89,8 @@ impl Watch {
         }
     }
 
-    /// Looks at a topic. Where that fails, the next look may not; what became of partitions that
-    /// are being read, their readers tell.
+    /// Looks for new partitions of a topic. Failures are retried at the next check. Errors of
+    /// partitions that are being read are reported by their readers.
     fn look(&self, kind: Kind, topic: &str) {
         let numbers = match self.client.partitions_within(topic, ANSWER_TIMEOUT) {
             Ok(numbers) => numbers,
@@ -106,7 +106,7 @@ impl Watch {
                 continue;
             }
             let ends = self.client.ends_within(topic, number, ANSWER_TIMEOUT);
-            // One that has no leader yet is found when it has.
+            // A partition without a leader is added at a later check.
             if let Ok(ends) = ends {
                 tracing::info!("new partition: {}", place.name(kind));
                 lock(&self.found).push(discovered(kind, &place, ends, false));

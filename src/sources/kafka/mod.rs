@@ -1,15 +1,15 @@
-//! Topics of Kafka as partitions, their messages as records: JSON, Avro or Protobuf.
+//! Kafka topics as a source: every message is a JSON, Avro or Protobuf record.
 //!
-//! A partition is called `kafka:TOPIC/NUMBER`, and its offsets are Kafka's. Which worker reads
-//! which partition is the job's affair, and how far it was read is in the store: the offsets that
-//! are committed to the group (`group.id`, by default `trendmark`) are for dashboards.
+//! A partition is named `kafka:TOPIC/NUMBER`, and its offsets are Kafka's. The job assigns
+//! partitions to workers, and the store holds the positions. Offsets committed to the consumer
+//! group (`group.id`, by default `trendmark`) are only for dashboards.
 //!
-//! - Only committed messages are read. A message that is no event is malformed, also one without
-//!   a value. A record without a time of its own has that of its message.
-//! - A message whose schema is not there yet is waited for, and with it those behind it.
-//! - Brokers that go away and leaders that move are waited for. A partition counts as read to its
-//!   end only when that was seen since the last connection was lost.
-//! - Every worker has a client of its own, with all the threads that librdkafka gives it.
+//! - Only committed messages are read. A message that is not a valid event is malformed, as is one
+//!   without a value. A record without a `record_time` gets the timestamp of its message.
+//! - A message whose schema is not available yet blocks its partition until it is.
+//! - Unavailable brokers and leader changes are waited for. A partition counts as read to its end
+//!   only if the end was seen after the last connection loss.
+//! - Every worker has its own client, with all of librdkafka's threads.
 
 mod client;
 mod decoder;
@@ -33,20 +33,20 @@ use finder::Finder;
 use std::sync::{Arc, OnceLock};
 use topic_partition::TopicPartition;
 
-/// Topics of Kafka.
+/// A source of Kafka topics.
 pub struct KafkaSource {
     settings: KafkaSettings,
     topics: Vec<(Kind, String)>,
     fields: FieldNames,
     messages: Messages,
     until_end: bool,
-    /// Made when it is first needed.
+    /// Created on first use.
     client: OnceLock<Arc<Client>>,
     finder: Option<Finder>,
 }
 
 impl Clone for KafkaSource {
-    /// A source of the same topics, with a client of its own.
+    /// Returns a source of the same topics, with its own client.
     fn clone(&self) -> KafkaSource {
         let (settings, topics) = (self.settings.clone(), self.topics.clone());
         KafkaSource::new(settings, topics, self.fields.clone(), self.until_end)
@@ -55,9 +55,9 @@ impl Clone for KafkaSource {
 }
 
 impl KafkaSource {
-    /// A source of these topics, as records with fields of these names. With `until_end` it ends
-    /// where the partitions end when they are discovered; without, it never does. No broker is
-    /// asked for anything before its partitions are.
+    /// Creates a source of these topics, whose records have fields with these names. With
+    /// `until_end`, every partition ends at its end offset at discovery; without, it never ends.
+    /// Contacts no broker before the first use.
     pub fn new(
         settings: KafkaSettings,
         topics: Vec<(Kind, String)>,
@@ -68,20 +68,20 @@ impl KafkaSource {
         KafkaSource { settings, topics, fields, messages, until_end, client, finder: None }
     }
 
-    /// The same of messages that are not JSON.
+    /// Sets the message format, which is JSON by default.
     pub fn with_messages(self, messages: Messages) -> KafkaSource {
         KafkaSource { messages, ..self }
     }
 
-    /// Whether a partition is one in Kafka.
+    /// Whether a partition is a Kafka partition.
     pub fn holds(partition: &PartitionName) -> bool {
         TopicPartition::of(partition).is_some()
     }
 
-    /// The offset after the last committed message of a partition.
+    /// Returns the offset after the last committed message of a partition.
     ///
     /// # Errors
-    /// When the partition is not in Kafka, or cannot be asked for.
+    /// When the partition is not in Kafka, or the brokers do not return its end.
     pub fn end_offset(&self, partition: &PartitionName) -> Result<u64, SourceError> {
         let Some(place) = TopicPartition::of(partition) else {
             return Err(SourceError::NotFound(partition.name.clone().into()));
@@ -136,7 +136,7 @@ impl Source for KafkaSource {
                 .iter()
                 .map(|(place, next_offset)| (place.topic.as_str(), place.number, *next_offset)),
         );
-        // What stops the job is told by `discover` and the readers.
+        // Fatal errors are returned by `discover` and the readers.
         let _ = client.hear();
     }
 }

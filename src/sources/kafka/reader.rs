@@ -1,4 +1,4 @@
-//! Reads one partition: decodes its messages, and says where its end is.
+//! Reads one partition: decodes its messages, and detects its end.
 
 use super::client::{Client, Queue};
 use super::decoder::{Decoded, MessageDecoder};
@@ -12,10 +12,10 @@ use rdkafka::message::{BorrowedMessage, Message};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How much a poll takes at most, in bytes, and one message.
+/// The maximum size of a poll in bytes, exceeded by at most one message.
 const POLL_BYTES_MAX: u64 = 16 << 20;
-/// How often a partition that seems to have been cut is looked at, and how long in between: a new
-/// leader does not know at once how far its followers had got.
+/// The number of checks of a partition that seems to be truncated, and the pause between them: a
+/// new leader does not know at once how far its followers have replicated.
 const LOOKS_MAX: usize = 4;
 const LOOK_PAUSE: Duration = Duration::from_millis(500);
 
@@ -25,35 +25,35 @@ pub(super) struct KafkaReader {
     client: Arc<Client>,
     queue: Queue,
     decoder: MessageDecoder,
-    /// A message that was taken from the queue, and cannot be decoded yet.
+    /// A message that was taken from the queue but cannot be decoded yet.
     held: Option<Held>,
-    /// The offset after the last message that was taken.
+    /// The offset after the last processed message.
     next_offset: u64,
     end_offset: Option<u64>,
     end: End,
-    /// The lost connections that this partition knows of.
+    /// The number of connection losses that this reader has handled.
     losses: u64,
 }
 
-/// A message, kept until its schema is there.
+/// A message that waits for its schema.
 struct Held {
     offset: u64,
     time_ms: Option<i64>,
     payload: Vec<u8>,
 }
 
-/// What is known of the end of a partition.
+/// The state of the end of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     NotSeen,
-    /// Not seen; and if it is seen now, that is from before a connection was lost.
+    /// Not seen, and the next end-of-partition event may predate a connection loss.
     Doubtful,
     Seen,
-    /// Nothing more is wanted.
+    /// The end offset was reached: nothing more is read.
     Exhausted,
 }
 
-/// Opens a partition at an offset, or where it begins.
+/// Opens a partition at an offset, or at its beginning.
 pub(super) fn open(
     client: &Arc<Client>,
     place: TopicPartition,
@@ -62,7 +62,7 @@ pub(super) fn open(
     decoder: MessageDecoder,
 ) -> Result<Box<dyn PartitionReader>, SourceError> {
     let next_offset = start(client, &place, &partition.name, offset)?;
-    // Where nothing was read before, the beginning may move before reading begins.
+    // Without an offset, retention may move the beginning before reading starts.
     let first = offset.map_or(Offset::Beginning, to_kafka);
     let is_exhausted = partition.end_offset.is_some_and(|end| next_offset >= end);
     let queue = if is_exhausted {
@@ -88,7 +88,7 @@ pub(super) fn open(
     }))
 }
 
-/// Where reading begins, if that is there.
+/// Returns the offset at which reading starts, after checking that it exists.
 fn start(
     client: &Client,
     place: &TopicPartition,
@@ -173,8 +173,8 @@ impl KafkaReader {
         Ok(())
     }
 
-    /// Takes the message that waited, if there is one and its schema is there. Returns whether
-    /// none is left waiting.
+    /// Decodes the held message if its schema is available. Returns whether no message is held any
+    /// more.
     fn take_held(&mut self, batch: &mut Batch) -> Result<bool, SourceError> {
         let Some(held) = &self.held else { return Ok(true) };
         let payload = Some(held.payload.as_slice());
@@ -187,7 +187,7 @@ impl KafkaReader {
         Ok(true)
     }
 
-    /// A message was taken.
+    /// Advances past a message.
     #[inline]
     fn pass(&mut self, offset: u64) {
         self.next_offset = offset + 1;
@@ -196,8 +196,8 @@ impl KafkaReader {
         }
     }
 
-    /// The end was seen. What is committed ends there, so that whatever offsets of it are missing
-    /// are no messages: they mark transactions.
+    /// Handles an end-of-partition event. All committed messages have been read: any offsets still
+    /// missing before the end are transaction markers, not messages.
     fn see_the_end(&mut self) {
         match (self.end, self.end_offset) {
             (End::Doubtful, _) => self.look_again(),
@@ -206,7 +206,7 @@ impl KafkaReader {
         }
     }
 
-    /// Where a connection was lost, more may have been written since the end was seen.
+    /// After a connection loss, more may have been written since the end was seen.
     fn doubt_the_end(&mut self) {
         let losses = self.client.losses();
         if losses == self.losses {
@@ -220,7 +220,7 @@ impl KafkaReader {
         }
     }
 
-    /// Has librdkafka read on from where this is, so that it tells the end anew.
+    /// Seeks to the current position, so that librdkafka reports the end again.
     fn look_again(&mut self) {
         let offset = to_kafka(self.next_offset);
         self.end = match self.client.seek(&self.place.topic, self.place.number, offset) {
@@ -233,7 +233,7 @@ impl KafkaReader {
         };
     }
 
-    /// An error of this partition, if it stops the job.
+    /// Returns an error of this partition if it is fatal for the job.
     #[cold]
     fn judge(&self, error: &KafkaError) -> Result<(), SourceError> {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
@@ -244,10 +244,10 @@ impl KafkaReader {
             Severity::Gone => return Err(KafkaSourceError::Gone { partition, offset }.into()),
             Severity::OffsetLost => {
                 start(&self.client, &self.place, &self.name, Some(offset))?;
-                "its log was cut or replaced: restore it, or start with a new store"
+                "its log was truncated or replaced: restore it, or start with a new store"
             }
-            Severity::Refused => "check what the user may do",
-            Severity::Broken => "mend what librdkafka names, and start again",
+            Severity::Refused => "check the permissions of the user",
+            Severity::Broken => "fix the cause, and start again",
         };
         Err(KafkaSourceError::Partition { partition, offset, reason, advice }.into())
     }
@@ -261,7 +261,7 @@ impl Held {
     }
 }
 
-/// Decodes a message into a batch. Returns whether that could be done.
+/// Decodes a message into a batch. Returns `false` if its schema is not available yet.
 #[inline]
 fn take(
     decoder: &mut MessageDecoder,
@@ -272,8 +272,8 @@ fn take(
     take_value(decoder, batch, offset, message.payload(), || message.timestamp().to_millis())
 }
 
-/// The same of a message's value and time. An empty one counts as a byte, so that a batch of bytes
-/// is never taken for one of no messages.
+/// Like [`take`], for the value and timestamp of a message. An empty message counts as one byte, so
+/// that a batch with messages never has zero bytes.
 #[inline]
 fn take_value(
     decoder: &mut MessageDecoder,

@@ -1,9 +1,9 @@
-//! The names of partitions in Kafka: `kafka:TOPIC/NUMBER`.
+//! The names of Kafka partitions: `kafka:TOPIC/NUMBER`.
 
 use crate::event::Kind;
 use crate::log::PartitionName;
 
-/// A partition in Kafka. No file has such a name, as those of files end in what they hold.
+/// A Kafka partition. Its name cannot clash with a file name, which ends in a file format.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TopicPartition {
     pub(super) topic: String,
@@ -11,14 +11,14 @@ pub(super) struct TopicPartition {
 }
 
 impl TopicPartition {
-    /// The place of a partition, if it is one in Kafka.
+    /// Parses the name of a partition; `None` if it is not a Kafka partition.
     pub(super) fn of(partition: &PartitionName) -> Option<TopicPartition> {
         let (topic, number) = partition.name.strip_prefix("kafka:")?.rsplit_once('/')?;
         let number = number.parse().ok().filter(|number| *number >= 0)?;
         Some(TopicPartition { topic: topic.into(), number })
     }
 
-    /// The name of this place in a log of a kind.
+    /// Returns the name of this partition in the log of `kind`.
     pub(super) fn name(&self, kind: Kind) -> PartitionName {
         PartitionName { kind, name: format!("kafka:{}/{}", self.topic, self.number) }
     }

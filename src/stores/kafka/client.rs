@@ -1,4 +1,4 @@
-//! What reads topics, and the little that every use of Kafka's clients here needs.
+//! The client that reads topics, and helpers shared by the Kafka clients of a store.
 
 use crate::kafka::KafkaSettings;
 use crate::stores::StoreError;
@@ -16,46 +16,46 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-/// What tells a topic from a file where a store is named.
+/// The prefix that distinguishes a topic from a file in the name of a store.
 const PREFIX: &str = "kafka:";
-/// How long one question to the brokers may take.
+/// The timeout of one request to the brokers.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long brokers that do not answer are asked again.
+/// How long a request is retried while the brokers do not respond.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
-/// How long a read may bring nothing.
+/// How long a read may receive nothing before it fails.
 const READ_LIMIT: Duration = Duration::from_secs(60);
-/// How long an open transaction is waited for: longer than the brokers keep one whose producer is
-/// gone.
+/// How long to wait for an open transaction: longer than the brokers keep the transaction of a dead
+/// producer open.
 const SETTLE_LIMIT: Duration = Duration::from_secs(90);
-/// How often it is looked at.
+/// The pause between two checks of an open transaction.
 const SETTLE_PAUSE: Duration = Duration::from_millis(20);
-/// How long one look for messages lasts.
+/// The timeout of one poll for messages.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
-/// How long to wait before the same is tried again.
+/// The pause before a request is retried.
 const PAUSE: Duration = Duration::from_millis(100);
-/// From how many offsets before its end the last record of a partition is looked for first. Every
-/// transaction leaves a record of its end there too, and those that were aborted their records.
+/// How many offsets before the end of a partition the search for its last record begins. The
+/// control records of transactions and the records of aborted transactions take up offsets too.
 const TAIL_OFFSETS: i64 = 16;
 
-/// The brokers and the name of a store.
+/// A connection to the brokers of a store, and the store's name.
 pub(super) struct Client {
-    /// What every client of this store begins with.
+    /// The base settings of all clients of this store.
     pub config: ClientConfig,
-    /// The store as it is named to the user: `kafka:TOPIC`.
+    /// The name of the store in messages: `kafka:TOPIC`.
     pub store: String,
-    /// A consumer that reads nothing: for questions about topics.
+    /// A consumer without an assignment, for requests about topics.
     questions: Reader,
 }
 
-/// A record of a topic: its key, its value if it has one, and the publication that its header
-/// names, if it has one.
+/// A record of a topic: its key, its value if it is not a tombstone, and the publication in its
+/// header, if any.
 pub(super) struct Record<'a> {
     pub key: &'a [u8],
     pub value: Option<&'a [u8]>,
     pub publication: Option<Publication>,
 }
 
-/// The header that names the publication of a record, where its value does not.
+/// The header with the publication of a record whose value does not contain it.
 pub(super) const PUBLICATION_HEADER: &str = "publication";
 
 impl Client {
@@ -63,27 +63,27 @@ impl Client {
         Client::connect(settings.client_config()?, format!("{PREFIX}{topic}"))
     }
 
-    /// That of a store which was reached before.
+    /// Connects to a store with the settings of an earlier client.
     pub fn connect(config: ClientConfig, store: String) -> Result<Client, StoreError> {
         let questions = consumer(&config, &store, Isolation::Committed);
         let questions = questions.map_err(|error| cannot("reach", &store, &error))?;
         Ok(Client { config, store, questions })
     }
 
-    /// The topic that the store is named after.
+    /// Returns the topic that the store is named after.
     pub fn topic(&self) -> &str {
         self.store.strip_prefix(PREFIX).unwrap_or(&self.store)
     }
 
-    /// That something could not be done with the store.
+    /// Returns the error of an action on the store that failed.
     pub fn cannot(&self, action: &'static str, error: KafkaError) -> StoreError {
         cannot(action, &self.store, &error)
     }
 
-    /// How many partitions a topic has, or none if there is no such topic.
+    /// Returns the number of partitions of a topic, or `None` if the topic does not exist.
     ///
     /// # Errors
-    /// When nobody can tell, or its partitions cannot be written yet.
+    /// When the brokers do not respond, or a partition has no leader yet.
     pub fn partitions(&self, topic: &str) -> KafkaResult<Option<i32>> {
         let metadata = self.questions.fetch_metadata(Some(topic), ANSWER_TIMEOUT)?;
         let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
@@ -103,7 +103,7 @@ impl Client {
         Ok(Some(i32::try_from(partitions.len()).unwrap_or(i32::MAX)))
     }
 
-    /// The first offset of a partition, and the one after its last that is committed.
+    /// Returns the first offset of a partition, and the offset after its last committed record.
     pub fn range(&self, topic: &str, partition: i32) -> Result<(i64, i64), StoreError> {
         patiently(ANSWER_LIMIT, || {
             self.questions.fetch_watermarks(topic, partition, ANSWER_TIMEOUT)
@@ -111,9 +111,9 @@ impl Client {
         .map_err(|error| self.cannot("read", error))
     }
 
-    /// The last committed record of a topic of one partition.
+    /// Returns the value of the last committed record of a topic with one partition.
     ///
-    /// It is read from the end backwards, as the topic may have millions that are not compacted.
+    /// Searches backwards from the end, as the topic may hold millions of uncompacted records.
     pub fn last(&self, topic: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let (first, end) = self.range(topic, 0)?;
         let mut tail = TAIL_OFFSETS;
@@ -130,8 +130,8 @@ impl Client {
         }
     }
 
-    /// Waits until every record that a topic's partitions hold now is committed or aborted: a
-    /// transaction that was committed may not be so in all partitions yet.
+    /// Waits until every record that is now in the partitions of a topic is committed or aborted: a
+    /// committed transaction may not be visible in all partitions yet.
     pub fn settle(&self, topic: &str, partitions: i32) -> Result<(), StoreError> {
         let failed = |error| self.cannot("read", error);
         let uncommitted =
@@ -153,8 +153,8 @@ impl Client {
         Ok(())
     }
 
-    /// Reads the committed records of a topic, from an offset of each of its first partitions to
-    /// its end.
+    /// Reads the committed records of a topic. `from` holds the start offset of each partition;
+    /// every partition is read to its end.
     pub fn read(
         &self,
         topic: &str,
@@ -162,7 +162,7 @@ impl Client {
         mut each: impl FnMut(Record<'_>),
     ) -> Result<(), StoreError> {
         let failed = |error| self.cannot("read", error);
-        // A consumer of its own: nothing of an earlier read can come up in this one.
+        // A new consumer, so that no message of an earlier read can appear in this one.
         let consumer = consumer(&self.config, &self.store, Isolation::Committed).map_err(failed)?;
         let mut assignment = TopicPartitionList::new();
         for (partition, offset) in (0..).zip(from) {
@@ -199,7 +199,7 @@ impl Client {
     }
 }
 
-/// The publication that the header of a record names.
+/// Returns the publication in the header of a record.
 fn publication_of(message: &BorrowedMessage<'_>) -> Option<Publication> {
     let header = message.headers()?.iter().find(|header| header.key == PUBLICATION_HEADER)?;
     std::str::from_utf8(header.value?).ok()?.parse().ok().map(Publication)
@@ -212,7 +212,7 @@ enum Isolation {
     Uncommitted,
 }
 
-/// A consumer that is told where a partition ends.
+/// Creates a consumer that reports the ends of partitions.
 fn consumer(config: &ClientConfig, store: &str, isolation: Isolation) -> KafkaResult<Reader> {
     let isolation = match isolation {
         Isolation::Committed => "read_committed",
@@ -224,7 +224,7 @@ fn consumer(config: &ClientConfig, store: &str, isolation: Isolation) -> KafkaRe
         .set("enable.auto.commit", "false")
         .set("isolation.level", isolation)
         .set("enable.partition.eof", "true")
-        // Compaction may remove the record that a read begins at, and never one that is needed.
+        // Compaction may remove the record at the start offset, but never one that is needed.
         .set("auto.offset.reset", "earliest")
         .set("fetch.wait.max.ms", "10");
     config.create_with_context(Quiet)
@@ -232,7 +232,7 @@ fn consumer(config: &ClientConfig, store: &str, isolation: Isolation) -> KafkaRe
 
 type Reader = BaseConsumer<Quiet>;
 
-/// Tells the errors of a reader, of which the end of a partition is none.
+/// Logs the errors of a reader, except for the end of a partition.
 struct Quiet;
 
 impl ClientContext for Quiet {
@@ -245,7 +245,7 @@ impl ClientContext for Quiet {
 
 impl ConsumerContext for Quiet {}
 
-/// That something could not be done, and what to do about it.
+/// Returns the error of an action that failed, with advice.
 pub(super) fn cannot(action: &'static str, store: &str, error: &KafkaError) -> StoreError {
     let code = match error {
         KafkaError::AdminOp(code) => Some(*code),
@@ -259,7 +259,7 @@ pub(super) fn cannot(action: &'static str, store: &str, error: &KafkaError) -> S
     }
 }
 
-/// What Kafka says, without the name of the type that says it.
+/// Returns the message of an error, without the name of its type.
 fn reason(error: &KafkaError) -> String {
     match error {
         KafkaError::Transaction(error) => error.to_string(),
@@ -287,7 +287,7 @@ fn advice(code: Option<RDKafkaErrorCode>) -> &'static str {
              brokers as their transaction.state.log.replication.factor says"
         }
         Some(Authentication | SaslAuthenticationFailed) => {
-            "check the user, its password and the mechanism among the settings --kafka"
+            "check the user, the password and the mechanism in the --kafka settings"
         }
         Some(
             TopicAuthorizationFailed
@@ -299,17 +299,17 @@ fn advice(code: Option<RDKafkaErrorCode>) -> &'static str {
              with a transactional id that begins with `trendmark-`"
         }
         Some(MessageSizeTooLarge | InvalidMessageSize) => {
-            "raise max.message.bytes of the topics and give --kafka message.max.bytes=… alike"
+            "raise max.message.bytes of the topics, and --kafka message.max.bytes=… to match"
         }
         Some(UnknownTopic | UnknownTopicOrPartition) => {
             "a topic of the store was deleted: restore it, or give another --store"
         }
-        Some(NotEnoughReplicas) => "wait until more brokers run again, and start anew",
-        _ => "start anew: the store holds what was committed before",
+        Some(NotEnoughReplicas) => "wait until more brokers run again, and restart the job",
+        _ => "restart the job: the store holds all earlier commits",
     }
 }
 
-/// Whether the same may well succeed a little later.
+/// Whether a retry may succeed.
 fn is_transient(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
@@ -328,7 +328,7 @@ fn is_transient(error: &KafkaError) -> bool {
     )
 }
 
-/// Asks until there is an answer, or an error that will stay.
+/// Retries a request while it fails with a transient error, up to a limit.
 pub(super) fn patiently<T>(
     limit: Duration,
     mut ask: impl FnMut() -> KafkaResult<T>,
@@ -344,7 +344,7 @@ pub(super) fn patiently<T>(
     }
 }
 
-/// Waits for what another thread will have done.
+/// Blocks on a future that another thread completes.
 pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(Thread);
     impl Wake for Unpark {

@@ -1,8 +1,8 @@
-//! The records of rows: JSON that is written into buffers which are used again, and read back.
+//! Encodes rows as JSON records, into reused buffers, and decodes them.
 //!
-//! The key of a row is the columns of its key and its epoch, `{"video_id":7,"epoch":983568}`; its
-//! value says everything once more, so that a reader needs the value alone. Videos are integers of
-//! the whole unsigned 64-bit range, requests UUIDs, flags `true` or `false`.
+//! The record key holds the key columns and the epoch, `{"video_id":7,"epoch":983568}`. The value
+//! repeats them, so that a reader needs only the value. Videos are unsigned 64-bit integers,
+//! requests are UUIDs, and flags are `true` or `false`.
 
 use crate::query::value::{Value, write_integer};
 use crate::query::{ColumnType, KeyCells, Role, Row, row};
@@ -10,11 +10,11 @@ use crate::stores::description::{StoredColumn, StoredQuery};
 use crate::time::{Definition, Epoch, Publication, Through, rfc3339};
 use serde_json::Value as Json;
 
-/// How the records of a query are written.
+/// Encodes the rows of a query.
 pub(super) struct RowEncoder {
     key: Vec<Field>,
     values: Vec<Field>,
-    /// Whether a row says if it is final, and up to which watermark it was computed.
+    /// Whether values contain `final`, and the `watermark` up to which the row was computed.
     tells_final: bool,
 }
 
@@ -24,21 +24,22 @@ struct Field {
     column_type: ColumnType,
 }
 
-/// What the rows of a publication have in common.
+/// The parts of values that the rows of a publication share.
 pub(super) struct Stamp {
     definition: Definition,
     final_through: Through,
-    /// The ends of a value: of a row that says whether it is final, and of any other.
+    /// The field `watermark`, with the commas around it.
     watermark: String,
+    /// The end of every value: the field `publication`, and the closing brace.
     end: String,
     /// The publication.
     pub publication: Publication,
-    /// The epoch of the last row, and its start in quotes.
+    /// The epoch of the last encoded row, and its start in quotes.
     start: (Epoch, String),
 }
 
 impl RowEncoder {
-    /// That of a query.
+    /// Creates the encoder of a query.
     pub fn of(query: &StoredQuery) -> RowEncoder {
         let field = |column: &StoredColumn| Field {
             name: format!("\"{}\":", column.name),
@@ -82,7 +83,7 @@ impl RowEncoder {
 }
 
 impl Stamp {
-    /// That of a publication.
+    /// Creates the stamp of a publication.
     pub fn new(
         definition: Definition,
         final_through: Through,
@@ -110,7 +111,7 @@ fn start(definition: &Definition, epoch: Epoch) -> String {
     format!("\"{}\"", definition.start_rfc3339(epoch))
 }
 
-/// Appends columns with a comma after each.
+/// Appends columns, each followed by a comma.
 fn write_fields(fields: &[Field], cells: &[u64], record: &mut Vec<u8>) {
     let values = row::values_in(fields.iter().map(|field| field.column_type), cells);
     for (field, value) in fields.iter().zip(values) {
@@ -120,10 +121,10 @@ fn write_fields(fields: &[Field], cells: &[u64], record: &mut Vec<u8>) {
     }
 }
 
-/// What names a row: its epoch and its key.
+/// The identity of a row: its epoch and its key.
 pub(super) type RowName = (Epoch, KeyCells);
 
-/// What names a row, read from the key of its record; none if that is not the key of a row.
+/// Decodes the epoch and the key of a row from a record key; `None` if it is not the key of a row.
 pub(super) fn read_key(query: &StoredQuery, key: &[u8]) -> Option<RowName> {
     let key: Json = serde_json::from_slice(key).ok()?;
     let types = query.key.iter().map(|column| column.column_type);
@@ -131,8 +132,7 @@ pub(super) fn read_key(query: &StoredQuery, key: &[u8]) -> Option<RowName> {
     Some((Epoch(key["epoch"].as_i64()?), cells))
 }
 
-/// A row and its publication, read from the value of its record; none if that is not the value of
-/// a row.
+/// Decodes a row and its publication from a record value; `None` if it is not the value of a row.
 pub(super) fn read_value(query: &StoredQuery, value: &[u8]) -> Option<(Row, Publication)> {
     let value: Json = serde_json::from_slice(value).ok()?;
     let all = [values(&query.key, &value)?, values(&query.values, &value)?].concat();

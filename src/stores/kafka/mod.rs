@@ -1,23 +1,23 @@
-//! Kafka: rows as an upsert changelog, and the progress that they reflect in the same transaction.
+//! A store in Kafka: rows as an upsert changelog, and the progress in the same transactions.
 //!
-//! A store `kafka:TOPIC` is these topics; keys and values are JSON:
+//! A store `kafka:TOPIC` consists of these topics. Keys and values are JSON.
 //!
 //! - `TOPIC`, compacted: the rows of the main table. When an epoch becomes final, each of its rows
-//!   is written once more with `"final":true`.
+//!   is written again with `"final":true`.
 //! - `TOPIC-QUERY`: the rows of another query. It is compacted, unless the query is a set: then its
-//!   rows are members that join the set, and the topic is a log of them that is kept for ever, or
-//!   as long as its owner sets `retention.ms` to.
-//! - `TOPIC-ledger`, compacted, one partition: all counts, by epoch and kind.
-//! - `TOPIC-progress`, compacted, one partition: its last record is what the store reflects.
+//!   rows are members that join the set, and the topic is a log of them that is kept for ever,
+//!   unless its owner sets `retention.ms`.
+//! - `TOPIC-ledger`, compacted, one partition: the event counts, by epoch and kind.
+//! - `TOPIC-progress`, compacted, one partition: its last record is the progress of the store.
 //!
-//! A deleted row is its key without a value. Records whose values do not name their publication
-//! have a header that does. Who reads with `isolation.level=read_committed` sees
-//! whole publications, and only those of the job that has the store.
+//! A deleted row is a tombstone: its key without a value. A record whose value does not contain its
+//! publication has it in a header. Consumers with `isolation.level=read_committed` see whole
+//! publications, and only those of the job that owns the store.
 //!
-//! The job remembers the rows of the epochs that are not final, at most videos × open epochs of
-//! about 100 bytes, and the counts of all epochs, 150 bytes for each epoch and kind. A record of
-//! progress holds all partitions, 250 bytes each: from 3,500 partitions on, `max.message.bytes` of
-//! the topic and `message.max.bytes` of the job have to be raised.
+//! The job keeps in memory the main table's rows of the epochs that are not final (at most videos
+//! × open epochs, about 100 bytes each) and the counts of all epochs (150 bytes for each epoch and
+//! kind). A progress record holds all partitions, 250 bytes each: from 3,500 partitions on,
+//! `max.message.bytes` of the topic and `message.max.bytes` of the job must be raised.
 
 mod client;
 mod encode;
@@ -48,14 +48,14 @@ use std::collections::BTreeMap;
 use topics::{Administrator, Topic, TopicRole, Topics};
 use transactions::{Failure, Transaction, Transactions};
 
-/// With how many producers a publication is tried to be committed.
+/// The maximum number of producers that try to commit a publication.
 const PRODUCERS_MAX: u32 = 4;
 
 /// A store that this process writes.
 pub struct KafkaStore {
-    /// How the brokers are reached again. A client that is not asked is not kept.
+    /// The settings for new clients. Idle clients are not kept.
     config: ClientConfig,
-    /// The store as it is named to the user.
+    /// The name of the store in messages: `kafka:TOPIC`.
     name: String,
     transactions: Transactions,
     topics: Topics,
@@ -63,7 +63,7 @@ pub struct KafkaStore {
     state: State,
 }
 
-/// A record that is being written; its buffers are used again.
+/// The reused buffers of the record that is being written.
 #[derive(Default)]
 struct Buffers {
     key: Vec<u8>,
@@ -71,15 +71,15 @@ struct Buffers {
 }
 
 impl KafkaStore {
-    /// Opens a store, or makes a new one where there is none, and takes it over: the job that had
-    /// it before can commit nothing more. A store that is refused is left to the job that has it.
+    /// Opens a store, or creates it if there is none, and takes it over: the previous job can no
+    /// longer commit. If the store is refused, the previous job keeps it.
     ///
     /// # Errors
-    /// When the store is of another definition or other queries, its topics are not ours or have
-    /// settings by which they would lose rows, and when the brokers cannot be reached.
+    /// When the store has another definition or other queries, its topics are not those of a store
+    /// or have settings that would lose rows, or the brokers cannot be reached.
     ///
     /// # Panics
-    /// When the queries cannot be those of a store, see [`Description::of`].
+    /// When the queries are invalid for a store, see [`Description::of`].
     pub fn open(
         settings: &KafkaSettings,
         topic: &str,
@@ -91,7 +91,7 @@ impl KafkaStore {
         let client = Client::new(settings, topic)?;
         let row_partitions = prepare(&client, &topics, &description)?;
         let mut transactions = Transactions::fence(&client, 0)?;
-        // What the job before has committed since, which is all that it ever will.
+        // Includes the last commits of the previous job, which is fenced now.
         let stored = read_progress(&client, &topics.progress.name)?;
         if let Some(stored) = &stored {
             stored.description.refuse_other(&client.store, &description)?;
@@ -114,19 +114,19 @@ impl KafkaStore {
         Ok(KafkaStore { config, name, transactions, topics, encoders, state })
     }
 
-    /// Goes on with a new producer, if the store is still this job's. Returns whether the last
+    /// Continues with a new producer, if this job still owns the store. Returns whether the last
     /// publication was committed after all.
     fn renew(&mut self, staged: &Staged) -> Result<bool, StoreError> {
         let client = Client::connect(self.config.clone(), self.name.clone())?;
         let generation = staged.stored.progress.generation;
-        // Before the new producer: it would fence the job that has the store.
+        // Checked before the new producer, which would fence the job that owns the store.
         self.stored_by(&client, generation)?;
         self.transactions = Transactions::fence(&client, generation)?;
         let publication = self.stored_by(&client, generation)?;
         Ok(publication == staged.stored.progress.publication)
     }
 
-    /// The last publication that is committed, by this job or those before.
+    /// Returns the last committed publication, if the job of `generation` owns the store.
     fn stored_by(&self, client: &Client, generation: u64) -> Result<Publication, StoreError> {
         match read_progress(client, &self.topics.progress.name)? {
             Some(StoredProgress { progress, .. }) if progress.generation == generation => {
@@ -178,7 +178,7 @@ impl KafkaStore {
         stamp: &mut Stamp,
         buffers: &mut Buffers,
     ) -> KafkaResult<()> {
-        // The rows without a topic are in the ledger.
+        // The ledger query has no topic: its rows are part of the ledger.
         let Some(Topic { name, .. }) = &self.topics.queries[query] else { return Ok(()) };
         buffers.clear();
         self.encoders[query].write_key(row, &mut buffers.key);
@@ -198,7 +198,7 @@ impl Buffers {
 }
 
 impl KafkaStore {
-    /// What reads the topics of the store. A log cannot be asked, so it is seldom needed.
+    /// Connects a reader of the store. Rarely needed, as each read scans a whole topic.
     fn reader(&self) -> Result<KafkaReader, StoreError> {
         let client = Client::connect(self.config.clone(), self.name.clone())?;
         KafkaReader::of_owner(client, &self.state.stored)
@@ -256,7 +256,7 @@ impl Store for KafkaStore {
             match committed {
                 Ok(()) => break,
                 Err(Failure::Broken(error)) if attempt < PRODUCERS_MAX => {
-                    tracing::warn!(%error, "going on with a new producer");
+                    tracing::warn!(%error, "continuing with a new producer");
                     if self.renew(&staged)? {
                         break;
                     }
@@ -269,8 +269,8 @@ impl Store for KafkaStore {
     }
 }
 
-/// Makes sure that the topics are there and fit, before anybody is fenced. Returns how many
-/// partitions the topics of rows have.
+/// Checks the topics, and creates those that do not exist, before any job is fenced. Returns the
+/// number of partitions of each row topic.
 fn prepare(
     client: &Client,
     topics: &Topics,
@@ -311,13 +311,13 @@ fn prepare(
     Ok(row_partitions)
 }
 
-/// Refuses to write among the records of others.
+/// Refuses a topic that holds records.
 fn refuse_records(client: &Client, topic: &Topic, partitions: i32) -> Result<(), StoreError> {
     for partition in 0..partitions {
         let (first, end) = client.range(&topic.name, partition)?;
         if first < end {
             let reason = format!(
-                "its topic `{}` holds records, but there is no progress that tells of them",
+                "its topic `{}` holds records, but there is no progress record for them",
                 topic.name
             );
             return Err(StoreError::NotAStore { store: client.store.clone(), reason });
@@ -329,15 +329,15 @@ fn refuse_records(client: &Client, topic: &Topic, partitions: i32) -> Result<(),
 fn lost(topic: &Topic) -> StoreError {
     StoreError::Topic {
         topic: topic.name.clone(),
-        problem: "it is gone, but the progress of the store tells of rows in it".to_owned(),
+        problem: "it is gone, but the progress of the store refers to rows in it".to_owned(),
         remedy: "restore it; or give another --store; or delete the store's other topics too, to \
-                 begin anew"
+                 start over"
             .to_owned(),
     }
 }
 
 fn write_json(value: &impl serde::Serialize, buffer: &mut Vec<u8>) {
     if let Err(error) = serde_json::to_writer(buffer, value) {
-        unreachable!("a row of the ledger can be written as JSON: {error}");
+        unreachable!("a ledger row serializes to JSON: {error}");
     }
 }

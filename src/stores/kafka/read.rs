@@ -1,8 +1,8 @@
 //! Reads a store in Kafka, while a job writes it or afterwards.
 //!
-//! A log cannot be asked for a row. So a topic is read from its beginning to its end, and the last
-//! record of each key counts that belongs to the publication of the progress that was read before,
-//! or to an earlier one. What is held in memory is what is selected.
+//! A log has no index, so a topic is read from its beginning to its end. Records of publications
+//! after the progress, which is read first, are ignored; of the others, the last one of each key
+//! counts. Only selected rows are held in memory.
 
 use super::client::{Client, Record};
 use super::encode::{RowName, read_key, read_value};
@@ -18,21 +18,22 @@ use crate::stores::{
 use crate::time::{EpochRange, Publication};
 use std::collections::{BTreeMap, HashMap};
 
-/// A store that is only read.
+/// A store that is opened only for reading.
 pub struct KafkaReader {
     client: Client,
     topics: Topics,
     description: Description,
-    /// What the store reflects, where the job that has it asks: its last commit may not be visible
-    /// to readers yet.
+    /// The progress of the job that owns the store, if that job is the reader: its last commit may
+    /// not be visible to consumers yet.
     progress: Option<Progress>,
 }
 
 impl KafkaReader {
-    /// Opens a store, and leaves it to the job that has it.
+    /// Opens a store for reading, without taking it over.
     ///
     /// # Errors
-    /// When there is no such store, its topics are not ours, or the brokers cannot be reached.
+    /// When the store does not exist, its topics are not those of a store, or the brokers cannot be
+    /// reached.
     pub fn open(settings: &KafkaSettings, topic: &str) -> Result<KafkaReader, StoreError> {
         let name = topics::progress_of(topic);
         topics::check_name(topic, &name)?;
@@ -49,7 +50,7 @@ impl KafkaReader {
         Ok(KafkaReader { client, topics, description, progress: None })
     }
 
-    /// The reader of the job that has the store, and knows what it reflects.
+    /// Creates a reader for the job that owns the store, and knows its progress.
     pub(super) fn of_owner(
         client: Client,
         stored: &StoredProgress,
@@ -60,7 +61,8 @@ impl KafkaReader {
         Ok(KafkaReader { client, topics, description, progress })
     }
 
-    /// The selected rows of a query, in some order, as of the latest publication.
+    /// Returns the rows of a query as of the latest publication, in no particular order. Does not
+    /// apply `since` and `top`.
     fn rows(
         &self,
         query: &StoredQuery,
@@ -79,7 +81,7 @@ impl KafkaReader {
         }
     }
 
-    /// Reads all records of a topic that belong to publications which are committed.
+    /// Reads all committed records of a topic.
     fn read(&self, topic: &str, each: impl FnMut(Record<'_>)) -> Result<(), StoreError> {
         let partitions = self.client.partitions(topic);
         let partitions = partitions.map_err(|error| self.client.cannot("reach", error))?;
@@ -93,15 +95,15 @@ impl KafkaReader {
     fn damaged(&self, topic: &str) -> StoreError {
         StoreError::NotAStore {
             store: self.client.store.clone(),
-            reason: format!("a record of `{topic}` is none that this version writes"),
+            reason: format!("this version of trendmark cannot read a record of `{topic}`"),
         }
     }
 }
 
-/// The rows that records tell of, as of a publication.
+/// The rows of the records of a topic, as of a publication.
 struct Rows<'a> {
     query: &'a StoredQuery,
-    /// What is asked for, but for `since`: an earlier row may be followed by a later one.
+    /// The selection without `since`: a later record may change an earlier row again.
     selection: Selection,
     progress: &'a Progress,
     rows: HashMap<RowName, StoredRow>,
@@ -195,7 +197,7 @@ impl StoreReader for KafkaReader {
     }
 }
 
-/// Follows a record of the ledger, unless it belongs to a later publication.
+/// Applies a ledger record, unless it belongs to a later publication.
 fn follow_ledger(
     rows: &mut BTreeMap<LedgerKey, LedgerRow>,
     record: &Record<'_>,
@@ -208,7 +210,7 @@ fn follow_ledger(
     Some(())
 }
 
-/// What the last committed record of a topic of progress says; none if there is no record.
+/// Reads the last committed record of a progress topic, or `None` if there is no record.
 pub(super) fn read_progress(
     client: &Client,
     topic: &str,

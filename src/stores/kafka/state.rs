@@ -1,8 +1,8 @@
-//! What a Kafka store reflects, as it stands in its topics and in the memory of the job.
+//! The state of a Kafka store, in its topics and in the memory of the job.
 //!
-//! A log cannot be asked for a row, so the job remembers what it has to write again: the counts of
-//! the ledger, and the rows of the main table of the epochs that are not final, at most videos ×
-//! open epochs, about 100 bytes each.
+//! A log has no index, so the job keeps in memory the data that it must write again: the counts of
+//! the ledger, and the main table's rows of the epochs that are not final (at most videos × open
+//! epochs, about 100 bytes each).
 
 use crate::acceptance::{LedgerKey, LedgerRow, LedgerTotals};
 use crate::query::{KeyCells, Role, Row, ValueCells};
@@ -13,50 +13,50 @@ use foldhash::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The key of the record that is the progress.
+/// The key of the progress record.
 pub(super) const PROGRESS_KEY: &[u8] = b"\"progress\"";
 
-/// What the last record of the topic of progress says.
+/// The progress record, which is the last record of the progress topic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StoredProgress {
-    /// The version of this format.
+    /// The store format.
     pub format: i64,
-    /// The version of trendmark that made the store.
+    /// The version of trendmark that created the store.
     pub written_by: String,
-    /// What the store was made for.
+    /// The definition and queries that the store was created for.
     pub description: Description,
-    /// How many partitions each topic of rows had when the store was made, by the topic's name.
+    /// The number of partitions of each row topic when the store was created, by topic name.
     pub partitions_of_topics: BTreeMap<String, i32>,
     /// The watermark of the last publication that had one, in milliseconds.
     pub watermark_ms: Option<i64>,
-    /// Where the job that takes the store over goes on.
+    /// The progress, from which the next job resumes.
     pub progress: Progress,
 }
 
 /// The rows of an epoch, by their keys.
 type EpochRows = HashMap<KeyCells, ValueCells>;
 
-/// What the store reflects.
+/// The committed state of a store.
 pub(super) struct State {
     pub stored: StoredProgress,
     ledger: BTreeMap<LedgerKey, LedgerTotals>,
-    /// The rows of the main table of the epochs that are not final.
+    /// The main table's rows of the epochs that are not final.
     open: BTreeMap<Epoch, EpochRows>,
-    /// The number of the main table's query.
+    /// The index of the main table's query.
     main: Option<usize>,
 }
 
-/// What it will reflect when a publication is committed.
+/// The state of a store once a publication is committed.
 pub(super) struct Staged {
     pub stored: StoredProgress,
     /// The counts that change.
     pub ledger: BTreeMap<LedgerKey, LedgerTotals>,
-    /// The rows that become final without a change of their own, with the number of their query.
+    /// The unchanged rows that become final, with the index of their query.
     pub finals: Vec<(usize, Row)>,
 }
 
 impl StoredProgress {
-    /// That of a store in which nothing is.
+    /// Creates the progress of an empty store.
     pub fn new(
         description: Description,
         partitions_of_topics: BTreeMap<String, i32>,
@@ -71,10 +71,10 @@ impl StoredProgress {
         }
     }
 
-    /// Reads the record of a store.
+    /// Parses the progress record of a store.
     ///
     /// # Errors
-    /// When it is none, or of another format.
+    /// When it is not a progress record, or has another format.
     pub fn parse(store: &str, record: &[u8]) -> Result<StoredProgress, StoreError> {
         #[derive(Deserialize)]
         struct Format {
@@ -82,22 +82,22 @@ impl StoredProgress {
         }
         let damaged = |error: serde_json::Error| StoreError::NotAStore {
             store: store.to_owned(),
-            reason: format!("its last record is no progress: {error}"),
+            reason: format!("its last progress record is invalid: {error}"),
         };
         let Format { format } = serde_json::from_slice(record).map_err(damaged)?;
         description::check_format(store, format)?;
         serde_json::from_slice(record).map_err(damaged)
     }
 
-    /// Writes the record.
+    /// Serializes the progress record.
     pub fn to_record(&self) -> Vec<u8> {
         match serde_json::to_vec(self) {
             Ok(record) => record,
-            Err(error) => unreachable!("progress can be written as JSON: {error}"),
+            Err(error) => unreachable!("progress serializes to JSON: {error}"),
         }
     }
 
-    /// Follows a publication.
+    /// Applies a publication.
     fn apply(&mut self, changes: &Changeset) {
         self.progress.apply(changes);
         self.watermark_ms = self.progress.watermark_ms().or(self.watermark_ms);
@@ -105,21 +105,21 @@ impl StoredProgress {
 }
 
 impl State {
-    /// That of a store with this progress and this ledger.
+    /// Creates the state of a store with this progress and this ledger.
     pub fn new(stored: StoredProgress, ledger: &[LedgerRow]) -> State {
         let main = stored.description.with_role(Role::Main).map(|(number, _)| number).next();
         let ledger = ledger.iter().map(|row| (row.key, LedgerTotals::of(row))).collect();
         State { stored, ledger, open: BTreeMap::new(), main }
     }
 
-    /// Remembers what the topics hold already.
+    /// Loads rows that the topics already hold.
     pub fn restore(&mut self, rows: &[RowChange]) {
         let final_through = self.stored.progress.final_through;
         let is_open = |change: &&RowChange| !final_through.contains(change.row.epoch);
         self.remember(rows.iter().filter(is_open));
     }
 
-    /// What it will be when a publication is committed.
+    /// Returns the state once a publication is committed.
     pub fn stage(&self, changes: &Changeset) -> Staged {
         let mut stored = self.stored.clone();
         stored.apply(changes);
@@ -127,7 +127,7 @@ impl State {
         Staged { stored, ledger: self.staged_ledger(changes), finals }
     }
 
-    /// Follows a publication that was committed.
+    /// Applies a publication that was committed.
     pub fn apply(&mut self, staged: Staged, changes: &Changeset) {
         self.stored = staged.stored;
         self.ledger.extend(staged.ledger);
@@ -170,7 +170,7 @@ impl State {
         staged
     }
 
-    /// The rows that become final and are not among those that changed, in their order.
+    /// Returns the unchanged rows that become final, sorted.
     fn finals(&self, through: Through, changes: &Changeset) -> Vec<(usize, Row)> {
         let Some(main) = self.main else { return Vec::new() };
         let becomes_final = |epoch: &Epoch| through.contains(*epoch);

@@ -1,5 +1,5 @@
-//! What stands in the records of a Kafka store, and what the job remembers: all that needs no
-//! broker. The rest is in `tests/kafka_store.rs`.
+//! Tests of the records of a Kafka store and of the job's state, without a broker. The tests with a
+//! broker are in `tests/kafka_store.rs`.
 
 use super::topics::check_settings;
 use super::*;
@@ -46,7 +46,7 @@ fn stamp(final_through: Option<i64>, watermark_ms: Option<i64>) -> Stamp {
     Stamp::new(Definition::default(), final_through, watermark_ms, Publication(3))
 }
 
-/// The publication, as the next of a state.
+/// The changes, numbered as the next publication of a state.
 fn next(state: &State, changes: &Changeset) -> Changeset {
     Changeset { publication: state.stored.progress.publication.next(), ..changes.clone() }
 }
@@ -135,7 +135,7 @@ fn progress_survives_being_written() {
     };
     assert_eq!(stored.progress, expected);
     let watermark_ms = progress("plays 1", 0, 0).watermark_ms;
-    assert_eq!(stored.watermark_ms, watermark_ms, "a publication without one keeps the last");
+    assert_eq!(stored.watermark_ms, watermark_ms, "without one, the last is kept");
 }
 
 #[test]
@@ -143,11 +143,11 @@ fn progress_of_another_format_is_refused_with_the_version_that_wrote_it() {
     let parsed = |record: &[u8]| StoredProgress::parse("kafka:trends", record);
     let refused = |record: &[u8]| parsed(record).unwrap_err().to_string();
     let older = refused(&StoredProgress { format: 1, ..state().stored }.to_record());
-    assert!(older.contains("`kafka:trends` has store format 1, of trendmark 0.1.0"), "{older}");
+    assert!(older.contains("`kafka:trends` has store format 1 (trendmark 0.1.0)"), "{older}");
     assert!(older.contains("give another --store and read the logs again"), "{older}");
     let newer = refused(&StoredProgress { format: 99, ..state().stored }.to_record());
-    assert!(newer.contains("store format 99, of trendmark later than 0."), "{newer}");
-    assert!(refused(b"{}").contains("no progress"));
+    assert!(newer.contains("store format 99 (trendmark later than 0."), "{newer}");
+    assert!(refused(b"{}").contains("its last progress record is invalid"));
 }
 
 #[test]
@@ -272,6 +272,6 @@ fn settings_that_lose_rows_are_refused_with_the_command_that_mends_them() {
     let kept = [("cleanup.policy", "compact, delete"), ("retention.ms", "-1")];
     assert_eq!(checked(TopicRole::Progress, &kept), Ok(()));
     let compacted = [("cleanup.policy", "compact"), ("retention.ms", "604800000")];
-    assert_eq!(checked(TopicRole::Rows, &compacted), Ok(()), "compaction knows no retention");
+    assert_eq!(checked(TopicRole::Rows, &compacted), Ok(()), "compaction ignores retention");
     assert_eq!(checked(TopicRole::Increments, &[("cleanup.policy", "delete")]), Ok(()));
 }

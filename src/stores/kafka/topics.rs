@@ -1,5 +1,5 @@
-//! The topics of a store: their names, the settings that they are created with, and the check of
-//! those that are there already.
+//! The topics of a store: their names, the settings that they are created with, and the checks of
+//! existing topics.
 
 use super::client::{Client, block_on, patiently};
 use crate::query::Role;
@@ -13,23 +13,23 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The longest name of a topic, in bytes; Kafka's own limit.
+/// The maximum length of a topic name, in bytes; Kafka's own limit.
 const NAME_BYTES_MAX: usize = 249;
-/// How many partitions a topic of rows is created with.
+/// The number of partitions that a row topic is created with.
 pub(super) const ROW_PARTITIONS: i32 = 8;
-/// How long the brokers may take to create a topic, or to tell its settings.
+/// How long the brokers may take to create a topic, or to return its settings.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a topic is for.
+/// The role of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TopicRole {
-    /// The last record of a key is its row.
+    /// Rows: the last record of each key is its row.
     Rows,
-    /// Members that join a set: a log, of which the reader decides how long it is kept.
+    /// Members that join a set: a log, whose retention its owner decides.
     Increments,
-    /// All counts of the ledger, by epoch and kind.
+    /// The counts of the ledger, by epoch and kind.
     Ledger,
-    /// The last record is the progress.
+    /// The progress: the last record.
     Progress,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Topic {
 /// The topics of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Topics {
-    /// The topic of each query; none of the one that is in the ledger.
+    /// The topic of each query; `None` for the ledger query.
     pub queries: Vec<Option<Topic>>,
     pub ledger: Topic,
     pub progress: Topic,
@@ -60,15 +60,15 @@ impl TopicRole {
     /// The settings that a topic is created with.
     fn settings(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            // For six hours a follower sees every change, and then at least the last of each row.
+            // A consumer sees every change for six hours, and later at least the last one per row.
             TopicRole::Rows => {
                 &[("cleanup.policy", "compact"), ("min.compaction.lag.ms", "21600000")]
             }
             TopicRole::Increments => {
                 &[("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")]
             }
-            // Small segments, as only closed ones are compacted, and all of it is read at a start.
-            // What a reader may still need is not compacted away beneath it.
+            // Small segments, as only closed ones are compacted, and a start reads the whole topic.
+            // The compaction lag keeps the records that a concurrent reader may still need.
             TopicRole::Ledger | TopicRole::Progress => &[
                 ("cleanup.policy", "compact"),
                 ("min.compaction.lag.ms", "60000"),
@@ -81,13 +81,13 @@ impl TopicRole {
 }
 
 impl Topics {
-    /// The topics of a store with these queries.
+    /// Names the topics of a store with these queries.
     ///
     /// # Errors
-    /// When Kafka has no topics of such names.
+    /// When a name is invalid in Kafka.
     ///
     /// # Panics
-    /// When a query has the name of a topic that the store needs itself: a fault of the list.
+    /// When the name of a query is reserved for a topic of the store: a bug in the list of queries.
     pub fn new(topic: &str, queries: &[StoredQuery]) -> Result<Topics, StoreError> {
         let of_query = |query: &StoredQuery| {
             assert!(!["ledger", "progress"].contains(&query.name.as_str()), "{}", query.name);
@@ -110,18 +110,18 @@ impl Topics {
         Ok(topics)
     }
 
-    /// All of them.
+    /// Returns all topics.
     pub fn all(&self) -> impl Iterator<Item = &Topic> {
         self.queries.iter().flatten().chain([&self.ledger, &self.progress])
     }
 }
 
-/// The topic of the progress of a store.
+/// Returns the name of the progress topic of a store.
 pub(super) fn progress_of(topic: &str) -> String {
     format!("{topic}-progress")
 }
 
-/// Refuses a name that Kafka would refuse, but later and in other words.
+/// Refuses a name that Kafka would refuse later, with a less clear message.
 pub(super) fn check_name(topic: &str, name: &str) -> Result<(), StoreError> {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let problem = if topic.is_empty() || matches!(topic, "." | "..") {
@@ -136,7 +136,7 @@ pub(super) fn check_name(topic: &str, name: &str) -> Result<(), StoreError> {
     Err(StoreError::Topic {
         topic: topic.to_owned(),
         problem,
-        remedy: "give another name behind `kafka:`".to_owned(),
+        remedy: "give another name after `kafka:`".to_owned(),
     })
 }
 
@@ -166,7 +166,7 @@ impl<'a> Administrator<'a> {
             .map_err(|error| self.client.cannot("create the topics of", error))?;
         for result in created {
             match result {
-                // Somebody was faster; it is checked like any other that was there.
+                // Another program created it first.
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((_, code)) => return Err(self.refused(topic, code)),
             }
@@ -180,10 +180,11 @@ impl<'a> Administrator<'a> {
         Ok(())
     }
 
-    /// Refuses a topic whose settings would lose what is written to it.
+    /// Refuses a topic with a wrong number of partitions, or with settings that would lose records.
     ///
-    /// `partitions_before` is how many it had when rows were first written to it, if any were: keys
-    /// would move to other partitions, and their old rows stay behind in the compacted topic.
+    /// `partitions_before` is the number of partitions when the store was created, if there is one.
+    /// With another number, keys would move to other partitions, and their old rows would stay in
+    /// the compacted topic.
     pub fn check(
         &self,
         topic: &Topic,
@@ -211,7 +212,7 @@ impl<'a> Administrator<'a> {
         }
     }
 
-    /// The settings of a topic, or none where this user may not see them.
+    /// Returns the settings of a topic, or `None` if this user may not see them.
     fn settings(&self, topic: &Topic) -> Result<Option<ConfigResource>, StoreError> {
         let resource = ResourceSpecifier::Topic(&topic.name);
         let described = block_on(self.admin.describe_configs([&resource], &self.options))
@@ -221,7 +222,7 @@ impl<'a> Administrator<'a> {
             Some(Err(RDKafkaErrorCode::TopicAuthorizationFailed)) | None => {
                 tracing::warn!(
                     topic = topic.name,
-                    "its settings cannot be checked: this user lacks the right DescribeConfigs"
+                    "its settings cannot be checked: this user lacks the permission DescribeConfigs"
                 );
                 Ok(None)
             }
@@ -236,7 +237,7 @@ impl<'a> Administrator<'a> {
             topic.role.settings().iter().map(|(key, value)| format!(" {key}={value}")).collect();
         StoreError::Topic {
             topic: topic.name.clone(),
-            problem: format!("it is not there, and cannot be created: {code}"),
+            problem: format!("it does not exist, and cannot be created: {code}"),
             remedy: format!(
                 "create it with {} partition(s) and{settings}, or let this user create topics",
                 topic.role.partitions()
@@ -245,7 +246,7 @@ impl<'a> Administrator<'a> {
     }
 }
 
-/// Refuses settings by which records would be lost, or never compacted.
+/// Refuses settings that would lose records, or never compact them.
 pub(super) fn check_settings<'a>(
     topic: &Topic,
     setting: impl Fn(&str) -> Option<&'a str>,
@@ -259,7 +260,7 @@ pub(super) fn check_settings<'a>(
         let name = &topic.name;
         Err(StoreError::Topic {
             topic: name.clone(),
-            problem: format!("it has {is}, by which rows would be lost or kept many times"),
+            problem: format!("it has {is}, which would lose rows or keep outdated ones"),
             remedy: format!(
                 "set it (kafka-configs.sh --alter --entity-type topics --entity-name {name} \
                  --add-config {wanted}), or give another --store"
@@ -281,7 +282,7 @@ pub(super) fn check_settings<'a>(
     Ok(())
 }
 
-/// How many partitions the topics that are there have, by name.
+/// Returns the number of partitions of each existing topic, by name.
 pub(super) fn partitions(
     client: &Client,
     topics: &Topics,

@@ -1,8 +1,7 @@
-//! Transactions: everything of a publication, or nothing, and nothing at all once another job has
-//! the store.
+//! Transactions: a publication is committed atomically, and only while this job owns the store.
 //!
-//! The transactional id is made from the topic, so that whoever initialises transactions fences
-//! the job before. No transaction is open between publications.
+//! The transactional id is derived from the topic, so that initialising transactions fences the
+//! previous job. No transaction is open between publications.
 
 use super::client::{self, Client, PUBLICATION_HEADER};
 use crate::stores::StoreError;
@@ -16,31 +15,31 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long the brokers keep a transaction open whose producer is gone, in milliseconds.
+/// How long the brokers keep the transaction of a dead producer open, in milliseconds.
 const TRANSACTION_TIMEOUT_MS: u64 = 60_000;
-/// How long one call to the brokers may take before it is asked for its outcome again.
+/// The timeout of one call to the brokers. A call that times out is resumed by the next one.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the job before may take to be fenced: its transaction has to be ended first.
+/// How long fencing the previous job may take: its transaction has to be ended first.
 const FENCE_LIMIT: Duration = Duration::from_secs(120);
-/// How long a publication is tried to be committed before the job gives up.
+/// How long a commit of a publication is retried before the job gives up.
 const COMMIT_LIMIT: Duration = Duration::from_secs(600);
-/// How many times a publication is written again after its transaction had to be aborted.
+/// How many times a publication is written; each time but the first follows an aborted transaction.
 const ATTEMPTS_MAX: u32 = 8;
-/// How long to wait before the first of them; each further one waits twice as long.
+/// The pause before the second attempt. It doubles with each further one, up to `PAUSE_MAX`.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// How long one wait for room in the queue, or for the next try of a call, lasts.
+/// The timeout of one poll while the queue is full, or before a call is resumed.
 const POLL_TIMEOUT: Duration = Duration::from_millis(10);
-/// What is done with a publication, for messages.
+/// The action of a commit, for error messages.
 const COMMIT: &str = "commit a publication to";
-/// How long one wait for deliveries lasts.
+/// The timeout of one poll while records are delivered.
 const FLUSH_POLL_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// A producer that writes transactions, unless it is fenced.
+/// A transactional producer.
 pub(super) struct Transactions {
     producer: BaseProducer<Deliveries>,
     store: String,
-    /// The generation of this job, as far as it is known.
+    /// The generation of this job, 0 until it is known.
     generation: u64,
 }
 
@@ -50,30 +49,30 @@ pub(super) struct Transaction<'a> {
     deadline: Instant,
 }
 
-/// Remembers why the last record was not delivered, which the error of a transaction leaves out.
+/// Keeps the first delivery error of an attempt, which the error of the transaction leaves out.
 #[derive(Default)]
 struct Deliveries {
     failed: Mutex<Option<KafkaError>>,
 }
 
-/// Why a publication was not committed, as far as is known.
+/// Why committing a publication failed.
 pub(super) enum Failure {
-    /// It was not, and this job can do nothing about it.
+    /// The publication was not committed, and this job cannot commit it.
     Final(StoreError),
-    /// The producer can do nothing more, and how its last transaction ended may not be known. A new
-    /// one can, if the store is still this job's.
+    /// The producer is unusable, and the outcome of its last transaction may be unknown. A new
+    /// producer can continue, if this job still owns the store.
     Broken(StoreError),
 }
 
 /// What an error means for a publication.
 enum Meaning {
-    /// It is to be written again, after its transaction is aborted.
+    /// Abort the transaction, and write the publication again.
     Again,
-    /// Writing it again would fail again; its transaction is to be aborted.
+    /// Abort the transaction: writing the publication again would fail again.
     InVain,
-    /// Another job has the store.
+    /// Another job owns the store.
     Fenced,
-    /// The producer can do nothing more, or how the transaction ended is not known.
+    /// The producer is unusable, or the outcome of the transaction is unknown.
     Over,
 }
 
@@ -83,7 +82,7 @@ impl ProducerContext<NoCustomPartitioner> for Deliveries {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        // What is purged by an abort says nothing of the reason.
+        // The error of a record that an abort purges does not name the cause.
         let purged = [RDKafkaErrorCode::PurgeQueue, RDKafkaErrorCode::PurgeInflight];
         if let Err((error, _)) = result
             && !error.rdkafka_error_code().is_some_and(|code| purged.contains(&code))
@@ -100,8 +99,8 @@ impl Deliveries {
 }
 
 impl Transactions {
-    /// Fences whoever wrote the store before, and ends the transaction that it has left open.
-    /// `generation` is that of this job as far as it is known, for what it says when it is fenced.
+    /// Fences the previous producer of the store, and ends the transaction that it left open.
+    /// `generation` is the generation of this job, 0 if unknown, for [`StoreError::Fenced`].
     pub fn fence(client: &Client, generation: u64) -> Result<Transactions, StoreError> {
         let producer = producer_config(&client.config, client.topic())
             .create_with_context(Deliveries::default())
@@ -116,13 +115,13 @@ impl Transactions {
         }
     }
 
-    /// Tells the generation of this job.
+    /// Sets the generation of this job.
     pub fn set_generation(&mut self, generation: u64) {
         self.generation = generation;
     }
 
-    /// Commits what `write` writes: all of it, or nothing. It may be called several times, as
-    /// everything is written again when a transaction had to be aborted.
+    /// Commits the records that `write` sends, atomically. `write` is called again whenever the
+    /// transaction had to be aborted.
     pub fn commit(
         &self,
         mut write: impl FnMut(&Transaction<'_>) -> KafkaResult<()>,
@@ -161,14 +160,14 @@ impl Transactions {
         self.producer.begin_transaction()?;
         write(&Transaction { transactions: self, deadline })?;
         self.flush(deadline)?;
-        // A call that has timed out goes on in librdkafka, and the next one waits for the same
-        // commit, not for another. So this asks until the outcome is known. If it never is, the
-        // progress tells it to the next producer.
+        // A call that has timed out continues in librdkafka, and the next call waits for the same
+        // commit, not for another. So the call is repeated until the outcome is known. If it stays
+        // unknown, the next producer learns it from the stored progress.
         self.insist(deadline, |producer| producer.commit_transaction(CALL_TIMEOUT))
     }
 
-    /// Waits until every record was delivered or has failed. A commit would do that too, but looks
-    /// every 100 ms only (rdkafka 0.39), which is most of what a small commit would take.
+    /// Waits until every record was delivered or has failed. A commit would do that too, but polls
+    /// only every 100 ms (rdkafka 0.39), which is most of the duration of a small commit.
     fn flush(&self, deadline: Instant) -> KafkaResult<()> {
         loop {
             match self.producer.flush(Duration::ZERO) {
@@ -180,9 +179,9 @@ impl Transactions {
         }
     }
 
-    /// Aborts the open transaction. Like a commit, a call that has timed out is resumed.
+    /// Aborts the open transaction. As in a commit, a call that has timed out is resumed.
     ///
-    /// librdkafka 2.12 fails fatally here when the brokers went away before they knew of the
+    /// librdkafka 2.12 fails fatally here if the brokers became unreachable before they knew of the
     /// transaction (confluentinc/librdkafka#4849).
     fn abort(&self, deadline: Instant) -> Result<(), Failure> {
         self.insist(deadline, |producer| {
@@ -195,7 +194,7 @@ impl Transactions {
         })
     }
 
-    /// Calls until the outcome is known, or the deadline has passed.
+    /// Repeats a call until its outcome is known, or the deadline has passed.
     fn insist(
         &self,
         deadline: Instant,
@@ -221,7 +220,7 @@ impl Transactions {
         }
         let requires_abort = match error {
             KafkaError::Transaction(error) => error.txn_requires_abort(),
-            // Nothing was committed while it was being written.
+            // The commit had not begun.
             KafkaError::MessageProduction(_) | KafkaError::Flush(_) => true,
             _ => false,
         };
@@ -248,12 +247,13 @@ impl Transactions {
             RDKafkaErrorCode::ProducerFenced,
             RDKafkaErrorCode::InvalidProducerEpoch,
         ];
-        // An old epoch alone can be this producer's own, raised by a broker; only then it is fatal.
+        // `InvalidProducerEpoch` means fencing only if it is fatal: a broker may also have raised
+        // the epoch of this producer itself.
         let told = error.rdkafka_error_code().filter(|code| *code == RDKafkaErrorCode::Fenced);
         fatal.or(told).is_some_and(|code| codes.contains(&code))
     }
 
-    /// The error of the record that was refused, which says more than that of its transaction.
+    /// Returns the delivery error, if any: it is more specific than the error of the transaction.
     fn explained(&self, error: KafkaError) -> KafkaError {
         self.producer.context().lock().clone().unwrap_or(error)
     }
@@ -268,11 +268,11 @@ impl Transactions {
 }
 
 impl Transaction<'_> {
-    /// Writes a record; without a value it deletes what its key names. A publication goes into a
+    /// Sends a record; without a value it is a tombstone. The publication, if given, goes into a
     /// header.
     ///
     /// # Errors
-    /// When the producer does not take it. A full queue is waited for.
+    /// When the producer rejects the record. If its queue is full, this waits for room.
     pub fn send(
         &self,
         topic: &str,
@@ -303,14 +303,14 @@ impl Transaction<'_> {
     }
 }
 
-/// The settings of the producer: the user's, then those that a store rests on.
+/// The settings of the producer: the user's, then those that a store depends on.
 fn producer_config(base: &ClientConfig, topic: &str) -> ClientConfig {
     let mut config = base.clone();
     let transaction_timeout_ms = base
         .get("transaction.timeout.ms")
         .and_then(|timeout_ms| timeout_ms.parse().ok())
         .unwrap_or(TRANSACTION_TIMEOUT_MS);
-    // A record is given up before the brokers give up the transaction: aborting it is up to us.
+    // A record times out before its transaction does, so that the job aborts it, not the brokers.
     let message_timeout_ms = (transaction_timeout_ms / 6 * 5).max(1).to_string();
     let defaults = [
         (["transaction.timeout.ms", ""], transaction_timeout_ms.to_string()),
@@ -319,7 +319,7 @@ fn producer_config(base: &ClientConfig, topic: &str) -> ClientConfig {
         (["linger.ms", "queue.buffering.max.ms"], "5".to_owned()),
         (["reconnect.backoff.max.ms", ""], "1000".to_owned()),
     ];
-    // Some have two names.
+    // Some settings have two names.
     for (names, value) in defaults {
         if names.iter().all(|name| base.get(name).is_none()) {
             config.set(names[0], value);
@@ -328,9 +328,9 @@ fn producer_config(base: &ClientConfig, topic: &str) -> ClientConfig {
     config
         .set("transactional.id", format!("trendmark-{topic}"))
         .set("enable.idempotence", "true")
-        // That of Kafka's own clients, so that a key is in the same partition whoever writes it.
+        // The partitioner of Kafka's own clients: a key is in the same partition for every writer.
         .set("partitioner", "murmur2_random")
-        // Of what was delivered, the transaction tells.
+        // The commit reports success.
         .set("delivery.report.only.error", "true");
     config
 }

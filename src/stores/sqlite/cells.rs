@@ -1,14 +1,15 @@
-//! How the values of a row are stored in SQLite, and read back.
+//! Converts the values of rows to and from their stored form in SQLite.
 
 use crate::event::{Kind, RequestId, VideoId};
 use crate::query::{ColumnType, Value};
 use rusqlite::types::{FromSqlError, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Error, ToSql};
 
-/// A value on its way into a statement.
+/// A value in its stored form.
 ///
-/// A video id beyond SQLite's signed range is its decimal digits as text, so that it is right when
-/// read; the columns of videos have no declared type, which keeps both forms as they are.
+/// A video id beyond SQLite's signed 64-bit range is stored as text, in decimal digits, so that
+/// readers see the right id. Video columns have no declared type, so that SQLite converts neither
+/// form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stored {
     Integer(i64),
@@ -39,7 +40,7 @@ pub(super) fn stored_video(video: VideoId) -> Stored {
 /// The stored form of a value.
 ///
 /// # Errors
-/// When a number is beyond SQLite's signed range.
+/// When a number is beyond SQLite's signed 64-bit range.
 pub(super) fn stored(value: Value) -> rusqlite::Result<Stored> {
     Ok(match value {
         Value::Video(video) => stored_video(video),
@@ -50,10 +51,10 @@ pub(super) fn stored(value: Value) -> rusqlite::Result<Stored> {
     })
 }
 
-/// A number as SQLite's signed integer.
+/// Converts a number to a signed 64-bit integer of SQLite.
 ///
 /// # Errors
-/// When it is beyond its range.
+/// When the number is out of range.
 pub(super) fn integer(number: u64) -> rusqlite::Result<i64> {
     i64::try_from(number).map_err(|error| Error::ToSqlConversionFailure(error.into()))
 }
@@ -61,7 +62,7 @@ pub(super) fn integer(number: u64) -> rusqlite::Result<i64> {
 /// Reads a value of a column.
 ///
 /// # Errors
-/// When the store holds something else there: it was changed by another program.
+/// When the stored value does not have the type of the column: another program changed the store.
 pub(super) fn value(column_type: ColumnType, stored: ValueRef<'_>) -> rusqlite::Result<Value> {
     read(column_type, stored)
         .map_err(|error| Error::FromSqlConversionFailure(0, Type::Text, Box::new(error)))

@@ -1,4 +1,4 @@
-//! How the description of a store is kept in SQLite.
+//! Writes and reads the description of a store in SQLite.
 
 use crate::query::{ColumnType, ParameterUnit, Role};
 use crate::stores::description::{Description, StoredColumn, StoredParameter, StoredQuery};
@@ -36,7 +36,7 @@ pub(super) fn write(connection: &Connection, description: &Description) -> rusql
     Ok(())
 }
 
-/// Reads that of a store.
+/// Reads the description of a store.
 pub(super) fn read(connection: &Connection) -> rusqlite::Result<Description> {
     let definition = connection.query_row(
         "SELECT epoch_length_ms, join_window_epochs, max_delay_ms, max_future_ms FROM job",
@@ -106,7 +106,7 @@ fn read_parameters(connection: &Connection, query: &str) -> rusqlite::Result<Vec
     parameters.collect()
 }
 
-/// The one of some things that has a name.
+/// Returns the element of `all` with a name.
 fn named<T: Copy, const N: usize>(
     all: [T; N],
     name_of: fn(T) -> &'static str,

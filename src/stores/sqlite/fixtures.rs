@@ -1,4 +1,4 @@
-//! Queries and publications that tests of stores share.
+//! Queries and publications shared by the tests of stores.
 
 use crate::acceptance::{Fate, Ledger};
 use crate::event::{Kind, RequestId, VideoId};
@@ -20,7 +20,7 @@ fn oracle(_: &AcceptedLog, _: &Parameters) -> BTreeSet<Row> {
     unimplemented!("stores never compute a query")
 }
 
-/// A query of which a test needs some part.
+/// A query for tests, which is never built or computed.
 pub const fn query(
     name: &'static str,
     role: Role,
@@ -77,12 +77,12 @@ pub static KINDS: Query = query(
     &[Column::new("events", ColumnType::Count, "events")],
 );
 
-/// Some queries, with the defaults of their parameters.
+/// Instances of queries, with default parameters.
 pub fn instances(queries: &[&'static Query]) -> Vec<QueryInstance> {
     queries.iter().copied().map(QueryInstance::new).collect()
 }
 
-/// The queries, in the order that the functions below number them.
+/// The queries, in the order of the indices that the functions below use.
 pub fn queries() -> Vec<QueryInstance> {
     instances(&[&TRENDS, &REQUESTS, &DISTINCT])
 }
@@ -109,7 +109,7 @@ pub fn distinct(kind: Kind, epoch: i64, events: u64) -> RowChange {
     change(2, DISTINCT.row(Epoch(epoch), [Value::Kind(kind)], [Value::Count(events)]))
 }
 
-/// Stores to which a test gives publications without numbering them.
+/// Commits publications that a test does not number.
 pub trait CommitNext {
     /// Commits the next publication.
     fn commit_next(&mut self, changes: &Changeset) -> Result<(), StoreError>;
@@ -122,7 +122,7 @@ impl<S: Store> CommitNext for S {
     }
 }
 
-/// How far epochs are final that are so up to one.
+/// All epochs up to this one.
 pub fn through(epoch: i64) -> Through {
     Through::Epoch(Epoch(epoch))
 }
@@ -132,12 +132,12 @@ pub fn deleted(change: RowChange) -> RowChange {
     RowChange { deleted: true, ..change }
 }
 
-/// A publication of rows alone.
+/// A publication of rows only.
 pub fn publication(rows: Vec<RowChange>) -> Changeset {
     Changeset { rows, ..Changeset::default() }
 }
 
-/// A ledger with numbers of events of each fate.
+/// A ledger with the given number of events of each fate.
 pub fn ledger(epoch: i64, kind: Kind, accepted: u64, late: u64, future: u64) -> Ledger {
     let mut ledger = Ledger::default();
     let fate = Fate::Accepted(EpochRange::only(Epoch(epoch)));
@@ -147,7 +147,7 @@ pub fn ledger(epoch: i64, kind: Kind, accepted: u64, late: u64, future: u64) -> 
     ledger
 }
 
-/// The progress of a partition of the plays.
+/// The progress of a partition of `plays`.
 pub fn progress(name: &str, next_offset: u64, malformed: u64) -> PartitionProgress {
     PartitionProgress {
         partition: PartitionName { kind: Kind::Play, name: name.to_owned() },

@@ -1,7 +1,8 @@
-//! The lock that keeps two runs from writing one store: an empty file beside it, `<store>.lock`.
+//! The lock that keeps two runs from writing one store: a file beside it, `<store>.lock`, with the
+//! process id of its owner.
 //!
-//! The lock is the operating system's, so it goes with the process however that ends; only the file
-//! stays behind when the process is killed, and it locks nothing by itself.
+//! The operating system holds the lock, and releases it however the process ends. If the process is
+//! killed, the file stays behind, but has no effect without the lock.
 
 use crate::stores::StoreError;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -16,11 +17,11 @@ pub(super) struct StoreLock {
 }
 
 impl StoreLock {
-    /// Takes the lock of a store, which need not exist yet. With `take_over`, a run that has it
-    /// loses it: the file is replaced by another.
+    /// Acquires the lock of a store, which need not exist yet. With `take_over`, a run that holds
+    /// the lock loses it: the lock file is replaced.
     ///
     /// # Errors
-    /// When another run has it, or the folder of the store is missing or cannot be written.
+    /// When another run holds the lock, or the folder of the store is missing or not writable.
     pub fn acquire(store: &Path, take_over: bool) -> Result<StoreLock, StoreError> {
         let mut name = store.as_os_str().to_owned();
         name.push(".lock");
@@ -35,7 +36,7 @@ impl StoreLock {
                     write_owner(&mut file).map_err(failed)?;
                     return Ok(StoreLock { path, file });
                 }
-                // The run that had it has just ended, and removed the file that was opened here.
+                // The previous owner has just ended, and removed the file that was opened here.
                 Ok(()) => continue,
                 Err(TryLockError::WouldBlock) if take_over => {
                     std::fs::remove_file(&path).map_err(failed)?;
@@ -49,12 +50,12 @@ impl StoreLock {
 
 impl Drop for StoreLock {
     fn drop(&mut self) {
-        // After a take-over the file at the path is the other run's.
+        // After a take-over, the file at the path belongs to the other run.
         if cfg!(unix)
             && is_at(&self.file, &self.path)
             && let Err(error) = std::fs::remove_file(&self.path)
         {
-            tracing::debug!(path = %self.path.display(), %error, "the lock file stays behind");
+            tracing::debug!(path = %self.path.display(), %error, "the lock file was not removed");
         }
     }
 }
@@ -75,7 +76,7 @@ fn locked(store: &Path, mut file: File) -> StoreError {
     StoreError::Locked { path: store.to_owned(), reason }
 }
 
-/// Whether the opened file is still the one at the path.
+/// Whether the opened file is still the file at the path.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;

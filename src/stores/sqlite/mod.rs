@@ -1,11 +1,11 @@
-//! SQLite, one file: readable by any program while the job runs.
+//! A store in one SQLite file, which any program can read while the job runs.
 //!
-//! The file is in WAL mode, so that readers and the writer do not wait for each other, and every
-//! publication is one transaction, on the disk when [`Store::commit`] returns. While a run has it,
-//! `<store>.lock` keeps other runs away.
+//! The file is in WAL mode, so that readers and the writer do not block each other. Every
+//! publication is one transaction, on disk when [`Store::commit`] returns. A run that writes the
+//! store holds the lock `<store>.lock`, which keeps other runs out.
 //!
 //! - [`schema`]: the tables and the views that analysts read.
-//! - [`read`]: reading a store, while a job runs or afterwards.
+//! - [`read`]: reading a store, while a job writes it or afterwards.
 
 mod cells;
 mod description;
@@ -39,33 +39,33 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long one attempt waits for a program that has the database locked.
+/// How long one attempt waits while another program has the database locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a commit is attempted before the job gives up.
+/// How long a commit waits for another writer before the job ends.
 const BUSY_LIMIT: Duration = Duration::from_secs(60);
 
 /// A store that this process writes.
 pub struct SqliteStore {
-    // Fields are dropped in their order: the database is closed before the lock is given up.
+    // Fields are dropped in declaration order: the database is closed before the lock is released.
     connection: Connection,
     path: PathBuf,
     description: Description,
-    /// What it reflects.
+    /// The progress as of the last commit.
     progress: Progress,
     busy_limit: Duration,
     _lock: StoreLock,
 }
 
 impl SqliteStore {
-    /// Opens a store, or makes a new one where there is none, and takes it over. A run that has the
-    /// store is left alone, unless `take_over` says that it is to be fenced.
+    /// Opens a store, or creates it if there is none, and takes it over. If another run has the
+    /// store, `take_over` fences that run; without `take_over`, opening fails.
     ///
     /// # Errors
-    /// When the store is of another definition or other queries, the file is no store, another
-    /// program has it, and when it cannot be made.
+    /// When the store has another definition or other queries, the file is not a store, another
+    /// program has it, or it cannot be created.
     ///
     /// # Panics
-    /// When the queries cannot be those of a store, see [`Description::of`].
+    /// When the queries are invalid for a store, see [`Description::of`].
     pub fn open(
         path: &Path,
         definition: &Definition,
@@ -81,7 +81,7 @@ impl SqliteStore {
         Ok(SqliteStore { connection, path, description, progress, busy_limit, _lock: lock })
     }
 
-    /// Begins to write, waiting a bounded time for other writers.
+    /// Begins a write transaction, waiting a bounded time for other writers.
     fn begin(&self) -> Result<Transaction<'_>, StoreError> {
         let started = Instant::now();
         loop {
@@ -108,8 +108,8 @@ impl SqliteStore {
         }
     }
 
-    /// Writes a publication, after which the store reflects `next`, unless another job has taken
-    /// the store over. Returns whether.
+    /// Writes a publication, after which the store reflects `next`. Returns false, and writes
+    /// nothing, if another job has taken over the store.
     fn write(
         &self,
         transaction: &Transaction<'_>,
@@ -161,7 +161,7 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Maintains the list of epochs, their digests, and which of them are final.
+    /// Updates the table `epochs`: digests, last publications, and which epochs are final.
     fn write_epochs(
         &self,
         transaction: &Transaction<'_>,
@@ -173,7 +173,8 @@ impl SqliteStore {
         let counted = changes.ledger.iter().map(|(key, _)| key.epoch);
         let touched: BTreeSet<Epoch> =
             counted.chain(changed).chain(changes.digests.keys().copied()).collect();
-        // Those of epochs that become final stay here, to compare stores by.
+        // Unlike `next.digests`, these include the epochs that become final: the table keeps their
+        // digests, to compare stores.
         let mut digests = self.progress.digests.clone();
         digest::merge(&mut digests, &changes.digests);
         let mut upsert = transaction.prepare_cached(
@@ -267,24 +268,24 @@ impl Store for SqliteStore {
 }
 
 impl Drop for SqliteStore {
-    /// Makes the store one file again, unless another program reads it. Whatever goes wrong, what
-    /// was committed is safe in the WAL.
+    /// Merges the WAL into the database, so that the store is one file again, unless another
+    /// program reads it. If that fails, committed data is still safe in the WAL.
     fn drop(&mut self) {
         let emptied =
             self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
         if emptied != Ok(0) {
             tracing::warn!(
                 store = %self.path.display(),
-                "the store could not be made one file; keep the files `-wal` and `-shm` beside it"
+                "the WAL was not merged into the store; keep the files `-wal` and `-shm` beside it"
             );
         }
     }
 }
 
-/// A change with its order: near that of the table's B-tree, so that rows which are inserted in
-/// this order touch each of its pages once.
+/// A change with its sort key. The order is close to that of the table's B-tree, so that writing in
+/// this order touches each page once.
 struct Sorted<'a> {
-    /// The query, the epoch, and the first word of the key's order, which mostly settle it.
+    /// The query, the epoch, and the first word of the sort key, which decide most comparisons.
     order: (usize, Epoch, u64),
     change: &'a RowChange,
 }
@@ -296,7 +297,7 @@ impl<'a> Sorted<'a> {
     }
 }
 
-/// Writes the changes of one table, in its order.
+/// Writes the changes to one table, in the given order.
 fn write_table(
     transaction: &Transaction<'_>,
     query: &StoredQuery,
@@ -319,7 +320,7 @@ fn write_table(
     Ok(())
 }
 
-/// Binds values to the parameters of a statement, from one on.
+/// Binds values to consecutive parameters of a statement, starting at `first_parameter`.
 fn bind(
     statement: &mut CachedStatement<'_>,
     first_parameter: usize,

@@ -1,4 +1,4 @@
-//! Opens the database of a store: decides what the file is before anything in it is changed.
+//! Opens the database of a store. The file is identified before anything in it is changed.
 
 use super::BUSY_TIMEOUT;
 use super::{description, schema};
@@ -8,28 +8,28 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// The size of a page: more random request ids take 10 to 28 % less time than with 4,096.
+/// The page size, in bytes. Adding random request ids takes 10 to 28 % less time than with 4,096.
 const PAGE_BYTES: i64 = 8192;
-/// The size of the WAL at which its pages are copied into the database. If it is smaller, pages are
-/// copied that the next commit changes again; if it is larger, recovery takes longer.
+/// The size of the WAL, in bytes, at which it is copied into the database. A smaller one copies
+/// pages that the next commit changes again; a larger one makes recovery slower.
 const CHECKPOINT_BYTES: i64 = 64 << 20;
-/// The memory for pages.
+/// The size of the page cache, in bytes.
 const CACHE_BYTES: i64 = 64 << 20;
 
-/// What a file was found to be.
+/// The content of a database file.
 enum DatabaseContent {
-    /// Nothing is in it.
+    /// An empty database.
     Empty,
-    /// A store that was made for this.
+    /// A store with this description.
     Store(Description),
 }
 
-/// The path of a store without links, so that it is one store by whatever name it is given.
+/// Returns the path of a store with links resolved, so that all paths to it name the same store.
 ///
 /// # Errors
-/// When its folder is not there.
+/// When its folder does not exist.
 pub(super) fn absolute(path: &Path) -> Result<PathBuf, StoreError> {
-    let failed = |error| StoreError::Io { action: "make", path: path.to_owned(), error };
+    let failed = |error| StoreError::Io { action: "create", path: path.to_owned(), error };
     match path.canonicalize() {
         Ok(absolute) => Ok(absolute),
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -44,11 +44,12 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// Opens a database for writing, makes it a store if it is not one already, and takes it over: who
-/// had it before can commit nothing more.
+/// Opens a database for writing, creates a store in it if it is empty, and takes the store over:
+/// the previous job can no longer commit.
 ///
 /// # Errors
-/// When it is of another definition, is none of ours, or another program has it.
+/// When the store has another definition or other queries, the file is not a store, or another
+/// program has it locked.
 pub(super) fn take_over(path: &Path, description: &Description) -> Result<Connection, StoreError> {
     let failed = explain(path, "open");
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -77,17 +78,17 @@ pub(super) fn take_over(path: &Path, description: &Description) -> Result<Connec
     Ok(connection)
 }
 
-/// Opens a store for reading, and reads what it says of itself.
+/// Opens a store for reading, and reads its description.
 ///
 /// # Errors
-/// When it is not there, or is none of ours.
+/// When the file does not exist, or is not a store.
 pub(super) fn read(path: &Path) -> Result<(Connection, Description), StoreError> {
     let path = &path.canonicalize().map_err(|error| match error.kind() {
         ErrorKind::NotFound => StoreError::NotFound(path.display().to_string()),
         _ => StoreError::Io { action: "read", path: path.to_owned(), error },
     })?;
     let (connection, found) = match open_to_read(path, false) {
-        // Where the folder cannot be written, SQLite can only read a file that nobody writes.
+        // In a read-only folder, SQLite can open only a file that no program writes.
         Err(StoreError::Database { error, .. }) if is_read_only(&error) && !has_wal(path) => {
             open_to_read(path, true)?
         }
@@ -95,14 +96,14 @@ pub(super) fn read(path: &Path) -> Result<(Connection, Description), StoreError>
     };
     match found {
         DatabaseContent::Store(description) => Ok((connection, description)),
-        DatabaseContent::Empty => Err(not_a_store(path, "nothing is in it")),
+        DatabaseContent::Empty => Err(not_a_store(path, "it is empty")),
     }
 }
 
 fn open_to_read(path: &Path, immutable: bool) -> Result<(Connection, DatabaseContent), StoreError> {
     let failed = explain(path, "read");
-    // A connection that could write removes the files of the WAL when it is the last one. It falls
-    // back to reading only by itself where the file cannot be written.
+    // Opened for writing, as only then the last connection removes the WAL files when it closes.
+    // Where the file is not writable, SQLite falls back to read-only by itself.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = if immutable {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
@@ -140,7 +141,7 @@ fn immutable_uri(path: &Path) -> String {
     uri + "?mode=ro&immutable=1"
 }
 
-/// Finds out what a database is, changing nothing.
+/// Identifies the content of a database, without changing it.
 fn find(connection: &Connection, path: &Path) -> Result<DatabaseContent, StoreError> {
     let failed = explain(path, "read");
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
@@ -161,7 +162,7 @@ fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))
 }
 
-/// Settings of the connection, and the WAL.
+/// Enables the WAL, and configures the connection.
 fn set_up(
     connection: &Connection,
     path: &Path,
@@ -173,31 +174,31 @@ fn set_up(
     if mode != "wal" {
         let error = std::io::Error::new(
             ErrorKind::Unsupported,
-            "its file system cannot share memory between programs (SQLite's WAL); \
+            "its file system does not support the shared memory of SQLite's WAL; \
              put it on a local disk",
         );
-        return Err(StoreError::Io { action: "make", path: path.to_owned(), error });
+        return Err(StoreError::Io { action: "create", path: path.to_owned(), error });
     }
     let pragmas = [
-        // FULL: on the disk when a commit returns, so that no power loss takes it back.
+        // FULL: a commit is on disk when it returns, so that a power loss cannot undo it.
         ("synchronous", 2),
-        // In memory.
+        // MEMORY.
         ("temp_store", 2),
-        // In KiB if negative.
+        // In KiB, because negative.
         ("cache_size", -(CACHE_BYTES / 1024)),
         // In pages.
         ("wal_autocheckpoint", CHECKPOINT_BYTES / PAGE_BYTES),
-        // What is left of the WAL after a large commit or a long read.
+        // The size, in bytes, to which the WAL is truncated after a large commit or a long read.
         ("journal_size_limit", 2 * CHECKPOINT_BYTES),
     ];
     for (name, value) in pragmas {
-        // Some pragmas answer with their new value, some do not.
+        // Some pragmas return their new value, others return nothing.
         connection.pragma(None, name, value, |_| Ok(())).map_err(failed)?;
     }
     Ok(())
 }
 
-/// Whether an error says that another program has the database locked.
+/// Whether an error means that another program has the database locked.
 pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error_code();
     matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
@@ -207,7 +208,7 @@ fn not_a_store(path: &Path, reason: &str) -> StoreError {
     StoreError::NotAStore { store: path.display().to_string(), reason: reason.to_owned() }
 }
 
-/// Turns an error of the database into one of the store.
+/// Converts an error of the database into an error of the store.
 pub(super) fn explain<'a>(
     path: &'a Path,
     action: &'static str,

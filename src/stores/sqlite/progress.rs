@@ -1,4 +1,4 @@
-//! Reads what a store reflects: where a job that takes it over goes on.
+//! Reads the progress and the ledger of a store.
 
 use crate::acceptance::{LedgerKey, LedgerRow};
 use crate::event::Kind;
@@ -10,7 +10,7 @@ use crate::time::{Epoch, Publication, Through};
 use rusqlite::{Connection, Result, Row};
 use std::collections::BTreeMap;
 
-/// Reads the progress of a store, which must be one.
+/// Reads the progress of a store, from which the next job resumes.
 pub(super) fn read(connection: &Connection) -> Result<Progress> {
     let job = "SELECT generation, publications, final_through, finished FROM job";
     connection.query_row(job, [], |row| {

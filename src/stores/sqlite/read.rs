@@ -13,7 +13,7 @@ use rusqlite::{Connection, Statement, params_from_iter};
 use smallvec::SmallVec;
 use std::path::{Path, PathBuf};
 
-/// A store that is only read.
+/// A store that is opened only for reading.
 #[derive(Debug)]
 pub struct SqliteReader {
     connection: Connection,
@@ -22,10 +22,10 @@ pub struct SqliteReader {
 }
 
 impl SqliteReader {
-    /// Opens a store. Nothing is made or changed, whatever is at the path.
+    /// Opens a store. Nothing is created or changed at the path.
     ///
     /// # Errors
-    /// When there is no file, or it is no store.
+    /// When the file does not exist, or is not a store.
     pub fn open(path: &Path) -> Result<SqliteReader, StoreError> {
         let (connection, description) = open::read(path)?;
         Ok(SqliteReader { connection, path: path.to_owned(), description })
@@ -72,7 +72,7 @@ impl StoreReader for SqliteReader {
     }
 }
 
-/// What can be read through a connection, whoever has it.
+/// The read operations of a connection, shared by the reader and the writer.
 pub(super) struct View<'a> {
     pub connection: &'a Connection,
     pub path: &'a Path,
@@ -111,9 +111,8 @@ impl View<'_> {
             .map_err(self.explain())
     }
 
-    /// Rows are not collected; only those of one epoch are sorted at a time, on the disk if they
-    /// are many. While this goes on the job's commits go into the WAL and stay there, so that the
-    /// visitor should not wait for a person.
+    /// Rows are streamed. SQLite sorts one epoch at a time, on disk if it has many rows. Until this
+    /// returns, the job's commits pile up in the WAL, so the visitor must not wait for user input.
     pub fn visit(
         &self,
         query: &StoredQuery,
@@ -158,12 +157,12 @@ impl View<'_> {
     }
 }
 
-/// The statements for a selection, which are run once for each epoch.
+/// The statements of a selection, which are run once per epoch.
 struct Scan<'a> {
     query: &'a StoredQuery,
     selection: &'a Selection,
     conditions: String,
-    /// The parameters of the conditions, after the epoch's.
+    /// The parameters of the conditions, from `?2` on; `?1` is the epoch.
     parameters: Vec<Parameter>,
 }
 
@@ -189,10 +188,10 @@ impl<'a> Scan<'a> {
         Scan { query, selection, conditions, parameters }
     }
 
-    /// The epochs that can have such rows, and whether they are final.
+    /// The epochs that may have selected rows, and whether they are final.
     fn epochs(&self, connection: &Connection) -> rusqlite::Result<Vec<(Epoch, bool)>> {
         let range = self.selection.epochs.unwrap_or(EpochRange::ALL);
-        // The first publication is number 1.
+        // Publications are numbered from 1, so 0 selects every epoch.
         let since = number(self.selection.since.unwrap_or_default());
         let mut statement = connection.prepare(
             "SELECT epoch, final FROM epochs WHERE epoch BETWEEN ?1 AND ?2 AND publication > ?3 \

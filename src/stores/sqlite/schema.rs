@@ -1,29 +1,29 @@
-//! The SQL of a store: tables that are compact, and views that analysts read.
+//! The SQL schema of a store: compact tables, and views for analysts.
 //!
 //! A query `Q` has the table `Q_rows`, clustered by epoch and key, and the view `Q`, which adds the
 //! start of the epoch and whether it is final, and shows request ids as UUIDs. `publication` is the
-//! number of the commit in which a row last changed: `WHERE publication > N` asks what is new. To
-//! ask that of a large table without reading all of it, skip the epochs in which nothing changed:
-//! `AND epoch IN (SELECT epoch FROM epochs WHERE publication > N)`.
+//! number of the publication in which a row last changed: `WHERE publication > N` selects the rows
+//! that changed after publication N. To avoid a full scan of a large table, also skip the epochs
+//! without changes: `AND epoch IN (SELECT epoch FROM epochs WHERE publication > N)`.
 
 use crate::query::{ColumnType, Role};
 use crate::stores::description::{Description, StoredColumn, StoredQuery};
 
-/// Marks the file as ours (`trmk`), for `PRAGMA application_id` and the program `file`.
+/// Marks the file as a store (`trmk`), for `PRAGMA application_id` and the program `file`.
 pub(super) const APPLICATION_ID: i64 = 0x7472_6d6b;
 
 const RESERVED: [&str; 7] =
     ["job", "queries", "columns", "parameters", "epochs", "ledger", "partitions"];
 
 const FIXED_TABLES: &str = "
--- What the store is for and how far it got; one row.
+-- The definition and the progress of the store; one row.
 CREATE TABLE job (
     epoch_length_ms INTEGER NOT NULL,
     join_window_epochs INTEGER NOT NULL,
     max_delay_ms INTEGER NOT NULL,
     max_future_ms INTEGER NOT NULL,
-    written_by TEXT NOT NULL, -- the version of trendmark that made the store
-    generation INTEGER NOT NULL, -- how many jobs have had the store; only the last may write
+    written_by TEXT NOT NULL, -- the version of trendmark that created the store
+    generation INTEGER NOT NULL, -- the number of jobs so far; only the latest may write
     publications INTEGER NOT NULL, -- the number of the last publication
     final_through INTEGER, -- this epoch and all before it are final; null: see `finished`
     finished INTEGER NOT NULL -- 1: every epoch is final, as all logs were read to their ends
@@ -49,8 +49,8 @@ CREATE TABLE columns (
     is_key INTEGER NOT NULL,
     unit TEXT NOT NULL
 );
--- Every epoch that has rows or events; `publication` is the last one that changed any of them, and
--- `digest` the sum of the hashes of its rows in all queries, to tell whether two stores agree.
+-- Every epoch that has rows or events. `publication` is the last one that changed any of them.
+-- `digest` is the sum of the hashes of its rows in all queries, for comparing two stores.
 CREATE TABLE epochs (
     epoch INTEGER PRIMARY KEY,
     epoch_start TEXT NOT NULL,
@@ -85,11 +85,11 @@ CREATE TABLE ledger_rows (
 pub(super) const LEDGER_COLUMNS: &str =
     "epoch, kind, events, distinct_events, duplicate_events, late_events, future_events";
 
-/// The statements that make the tables and views of a new store.
+/// Returns the statements that create the tables and views of a new store.
 ///
 /// # Panics
-/// When a query has a name that the store needs itself or that is no plain identifier: a fault of
-/// the list of queries.
+/// When the name of a query is reserved, or a name is not a plain identifier: a bug in the list of
+/// queries.
 pub(super) fn create(description: &Description) -> String {
     let mut statements = FIXED_TABLES.to_owned();
     for query in &description.queries {
@@ -113,16 +113,16 @@ fn assert_names(query: &StoredQuery) {
     };
     assert!(!RESERVED.contains(&query.name.as_str()), "no query can be named `{}`", query.name);
     for name in query.columns().map(|column| &column.name).chain([&query.name]) {
-        assert!(is_plain(name), "`{name}` is no plain name of a table or column");
+        assert!(is_plain(name), "`{name}` is not a plain table or column name");
     }
 }
 
-/// The table of a query.
+/// Returns the table name of a query.
 pub(super) fn table(query: &StoredQuery) -> String {
     format!("{}_rows", query.name)
 }
 
-/// The names of a query's columns in its view, and wherever its rows are printed.
+/// Returns the column names of a query's view, which are also used when its rows are printed.
 pub fn view_columns(query: &StoredQuery) -> Vec<&str> {
     let mut view: Vec<&str> = query.columns().map(|column| column.name.as_str()).collect();
     view.splice(1..1, ["epoch", "epoch_start"]);
@@ -170,7 +170,7 @@ fn create_view(query: &StoredQuery) -> String {
     )
 }
 
-/// The view `ledger`, of what the workers have counted and of the query of its role.
+/// Creates the view `ledger`, which joins the counts of the workers with the ledger query's rows.
 fn create_ledger_view(query: &StoredQuery) -> String {
     let (table, kind, distinct) = (table(query), &query.key[0].name, &query.values[0].name);
     format!(
@@ -188,7 +188,7 @@ fn create_ledger_view(query: &StoredQuery) -> String {
     )
 }
 
-/// The 36-character form of a UUID, of a column with its 16 bytes.
+/// Returns an expression for the 36-character form of the UUID in a 16-byte column.
 fn uuid_text(column: &str) -> String {
     let part = |(start, bytes)| format!("hex(substr({column}, {start}, {bytes}))");
     let parts = [(1, 4), (5, 2), (7, 2), (9, 2), (11, 6)].map(part);
@@ -201,20 +201,20 @@ fn key_names(query: &StoredQuery) -> Vec<&str> {
     names
 }
 
-/// Inserts or replaces a row: epoch, key, values, publication.
+/// Returns the statement that inserts or replaces a row: epoch, key, values, publication.
 pub(super) fn upsert(query: &StoredQuery) -> String {
     let parameters = vec!["?"; 1 + query.columns().count() + 1];
     format!("REPLACE INTO {} VALUES ({})", table(query), parameters.join(", "))
 }
 
-/// Deletes a row: epoch, key.
+/// Returns the statement that deletes a row: epoch, key.
 pub(super) fn delete(query: &StoredQuery) -> String {
     let names: Vec<String> = key_names(query).iter().map(|name| format!("{name} = ?")).collect();
     format!("DELETE FROM {} WHERE {}", table(query), names.join(" AND "))
 }
 
-/// The terms that order the rows of an epoch by their key, videos as unsigned numbers: as text
-/// comes after integers, only texts of different lengths need help.
+/// Returns the terms that order the rows of an epoch by key, videos as unsigned integers. SQLite
+/// sorts text after integers, so only texts of different lengths need an extra term.
 pub(super) fn key_order(query: &StoredQuery) -> String {
     let term = |column: &StoredColumn| match column.column_type {
         ColumnType::Video => {
@@ -226,7 +226,7 @@ pub(super) fn key_order(query: &StoredQuery) -> String {
     query.key.iter().map(term).collect::<Vec<_>>().join(", ")
 }
 
-/// The terms that order the rows of an epoch by their values, largest first, then by their key.
+/// Returns the terms that order the rows of an epoch by values, largest first, then by key.
 pub(super) fn value_order(query: &StoredQuery) -> String {
     let mut terms: Vec<String> =
         query.values.iter().map(|column| format!("{} DESC", column.name)).collect();

@@ -1,4 +1,4 @@
-//! What a store promises: what is committed is read back, by us and by others, and nothing else.
+//! Tests that exactly the committed data is read back, by trendmark and by other programs.
 
 use super::fixtures::{
     CommitNext, DISTINCT, REQUESTS, TRENDS, deleted, distinct, instances, ledger, progress,
@@ -32,7 +32,7 @@ fn refusal(path: &Path, definition: &Definition, queries: &[QueryInstance]) -> S
     }
 }
 
-/// What another program reads: one line a row, with `|` between columns as the program `sqlite3`.
+/// Reads rows like the program `sqlite3`: one line per row, with `|` between columns.
 fn select(path: &Path, statement: &str) -> Vec<String> {
     let connection = Connection::open(path).unwrap();
     let mut statement = connection.prepare(statement).unwrap();
@@ -196,7 +196,7 @@ fn epochs_are_final_up_to_the_last_final_one_whenever_they_are_first_seen() {
     assert_eq!(progress.final_through, final_through);
     assert_eq!(progress.publication, Publication(4));
     let written = select(&path, "SELECT final_through, finished FROM job");
-    assert_eq!(written, ["4|1"], "what is finished has no last epoch that is final");
+    assert_eq!(written, ["4|1"], "`final_through` stays when every epoch becomes final");
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn what_was_committed_survives_a_kill() {
     let mut next = store.progress.clone();
     next.apply(&rows);
     store.write(&begun, &rows, &next).unwrap();
-    // What a kill would leave: the database and its WAL as they are now.
+    // A kill would leave the database and its WAL as they are now.
     let copy = folder.path().join("copy.db");
     fs::copy(&path, &copy).unwrap();
     fs::copy(folder.path().join("trends.db-wal"), folder.path().join("copy.db-wal")).unwrap();
@@ -357,7 +357,7 @@ fn who_had_a_store_before_can_commit_nothing_more() {
     drop(fenced);
     owner.commit_next(&publication(vec![trend(2, 5, 0, 1)])).unwrap();
     assert_eq!(select(&path, "SELECT video_id, plays FROM trends"), ["1|0", "2|0"]);
-    // The lock is the new owner's, and the fenced one's end has not taken it away.
+    // The new owner still holds the lock after the fenced job has ended.
     let error = refusal(&path, &Definition::default(), &queries());
     assert!(matches!(error, StoreError::Locked { .. }), "{error}");
 }
@@ -414,7 +414,7 @@ fn a_lock_file_that_a_kill_left_behind_locks_nothing() {
     assert!(!folder.path().join("trends.db.lock").exists());
 }
 
-/// The superuser may write anywhere, so that this says something to other users only.
+/// The superuser may write anywhere, so this test is meaningful only for other users.
 #[test]
 #[cfg(unix)]
 fn a_store_is_read_where_nothing_can_be_written() {

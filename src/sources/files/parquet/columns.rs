@@ -1,10 +1,9 @@
-//! The columns of a Parquet file that hold events, and the types that they may have.
+//! The event columns of a Parquet file, and their supported types.
 //!
-//! - The request id: text, or bytes that are UTF-8, or 16 bytes of a fixed size, the bits of a
-//!   UUID.
-//! - The video id: an integer of any size that is not negative.
-//! - The times: integer milliseconds of 64 bits, a timestamp of any unit (one without a zone is
-//!   taken for UTC), or text in RFC 3339.
+//! - The request id: text, UTF-8 bytes, or the bits of a UUID as fixed-size binary of 16 bytes.
+//! - The video id: a non-negative integer of any size.
+//! - The times: 64-bit integer milliseconds, a timestamp of any unit (UTC if without a zone), or
+//!   text in RFC 3339.
 
 use crate::decode::{DecodeError, FieldNames, request_id, time_from_text, time_in_range};
 use crate::event::{Event, RequestId, VideoId};
@@ -19,10 +18,10 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-/// Which columns to read, and as which types.
+/// The columns to read, and the types to read them as.
 pub(super) struct Plan {
     fields: FieldNames,
-    /// The places of the wanted columns among those of the file, once they are chosen.
+    /// The indexes of the chosen columns in the file; empty before [`Plan::choose`].
     roots: Vec<usize>,
 }
 
@@ -31,7 +30,8 @@ impl Plan {
         Plan { fields: fields.clone(), roots: Vec::new() }
     }
 
-    /// Chooses the columns of a file, or says which of them is missing or impossible.
+    /// Returns the indexes of the event columns of a file, or an error if one is missing,
+    /// duplicate or of an unsupported type.
     pub(super) fn choose(&mut self, schema: &Schema) -> Result<Vec<usize>, String> {
         let FieldNames { request_id, video_id, event_time, record_time } = &self.fields;
         let required = [
@@ -49,7 +49,7 @@ impl Plan {
         Ok(roots)
     }
 
-    /// The schema of a file, with the types that the wanted columns are best read as.
+    /// Returns the schema of a file, with the chosen columns as their [`readable_type`].
     pub(super) fn schema(&self, schema: &SchemaRef) -> Schema {
         let fields = schema.fields().iter().enumerate().map(|(root, field)| {
             let field = Field::clone(field);
@@ -60,7 +60,7 @@ impl Plan {
     }
 }
 
-/// The place of a column, if it is there; an error if its type is impossible.
+/// Returns the index of a column if it exists; an error if it is duplicate or has a wrong type.
 fn find(
     schema: &Schema,
     name: &str,
@@ -74,11 +74,11 @@ fn find(
     } else if is_possible(&found) {
         Ok(Some(root))
     } else {
-        Err(format!("column `{name}` has the impossible type {found}"))
+        Err(format!("column `{name}` has the unsupported type {found}"))
     }
 }
 
-/// The type to read a column as: without a dictionary, and text and bytes as views.
+/// Returns the type to read a column as: without a dictionary, and text and bytes as views.
 fn readable_type(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Dictionary(_, value) => readable_type(value),
@@ -101,7 +101,7 @@ fn is_record_time(data_type: &DataType) -> bool {
     is_time(data_type) || data_type.is_null()
 }
 
-/// The columns of some rows.
+/// The event columns of a batch of rows.
 pub(super) struct Columns<'a> {
     fields: &'a FieldNames,
     request: Column<'a, Ids<'a>>,
@@ -111,7 +111,7 @@ pub(super) struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    /// The columns of rows that were read after a plan; none if they are others.
+    /// Returns the columns of rows, or `None` if they do not match the plan.
     pub(super) fn of(plan: &'a Plan, rows: &'a RecordBatch) -> Option<Columns<'a>> {
         let fields = &plan.fields;
         let column = |name: &str| rows.column_by_name(name);
@@ -128,7 +128,7 @@ impl<'a> Columns<'a> {
         })
     }
 
-    /// The event in a row, which has a certain number in the file.
+    /// Returns the event at index `row` of the batch, which is row `number` of the file.
     #[inline]
     pub(super) fn event(&self, row: usize, number: u64) -> Result<Event, DecodeError> {
         let FieldNames { request_id, video_id, event_time, record_time } = self.fields;
@@ -146,7 +146,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// A column, of which some rows may be null.
+/// A column that may contain nulls.
 struct Column<'a, V> {
     array: &'a dyn Array,
     has_nulls: bool,
@@ -164,7 +164,7 @@ impl<'a, V> Column<'a, V> {
         !self.has_nulls || self.array.is_valid(row)
     }
 
-    /// The values, if that of this row is not null.
+    /// Returns the values, or an error if the one at `row` is null.
     #[inline]
     fn required(&self, row: usize, field: &str) -> Result<&V, DecodeError> {
         if self.is_valid(row) {
@@ -207,7 +207,7 @@ impl<'a> Ids<'a> {
 enum Videos<'a> {
     Unsigned(&'a [u64]),
     Signed(&'a [i64]),
-    /// Those of fewer than 64 bits, made longer.
+    /// Integers of fewer than 64 bits, widened.
     Short(Vec<i64>),
 }
 

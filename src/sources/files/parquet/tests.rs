@@ -1,4 +1,4 @@
-//! Which Parquet files are read, and what becomes of the others.
+//! Tests of valid, invalid and damaged Parquet files.
 
 use super::super::tests::{folder, read, reasons, showings};
 use ::parquet::arrow::ArrowWriter;
@@ -13,13 +13,13 @@ use tempfile::TempDir;
 
 type NamedColumns = Vec<(&'static str, ArrayRef)>;
 
-/// The bytes of a file with these columns, in groups of 10,000 rows; with dictionaries unless it
-/// is not compressed.
+/// Returns the bytes of a file with these columns, in row groups of 10,000 rows; with dictionaries
+/// if it is compressed.
 fn write(columns: NamedColumns, compression: Compression) -> Vec<u8> {
     write_version(columns, compression, WriterVersion::PARQUET_1_0)
 }
 
-/// The same in a version of the format. The later one has pages with another header.
+/// Like [`write`], in a version of the format. The later version has a different page header.
 fn write_version(
     columns: NamedColumns,
     compression: Compression,
@@ -58,7 +58,7 @@ fn columns(count: u64) -> NamedColumns {
     vec![("request_id", texts(count)), ("video_id", videos(count)), ("event_time", times(count))]
 }
 
-/// Three rows, with another array in the place of a column or besides them.
+/// Returns three rows, with a column replaced or added.
 fn with(name: &'static str, array: ArrayRef) -> NamedColumns {
     let mut columns = columns(3);
     columns.retain(|column| column.0 != name);
@@ -221,10 +221,10 @@ fn a_file_with_other_columns_is_one_malformed_record() {
     let floats = || -> ArrayRef { Arc::new(Float64Array::from(vec![0.0; 3])) };
     for (columns, reason) in [
         (fewer, "missing column `video_id`"),
-        (with("request_id", floats()), "column `request_id` has the impossible type Float64"),
-        (with("video_id", floats()), "column `video_id` has the impossible type Float64"),
-        (with("event_time", floats()), "column `event_time` has the impossible type Float64"),
-        (with("record_time", floats()), "column `record_time` has the impossible type Float64"),
+        (with("request_id", floats()), "column `request_id` has the unsupported type Float64"),
+        (with("video_id", floats()), "column `video_id` has the unsupported type Float64"),
+        (with("event_time", floats()), "column `event_time` has the unsupported type Float64"),
+        (with("record_time", floats()), "column `record_time` has the unsupported type Float64"),
     ] {
         let folder = saved(columns);
         let batch = read(&folder, "a.parquet", 0, 9);
@@ -253,10 +253,10 @@ fn a_damaged_page_costs_the_rows_from_its_batch_on_wherever_reading_starts() {
 #[test]
 fn a_file_of_which_the_footer_says_two_numbers_of_rows_is_one_malformed_record() {
     let content = write(columns(200), Compression::SNAPPY);
-    // In Thrift's compact protocol, a field of the type i64 (6), and 200, zigzag, in seven bits a
-    // byte. The number of rows is field 3 of the file, just after field 2, and of a group of rows.
+    // In Thrift's compact protocol: a field of type i64 (6), and 200 as a zigzag varint. The number
+    // of rows is field 3 of the file, just after field 2, and also of a row group.
     let places: Vec<_> = memchr::memmem::find_iter(&content, &[0x16, 0x90, 0x03]).collect();
-    assert!(places.len() >= 2, "the numbers of rows are not where they are expected");
+    assert!(places.len() >= 2, "the row counts are not at the expected places");
     let mut seen = 0;
     for place in places {
         for number in [0x9f_u8, 0x8e] {
@@ -272,7 +272,7 @@ fn a_file_of_which_the_footer_says_two_numbers_of_rows_is_one_malformed_record()
             assert_eq!((again.events.len(), again.next_offset), (0, whole.next_offset));
         }
     }
-    assert_eq!(seen, 4, "the file's number and that of its only group, each twice");
+    assert_eq!(seen, 4, "the row counts of the file and of its only row group, each changed twice");
 }
 
 proptest! {

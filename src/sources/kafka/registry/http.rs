@@ -1,5 +1,5 @@
-//! The two questions that a schema registry is asked: for a schema by its id, and for one that it
-//! refers to, by subject and version.
+//! The two requests to a schema registry: for a schema by id, and for a referenced schema by
+//! subject and version.
 
 use super::Schema;
 use crate::kafka::{RegistryError, RegistrySettings};
@@ -10,34 +10,34 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
-/// How long an answer may take.
+/// The timeout of a request as a whole.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest answer, in bytes.
+/// The maximum size of a response, in bytes.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
-/// The most schemas that one may refer to, and those to others.
+/// The maximum number of schemas that a schema may refer to, directly or indirectly.
 const REFERENCES_MAX: usize = 1_000;
 const ACCEPTED: &str = "application/vnd.schemaregistry.v1+json, application/json";
 
-/// Asks a registry.
+/// The HTTP client of a registry.
 pub(super) struct Http {
     agent: Agent,
     url: String,
     authorization: Option<String>,
 }
 
-/// Why there is no schema.
+/// The reason why there is no schema.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The registry says that there is none.
+    /// The registry does not have it.
     Unknown,
-    /// It does not let this program in.
+    /// The registry denies access, with this HTTP status.
     Refused(u16),
-    /// It cannot be asked now.
+    /// The registry gives no usable response, for this reason.
     Unreachable(String),
 }
 
-/// A schema as the registry answers it.
+/// The response of the registry with a schema.
 #[derive(Deserialize)]
 struct Answer {
     schema: String,
@@ -54,7 +54,7 @@ struct Reference {
     version: i64,
 }
 
-/// What the registry answers in place of a schema.
+/// The error response of the registry.
 #[derive(Deserialize)]
 struct Trouble {
     error_code: i64,
@@ -63,7 +63,7 @@ struct Trouble {
 impl Http {
     pub(super) fn new(settings: &RegistrySettings) -> Result<Http, RegistryError> {
         let user = settings.user()?;
-        // The OpenSSL that the Kafka client has too, and the certificates that the system trusts.
+        // The same OpenSSL as the Kafka client, and the certificates that the system trusts.
         let tls = TlsConfig::builder()
             .provider(TlsProvider::NativeTls)
             .root_certs(RootCerts::PlatformVerifier)
@@ -83,11 +83,11 @@ impl Http {
         })
     }
 
-    /// The schema of an id, with all that it refers to.
+    /// Fetches a schema by id, with all schemas that it refers to.
     pub(super) fn schema(&self, id: u32) -> Result<Schema, Failure> {
         let answer = self.ask(&format!("/schemas/ids/{id}"))?;
         let mut referenced: BTreeMap<String, String> = BTreeMap::new();
-        // What is referred to comes before what refers to it.
+        // Schemas found later come first, as earlier ones may refer to them.
         let mut texts = Vec::new();
         let mut waiting = answer.references.unwrap_or_default();
         while let Some(reference) = waiting.pop() {
@@ -102,7 +102,7 @@ impl Http {
             let subject = encoded(&subject);
             let answer = match self.ask(&format!("/subjects/{subject}/versions/{version}")) {
                 Err(Failure::Unknown) => {
-                    let reason = format!("schema {id} refers to {name}, which it does not have");
+                    let reason = format!("schema {id} refers to {name}, which does not exist");
                     return Err(Failure::Unreachable(reason));
                 }
                 answer => answer?,
@@ -125,22 +125,22 @@ impl Http {
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         let body = body.map_err(unreachable)?;
-        let unexpected = |what: &str| Failure::Unreachable(format!("{path} is answered {what}"));
+        let unexpected = |what: &str| Failure::Unreachable(format!("{path} returns {what}"));
         match status {
             200 => serde_json::from_slice(&body)
-                .map_err(|_| unexpected("with what is no schema; check the URL")),
+                .map_err(|_| unexpected("something other than a schema; check the URL")),
             401 | 403 => Err(Failure::Refused(status)),
             404 => match serde_json::from_slice::<Trouble>(&body) {
-                // Codes of five digits: the registry's own, for what it does not have.
+                // The registry's own five-digit codes for "not found".
                 Ok(Trouble { error_code: 40_401..=40_499 }) => Err(Failure::Unknown),
-                _ => Err(unexpected("404, but not by a schema registry; check the URL")),
+                _ => Err(unexpected("404, but not from a schema registry; check the URL")),
             },
             status => Err(unexpected(&status.to_string())),
         }
     }
 }
 
-/// A subject as a part of a path.
+/// Percent-encodes a subject as a path segment.
 fn encoded(subject: &str) -> String {
     let mut encoded = String::new();
     for byte in subject.bytes() {

@@ -1,7 +1,7 @@
-//! A client of a schema registry that speaks Confluent's protocol: schemas by their ids.
+//! A client of a schema registry with Confluent's API: looks up schemas by id.
 //!
-//! A schema never changes, so that each is asked for once. A thread asks: nobody who needs a
-//! schema stands still. A registry that does not answer is asked again for as long as it takes.
+//! Schemas never change, so each is fetched once. A thread sends the requests, so that lookups
+//! never block. Requests to a registry that does not answer are retried indefinitely.
 
 mod http;
 
@@ -12,51 +12,51 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a registry that does not answer is left alone.
+/// The pause before a retry if the registry does not answer.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long until an id that is unknown is asked for again: one registry may know later than
-/// another what was registered.
+/// The pause before the second request for an unknown id: the instances of a registry may learn of
+/// a new schema at different times.
 const SECOND_LOOK: Duration = Duration::from_millis(500);
-/// How long an id stays unknown.
+/// How long an unknown id is cached.
 const UNKNOWN_FOR: Duration = Duration::from_secs(60);
-/// The most unknown ids that are kept: what is no message may have any.
+/// The number of cached ids at which unknown ones are evicted: garbage may contain any id.
 const UNKNOWN_MAX: usize = 10_000;
-/// How often the same trouble is logged.
+/// The minimum interval between two warnings.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A schema, with the texts of all that it refers to.
+/// A schema, with the texts of all schemas that it refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schema {
     /// `AVRO`, `PROTOBUF` or `JSON`.
     pub format: String,
-    /// The schema.
+    /// The text of the schema.
     pub text: String,
-    /// What it refers to, by name.
+    /// The names and texts of the schemas that it refers to.
     pub references: Vec<(String, String)>,
 }
 
-/// What is known of an id.
+/// The result of looking up an id.
 #[derive(Clone, Debug)]
 pub enum Lookup {
-    /// Its schema.
+    /// The schema.
     Known(Arc<Schema>),
-    /// There is none.
+    /// The registry has no schema with this id.
     Unknown,
-    /// Nothing yet: look again.
+    /// The registry has not answered yet: look again later.
     Waiting,
-    /// The registry does not let this program in.
+    /// The registry denies access.
     Refused(RegistryError),
 }
 
-/// A registry, shared by all that read.
+/// A client of a registry, shared by all readers.
 pub struct Registry {
     known: Arc<Mutex<BTreeMap<u32, State>>>,
-    /// Wakes the thread, which ends when this is dropped.
+    /// Wakes the thread, which stops when this is dropped.
     wake: Mutex<Sender<()>>,
 }
 
 enum State {
-    /// Asked for, and how many times it was unknown.
+    /// Requested; `unknown` counts the responses so far that the registry does not have it.
     Wanted {
         unknown: u32,
     },
@@ -67,10 +67,10 @@ enum State {
 }
 
 impl Registry {
-    /// A client, which asks for nothing yet.
+    /// Creates a client, which sends no requests yet.
     ///
     /// # Errors
-    /// When the user and the password cannot be looked up.
+    /// When the credentials are not valid, or their file or variable cannot be read.
     pub fn new(settings: &RegistrySettings) -> Result<Registry, RegistryError> {
         let http = Http::new(settings)?;
         let known = Arc::default();
@@ -81,7 +81,7 @@ impl Registry {
         Ok(Registry { known, wake: Mutex::new(wake) })
     }
 
-    /// What is known of an id. The first time, it is asked for.
+    /// Looks up an id without blocking, and requests it if necessary.
     pub fn look(&self, id: u32) -> Lookup {
         let mut known = lock(&self.known);
         match known.get(&id) {
@@ -96,13 +96,13 @@ impl Registry {
             known.retain(|_, state| !matches!(state, State::Unknown { .. }));
         }
         known.insert(id, State::Wanted { unknown: 0 });
-        // It fails when the thread has ended, which it does not while this is here.
+        // Sending fails only if the thread has stopped, which happens only after `self` is dropped.
         let _ = lock(&self.wake).send(());
         Lookup::Waiting
     }
 }
 
-/// The thread that asks.
+/// The thread that sends the requests.
 struct Asking {
     http: Http,
     url: String,
@@ -125,7 +125,7 @@ impl Asking {
         }
     }
 
-    /// Asks for all that is wanted. Returns how long to wait before those that are still wanted.
+    /// Requests all wanted ids. Returns the pause before a retry if some are still wanted.
     fn ask(&mut self) -> Option<Duration> {
         let wanted: Vec<(u32, u32)> = lock(&self.known)
             .iter()

@@ -1,10 +1,9 @@
-//! How long commits take, in a measurement that is run by hand.
+//! Measures how long commits take. Run by hand.
 
 use super::fixtures::{CommitNext, publication, queries, request, trend};
 use super::*;
 
-/// `cargo test --release --lib stores::sqlite -- --ignored --nocapture`; `TMPDIR` says on which
-/// disk.
+/// `cargo test --release --lib stores::sqlite -- --ignored --nocapture`; `TMPDIR` selects the disk.
 #[test]
 #[ignore = "a measurement"]
 fn measure_commits() {
@@ -17,7 +16,7 @@ fn measure_commits() {
         let ms = started.elapsed().as_secs_f64() * 1e3;
         println!("{name}: {count} rows in {ms:.1} ms, {:.0} rows/s", count as f64 / ms * 1e3);
     };
-    // 30,000 rows of four epochs with 50,000 videos each, in an order of no use.
+    // 30,000 rows of four epochs with 50,000 videos each, in an order unrelated to the key.
     let videos = |round: u64| {
         (0..30_000).map(move |row: u64| {
             let mixed = (row + round * 30_000).wrapping_mul(0x9e37_79b9_7f4a_7c15);
