@@ -211,7 +211,7 @@ impl Touch {
     /// A play whose event time lies in the epoch's join window.
     pub const PLAYED: Touch = Touch(2);
     /// A play whose event time lies in the epoch itself; implies `PLAYED`.
-    pub const PLAYED_HERE: Touch = Touch(2 | 4);
+    pub const PLAYED_IN_EPOCH: Touch = Touch(2 | 4);
 
     /// The union of two touches.
     #[inline]

@@ -8,8 +8,8 @@ thread_local! {
 }
 
 /// Installs a hook that ends the process with exit code 1 when any thread panics, unless the panic
-/// happens inside [`contain`].
-pub fn end_the_process() {
+/// happens inside [`catch_panic`].
+pub fn exit_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if CONTAINED.get() {
@@ -29,7 +29,7 @@ pub fn end_the_process() {
 ///
 /// # Errors
 /// The error of `read`, or a message that the reader failed if `read` panicked.
-pub fn contain<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+pub fn catch_panic<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     let before = CONTAINED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(read));
     CONTAINED.set(before);

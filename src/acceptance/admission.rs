@@ -36,9 +36,9 @@ pub fn admit(definition: &Definition, kind: Kind, reading: &Reading, job: Throug
     }
     let reach = match kind {
         Kind::Impression => EpochRange::only(reading.epoch),
-        Kind::Play => definition.shown_epochs(reading.epoch),
+        Kind::Play => definition.impression_epochs(reading.epoch),
     };
-    let open = reading.closed_through.max(job).excluded_from(reach);
+    let open = reading.closed_through.max(job).remainder(reach);
     if open.is_empty() { Fate::Late } else { Fate::Accepted(open) }
 }
 

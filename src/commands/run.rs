@@ -137,7 +137,7 @@ fn store(plan: &Plan) -> Result<Box<dyn Store>, RunError> {
 fn dead_letters(plan: &Plan) -> Result<DeadLetters, RunError> {
     let Some(path) = &plan.dead_letter else { return Ok(DeadLetters::default()) };
     let refused = |error| RunError::DeadLetters { path: path.clone(), error };
-    DeadLetters::to_file(path).map_err(refused)
+    DeadLetters::append_to(path).map_err(refused)
 }
 
 /// Ends this process if the others do not connect in time: timely would wait forever.

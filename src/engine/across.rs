@@ -53,13 +53,14 @@ impl AcrossEpochs {
         rows: Rows<'scope>,
     ) -> Option<(AcrossEpochs, Parts<'scope>)> {
         settings.across_epochs().next()?;
-        let read: Vec<usize> =
-            (0..settings.queries.len()).filter(|number| settings.is_read(*number)).collect();
+        let read: Vec<usize> = (0..settings.queries.len())
+            .filter(|number| settings.is_read_across_epochs(*number))
+            .collect();
         let (mut history_in, mut retractions_in) = (Input::new(), Input::new());
         let is_read = read.clone();
         let rows = rows.filter(move |change| is_read.contains(&change.query));
         let rows = rows.concat(history_in.to_stream(scope));
-        let updates = hold(rows, retractions_in.to_stream(scope));
+        let updates = materialize(rows, retractions_in.to_stream(scope));
         let named = read.iter().map(|number| {
             let rows = rows_of(updates.clone(), *number).as_collection();
             (settings.queries[*number].query.name, rows)
@@ -71,7 +72,7 @@ impl AcrossEpochs {
             let Build::Tables(build) = instance.query.build else { continue };
             let seed = digest::seed(instance.query.name);
             let rows = build(&tables, &instance.parameters).inner;
-            let more = changes(rows, number, seed, Rc::clone(&final_through));
+            let more = row_changes(rows, number, seed, Rc::clone(&final_through));
             parts = Some(match parts {
                 Some(parts) => parts.concat(more),
                 None => more,
@@ -85,7 +86,7 @@ impl AcrossEpochs {
 
     /// Returns the numbers of the queries whose history must be read from the store, and the epochs
     /// of the history, if any.
-    pub fn history_wanted(&self, final_through: Through) -> Option<(&[usize], EpochRange)> {
+    pub fn required_history(&self, final_through: Through) -> Option<(&[usize], EpochRange)> {
         let last = final_through.last()?;
         let range = EpochRange { first: last.plus(1 - self.history_epochs), last };
         (!range.is_empty()).then_some((&self.read, range))
@@ -132,16 +133,16 @@ fn rows_of(
 }
 
 /// The rows in memory, by epoch, query and key.
-type Held = BTreeMap<Epoch, HashMap<(usize, KeyCells), ValueCells, RandomState>>;
+type HeldRows = BTreeMap<Epoch, HashMap<(usize, KeyCells), ValueCells, RandomState>>;
 
 /// Turns changes of rows, where the latest wins, into updates of a collection, and retracts the
 /// rows of epochs on request.
-fn hold<'scope>(
+fn materialize<'scope>(
     rows: Rows<'scope>,
     retractions: Stream<'scope, Publication, Vec<Through>>,
 ) -> Updates<'scope> {
     let by_name = |change: &RowChange| (change.query, change.row.key.as_slice()).hashed();
-    let mut held = Held::new();
+    let mut held = HeldRows::new();
     rows.binary::<_, CapacityContainerBuilder<Vec<_>>, _, _, _, _>(
         retractions,
         Exchange::new(by_name),
@@ -153,7 +154,7 @@ fn hold<'scope>(
                     let Some(publication) = capability.least().copied() else { return };
                     let mut session = output.session(&capability);
                     for change in chunk.drain(..) {
-                        for (row, diff) in follow(&mut held, change) {
+                        for (row, diff) in apply(&mut held, change) {
                             session.give((row, publication, diff));
                         }
                     }
@@ -173,7 +174,7 @@ fn hold<'scope>(
 }
 
 /// Applies the change of a row. Returns the resulting updates.
-fn follow(held: &mut Held, change: RowChange) -> impl Iterator<Item = ((usize, Row), isize)> {
+fn apply(held: &mut HeldRows, change: RowChange) -> impl Iterator<Item = ((usize, Row), isize)> {
     let RowChange { query, row, deleted } = change;
     let rows = held.entry(row.epoch).or_default();
     let name = (query, row.key.clone());
@@ -189,7 +190,7 @@ fn follow(held: &mut Held, change: RowChange) -> impl Iterator<Item = ((usize, R
 }
 
 /// Drops the rows of epochs. Returns their retractions.
-fn retract(held: &mut Held, through: Through) -> impl Iterator<Item = ((usize, Row), isize)> {
+fn retract(held: &mut HeldRows, through: Through) -> impl Iterator<Item = ((usize, Row), isize)> {
     let kept = through.last().map(|last| held.split_off(&last.plus(1)));
     let gone = kept.map(|kept| std::mem::replace(held, kept)).unwrap_or_default();
     gone.into_iter().flat_map(|(epoch, rows)| {
@@ -206,7 +207,7 @@ struct Pending {
 }
 
 /// Turns the updates of a query's rows into changes of rows, once a publication is complete.
-fn changes<'scope>(
+fn row_changes<'scope>(
     rows: Stream<'scope, Publication, Vec<(Row, Publication, isize)>>,
     query: usize,
     seed: u64,
@@ -231,7 +232,7 @@ fn changes<'scope>(
                     && !frontier.less_equal(entry.key())
                 {
                     let (publication, Pending { capability, updates }) = entry.remove_entry();
-                    let parts = parts(updates, query, seed, publication, final_through.get());
+                    let parts = to_parts(updates, query, seed, publication, final_through.get());
                     output.session(&capability).give_iterator(parts.into_iter());
                 }
             }
@@ -241,7 +242,7 @@ fn changes<'scope>(
 
 /// Returns the changes that result from the updates of a query's rows, except in final epochs. In
 /// the replay, returns only the digests, as the store already has the rows.
-fn parts(
+fn to_parts(
     updates: HashMap<Row, isize, RandomState>,
     query: usize,
     seed: u64,
@@ -254,7 +255,7 @@ fn parts(
     for (row, diff) in updates {
         assert!(diff.abs() == 1, "a row is added or removed once a publication, not {diff} times");
         let digest = Digest::of(seed, &row);
-        digests.entry(row.epoch).or_default().follow(digest, diff);
+        digests.entry(row.epoch).or_default().apply(digest, diff);
         if diff > 0 { here.push(row) } else { gone.push(row) }
     }
     let digests = digests.into_iter().map(|(epoch, moved)| Part::Digest(epoch, moved));

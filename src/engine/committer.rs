@@ -48,17 +48,17 @@ impl Committer {
 
     /// Submits a publication. The previous one must be committed.
     pub fn commit(&self, changes: Changeset) {
-        self.hand_over(Task::Commit(changes));
+        self.submit(Task::Commit(changes));
     }
 
     /// Passes the rows rebuilt by the replay to the store, before the first commit.
     pub fn restore(&self, rows: Vec<RowChange>) {
-        self.hand_over(Task::Restore(rows));
+        self.submit(Task::Restore(rows));
     }
 
-    fn hand_over(&self, task: Task) {
+    fn submit(&self, task: Task) {
         if let Some(tasks) = &self.tasks {
-            // `send` fails only if the thread has ended, which the next call of `done` reports.
+            // `send` fails only if the thread has ended, which the next call of `take_committed` reports.
             let _ = tasks.send(task);
         }
     }
@@ -70,7 +70,7 @@ impl Committer {
     ///
     /// # Panics
     /// If the store itself has panicked.
-    pub fn done(&self) -> Result<Option<Committed>, StoreError> {
+    pub fn take_committed(&self) -> Result<Option<Committed>, StoreError> {
         match self.commits.try_recv() {
             Ok(result) => result.map(Some),
             Err(TryRecvError::Empty) => Ok(None),

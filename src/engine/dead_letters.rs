@@ -21,7 +21,7 @@ pub struct DeadLetters {
 
 /// A line of the dead-letter file.
 #[derive(Serialize)]
-struct Letter<'a> {
+struct DeadLetter<'a> {
     topic: &'a str,
     partition: &'a str,
     offset: u64,
@@ -36,7 +36,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// If the file cannot be opened.
-    pub fn to_file(path: &Path) -> io::Result<DeadLetters> {
+    pub fn append_to(path: &Path) -> io::Result<DeadLetters> {
         let file = File::options().create(true).append(true).open(path)?;
         let file = Some(Mutex::new(BufWriter::new(file)));
         Ok(DeadLetters { file, malformed: AtomicU64::new(0) })
@@ -56,7 +56,7 @@ impl DeadLetters {
             );
         }
         let Some(file) = &self.file else { return };
-        let letter = Letter {
+        let letter = DeadLetter {
             topic: partition.kind.topic(),
             partition: &partition.name,
             offset: record.offset,

@@ -202,7 +202,7 @@ impl Epochs {
     /// The number of rows that have changed since the replay but are not forwarded, including
     /// pending sums.
     pub fn rows_waiting(&self) -> usize {
-        self.rows.waiting() + self.waiting.sums()
+        self.rows.pending() + self.waiting.sums()
     }
 
     /// Takes the rows that changed in a publication, which must be complete, and their changes of

@@ -68,9 +68,9 @@ impl Budget {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ingested {
     /// The work done: the number of events, plus one for each poll that returned bytes.
-    pub records: usize,
+    pub work: usize,
     /// Whether a topic with more to read has spent its budget.
-    pub full: bool,
+    pub budget_spent: bool,
 }
 
 impl Ingest {
@@ -147,7 +147,7 @@ impl Ingest {
     /// Drops the replay offsets of epochs that are final in the store.
     pub fn finalize(&mut self, through: Through) {
         for partition in &mut self.partitions {
-            partition.starts.retain(|epoch, _| !through.contains(*epoch));
+            partition.replay_points.retain(|epoch, _| !through.contains(*epoch));
         }
     }
 
@@ -187,11 +187,11 @@ impl Ingest {
         while let Some(index) = self.next_partition(now) {
             let kind = self.partitions[index].name.kind;
             if self.budgets[kind as usize].is_spent() {
-                ingested.full = true;
+                ingested.budget_spent = true;
                 self.partitions[index].held_back = true;
                 continue;
             }
-            ingested.records += self.read(index, epochs, now)?;
+            ingested.work += self.read(index, epochs, now)?;
         }
         Ok(ingested)
     }
@@ -232,7 +232,7 @@ impl Ingest {
             ledger: &mut self.ledger,
         };
         let replaying = partition.is_replaying();
-        let events = admission.pass_on(partition, budget.events);
+        let events = admission.process_events(partition, budget.events);
         partition.check_end()?;
         budget.spend(events, 0);
         match replaying {
@@ -247,7 +247,7 @@ impl Ingest {
     pub fn snapshot(&mut self) -> (Vec<PartitionProgress>, Ledger) {
         let mut progress = Vec::new();
         self.partitions.retain_mut(|partition| {
-            progress.extend(partition.moved(&self.dead_letters));
+            progress.extend(partition.take_changed_progress(&self.dead_letters));
             let exhausted = partition.is_exhausted();
             if exhausted {
                 self.exhausted_max_ms = self.exhausted_max_ms.max(partition.watermark.at_ms());
@@ -287,11 +287,11 @@ impl Alike {
 impl Admission<'_> {
     /// Processes the next events of a partition, at most `events_max`, until one must wait. Returns
     /// their number.
-    fn pass_on(&mut self, partition: &mut Partition, events_max: usize) -> usize {
+    fn process_events(&mut self, partition: &mut Partition, events_max: usize) -> usize {
         let start = partition.next;
         let replayed = partition.is_replaying();
         let end = match replayed {
-            true => partition.first_event_from(partition.counted_from),
+            true => partition.first_event_from(partition.live_from_offset),
             false => partition.batch.events.len(),
         };
         let kind = partition.name.kind;
@@ -299,14 +299,14 @@ impl Admission<'_> {
         while partition.next < end && partition.next - start < events_max {
             let event = partition.batch.events[partition.next];
             let before_ms = partition.watermark.at_ms();
-            let waited = partition.waiting.take();
+            let waited = partition.pending_reading.take();
             let (reading, before_ms) =
                 waited.unwrap_or_else(|| (partition.watermark.read(&event), before_ms));
             let fate = admit(self.definition, kind, &reading, self.closed_through);
             if let Fate::Accepted(epochs) = fate
                 && !self.send(partition, &event, &reading, epochs, before_ms)
             {
-                partition.waiting = Some((reading, before_ms));
+                partition.pending_reading = Some((reading, before_ms));
                 partition.held_back = true;
                 break;
             }
@@ -355,7 +355,7 @@ impl Admission<'_> {
         for epoch in epochs.iter() {
             let touch = match partition.name.kind {
                 Kind::Impression => Touch::SHOWN,
-                Kind::Play if epoch == reading.epoch => Touch::PLAYED_HERE,
+                Kind::Play if epoch == reading.epoch => Touch::PLAYED_IN_EPOCH,
                 Kind::Play => Touch::PLAYED,
             };
             let open = self.epochs.ready(epoch).expect("all epochs of the event are ready");
@@ -364,7 +364,7 @@ impl Admission<'_> {
         if is_new_epoch {
             partition.last_epoch = Some(reading.epoch);
             for epoch in epochs.iter() {
-                partition.starts.entry(epoch).or_insert((event.offset, before_ms));
+                partition.replay_points.entry(epoch).or_insert((event.offset, before_ms));
             }
         }
         true

@@ -29,7 +29,7 @@ pub struct Leader {
     positions: Vec<(PartitionName, u64)>,
     committer: Option<Committer>,
     known: BTreeSet<PartitionName>,
-    looked_at: Option<Instant>,
+    last_discovery: Option<Instant>,
 }
 
 impl Leader {
@@ -37,7 +37,7 @@ impl Leader {
     pub fn new(state: &mut State<'_>, job: &Job) -> Leader {
         let settings = &job.settings;
         let store = job.store.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
-        let progress = match store.as_deref().map(|store| begin(state, store)) {
+        let progress = match store.as_deref().map(|store| load_progress(state, store)) {
             Some(Ok(progress)) => progress,
             Some(Err(error)) => {
                 state.fail(error.into());
@@ -47,7 +47,7 @@ impl Leader {
         };
         let rules = Rules {
             definition: settings.definition,
-            job: settings.job(),
+            job: settings.job_description(),
             workers: state.channels.workers(),
             open_epochs_max: settings.definition.open_epochs_max(settings.alignment_ms),
             publish_interval: settings.publish_interval,
@@ -64,7 +64,7 @@ impl Leader {
             positions: Vec::new(),
             committer: store.map(|store| Committer::start(store, std::thread::current())),
             known: BTreeSet::new(),
-            looked_at: None,
+            last_discovery: None,
         }
     }
 
@@ -94,22 +94,22 @@ impl Leader {
         job: &Job,
         commands: &mut Vec<Command>,
     ) -> Result<(), EngineError> {
-        let due = match self.looked_at {
+        let due = match self.last_discovery {
             None => true,
             Some(at) => job.settings.follow && at.elapsed() >= DISCOVERY_INTERVAL,
         };
         if due && !state.has_failed() {
-            self.looked_at = Some(Instant::now());
+            self.last_discovery = Some(Instant::now());
             let mut discovered = state.source.discover()?;
             discovered.retain(|partition| self.known.insert(partition.name.clone()));
-            self.find_lost()?;
+            self.check_not_lost()?;
             commands.extend(self.coordinator.assign(discovered));
         }
         Ok(())
     }
 
     /// Checks that all partitions that must be replayed still exist.
-    fn find_lost(&self) -> Result<(), SourceError> {
+    fn check_not_lost(&self) -> Result<(), SourceError> {
         if self.is_replayed {
             return Ok(());
         }
@@ -148,7 +148,7 @@ impl Leader {
             }
             None => {}
         }
-        if let Some(committed) = committer.done()? {
+        if let Some(committed) = committer.take_committed()? {
             state.summary.publications += 1;
             state.source.committed(&std::mem::take(&mut self.positions));
             commands.extend(self.coordinator.committed(committed));
@@ -158,10 +158,10 @@ impl Leader {
 }
 
 /// Returns the progress of the store, and reads the history that queries across epochs need.
-fn begin(state: &mut State<'_>, store: &dyn Store) -> Result<Progress, StoreError> {
+fn load_progress(state: &mut State<'_>, store: &dyn Store) -> Result<Progress, StoreError> {
     let progress = store.progress()?;
     if let Some(across) = state.table.across()
-        && let Some((queries, epochs)) = across.history_wanted(progress.final_through)
+        && let Some((queries, epochs)) = across.required_history(progress.final_through)
     {
         let history = store.history(queries, epochs)?;
         across.add_history(history);
@@ -190,14 +190,14 @@ fn assemble(before: &Progress, publication: Publication, parts: Parts) -> Change
         changes.partitions.extend(worker.partitions);
     }
     if changes.final_through == Through::Everything {
-        changes.partitions = settled(before, changes.partitions);
+        changes.partitions = without_replay(before, changes.partitions);
     }
     changes.partitions.sort_by(|one, other| one.partition.cmp(&other.partition));
     changes
 }
 
 /// Returns all partitions, with nothing to replay, as every epoch is final.
-fn settled(before: &Progress, moved: Vec<PartitionProgress>) -> Vec<PartitionProgress> {
+fn without_replay(before: &Progress, moved: Vec<PartitionProgress>) -> Vec<PartitionProgress> {
     let unmoved =
         before.partitions.values().map(|at| PartitionProgress { malformed: 0, ..at.clone() });
     let all = unmoved.chain(moved).map(|at| (at.partition.clone(), at));

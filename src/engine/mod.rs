@@ -138,7 +138,7 @@ pub fn run(cluster: &Cluster, job: Job) -> Result<Summary, EngineError> {
         timely::execute::execute_from(builders, others, config, move |worker| {
             let result = worker::run(worker, &job);
             if let Err(failure) = &result {
-                end_soon(failure.to_string(), Arc::clone(&is_over));
+                exit_if_stuck(failure.to_string(), Arc::clone(&is_over));
             }
             result
         })
@@ -163,13 +163,13 @@ pub fn run(cluster: &Cluster, job: Job) -> Result<Summary, EngineError> {
 }
 
 /// The maximum time for the dataflows of a failed job to shut down.
-const WIND_UP_MAX: Duration = Duration::from_secs(10);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Ends the process if timely does not shut down after a failure. Timely steps its dataflows until
 /// all are complete everywhere, which a failure elsewhere may prevent.
-fn end_soon(failure: String, is_over: Arc<AtomicBool>) {
+fn exit_if_stuck(failure: String, is_over: Arc<AtomicBool>) {
     std::thread::spawn(move || {
-        std::thread::sleep(WIND_UP_MAX);
+        std::thread::sleep(SHUTDOWN_TIMEOUT);
         if !is_over.load(Ordering::Relaxed) {
             eprintln!("error: {failure}");
             std::process::exit(1);

@@ -21,17 +21,17 @@ pub(super) struct Partition {
     pub(super) batch: Batch,
     pub(super) next: usize,
     /// The reading of the next event if it must wait, with the watermark before it in milliseconds.
-    pub(super) waiting: Option<(Reading, Option<i64>)>,
+    pub(super) pending_reading: Option<(Reading, Option<i64>)>,
     end: End,
     idle: bool,
     /// Whether it was idle in the previous job, and has had no new records since.
     was_idle: bool,
     /// Records before this offset are in the store: they are replayed, but not counted again.
-    pub(super) counted_from: u64,
+    pub(super) live_from_offset: u64,
     /// Whether to skip it for the rest of this call of [`super::ingest::Ingest::poll`].
     pub(super) held_back: bool,
     /// For each epoch not final, the first offset that contributed, and the watermark before it.
-    pub(super) starts: BTreeMap<Epoch, (u64, Option<i64>)>,
+    pub(super) replay_points: BTreeMap<Epoch, (u64, Option<i64>)>,
     /// The epoch of the last event that contributed.
     pub(super) last_epoch: Option<Epoch>,
     /// Whether it was ever polled. Its first offset is not known before.
@@ -69,14 +69,14 @@ impl Partition {
             watermark,
             batch: Batch { next_offset, ..Batch::default() },
             next: 0,
-            waiting: None,
+            pending_reading: None,
             end: End::NotSeen,
             idle: false,
             was_idle: progress.as_ref().is_some_and(|at| at.idle),
-            counted_from: progress.as_ref().map_or(0, |at| at.next_offset),
+            live_from_offset: progress.as_ref().map_or(0, |at| at.next_offset),
             held_back: false,
             was_polled: false,
-            starts: BTreeMap::new(),
+            replay_points: BTreeMap::new(),
             last_epoch: None,
             malformed: 0,
             reported: progress,
@@ -90,14 +90,14 @@ impl Partition {
 
     /// Whether the next record was already read by an earlier job.
     pub(super) fn is_replaying(&self) -> bool {
-        self.next_offset() < self.counted_from
+        self.next_offset() < self.live_from_offset
     }
 
     /// Returns an error if the partition ends before an offset that an earlier job has read.
     pub(super) fn check_end(&self) -> Result<(), SourceError> {
         if self.end_was_seen() && self.is_drained() && self.is_replaying() {
             let (partition, end) = (self.name.clone(), self.next_offset());
-            return Err(SourceError::Shrunk { partition, end, offset: self.counted_from });
+            return Err(SourceError::Shrunk { partition, end, offset: self.live_from_offset });
         }
         Ok(())
     }
@@ -143,7 +143,7 @@ impl Partition {
         dead_letters: &DeadLetters,
     ) -> Result<u64, SourceError> {
         self.was_polled = true;
-        self.settle_malformed(u64::MAX, dead_letters);
+        self.report_malformed_before(u64::MAX, dead_letters);
         self.batch.clear();
         self.next = 0;
         let polled = self.reader.poll(&mut self.batch, BATCH_RECORDS_MAX)?;
@@ -171,10 +171,10 @@ impl Partition {
     }
 
     /// Counts the malformed records before an offset and writes them to the dead letters.
-    pub(super) fn settle_malformed(&mut self, before: u64, dead_letters: &DeadLetters) {
+    pub(super) fn report_malformed_before(&mut self, before: u64, dead_letters: &DeadLetters) {
         let settled = self.batch.malformed.partition_point(|record| record.offset < before);
         for record in self.batch.malformed.drain(..settled) {
-            if record.offset >= self.counted_from {
+            if record.offset >= self.live_from_offset {
                 dead_letters.write(&self.name, &record);
                 self.malformed += 1;
             }
@@ -182,18 +182,22 @@ impl Partition {
     }
 
     /// Returns its progress if it differs from the last reported one.
-    pub(super) fn moved(&mut self, dead_letters: &DeadLetters) -> Option<PartitionProgress> {
+    pub(super) fn take_changed_progress(
+        &mut self,
+        dead_letters: &DeadLetters,
+    ) -> Option<PartitionProgress> {
         if !self.was_polled {
             return None;
         }
         let next_offset = self.next_offset();
         let at_end = if self.is_drained() { u64::MAX } else { next_offset };
-        self.settle_malformed(at_end, dead_letters);
-        let watermark_ms = match self.waiting {
+        self.report_malformed_before(at_end, dead_letters);
+        let watermark_ms = match self.pending_reading {
             Some((_, before_ms)) => before_ms,
             None => self.watermark.at_ms(),
         };
-        let replay = self.starts.values().min().copied().unwrap_or((next_offset, watermark_ms));
+        let replay =
+            self.replay_points.values().min().copied().unwrap_or((next_offset, watermark_ms));
         let progress = PartitionProgress {
             partition: self.name.clone(),
             next_offset,

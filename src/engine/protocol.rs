@@ -41,7 +41,7 @@ pub struct Report {
     /// Whether it has processed all available records, and nothing new has arrived for a moment.
     pub quiet: bool,
     /// Whether its waiting rows and sums have reached half of their limit.
-    pub pressed: bool,
+    pub row_limit_near: bool,
     /// Whether it has executed [`Command::Drain`].
     pub drained: bool,
     /// Whether it was asked to stop.

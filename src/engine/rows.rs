@@ -51,7 +51,9 @@ impl ChangedRows {
         ChangedRows(Rc::new(RefCell::new(Publications {
             changed: BTreeMap::new(),
             seeds: settings.queries.iter().map(|one| digest::seed(one.query.name)).collect(),
-            replayed: (0..settings.queries.len()).map(|one| settings.is_replayed(one)).collect(),
+            replayed: (0..settings.queries.len())
+                .map(|one| settings.needs_replayed_rows(one))
+                .collect(),
         })))
     }
 
@@ -84,7 +86,7 @@ impl ChangedRows {
     }
 
     /// The number of rows that have changed since the replay but are not forwarded.
-    pub fn waiting(&self) -> usize {
+    pub fn pending(&self) -> usize {
         let publications = self.0.borrow();
         let live = publications.changed.range(Publication::REPLAY.next()..);
         live.map(|(_, changed)| changed.rows.len()).sum()
@@ -112,7 +114,7 @@ impl Publications {
         let publication = round.publication();
         let changed = self.changed.entry(publication).or_default();
         let digest = Digest::of(self.seeds[query], &row);
-        changed.digests.entry(row.epoch).or_default().follow(digest, diff);
+        changed.digests.entry(row.epoch).or_default().apply(digest, diff);
         // The store already has the rows that a replay rebuilds.
         if publication == Publication::REPLAY && !self.replayed[query] {
             return;

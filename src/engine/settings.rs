@@ -62,7 +62,7 @@ impl Settings {
     }
 
     /// Describes the definition and the queries as text. Jobs with equal texts give equal rows.
-    pub(super) fn job(&self) -> String {
+    pub(super) fn job_description(&self) -> String {
         let queries: Vec<_> = self.queries.iter().map(ToString::to_string).collect();
         format!("{}, queries {}", self.definition, queries.join(", "))
     }
@@ -74,15 +74,15 @@ impl Settings {
     }
 
     /// Whether a query across epochs reads the rows of this query.
-    pub(super) fn is_read(&self, number: usize) -> bool {
+    pub(super) fn is_read_across_epochs(&self, number: usize) -> bool {
         let name = self.queries[number].query.name;
         self.across_epochs().any(|(_, one)| one.query.reads.iter().any(|read| read.name == name))
     }
 
     /// Whether the rows of a query are needed after a replay.
-    pub(super) fn is_replayed(&self, number: usize) -> bool {
+    pub(super) fn needs_replayed_rows(&self, number: usize) -> bool {
         let is_main = self.queries[number].query.role == Role::Main;
-        self.restores_rows && is_main || self.is_read(number)
+        self.restores_rows && is_main || self.is_read_across_epochs(number)
     }
 
     /// The number of epochs before the first open one that the queries across epochs depend on.

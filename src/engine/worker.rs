@@ -51,7 +51,7 @@ pub(super) struct State<'a> {
     index: usize,
     job: &'a Job,
     /// The definition and queries of the job, as text.
-    description: String,
+    job_description: String,
     pub(super) source: Box<dyn Source>,
     pub(super) channels: Channels,
     epochs: Epochs,
@@ -96,7 +96,7 @@ impl<'a> State<'a> {
         State {
             index: worker.index(),
             job,
-            description: settings.job(),
+            job_description: settings.job_description(),
             source: (job.source)(),
             channels,
             epochs,
@@ -200,15 +200,15 @@ impl<'a> State<'a> {
         let now = Instant::now();
         match self.ingest.poll(&mut self.epochs, now) {
             Ok(progress) => {
-                if progress.records > 0 {
+                if progress.work > 0 {
                     self.read_at = now;
                     self.round_began = if self.round_is_empty { now } else { self.round_began };
                     self.round_is_empty = false;
                 }
-                if progress.full {
+                if progress.budget_spent {
                     self.end_round();
                 }
-                progress.full
+                progress.budget_spent
             }
             Err(error) => {
                 self.fail(error.into());
@@ -305,7 +305,7 @@ impl<'a> State<'a> {
         let job = self.job;
         let report = Report {
             worker: self.index,
-            job: self.description.clone(),
+            job: self.job_description.clone(),
             round: self.round,
             assigned: self.assigned,
             replayed: self.ingest.is_replayed(),
@@ -313,7 +313,7 @@ impl<'a> State<'a> {
             wanted: self.ingest.wanted(),
             completed: self.epochs.completed(),
             quiet: self.is_quiet(),
-            pressed: self.epochs.rows_waiting() * 2 >= job.settings.rows_waiting_max,
+            row_limit_near: self.epochs.rows_waiting() * 2 >= job.settings.rows_waiting_max,
             drained: self.drained,
             stop: job.stop.load(Ordering::Relaxed),
             failure: self.failure.as_ref().map(ToString::to_string),

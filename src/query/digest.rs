@@ -31,7 +31,7 @@ impl Digest {
     }
 
     /// Applies the addition (a positive difference) or the removal of a row.
-    pub fn follow(&mut self, row: Digest, diff: isize) {
+    pub fn apply(&mut self, row: Digest, diff: isize) {
         *self = if diff > 0 { self.merge(row) } else { self.remove(row) };
     }
 

@@ -46,13 +46,13 @@ pub fn cells<A: smallvec::Array<Item = u64>>(
 }
 
 /// Returns words that order rows as readers see them, computed from the cells of some columns.
-pub fn order_of(
+pub fn sort_key(
     column_types: impl IntoIterator<Item = ColumnType>,
     cells: &[u64],
 ) -> SmallVec<[u64; 4]> {
     let mut order = SmallVec::new();
     for value in values_in(column_types, cells) {
-        value.push_order(|word| order.push(word));
+        value.push_sort_key(|word| order.push(word));
     }
     order
 }

@@ -122,7 +122,7 @@ impl Value {
     /// Appends words that order the values of a column as readers see them: requests as UUIDs, all
     /// others as numbers.
     #[inline]
-    pub(super) fn push_order(self, mut push: impl FnMut(u64)) {
+    pub(super) fn push_sort_key(self, mut push: impl FnMut(u64)) {
         match self {
             Value::Request(request) => {
                 let bits = request.to_u128();

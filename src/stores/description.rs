@@ -121,12 +121,12 @@ impl StoredQuery {
     /// Returns the sort key that orders the rows of an epoch by key: videos as unsigned integers,
     /// requests as UUIDs.
     pub fn key_order(&self, row: &Row) -> SmallVec<[u64; 4]> {
-        row::order_of(types(&self.key), &row.key)
+        row::sort_key(types(&self.key), &row.key)
     }
 
     /// Returns the sort key that orders the rows of an epoch by values.
     pub fn value_order(&self, row: &Row) -> SmallVec<[u64; 4]> {
-        row::order_of(types(&self.values), &row.values)
+        row::sort_key(types(&self.values), &row.values)
     }
 
     fn of(instance: &QueryInstance) -> StoredQuery {

@@ -50,7 +50,7 @@ impl Definition {
 
     /// Returns the epochs whose impressions a play in epoch `played` can match.
     #[inline]
-    pub fn shown_epochs(&self, played: Epoch) -> EpochRange {
+    pub fn impression_epochs(&self, played: Epoch) -> EpochRange {
         EpochRange { first: played.plus(-self.join_window_epochs), last: played }
     }
 

@@ -85,7 +85,7 @@ impl Through {
 
     /// Returns the part of a range that is not included.
     #[inline]
-    pub fn excluded_from(self, range: EpochRange) -> EpochRange {
+    pub fn remainder(self, range: EpochRange) -> EpochRange {
         match self {
             Through::Nothing => range,
             Through::Epoch(last) => EpochRange { first: range.first.max(last.plus(1)), ..range },
@@ -125,13 +125,13 @@ mod tests {
 
     #[test]
     fn what_is_closed_is_cut_from_the_beginning_of_a_range() {
-        let open = |through: Through| through.excluded_from(range(2, 5)).iter().collect::<Vec<_>>();
+        let open = |through: Through| through.remainder(range(2, 5)).iter().collect::<Vec<_>>();
         assert_eq!(open(Through::Nothing), [2, 3, 4, 5].map(Epoch));
         assert_eq!(open(Through::Epoch(Epoch(1))), [2, 3, 4, 5].map(Epoch));
         assert_eq!(open(Through::Epoch(Epoch(3))), [4, 5].map(Epoch));
         assert_eq!(open(Through::Epoch(Epoch(5))), []);
         assert_eq!(open(Through::Epoch(Epoch(9))), []);
         assert_eq!(open(Through::Everything), []);
-        assert!(Through::Everything.excluded_from(range(2, 5)).is_empty());
+        assert!(Through::Everything.remainder(range(2, 5)).is_empty());
     }
 }

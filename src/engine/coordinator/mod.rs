@@ -147,7 +147,7 @@ impl Coordinator {
         if self.ended {
             return commands;
         }
-        let failure = self.reported().find_map(|report| self.fault(report));
+        let failure = self.reported().find_map(|report| self.failure_of(report));
         if let Some(failure) = failure {
             self.ended = true;
             return vec![Command::Abort(failure)];
@@ -172,7 +172,7 @@ impl Coordinator {
     }
 
     /// Returns the failure of a worker, or how its job differs from this one.
-    fn fault(&self, report: &Report) -> Option<String> {
+    fn failure_of(&self, report: &Report) -> Option<String> {
         let differs = report.job != self.rules.job;
         let difference = differs.then(|| {
             format!(
@@ -308,8 +308,8 @@ impl Coordinator {
         let is_over = |since| now.duration_since(since) >= self.rules.publish_interval;
         let quiet = self.reported().all(|report| report.quiet);
         let due = is_over(self.begun_at) && (quiet || is_over(changed_at));
-        let pressed = self.reported().any(|report| report.pressed);
-        (due || pressed || self.is_last()).then_some(activity)
+        let row_limit_near = self.reported().any(|report| report.row_limit_near);
+        (due || row_limit_near || self.has_read_everything()).then_some(activity)
     }
 
     fn activity(&self, round: Round) -> Activity {
@@ -318,7 +318,7 @@ impl Coordinator {
     }
 
     /// Whether the job will read nothing more.
-    fn is_last(&self) -> bool {
+    fn has_read_everything(&self) -> bool {
         self.is_drained() || self.exhausted && self.completed_min() == self.opened
     }
 
@@ -332,6 +332,8 @@ impl Coordinator {
             return self.is_drained();
         }
         let is_committed = self.committed.publication.next() == self.round.publication();
-        self.is_last() && is_committed && self.published == Some(self.activity(self.round))
+        self.has_read_everything()
+            && is_committed
+            && self.published == Some(self.activity(self.round))
     }
 }

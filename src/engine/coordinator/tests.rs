@@ -12,7 +12,7 @@ use std::fmt::Write;
 /// - `worker N …`: a report. Parts that are left out are unchanged: `round=PUBLICATION.TICK`,
 ///   `assigned=N`, `slowest=unknown|none|HH:MM`, `max=HH:MM`, `exhausted=yes|no`,
 ///   `wanted=EPOCH+…` (none: `-`), `completed=N`, and the flags `replayed`, `quiet`, `busy` (not
-///   quiet), `pressed`, `drained`, `stop`, `failed`.
+///   quiet), `row_limit_near`, `drained`, `stop`, `failed`.
 /// - `committed N [through]`: the store has committed a publication.
 /// - `after MS`: time passes.
 ///
@@ -62,7 +62,7 @@ impl Test {
             wanted: Vec::new(),
             completed: 0,
             quiet: false,
-            pressed: false,
+            row_limit_near: false,
             drained: false,
             stop: false,
             failure: None,
@@ -144,7 +144,7 @@ fn change(report: &mut Report, word: &str) {
         "replayed" => report.replayed = true,
         "quiet" => report.quiet = true,
         "busy" => report.quiet = false,
-        "pressed" => report.pressed = true,
+        "row_limit_near" => report.row_limit_near = true,
         "drained" => report.drained = true,
         "stop" => report.stop = true,
         "failed" => report.failure = Some("a worker has failed".into()),
@@ -283,7 +283,7 @@ fn a_publication_ends_when_it_is_due_or_pressed_and_the_one_before_is_committed(
         after 999                                            →
         worker 0 quiet                                       → advance 3.0
         worker 0 round=3.1 busy                              → advance 3.1
-        worker 0 pressed                                     →
+        worker 0 row_limit_near                              →
         committed 2                                          → advance 4.0
         ",
     );

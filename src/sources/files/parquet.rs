@@ -10,7 +10,7 @@ mod columns;
 use super::io_error;
 use crate::decode::FieldNames;
 use crate::log::PartitionName;
-use crate::panics::contain;
+use crate::panics::catch_panic;
 use crate::sources::{Batch, Malformed, PartitionReader, Polled, SourceError};
 use arrow_array::RecordBatch;
 use columns::{Columns, Plan};
@@ -100,7 +100,7 @@ impl PartitionReader for ParquetReader {
 impl ParquetReader {
     /// Reads the footer, and prepares to read rows.
     fn start(&mut self) -> Result<(), SourceError> {
-        match contain(|| prepare(&self.file, &mut self.plan)) {
+        match catch_panic(|| prepare(&self.file, &mut self.plan)) {
             Ok((reader, rows)) => {
                 self.rows = rows;
                 if self.first_row < rows {
@@ -130,7 +130,7 @@ impl ParquetReader {
             self.state = State::Ended(None);
             return Ok(false);
         }
-        let reason = match contain(|| reader.next().transpose().map_err(|e| e.to_string())) {
+        let reason = match catch_panic(|| reader.next().transpose().map_err(|e| e.to_string())) {
             Ok(Some(rows)) if Columns::of(&self.plan, &rows).is_none() => {
                 "the columns of the rows from here on are not those of the schema".into()
             }

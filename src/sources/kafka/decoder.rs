@@ -7,7 +7,7 @@ use crate::decode::confluent::unframe;
 use crate::decode::protobuf::{ProtobufDecoder, ProtobufSchema, split_indexes};
 use crate::decode::{DecodeError, FieldNames, JsonDecoder, MessageFormat};
 use crate::event::Event;
-use crate::panics::contain;
+use crate::panics::catch_panic;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -105,7 +105,7 @@ impl FramedDecoder {
                     return Ok(Decoded::Malformed(reason));
                 }
                 Lookup::Known(schema) => {
-                    let prepared = contain(|| self.prepare(&schema));
+                    let prepared = catch_panic(|| self.prepare(&schema));
                     self.schemas.insert(id, prepared);
                 }
             }
