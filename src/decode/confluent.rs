@@ -27,7 +27,7 @@ pub fn unframe(message: &[u8]) -> Result<(u32, &[u8]), DecodeError> {
     }
 }
 
-/// The remaining bytes of a record. Errors are reasons for [`DecodeError::NotOfSchema`].
+/// The remaining bytes of a record. Errors are reasons for [`DecodeError::SchemaMismatch`].
 pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
 
 impl<'a> Bytes<'a> {

@@ -132,7 +132,7 @@ pub enum DecodeError {
     NotFramed(&'static str),
     /// A record does not match its schema.
     #[error("invalid {format} for its schema: {reason}")]
-    NotOfSchema {
+    SchemaMismatch {
         /// `Avro` or `Protobuf`.
         format: &'static str,
         /// The reason.

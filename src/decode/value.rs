@@ -15,7 +15,7 @@ const TIME_EXPECTED: &str = "a timestamp, integer milliseconds or a string in RF
 pub(super) enum FieldValue<'a> {
     /// The field is absent.
     #[default]
-    Nothing,
+    Absent,
     Null,
     Text(&'a str),
     Bytes(&'a [u8]),
@@ -24,7 +24,7 @@ pub(super) enum FieldValue<'a> {
     /// Milliseconds since 1970, from a timestamp type.
     Instant(i64),
     /// The name of a type that no wanted field can have.
-    Other(&'static str),
+    Unsupported(&'static str),
 }
 
 /// Returns the event with these values of the four fields, in the order of [`FieldNames::all`].
@@ -41,7 +41,7 @@ pub(super) fn event(
         video: to_video_id(names[1], found[1])?,
         event_time_ms: to_time_ms(names[2], found[2])?,
         record_time_ms: match found[3] {
-            FieldValue::Nothing | FieldValue::Null => None,
+            FieldValue::Absent | FieldValue::Null => None,
             found => Some(to_time_ms(names[3], found)?),
         },
     })
@@ -95,14 +95,14 @@ impl FieldValue<'_> {
     #[cold]
     fn into_error(self, field: &str, expected: &'static str) -> DecodeError {
         let found = match self {
-            FieldValue::Nothing => return DecodeError::Missing(field.into()),
+            FieldValue::Absent => return DecodeError::Missing(field.into()),
             FieldValue::Null => "null",
             FieldValue::Text(_) => "a string",
             FieldValue::Bytes(_) => "bytes",
             FieldValue::Unsigned(_) => "an integer",
             FieldValue::Negative(_) => "a negative integer",
             FieldValue::Instant(_) => "a timestamp",
-            FieldValue::Other(what) => what,
+            FieldValue::Unsupported(what) => what,
         };
         DecodeError::WrongType { field: field.into(), found, expected }
     }

@@ -12,7 +12,7 @@ pub struct Arrival {
     /// The time of arrival in its partition, in milliseconds: the record time.
     pub arrival_ms: i64,
     /// The ground truth.
-    pub truth: Truth,
+    pub truth: GroundTruth,
     /// The request that it belongs to.
     pub request: RequestName,
     /// The video that was shown or played.
@@ -25,7 +25,7 @@ impl Arrival {
     /// The event that a source reads from the record at an offset; `None` if it is malformed.
     pub fn event(&self, offset: u64) -> Option<Event> {
         match self.truth {
-            Truth::Malformed(_) => None,
+            GroundTruth::Malformed(_) => None,
             _ => Some(Event {
                 offset,
                 request: self.request.id(),
@@ -39,7 +39,7 @@ impl Arrival {
 
 /// The ground truth of a record: how the model generated it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Truth {
+pub enum GroundTruth {
     /// An event that arrives in time.
     Honest,
     /// A play without an impression.

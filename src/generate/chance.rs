@@ -18,7 +18,7 @@ const VIDEO_STRIDE: u64 = 41_474_863;
 const VIDEO_FIRST: u64 = 10_000_000;
 
 /// The random choices of one log.
-pub struct Chance {
+pub struct RandomChoices {
     random: ChaCha8Rng,
     popularity: Zipf<f64>,
     play_delay_ms: LogNormal<f64>,
@@ -28,9 +28,9 @@ pub struct Chance {
     ranks: Vec<u64>,
 }
 
-impl Chance {
+impl RandomChoices {
     /// The random choices of a checked model.
-    pub fn new(model: &Model) -> Chance {
+    pub fn new(model: &Model) -> RandomChoices {
         let mut seed = *b"trendmark generate, stream 1    ";
         seed[24..].copy_from_slice(&model.seed.to_le_bytes());
         let median_ms = model.play_delay_median_ms as f64;
@@ -40,7 +40,7 @@ impl Chance {
         ) else {
             unreachable!("a checked model has videos, a median and finite exponents")
         };
-        Chance {
+        RandomChoices {
             random: ChaCha8Rng::from_seed(seed),
             popularity,
             play_delay_ms,
@@ -139,9 +139,9 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    fn chance(model: Model) -> Chance {
+    fn chance(model: Model) -> RandomChoices {
         assert_eq!(model.check(), Ok(()));
-        Chance::new(&model)
+        RandomChoices::new(&model)
     }
 
     #[test]

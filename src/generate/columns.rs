@@ -1,7 +1,7 @@
 //! One partition of a log as Parquet: one row per record, in row groups small enough that many
 //! files can be written at once.
 
-use super::arrival::{Arrival, Damage, Truth};
+use super::arrival::{Arrival, Damage, GroundTruth};
 use arrow_array::RecordBatch;
 use arrow_array::builder::{Int64Builder, StringBuilder, UInt64Builder};
 use arrow_schema::{DataType, Field, Schema};
@@ -65,7 +65,7 @@ impl ParquetWriter {
 
     fn append(&mut self, arrival: &Arrival) {
         let damage = match arrival.truth {
-            Truth::Malformed(damage) => Some(damage),
+            GroundTruth::Malformed(damage) => Some(damage),
             _ => None,
         };
         match damage {

@@ -1,6 +1,6 @@
 //! One partition of a log as JSON Lines: one object per line, its fields always in the same order.
 
-use super::arrival::{Arrival, Damage, Truth};
+use super::arrival::{Arrival, Damage, GroundTruth};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
@@ -29,7 +29,7 @@ impl JsonWriter {
     pub fn write(&mut self, arrival: &Arrival) -> io::Result<()> {
         self.line.clear();
         match arrival.truth {
-            Truth::Malformed(damage) => damaged_line(arrival, damage, &mut self.line),
+            GroundTruth::Malformed(damage) => damaged_line(arrival, damage, &mut self.line),
             _ => whole_line(arrival, &mut self.line),
         }
         self.line.push(b'\n');
@@ -132,7 +132,7 @@ mod tests {
     use crate::generate::arrival::RequestName;
     use proptest::prelude::*;
 
-    fn line(truth: Truth) -> String {
+    fn line(truth: GroundTruth) -> String {
         let arrival = Arrival {
             kind: Kind::Impression,
             partition: 0,
@@ -144,7 +144,7 @@ mod tests {
         };
         let mut line = Vec::new();
         match truth {
-            Truth::Malformed(damage) => damaged_line(&arrival, damage, &mut line),
+            GroundTruth::Malformed(damage) => damaged_line(&arrival, damage, &mut line),
             _ => whole_line(&arrival, &mut line),
         }
         String::from_utf8(line).unwrap()
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn a_line_has_four_fields_in_this_order() {
         assert_eq!(
-            line(Truth::Honest),
+            line(GroundTruth::Honest),
             "{\"request_id\":\"00000000-0000-4000-8000-000000000007\",\"video_id\":80117470,\
              \"event_time\":1767225600000,\"record_time\":1767225600123}"
         );
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn no_damaged_line_is_an_event() {
         for damage in Damage::ALL {
-            let line = line(Truth::Malformed(damage));
+            let line = line(GroundTruth::Malformed(damage));
             let parsed: Result<serde_json::Value, _> = serde_json::from_str(&line);
             let is_event = parsed.is_ok_and(|value| {
                 value["video_id"].is_u64() && value["request_id"].as_str() != Some("")

@@ -29,7 +29,7 @@ pub mod settings;
 pub mod summary;
 pub mod write;
 
-pub use arrival::{Arrival, Damage, RequestName, Truth};
+pub use arrival::{Arrival, Damage, GroundTruth, RequestName};
 pub use model::Generator;
 pub use settings::{Model, ModelError};
 pub use summary::Summary;

@@ -10,9 +10,9 @@
 //! delay after it. So it is never behind the watermark of its partition, if the maximum delay of
 //! the reader's definition is at least that long.
 
-use super::arrival::{Arrival, RequestName, Truth};
-use super::chance::Chance;
-use super::queue::{Batch, Queue, Sent};
+use super::arrival::{Arrival, GroundTruth, RequestName};
+use super::chance::RandomChoices;
+use super::queue::{Batch, Queue, QueuedEvent};
 use super::settings::{Model, ModelError};
 use crate::event::{Kind, VideoId};
 
@@ -30,7 +30,7 @@ const FUTURE_SPREAD_MS: i64 = 30 * 86_400_000;
 /// The arrivals of a log, in order of arrival over all partitions.
 pub struct Generator {
     model: Model,
-    chance: Chance,
+    chance: RandomChoices,
     requests: u64,
     requests_started: u64,
     impressions_left: u64,
@@ -52,7 +52,7 @@ impl Generator {
         let rows = (model.videos_per_request as usize).div_ceil(VIDEOS_PER_ROW);
         let pauses = (rows - 1).max(1);
         let mut generator = Generator {
-            chance: Chance::new(model),
+            chance: RandomChoices::new(model),
             requests: model.impressions.div_ceil(model.videos_per_request),
             requests_started: 0,
             impressions_left: model.impressions,
@@ -123,7 +123,7 @@ impl Generator {
     #[inline]
     fn show(&mut self, client: &Client, batch: &mut Batch, video: VideoId, seen_ms: i64) {
         let truth = self.draw_fate(0.0);
-        self.log(batch, Sent { video, event_time_ms: seen_ms, truth });
+        self.log(batch, QueuedEvent { video, event_time_ms: seen_ms, truth });
         if self.chance.happens(self.model.play_rate) {
             self.play(client, video, seen_ms);
         }
@@ -133,37 +133,37 @@ impl Generator {
         let event_time_ms = seen_ms + self.chance.play_delay_ms();
         let truth = self.draw_fate(self.model.orphan_rate);
         let request = match truth {
-            Truth::Orphan => self.chance.request_name(),
+            GroundTruth::Orphan => self.chance.request_name(),
             _ => client.request,
         };
         let wait_ms = self.chance.up_to_ms(client.upload_interval_ms);
         let arrival_ms = event_time_ms + wait_ms + client.network_delay_ms(&mut self.chance);
         let mut batch = Batch { arrival_ms, kind: Kind::Play, request, events: Vec::new() };
-        self.log(&mut batch, Sent { video, event_time_ms, truth });
+        self.log(&mut batch, QueuedEvent { video, event_time_ms, truth });
         self.send(batch);
     }
 
     #[inline]
-    fn draw_fate(&mut self, orphan_rate: f64) -> Truth {
+    fn draw_fate(&mut self, orphan_rate: f64) -> GroundTruth {
         let model = &self.model;
         let lot = self.chance.share();
         if lot < model.late_rate {
-            Truth::Late
+            GroundTruth::Late
         } else if lot < model.late_rate + model.future_rate {
-            Truth::Future
+            GroundTruth::Future
         } else if lot < model.late_rate + model.future_rate + orphan_rate {
-            Truth::Orphan
+            GroundTruth::Orphan
         } else {
-            Truth::Honest
+            GroundTruth::Honest
         }
     }
 
     /// Adds an event to its batch, or sends it by itself if it is late.
     #[inline]
-    fn log(&mut self, batch: &mut Batch, event: Sent) {
+    fn log(&mut self, batch: &mut Batch, event: QueuedEvent) {
         match event.truth {
-            Truth::Late => self.send_late(batch, event),
-            Truth::Future => batch.events.push(self.stamp_in_future(event)),
+            GroundTruth::Late => self.send_late(batch, event),
+            GroundTruth::Future => batch.events.push(self.stamp_in_future(event)),
             _ => {
                 batch.events.push(event);
                 if self.chance.happens(self.model.duplicate_rate / 2.0) {
@@ -172,22 +172,22 @@ impl Generator {
             }
         }
         if self.chance.happens(self.model.malformed_rate) {
-            let truth = Truth::Malformed(self.chance.damage());
-            batch.events.push(Sent { truth, ..event });
+            let truth = GroundTruth::Malformed(self.chance.damage());
+            batch.events.push(QueuedEvent { truth, ..event });
         }
     }
 
-    fn send_late(&mut self, batch: &Batch, event: Sent) {
+    fn send_late(&mut self, batch: &Batch, event: QueuedEvent) {
         let late_delay_ms = self.model.late_delay_ms;
         let delay_ms = late_delay_ms + self.chance.up_to_ms(late_delay_ms);
         let arrival_ms = event.event_time_ms + delay_ms;
         self.queue.push(Batch { arrival_ms, events: vec![event], ..*batch });
     }
 
-    fn stamp_in_future(&mut self, event: Sent) -> Sent {
+    fn stamp_in_future(&mut self, event: QueuedEvent) -> QueuedEvent {
         let latest_arrival_ms = event.event_time_ms + self.model.arrival_delay_max_ms;
         let ahead_ms = self.model.future_offset_ms + self.chance.up_to_ms(FUTURE_SPREAD_MS);
-        Sent { event_time_ms: latest_arrival_ms + ahead_ms, ..event }
+        QueuedEvent { event_time_ms: latest_arrival_ms + ahead_ms, ..event }
     }
 
     /// Uploads a batch, in some cases twice.
@@ -200,11 +200,12 @@ impl Generator {
 
     /// Sends the honest and orphan events from index `from` on again, early enough not to be late.
     fn repeat(&mut self, batch: &Batch, from: usize) {
-        let is_repeated = |event: &&Sent| matches!(event.truth, Truth::Honest | Truth::Orphan);
-        let events: Vec<Sent> = batch.events[from..]
+        let is_repeated =
+            |event: &&QueuedEvent| matches!(event.truth, GroundTruth::Honest | GroundTruth::Orphan);
+        let events: Vec<QueuedEvent> = batch.events[from..]
             .iter()
             .filter(is_repeated)
-            .map(|event| Sent { truth: Truth::Duplicate, ..*event })
+            .map(|event| QueuedEvent { truth: GroundTruth::Duplicate, ..*event })
             .collect();
         let Some(first_ms) = events.iter().map(|event| event.event_time_ms).min() else {
             return;
@@ -252,7 +253,7 @@ struct Client {
 
 impl Client {
     /// A client with a random upload interval. The first upload is at a random time within it.
-    fn new(model: &Model, start_ms: i64, chance: &mut Chance) -> Client {
+    fn new(model: &Model, start_ms: i64, chance: &mut RandomChoices) -> Client {
         let network_delay_max_ms = NETWORK_DELAY_MAX_MS.min(model.arrival_delay_max_ms);
         let interval_max_ms = model.arrival_delay_max_ms - network_delay_max_ms;
         let upload_interval_ms =
@@ -263,7 +264,7 @@ impl Client {
     }
 
     /// The batch of the first upload at or after `seen_ms`.
-    fn open_batch(&mut self, seen_ms: i64, capacity: usize, chance: &mut Chance) -> Batch {
+    fn open_batch(&mut self, seen_ms: i64, capacity: usize, chance: &mut RandomChoices) -> Batch {
         if seen_ms > self.upload_ms {
             let interval_ms = self.upload_interval_ms.max(1);
             let intervals = (seen_ms - self.upload_ms + interval_ms - 1) / interval_ms;
@@ -274,7 +275,7 @@ impl Client {
         Batch { arrival_ms, kind: Kind::Impression, request: self.request, events }
     }
 
-    fn network_delay_ms(&self, chance: &mut Chance) -> i64 {
+    fn network_delay_ms(&self, chance: &mut RandomChoices) -> i64 {
         chance.exponential_ms(NETWORK_DELAY_MEAN_MS).min(self.network_delay_max_ms)
     }
 }

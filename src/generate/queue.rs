@@ -1,6 +1,6 @@
 //! A queue of event batches, ordered by arrival time.
 
-use super::arrival::{RequestName, Truth};
+use super::arrival::{GroundTruth, RequestName};
 use crate::event::{Kind, VideoId};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -15,18 +15,18 @@ pub struct Batch {
     /// The request of all of its events.
     pub request: RequestName,
     /// The events.
-    pub events: Vec<Sent>,
+    pub events: Vec<QueuedEvent>,
 }
 
 /// An event of a batch.
 #[derive(Clone, Copy, Debug)]
-pub struct Sent {
+pub struct QueuedEvent {
     /// The video that was shown or played.
     pub video: VideoId,
     /// The event time, in milliseconds.
     pub event_time_ms: i64,
     /// The ground truth.
-    pub truth: Truth,
+    pub truth: GroundTruth,
 }
 
 /// Batches in order of arrival; those of the same millisecond in the order in which they were sent.
@@ -92,7 +92,8 @@ mod tests {
     use super::*;
 
     fn batch(arrival_ms: i64, video: u64, count: usize) -> Batch {
-        let event = Sent { video: VideoId(video), event_time_ms: 0, truth: Truth::Honest };
+        let event =
+            QueuedEvent { video: VideoId(video), event_time_ms: 0, truth: GroundTruth::Honest };
         let request = RequestName::uuid(0);
         Batch { arrival_ms, kind: Kind::Play, request, events: vec![event; count] }
     }

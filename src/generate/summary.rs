@@ -1,6 +1,6 @@
 //! Counts of the records in a generated log.
 
-use super::arrival::{Arrival, Truth};
+use super::arrival::{Arrival, GroundTruth};
 use crate::event::Kind;
 use std::fmt;
 
@@ -33,16 +33,16 @@ impl Summary {
     #[inline]
     pub fn count(&mut self, arrival: &Arrival) {
         match arrival.truth {
-            Truth::Duplicate => self.duplicates += 1,
-            Truth::Malformed(_) => self.malformed += 1,
+            GroundTruth::Duplicate => self.duplicates += 1,
+            GroundTruth::Malformed(_) => self.malformed += 1,
             truth => {
                 match arrival.kind {
                     Kind::Impression => self.impressions += 1,
                     Kind::Play => self.plays += 1,
                 }
-                self.orphans += u64::from(truth == Truth::Orphan);
-                self.late += u64::from(truth == Truth::Late);
-                self.future += u64::from(truth == Truth::Future);
+                self.orphans += u64::from(truth == GroundTruth::Orphan);
+                self.late += u64::from(truth == GroundTruth::Late);
+                self.future += u64::from(truth == GroundTruth::Future);
             }
         }
     }

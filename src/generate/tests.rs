@@ -137,7 +137,7 @@ fn a_request_shows_different_videos_in_contiguous_batches() {
     let mut batches = 0;
     let mut before = None;
     for arrival in arrivals(&model) {
-        if arrival.kind == Kind::Play || matches!(arrival.truth, Truth::Malformed(_)) {
+        if arrival.kind == Kind::Play || matches!(arrival.truth, GroundTruth::Malformed(_)) {
             continue;
         }
         assert!(shown.entry(arrival.request).or_default().insert(arrival.video));
@@ -173,14 +173,14 @@ fn a_play_follows_an_impression_of_its_request_unless_it_is_an_orphan() {
     }
     let expected: HashSet<_> = all
         .iter()
-        .filter(|arrival| arrival.truth == Truth::Orphan)
+        .filter(|arrival| arrival.truth == GroundTruth::Orphan)
         .map(|play| play.request)
         .collect();
     assert_eq!(orphans, expected);
 }
 
 /// The ground truth of every event, with its fate according to its partition's watermark.
-fn fates(model: &Model) -> Vec<(Truth, Fate)> {
+fn fates(model: &Model) -> Vec<(GroundTruth, Fate)> {
     let definition = Definition::default();
     let mut watermarks = [(); 2].map(|()| vec![Watermark::new(definition, None); 8]);
     let read = |arrival: Arrival| {
@@ -201,12 +201,12 @@ fn no_honest_event_is_late_and_every_future_event_is_found() {
         let fates = fates(&model);
         for (truth, fate) in &fates {
             match truth {
-                Truth::Future => assert_eq!(*fate, Fate::Future),
-                Truth::Late => assert_ne!(*fate, Fate::Future),
+                GroundTruth::Future => assert_eq!(*fate, Fate::Future),
+                GroundTruth::Late => assert_ne!(*fate, Fate::Future),
                 _ => assert!(matches!(fate, Fate::Accepted(_)), "{truth:?} {fate:?}"),
             }
         }
-        let late = fates.iter().filter(|(truth, _)| *truth == Truth::Late).count();
+        let late = fates.iter().filter(|(truth, _)| *truth == GroundTruth::Late).count();
         let judged_late = fates.iter().filter(|(_, fate)| *fate == Fate::Late).count();
         assert!(judged_late * 4 > late, "{judged_late} of {late}");
     }
@@ -217,7 +217,12 @@ fn arrival_delays_reach_the_longest_and_never_exceed_it() {
     let model = small(200_000);
     let delays_ms: Vec<i64> = arrivals(&model)
         .iter()
-        .filter(|arrival| matches!(arrival.truth, Truth::Honest | Truth::Orphan | Truth::Duplicate))
+        .filter(|arrival| {
+            matches!(
+                arrival.truth,
+                GroundTruth::Honest | GroundTruth::Orphan | GroundTruth::Duplicate
+            )
+        })
         .map(|arrival| arrival.arrival_ms - arrival.event_time_ms)
         .collect();
     assert!(delays_ms.iter().all(|delay_ms| (0..=model.arrival_delay_max_ms).contains(delay_ms)));

@@ -123,7 +123,7 @@ impl ShowingsBatcher {
 
     fn sort(&self, buffers: Vec<Vec<u64>>) -> Run {
         let run = Run::from_touches(&buffers);
-        buffers.into_iter().for_each(|buffer| self.pool.give_back(buffer));
+        buffers.into_iter().for_each(|buffer| self.pool.recycle(buffer));
         run
     }
 }

@@ -51,7 +51,7 @@ impl Filter {
 
     /// Whether the request may have been added. `false` is certain.
     #[inline]
-    pub fn may_hold(&self, request: RequestId) -> bool {
+    pub fn may_contain(&self, request: RequestId) -> bool {
         let (word, bit) = self.cell(request);
         self.cells.get(word).is_some_and(|cells| cells & bit != 0)
     }
@@ -80,29 +80,30 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_added_may_be_there(requests in requests(), others in requests()) {
+        fn an_added_request_may_be_contained(requests in requests(), others in requests()) {
             let filter = filter(&requests);
-            prop_assert!(requests.iter().all(|request| filter.may_hold(*request)));
+            prop_assert!(requests.iter().all(|request| filter.may_contain(*request)));
             // Other requests may be looked up, also out of the range. A false positive shares its
             // cell with a request that was added.
             let cells: BTreeSet<_> = requests.iter().map(|request| filter.cell(*request)).collect();
-            for request in others.into_iter().filter(|request| filter.may_hold(*request)) {
+            for request in others.into_iter().filter(|request| filter.may_contain(*request)) {
                 prop_assert!(cells.contains(&filter.cell(request)));
             }
         }
     }
 
     #[test]
-    fn most_of_what_is_absent_is_told() {
+    fn most_absent_requests_are_ruled_out() {
         // Multiples of the golden ratio spread evenly, and differently for the two sets.
         let spread = |number: u64| RequestId([number.wrapping_mul(0x9E37_79B9_7F4A_7C15), 0]);
         let filter = filter(&(0..10_000).map(spread).collect::<Vec<_>>());
-        let met = (1_000_000..1_010_000).filter(|number| filter.may_hold(spread(*number))).count();
+        let met =
+            (1_000_000..1_010_000).filter(|number| filter.may_contain(spread(*number))).count();
         assert!(met < 10_000 / 4, "{met} of 10,000 absent requests meet a set bit");
     }
 
     #[test]
     fn no_request_is_in_an_empty_filter() {
-        assert!(!Filter::default().may_hold(RequestId([0, 0])));
+        assert!(!Filter::default().may_contain(RequestId([0, 0])));
     }
 }

@@ -19,36 +19,36 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 
 /// The held touches of a publication.
-struct Held {
+struct HeldTouches {
     /// The capability to pass them on in the last round of the publication.
     capability: Capability<Round>,
     buffers: Vec<Vec<u64>>,
     words: usize,
 }
 
-impl Held {
+impl HeldTouches {
     /// Adds a buffer of touches. It is copied into the previous buffer if it fits, so that half of
     /// the capacity of all buffers is used, however small they arrive.
     fn add(&mut self, words: Vec<u64>, pool: &Pool) {
         self.words += words.len();
         let last = self.buffers.last_mut();
         if last.is_some_and(|last| touches::append(last, &words)) {
-            pool.give_back(words);
+            pool.recycle(words);
         } else {
             self.buffers.push(words);
         }
     }
 }
 
-/// Passes touches on in portions of at least `words_together` words, and the rest of a publication
+/// Passes touches on in portions of at least `words_min` words, and the rest of a publication
 /// when it is over. Each portion is in some round of the publication of its touches.
 pub(super) fn gather<'scope>(
     stream: Stream<'scope, Round, Touches>,
     pact: impl ParallelizationContract<Round, Touches>,
-    words_together: usize,
+    words_min: usize,
     pool: Pool,
 ) -> Stream<'scope, Round, Touches> {
-    let mut publications: BTreeMap<Publication, Held> = BTreeMap::new();
+    let mut publications: BTreeMap<Publication, HeldTouches> = BTreeMap::new();
     stream.unary_frontier::<NoopBuilder<Touches>, _, _, _>(pact, "GatherTouches", move |_, _| {
         move |(input, frontier), output| {
             let mut pass_on = |capability: &Capability<Round>, buffers: Vec<Vec<u64>>| {
@@ -60,13 +60,13 @@ pub(super) fn gather<'scope>(
             input.for_each(|capability, touches| {
                 let Some(capability) = capability.retain_least(0) else { return };
                 let publication = capability.time().publication();
-                let held = publications.entry(publication).or_insert_with(|| Held {
+                let held = publications.entry(publication).or_insert_with(|| HeldTouches {
                     capability: capability.delayed(&Round::last(publication)),
                     buffers: Vec::new(),
                     words: 0,
                 });
                 held.add(std::mem::take(touches).into_owned(&pool), &pool);
-                if held.words >= words_together
+                if held.words >= words_min
                     && let Some(held) = publications.remove(&publication)
                 {
                     pass_on(&capability, held.buffers);
@@ -128,14 +128,14 @@ mod tests {
     }
 
     /// Sends containers of touches, each in its round, and returns those that are passed on.
-    fn gathered(words_together: usize, containers: &[(Round, Range<u64>)]) -> Vec<PassedOn> {
+    fn gathered(words_min: usize, containers: &[(Round, Range<u64>)]) -> Vec<PassedOn> {
         let containers = containers.to_vec();
         timely::execute_directly(move |worker| {
             let (sent, passed_on) = (Rc::new(Cell::new(0)), Rc::default());
             let mut input = InputHandle::<Round, NoopBuilder<Touches>>::new_with_builder();
             let probe = worker.dataflow::<Round, _, _>(|scope| {
                 let stream = scope.input_from(&mut input);
-                let gathered = gather(stream, Pipeline, words_together, Pool::default());
+                let gathered = gather(stream, Pipeline, words_min, Pool::default());
                 record(gathered, Rc::clone(&sent), Rc::clone(&passed_on)).probe().0
             });
             for (round, requests) in containers {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_waits_where_nothing_is_to_be_gathered() {
+    fn with_a_minimum_of_zero_no_touch_waits() {
         let [first, last] = [Round::first, Round::last].map(|round| round(Publication(5)));
         let sent = [(first, 0..1), (last, 1..3)];
         let expected = [(1, first, vec![0]), (2, last, vec![1, 2])];

@@ -61,8 +61,8 @@ impl<'scope> Showings<'scope> {
         waiting: PendingSums,
     ) -> Showings<'scope> {
         let to_owner = DistributorPact(|_workers| ToOwner);
-        let words_together = gather_bytes / size_of::<u64>();
-        let touches = gather(touches, to_owner, words_together, pool.clone());
+        let words_min = gather_bytes / size_of::<u64>();
+        let touches = gather(touches, to_owner, words_min, pool.clone());
         let arrangement = arrange_core::<_, _, _, ShowingsSpine>(
             touches,
             Pipeline,

@@ -56,12 +56,12 @@ impl Run {
     pub fn from_touches(buffers: &[Vec<u64>]) -> Run {
         let (mut locations, showings) = locate_groups(buffers);
         locations.sort_unstable_by(|one, other| {
-            one.order
-                .cmp(&other.order)
+            one.first_word
+                .cmp(&other.first_word)
                 .then_with(|| one.group(buffers).request.cmp(&other.group(buffers).request))
         });
         let range = locations.first().zip(locations.last());
-        let range = range.map(|(first, last)| (first.order, last.order));
+        let range = range.map(|(first, last)| (first.first_word, last.first_word));
         let mut run = Run::with_capacity(locations.len(), showings, range);
         let mut showings = Vec::new();
         let mut request = None;
@@ -147,7 +147,7 @@ pub(super) fn consolidate(showings: &mut Vec<(VideoId, Touch)>) {
 /// The location of a group of touches.
 struct GroupLocation {
     /// The first word of its request, which decides almost every comparison.
-    order: u64,
+    first_word: u64,
     buffer: u32,
     start: u32,
 }
@@ -165,7 +165,11 @@ fn locate_groups(buffers: &[Vec<u64>]) -> (Vec<GroupLocation>, usize) {
     for (buffer, words) in buffers.iter().enumerate() {
         locations.extend(touches::request_groups(words).map(|(start, group)| {
             showings += group.videos.len();
-            GroupLocation { order: group.request.0[0], buffer: buffer as u32, start: start as u32 }
+            GroupLocation {
+                first_word: group.request.0[0],
+                buffer: buffer as u32,
+                start: start as u32,
+            }
         }));
     }
     (locations, showings)
@@ -284,7 +288,7 @@ impl<'a> Lookup<'a> {
     pub fn seek(&mut self, request: RequestId) {
         self.found.clear();
         for (run, next) in &mut self.runs {
-            if run.filter.may_hold(request) {
+            if run.filter.may_contain(request) {
                 *next = gallop(&run.requests, *next, request);
                 if run.requests.get(*next) == Some(&request) {
                     self.found.push(run.group(*next));

@@ -116,7 +116,7 @@ impl Pool {
     }
 
     /// Returns a buffer to the pool, whatever its content.
-    pub fn give_back(&self, mut buffer: Vec<u64>) {
+    pub fn recycle(&self, mut buffer: Vec<u64>) {
         let mut buffers = self.buffers.borrow_mut();
         if buffer.capacity() >= WORDS_MAX && buffers.len() < POOL_MAX {
             buffer.clear();
@@ -373,10 +373,10 @@ mod tests {
     use proptest::prelude::*;
     use timely::bytes::arc::BytesMut;
 
-    type Said = (RequestId, VideoId, Touch);
+    type Item = (RequestId, VideoId, Touch);
 
     /// Touches of few requests, which repeat both consecutively and later.
-    fn said() -> impl Strategy<Value = Vec<Said>> {
+    fn arbitrary_touches() -> impl Strategy<Value = Vec<Item>> {
         let touch = (0..4u64, any::<u64>(), 1..3u8, 1..6usize);
         let same = touch.prop_map(|(request, video, touch, times)| {
             vec![(RequestId([request, request << 62]), VideoId(video), Touch(touch)); times]
@@ -385,7 +385,7 @@ mod tests {
     }
 
     /// Sends touches through lanes, and returns the containers of each owner, in order.
-    fn through_lanes(said: &[Said], workers: usize) -> Vec<Vec<Touches>> {
+    fn through_lanes(said: &[Item], workers: usize) -> Vec<Vec<Touches>> {
         let mut lanes = Lanes::new(workers, Pool::default());
         let mut sent = vec![Vec::new(); workers];
         let mut send = |touches: Touches| {
@@ -398,7 +398,7 @@ mod tests {
         sent
     }
 
-    fn content(containers: &[Touches]) -> Vec<Said> {
+    fn content(containers: &[Touches]) -> Vec<Item> {
         let request_groups = containers.iter().flat_map(|touches| {
             assert_eq!(round(touches.words()), Some(Round::from_word(7)));
             request_groups(touches.words())
@@ -419,16 +419,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_keeper_gets_its_touches_in_their_order(said in said(), workers in 1..4usize) {
+        fn every_owner_gets_its_touches_in_their_order(said in arbitrary_touches(), workers in 1..4usize) {
             for (worker, containers) in through_lanes(&said, workers).iter().enumerate() {
-                let is_its = |(request, _, _): &&Said| owner(*request, workers) == worker;
+                let is_its = |(request, _, _): &&Item| owner(*request, workers) == worker;
                 let its: Vec<_> = said.iter().filter(is_its).copied().collect();
                 prop_assert_eq!(content(containers), its);
             }
         }
 
         #[test]
-        fn touches_survive_the_way_between_processes(said in said()) {
+        fn touches_are_equal_after_transport_between_processes(said in arbitrary_touches()) {
             for containers in through_lanes(&said, 2) {
                 let arrived: Vec<_> = containers.iter().map(received).collect();
                 prop_assert_eq!(content(&arrived), content(&containers));
@@ -440,7 +440,7 @@ mod tests {
 
         #[cfg(feature = "abomonation")]
         #[test]
-        fn both_codecs_bring_the_same_words(words in vec(any::<u64>(), 0..100)) {
+        fn both_codecs_transport_the_same_words(words in vec(any::<u64>(), 0..100)) {
             let received = |bytes: Vec<u8>| BytesMut::from(bytes).freeze();
             let (mut plain, mut abomonated) = (Vec::new(), Vec::new());
             bytemuck_codec::encode(&words, &mut plain).unwrap();
@@ -455,7 +455,7 @@ mod tests {
 
     #[test]
     fn a_request_that_fills_containers_goes_on_in_the_next() {
-        let said: Vec<Said> = (0..3 * WORDS_MAX as u64)
+        let said: Vec<Item> = (0..3 * WORDS_MAX as u64)
             .map(|video| (RequestId([1, 2]), VideoId(video), Touch::SHOWN))
             .collect();
         let sent = through_lanes(&said, 1);

@@ -222,7 +222,7 @@ impl Description {
     ///
     /// # Errors
     /// Names the first difference.
-    pub fn refuse_other(&self, store: &str, given: &Description) -> Result<(), StoreError> {
+    pub fn ensure_same(&self, store: &str, given: &Description) -> Result<(), StoreError> {
         let Some(Difference { key, stored, given }) = self.difference(given) else { return Ok(()) };
         Err(StoreError::OtherDefinition { store: store.to_owned(), key, stored, given })
     }

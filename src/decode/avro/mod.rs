@@ -59,12 +59,13 @@ impl AvroDecoder {
     /// If the record is not an event.
     pub fn decode(&self, record: &[u8], offset: u64) -> Result<Event, DecodeError> {
         let found = self.walk(record);
-        let found = found.map_err(|reason| DecodeError::NotOfSchema { format: "Avro", reason })?;
+        let found =
+            found.map_err(|reason| DecodeError::SchemaMismatch { format: "Avro", reason })?;
         value::event(&self.fields, found, offset)
     }
 
     fn walk<'a>(&self, record: &'a [u8]) -> Result<[FieldValue<'a>; 4], &'static str> {
-        let mut found = [FieldValue::Nothing; 4];
+        let mut found = [FieldValue::Absent; 4];
         let mut bytes = Bytes(record);
         for (wanted, shape) in &self.parts {
             let value = self.value(shape, &mut bytes, 1)?;
@@ -98,10 +99,10 @@ impl AvroDecoder {
             }
             Shape::Decimal => {
                 let length = length(bytes)?;
-                bytes.take(length).map(|_| FieldValue::Other("a decimal"))
+                bytes.take(length).map(|_| FieldValue::Unsupported("a decimal"))
             }
             Shape::Fixed(size) => bytes.take(*size).map(FieldValue::Bytes),
-            Shape::Plain(size, what) => bytes.take(*size).map(|_| FieldValue::Other(what)),
+            Shape::Plain(size, what) => bytes.take(*size).map(|_| FieldValue::Unsupported(what)),
             Shape::Union(variants) => {
                 let variant = usize::try_from(bytes.signed()?).ok();
                 let variant = variant.and_then(|variant| variants.get(variant));
@@ -111,18 +112,18 @@ impl AvroDecoder {
                 for part in parts {
                     self.value(part, bytes, depth + 1)?;
                 }
-                Ok(FieldValue::Other("a record"))
+                Ok(FieldValue::Unsupported("a record"))
             }
             Shape::Array(items) => {
                 self.blocks(bytes, |bytes| self.value(items, bytes, depth + 1).map(|_| ()))?;
-                Ok(FieldValue::Other("an array"))
+                Ok(FieldValue::Unsupported("an array"))
             }
             Shape::Map(values) => {
                 self.blocks(bytes, |bytes| {
                     self.value(&Shape::Text, bytes, depth + 1)?;
                     self.value(values, bytes, depth + 1).map(|_| ())
                 })?;
-                Ok(FieldValue::Other("a map"))
+                Ok(FieldValue::Unsupported("a map"))
             }
             Shape::Named(place) => self.value(&self.named[*place], bytes, depth + 1),
         }
@@ -165,7 +166,7 @@ impl Integer {
         Ok(match self {
             Integer::Plain => FieldValue::integer(number),
             Integer::Instant { per_ms } => FieldValue::Instant(number.div_euclid(per_ms)),
-            Integer::Other(what) => FieldValue::Other(what),
+            Integer::Unsupported(what) => FieldValue::Unsupported(what),
         })
     }
 }

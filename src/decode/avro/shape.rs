@@ -30,7 +30,7 @@ pub(super) enum Shape {
 pub(super) enum Integer {
     Plain,
     Instant { per_ms: i64 },
-    Other(&'static str),
+    Unsupported(&'static str),
 }
 
 const LOCAL: &str = "a local time, which has no zone";
@@ -47,7 +47,7 @@ impl Shapes {
     pub(super) fn shape(&mut self, schema: &Schema) -> Result<Shape, String> {
         let integer = |integer| Ok(Shape::Integer(integer));
         let instant = |per_ms| integer(Integer::Instant { per_ms });
-        let other = |what| integer(Integer::Other(what));
+        let other = |what| integer(Integer::Unsupported(what));
         match schema {
             Schema::Null => Ok(Shape::Null),
             Schema::Boolean => Ok(Shape::Plain(1, "a boolean")),
@@ -84,7 +84,7 @@ impl Shapes {
                 Ok(self.name(&record.name, Shape::Record(parts)))
             }
             Schema::Enum(symbols) => {
-                Ok(self.name(&symbols.name, Shape::Integer(Integer::Other("an enum"))))
+                Ok(self.name(&symbols.name, Shape::Integer(Integer::Unsupported("an enum"))))
             }
             Schema::Fixed(fixed) => Ok(self.name(&fixed.name, Shape::Fixed(fixed.size as u64))),
             Schema::Duration(fixed) => {

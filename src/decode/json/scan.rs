@@ -63,7 +63,7 @@ impl Field {
 
 /// The fields of a record read so far. The outer `Option` of each is `None` until it occurs.
 #[derive(Default)]
-struct Parts {
+struct PartialEvent {
     request: Option<RequestId>,
     video: Option<u64>,
     event_time_ms: Option<i64>,
@@ -84,7 +84,7 @@ impl Scanner {
     pub(super) fn scan(&mut self, record: &[u8], offset: u64) -> Option<Event> {
         let names = self.names.as_ref()?;
         let mut cursor = Cursor { rest: record };
-        let mut parts = Parts::default();
+        let mut parts = PartialEvent::default();
         let mut place = 0;
         cursor.expect(b'{')?;
         loop {
@@ -144,7 +144,7 @@ fn key(
     Some(None)
 }
 
-impl Parts {
+impl PartialEvent {
     /// Reads the value of a field, and gives up if the field occurred before.
     #[inline]
     fn read(&mut self, field: Field, cursor: &mut Cursor<'_>) -> Option<()> {

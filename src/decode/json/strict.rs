@@ -27,7 +27,7 @@ pub(super) fn decode(
         video: to_video_id(names[1], video)?,
         event_time_ms: to_time_ms(names[2], event_time)?,
         record_time_ms: match record_time {
-            FieldValue::Nothing | FieldValue::Null => None,
+            FieldValue::Absent | FieldValue::Null => None,
             found => Some(to_time_ms(names[3], found)?),
         },
     })
@@ -86,7 +86,7 @@ fn not_json(error: &serde_json::Error) -> DecodeError {
 #[derive(Debug, Default)]
 enum FieldValue<'a> {
     #[default]
-    Nothing,
+    Absent,
     Null,
     Boolean,
     Unsigned(u64),
@@ -100,7 +100,7 @@ enum FieldValue<'a> {
 impl FieldValue<'_> {
     fn into_error(self, field: &str, expected: &'static str) -> DecodeError {
         let found = match self {
-            FieldValue::Nothing => return DecodeError::Missing(field.into()),
+            FieldValue::Absent => return DecodeError::Missing(field.into()),
             FieldValue::Null => "null",
             FieldValue::Boolean => "a boolean",
             FieldValue::Unsigned(_) => "an integer",
@@ -144,9 +144,7 @@ impl<'a> Visitor<'a> for RecordSeed<'_> {
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
-                Some((_, found @ FieldValue::Nothing)) => {
-                    *found = map.next_value_seed(FoundSeed)?
-                }
+                Some((_, found @ FieldValue::Absent)) => *found = map.next_value_seed(FoundSeed)?,
                 Some((field, _)) => {
                     record.duplicate.get_or_insert(field);
                     map.next_value::<IgnoredAny>()?;

@@ -15,7 +15,7 @@ use schema::{Field, Kind};
 pub use schema::ProtobufSchema;
 
 /// The maximum number of indexes of a type: the depth at which it is nested in other types.
-const PLACE_MAX: i64 = 32;
+const INDEXES_MAX: i64 = 32;
 const GROUPS_MAX: usize = 64;
 const GROUP_END: u64 = 4;
 
@@ -31,7 +31,7 @@ pub fn split_indexes(payload: &[u8]) -> Result<(Vec<usize>, &[u8]), DecodeError>
         match count {
             // The first type of the schema, which nearly every message has.
             0 => Ok(vec![0]),
-            1..=PLACE_MAX => (0..count).map(|_| bytes.signed().and_then(number)).collect(),
+            1..=INDEXES_MAX => (0..count).map(|_| bytes.signed().and_then(number)).collect(),
             _ => Err("invalid number of message indexes"),
         }
     };
@@ -41,7 +41,7 @@ pub fn split_indexes(payload: &[u8]) -> Result<(Vec<usize>, &[u8]), DecodeError>
 
 #[cold]
 fn not_of_schema(reason: &'static str) -> DecodeError {
-    DecodeError::NotOfSchema { format: "Protobuf", reason }
+    DecodeError::SchemaMismatch { format: "Protobuf", reason }
 }
 
 /// Decodes the messages of one type.
@@ -74,9 +74,9 @@ impl ProtobufDecoder {
     }
 
     fn walk<'a>(&self, message: &'a [u8]) -> Result<[FieldValue<'a>; 4], &'static str> {
-        let mut found = [FieldValue::Nothing; 4];
+        let mut found = [FieldValue::Absent; 4];
         for (found, field) in found.iter_mut().zip(&self.wanted) {
-            *found = field.as_ref().map_or(FieldValue::Nothing, |field| field.absent);
+            *found = field.as_ref().map_or(FieldValue::Absent, |field| field.absent);
         }
         let mut bytes = Bytes(message);
         while !bytes.is_empty() {
@@ -84,7 +84,7 @@ impl ProtobufDecoder {
             let is_it = |field: &Option<Field>| {
                 field.as_ref().is_some_and(|field| u64::from(field.number) == number)
             };
-            let value = Wire::read(&mut bytes, number, wire, 0)?;
+            let value = WireValue::read(&mut bytes, number, wire, 0)?;
             if let Some(at) = self.wanted.iter().position(is_it)
                 && let Some(field) = &self.wanted[at]
             {
@@ -105,7 +105,7 @@ fn key(bytes: &mut Bytes<'_>) -> Result<(u64, u64), &'static str> {
 }
 
 /// A value by its wire type.
-enum Wire<'a> {
+enum WireValue<'a> {
     Varint(u64),
     Four(u32),
     Eight(u64),
@@ -113,35 +113,35 @@ enum Wire<'a> {
     Group,
 }
 
-impl<'a> Wire<'a> {
+impl<'a> WireValue<'a> {
     fn read(
         bytes: &mut Bytes<'a>,
         number: u64,
         wire: u64,
         depth: usize,
-    ) -> Result<Wire<'a>, &'static str> {
+    ) -> Result<WireValue<'a>, &'static str> {
         Ok(match wire {
-            0 => Wire::Varint(bytes.varint()?),
-            1 => Wire::Eight(u64::from_le_bytes(array(bytes.take(8)?))),
+            0 => WireValue::Varint(bytes.varint()?),
+            1 => WireValue::Eight(u64::from_le_bytes(array(bytes.take(8)?))),
             2 => {
                 let length = bytes.varint()?;
-                Wire::Bytes(bytes.take(length)?)
+                WireValue::Bytes(bytes.take(length)?)
             }
             3 if depth < GROUPS_MAX => {
                 loop {
                     let (inner, wire) = key(bytes)?;
                     if wire != GROUP_END {
-                        Wire::read(bytes, inner, wire, depth + 1)?;
+                        WireValue::read(bytes, inner, wire, depth + 1)?;
                     } else if inner == number {
                         break;
                     } else {
                         return Err("mismatched end of a group");
                     }
                 }
-                Wire::Group
+                WireValue::Group
             }
             3 => return Err("nested too deeply"),
-            5 => Wire::Four(u32::from_le_bytes(array(bytes.take(4)?))),
+            5 => WireValue::Four(u32::from_le_bytes(array(bytes.take(4)?))),
             _ => return Err("invalid wire type"),
         })
     }
@@ -149,25 +149,27 @@ impl<'a> Wire<'a> {
     /// Returns the value of a field of this kind.
     fn found(self, kind: &Kind) -> Result<FieldValue<'a>, &'static str> {
         Ok(match (kind, self) {
-            (Kind::Other(what), _) => FieldValue::Other(what),
-            (Kind::Text, Wire::Bytes(bytes)) => {
+            (Kind::Unsupported(what), _) => FieldValue::Unsupported(what),
+            (Kind::Text, WireValue::Bytes(bytes)) => {
                 FieldValue::Text(std::str::from_utf8(bytes).map_err(|_| "a string is not UTF-8")?)
             }
-            (Kind::Bytes, Wire::Bytes(bytes)) => FieldValue::Bytes(bytes),
-            (Kind::Timestamp, Wire::Bytes(bytes)) => FieldValue::Instant(timestamp(bytes)?),
-            (Kind::Signed, Wire::Varint(number)) => FieldValue::integer(number as i64),
-            (Kind::Signed32, Wire::Varint(number)) => FieldValue::integer(i64::from(number as i32)),
-            (Kind::Unsigned, Wire::Varint(number)) => FieldValue::Unsigned(number),
-            (Kind::Unsigned32, Wire::Varint(number)) => {
+            (Kind::Bytes, WireValue::Bytes(bytes)) => FieldValue::Bytes(bytes),
+            (Kind::Timestamp, WireValue::Bytes(bytes)) => FieldValue::Instant(timestamp(bytes)?),
+            (Kind::Signed, WireValue::Varint(number)) => FieldValue::integer(number as i64),
+            (Kind::Signed32, WireValue::Varint(number)) => {
+                FieldValue::integer(i64::from(number as i32))
+            }
+            (Kind::Unsigned, WireValue::Varint(number)) => FieldValue::Unsigned(number),
+            (Kind::Unsigned32, WireValue::Varint(number)) => {
                 FieldValue::Unsigned(u64::from(number as u32))
             }
-            (Kind::Zigzag, Wire::Varint(number)) => FieldValue::integer(unzigzag(number)),
-            (Kind::Fixed32, Wire::Four(number)) => FieldValue::Unsigned(number.into()),
-            (Kind::Fixed64, Wire::Eight(number)) => FieldValue::Unsigned(number),
-            (Kind::SignedFixed32, Wire::Four(number)) => {
+            (Kind::Zigzag, WireValue::Varint(number)) => FieldValue::integer(unzigzag(number)),
+            (Kind::Fixed32, WireValue::Four(number)) => FieldValue::Unsigned(number.into()),
+            (Kind::Fixed64, WireValue::Eight(number)) => FieldValue::Unsigned(number),
+            (Kind::SignedFixed32, WireValue::Four(number)) => {
                 FieldValue::integer((number as i32).into())
             }
-            (Kind::SignedFixed64, Wire::Eight(number)) => FieldValue::integer(number as i64),
+            (Kind::SignedFixed64, WireValue::Eight(number)) => FieldValue::integer(number as i64),
             _ => return Err("the wire type does not match the field's type"),
         })
     }
@@ -185,9 +187,9 @@ fn timestamp(message: &[u8]) -> Result<i64, &'static str> {
     let mut bytes = Bytes(message);
     while !bytes.is_empty() {
         let (number, wire) = key(&mut bytes)?;
-        match (number, Wire::read(&mut bytes, number, wire, 0)?) {
-            (1, Wire::Varint(value)) => seconds = value as i64,
-            (2, Wire::Varint(value)) => nanoseconds = i64::from(value as i32),
+        match (number, WireValue::read(&mut bytes, number, wire, 0)?) {
+            (1, WireValue::Varint(value)) => seconds = value as i64,
+            (2, WireValue::Varint(value)) => nanoseconds = i64::from(value as i32),
             (1 | 2, _) => return Err("the wire type does not match the field's type"),
             _ => {}
         }

@@ -41,7 +41,7 @@ pub(super) enum Kind {
     SignedFixed64,
     Timestamp,
     /// The name of a type that no wanted field can have.
-    Other(&'static str),
+    Unsupported(&'static str),
 }
 
 impl ProtobufSchema {
@@ -93,8 +93,8 @@ impl Field {
     /// Converts the field that is wanted at index `at` of the names.
     fn of(field: &FieldDescriptor, at: usize) -> Field {
         let kind = match field.kind() {
-            _ if field.is_map() => Kind::Other("a map"),
-            _ if field.is_list() => Kind::Other("a list"),
+            _ if field.is_map() => Kind::Unsupported("a map"),
+            _ if field.is_list() => Kind::Unsupported("a list"),
             Declared::String => Kind::Text,
             Declared::Bytes => Kind::Bytes,
             Declared::Int64 => Kind::Signed,
@@ -109,10 +109,10 @@ impl Field {
             Declared::Message(message) if message.full_name() == "google.protobuf.Timestamp" => {
                 Kind::Timestamp
             }
-            Declared::Message(_) => Kind::Other("a message"),
-            Declared::Enum(_) => Kind::Other("an enum"),
-            Declared::Bool => Kind::Other("a boolean"),
-            Declared::Float | Declared::Double => Kind::Other("a floating-point number"),
+            Declared::Message(_) => Kind::Unsupported("a message"),
+            Declared::Enum(_) => Kind::Unsupported("an enum"),
+            Declared::Bool => Kind::Unsupported("a boolean"),
+            Declared::Float | Declared::Double => Kind::Unsupported("a floating-point number"),
         };
         Field { number: field.number(), kind, absent: absent(field, kind, at) }
     }
@@ -122,8 +122,8 @@ impl Field {
 fn absent(field: &FieldDescriptor, kind: Kind, at: usize) -> FieldValue<'static> {
     let is_an_id = at < 2;
     match kind {
-        _ if field.supports_presence() || !is_an_id => FieldValue::Nothing,
-        Kind::Other(what) => FieldValue::Other(what),
+        _ if field.supports_presence() || !is_an_id => FieldValue::Absent,
+        Kind::Unsupported(what) => FieldValue::Unsupported(what),
         Kind::Text => FieldValue::Text(""),
         Kind::Bytes => FieldValue::Bytes(b""),
         _ => FieldValue::Unsigned(0),

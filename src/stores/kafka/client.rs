@@ -104,8 +104,8 @@ impl Client {
     }
 
     /// Returns the first offset of a partition, and the offset after its last committed record.
-    pub fn range(&self, topic: &str, partition: i32) -> Result<(i64, i64), StoreError> {
-        patiently(ANSWER_LIMIT, || {
+    pub fn committed_offsets(&self, topic: &str, partition: i32) -> Result<(i64, i64), StoreError> {
+        retry_transient(ANSWER_LIMIT, || {
             self.questions.fetch_watermarks(topic, partition, ANSWER_TIMEOUT)
         })
         .map_err(|error| self.cannot("read", error))
@@ -114,8 +114,8 @@ impl Client {
     /// Returns the value of the last committed record of a topic with one partition.
     ///
     /// Searches backwards from the end, as the topic may hold millions of uncompacted records.
-    pub fn last(&self, topic: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let (first, end) = self.range(topic, 0)?;
+    pub fn last_value(&self, topic: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let (first, end) = self.committed_offsets(topic, 0)?;
         let mut tail = TAIL_OFFSETS;
         loop {
             let from = first.max(end - tail);
@@ -132,17 +132,21 @@ impl Client {
 
     /// Waits until every record that is now in the partitions of a topic is committed or aborted: a
     /// committed transaction may not be visible in all partitions yet.
-    pub fn settle(&self, topic: &str, partitions: i32) -> Result<(), StoreError> {
+    pub fn wait_for_open_transactions(
+        &self,
+        topic: &str,
+        partitions: i32,
+    ) -> Result<(), StoreError> {
         let failed = |error| self.cannot("read", error);
         let uncommitted =
             consumer(&self.config, &self.store, Isolation::Uncommitted).map_err(failed)?;
         for partition in 0..partitions {
-            let (_, written) = patiently(ANSWER_LIMIT, || {
+            let (_, written) = retry_transient(ANSWER_LIMIT, || {
                 uncommitted.fetch_watermarks(topic, partition, ANSWER_TIMEOUT)
             })
             .map_err(failed)?;
             let started = Instant::now();
-            while self.range(topic, partition)?.1 < written {
+            while self.committed_offsets(topic, partition)?.1 < written {
                 if started.elapsed() >= SETTLE_LIMIT {
                     let open = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
                     return Err(failed(open));
@@ -329,7 +333,7 @@ fn is_transient(error: &KafkaError) -> bool {
 }
 
 /// Retries a request while it fails with a transient error, up to a limit.
-pub(super) fn patiently<T>(
+pub(super) fn retry_transient<T>(
     limit: Duration,
     mut ask: impl FnMut() -> KafkaResult<T>,
 ) -> KafkaResult<T> {

@@ -15,7 +15,7 @@ pub(super) struct RowEncoder {
     key: Vec<Field>,
     values: Vec<Field>,
     /// Whether values contain `final`, and the `watermark` up to which the row was computed.
-    tells_final: bool,
+    has_finality: bool,
 }
 
 /// A column, and the text before its value: `"video_id":`.
@@ -25,7 +25,7 @@ struct Field {
 }
 
 /// The parts of values that the rows of a publication share.
-pub(super) struct Stamp {
+pub(super) struct PublicationFields {
     definition: Definition,
     final_through: Through,
     /// The field `watermark`, with the commas around it.
@@ -48,7 +48,7 @@ impl RowEncoder {
         RowEncoder {
             key: query.key.iter().map(field).collect(),
             values: query.values.iter().map(field).collect(),
-            tells_final: query.role == Role::Main,
+            has_finality: query.role == Role::Main,
         }
     }
 
@@ -60,14 +60,14 @@ impl RowEncoder {
     }
 
     /// Appends the value of a row's record.
-    pub fn write_value(&self, row: &Row, stamp: &mut Stamp, record: &mut Vec<u8>) {
+    pub fn write_value(&self, row: &Row, stamp: &mut PublicationFields, record: &mut Vec<u8>) {
         record.push(b'{');
         self.write_name(row, record);
         record.extend_from_slice(b",\"epoch_start\":");
         record.extend_from_slice(stamp.start(row.epoch).as_bytes());
         record.push(b',');
         write_fields(&self.values, &row.values, record);
-        if self.tells_final {
+        if self.has_finality {
             record.extend_from_slice(b"\"final\":");
             Value::Flag(stamp.final_through.contains(row.epoch)).write_json(record);
             record.extend_from_slice(stamp.watermark.as_bytes());
@@ -82,21 +82,21 @@ impl RowEncoder {
     }
 }
 
-impl Stamp {
+impl PublicationFields {
     /// Creates the stamp of a publication.
     pub fn new(
         definition: Definition,
         final_through: Through,
         watermark_ms: Option<i64>,
         publication: Publication,
-    ) -> Stamp {
+    ) -> PublicationFields {
         let watermark = match watermark_ms {
             Some(watermark_ms) => format!(",\"watermark\":\"{}\",", rfc3339(watermark_ms)),
             None => ",\"watermark\":null,".to_owned(),
         };
         let end = format!("\"publication\":{publication}}}");
         let start = (Epoch(0), start(&definition, Epoch(0)));
-        Stamp { definition, final_through, watermark, end, publication, start }
+        PublicationFields { definition, final_through, watermark, end, publication, start }
     }
 
     fn start(&mut self, epoch: Epoch) -> &str {

@@ -39,14 +39,14 @@ use crate::stores::{
 };
 use crate::time::{Definition, EpochRange, Publication};
 use client::Client;
-use encode::{RowEncoder, Stamp};
+use encode::{PublicationFields, RowEncoder};
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaResult;
 use read::read_progress;
 use state::{PROGRESS_KEY, Staged, State, StoredProgress};
 use std::collections::BTreeMap;
 use topics::{Administrator, Topic, TopicRole, Topics};
-use transactions::{Failure, Transaction, Transactions};
+use transactions::{CommitError, Transaction, Transactions};
 
 /// The maximum number of producers that try to commit a publication.
 const PRODUCERS_MAX: u32 = 4;
@@ -89,12 +89,12 @@ impl KafkaStore {
         let description = Description::of(definition, queries);
         let topics = Topics::new(topic, &description.queries)?;
         let client = Client::new(settings, topic)?;
-        let row_partitions = prepare(&client, &topics, &description)?;
+        let row_partitions = prepare_topics(&client, &topics, &description)?;
         let mut transactions = Transactions::fence(&client, 0)?;
         // Includes the last commits of the previous job, which is fenced now.
         let stored = read_progress(&client, &topics.progress.name)?;
         if let Some(stored) = &stored {
-            stored.description.refuse_other(&client.store, &description)?;
+            stored.description.ensure_same(&client.store, &description)?;
         }
         let mut stored = match stored {
             Some(stored) => StoredProgress { description, ..stored },
@@ -106,7 +106,9 @@ impl KafkaStore {
         let committed = transactions.commit(|transaction| {
             transaction.send(&topics.progress.name, PROGRESS_KEY, Some(&record), None)
         });
-        committed.map_err(|(Failure::Final(error) | Failure::Broken(error))| error)?;
+        committed.map_err(
+            |(CommitError::Permanent(error) | CommitError::ProducerUnusable(error))| error,
+        )?;
         let encoders = stored.description.queries.iter().map(RowEncoder::of).collect();
         let (config, name) = (client.config.clone(), client.store.clone());
         let ledger = KafkaReader::of_owner(client, &stored)?.ledger()?;
@@ -116,7 +118,7 @@ impl KafkaStore {
 
     /// Continues with a new producer, if this job still owns the store. Returns whether the last
     /// publication was committed after all.
-    fn renew(&mut self, staged: &Staged) -> Result<bool, StoreError> {
+    fn renew_producer(&mut self, staged: &Staged) -> Result<bool, StoreError> {
         let client = Client::connect(self.config.clone(), self.name.clone())?;
         let generation = staged.stored.progress.generation;
         // Checked before the new producer, which would fence the job that owns the store.
@@ -146,7 +148,7 @@ impl KafkaStore {
         buffers: &mut Buffers,
     ) -> KafkaResult<()> {
         let stored = &staged.stored;
-        let mut stamp = Stamp::new(
+        let mut stamp = PublicationFields::new(
             stored.description.definition,
             stored.progress.final_through,
             stored.watermark_ms,
@@ -175,7 +177,7 @@ impl KafkaStore {
         query: usize,
         row: &Row,
         deleted: bool,
-        stamp: &mut Stamp,
+        stamp: &mut PublicationFields,
         buffers: &mut Buffers,
     ) -> KafkaResult<()> {
         // The ledger query has no topic: its rows are part of the ledger.
@@ -255,13 +257,15 @@ impl Store for KafkaStore {
                 .commit(|transaction| self.write(transaction, changes, &staged, &mut buffers));
             match committed {
                 Ok(()) => break,
-                Err(Failure::Broken(error)) if attempt < PRODUCERS_MAX => {
+                Err(CommitError::ProducerUnusable(error)) if attempt < PRODUCERS_MAX => {
                     tracing::warn!(%error, "continuing with a new producer");
-                    if self.renew(&staged)? {
+                    if self.renew_producer(&staged)? {
                         break;
                     }
                 }
-                Err(Failure::Final(error) | Failure::Broken(error)) => return Err(error),
+                Err(CommitError::Permanent(error) | CommitError::ProducerUnusable(error)) => {
+                    return Err(error);
+                }
             }
         }
         self.state.apply(staged, changes);
@@ -271,7 +275,7 @@ impl Store for KafkaStore {
 
 /// Checks the topics, and creates those that do not exist, before any job is fenced. Returns the
 /// number of partitions of each row topic.
-fn prepare(
+fn prepare_topics(
     client: &Client,
     topics: &Topics,
     description: &Description,
@@ -283,7 +287,7 @@ fn prepare(
         false => None,
     };
     if let Some(stored) = &stored {
-        stored.description.refuse_other(&client.store, description)?;
+        stored.description.ensure_same(&client.store, description)?;
     }
     let administrator = Administrator::new(client)?;
     let mut row_partitions = BTreeMap::new();
@@ -314,7 +318,7 @@ fn prepare(
 /// Refuses a topic that holds records.
 fn refuse_records(client: &Client, topic: &Topic, partitions: i32) -> Result<(), StoreError> {
     for partition in 0..partitions {
-        let (first, end) = client.range(&topic.name, partition)?;
+        let (first, end) = client.committed_offsets(&topic.name, partition)?;
         if first < end {
             let reason = format!(
                 "its topic `{}` holds records, but there is no progress record for them",

@@ -86,9 +86,10 @@ impl KafkaReader {
         let partitions = self.client.partitions(topic);
         let partitions = partitions.map_err(|error| self.client.cannot("reach", error))?;
         let partitions = partitions.unwrap_or(0);
-        self.client.settle(topic, partitions)?;
-        let from: Result<Vec<i64>, StoreError> =
-            (0..partitions).map(|number| Ok(self.client.range(topic, number)?.0)).collect();
+        self.client.wait_for_open_transactions(topic, partitions)?;
+        let from: Result<Vec<i64>, StoreError> = (0..partitions)
+            .map(|number| Ok(self.client.committed_offsets(topic, number)?.0))
+            .collect();
         self.client.read(topic, &from?, each)
     }
 
@@ -215,6 +216,6 @@ pub(super) fn read_progress(
     client: &Client,
     topic: &str,
 ) -> Result<Option<StoredProgress>, StoreError> {
-    let record = client.last(topic)?;
+    let record = client.last_value(topic)?;
     record.map(|record| StoredProgress::parse(&client.store, &record)).transpose()
 }

@@ -116,14 +116,14 @@ impl State {
     pub fn restore(&mut self, rows: &[RowChange]) {
         let final_through = self.stored.progress.final_through;
         let is_open = |change: &&RowChange| !final_through.contains(change.row.epoch);
-        self.remember(rows.iter().filter(is_open));
+        self.update_open_rows(rows.iter().filter(is_open));
     }
 
     /// Returns the state once a publication is committed.
     pub fn stage(&self, changes: &Changeset) -> Staged {
         let mut stored = self.stored.clone();
         stored.apply(changes);
-        let finals = self.finals(stored.progress.final_through, changes);
+        let finals = self.newly_final_rows(stored.progress.final_through, changes);
         Staged { stored, ledger: self.staged_ledger(changes), finals }
     }
 
@@ -131,7 +131,7 @@ impl State {
     pub fn apply(&mut self, staged: Staged, changes: &Changeset) {
         self.stored = staged.stored;
         self.ledger.extend(staged.ledger);
-        self.remember(&changes.rows);
+        self.update_open_rows(&changes.rows);
         match self.stored.progress.final_through {
             Through::Nothing => {}
             Through::Epoch(last) => self.open = self.open.split_off(&last.plus(1)),
@@ -139,7 +139,7 @@ impl State {
         }
     }
 
-    fn remember<'a>(&mut self, changes: impl IntoIterator<Item = &'a RowChange>) {
+    fn update_open_rows<'a>(&mut self, changes: impl IntoIterator<Item = &'a RowChange>) {
         for RowChange { query, row, deleted } in changes {
             if Some(*query) != self.main {
                 continue;
@@ -171,7 +171,7 @@ impl State {
     }
 
     /// Returns the unchanged rows that become final, sorted.
-    fn finals(&self, through: Through, changes: &Changeset) -> Vec<(usize, Row)> {
+    fn newly_final_rows(&self, through: Through, changes: &Changeset) -> Vec<(usize, Row)> {
         let Some(main) = self.main else { return Vec::new() };
         let becomes_final = |epoch: &Epoch| through.contains(*epoch);
         if !self.open.keys().next().is_some_and(becomes_final) {

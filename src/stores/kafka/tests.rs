@@ -35,15 +35,15 @@ fn key(change: &RowChange) -> String {
     String::from_utf8(record).unwrap()
 }
 
-fn value(change: &RowChange, stamp: &mut Stamp) -> String {
+fn value(change: &RowChange, stamp: &mut PublicationFields) -> String {
     let mut record = Vec::new();
     format(change.query).write_value(&change.row, stamp, &mut record);
     String::from_utf8(record).unwrap()
 }
 
-fn stamp(final_through: Option<i64>, watermark_ms: Option<i64>) -> Stamp {
+fn stamp(final_through: Option<i64>, watermark_ms: Option<i64>) -> PublicationFields {
     let final_through = final_through.map_or(Through::Nothing, through);
-    Stamp::new(Definition::default(), final_through, watermark_ms, Publication(3))
+    PublicationFields::new(Definition::default(), final_through, watermark_ms, Publication(3))
 }
 
 /// The changes, numbered as the next publication of a state.

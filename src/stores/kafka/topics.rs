@@ -1,7 +1,7 @@
 //! The topics of a store: their names, the settings that they are created with, and the checks of
 //! existing topics.
 
-use super::client::{Client, block_on, patiently};
+use super::client::{Client, block_on, retry_transient};
 use crate::query::Role;
 use crate::stores::StoreError;
 use crate::stores::description::StoredQuery;
@@ -171,10 +171,11 @@ impl<'a> Administrator<'a> {
                 Err((_, code)) => return Err(self.refused(topic, code)),
             }
         }
-        let ready = patiently(ADMIN_TIMEOUT, || match self.client.partitions(&topic.name)? {
-            Some(partitions) => Ok(partitions),
-            None => Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition)),
-        });
+        let ready =
+            retry_transient(ADMIN_TIMEOUT, || match self.client.partitions(&topic.name)? {
+                Some(partitions) => Ok(partitions),
+                None => Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition)),
+            });
         ready.map_err(|error| self.client.cannot("create the topics of", error))?;
         tracing::info!(topic = topic.name, partitions = topic.role.partitions(), "topic created");
         Ok(())
@@ -289,7 +290,7 @@ pub(super) fn partitions(
 ) -> Result<BTreeMap<String, i32>, StoreError> {
     let mut found = BTreeMap::new();
     for Topic { name, .. } in topics.all() {
-        let partitions = patiently(ADMIN_TIMEOUT, || client.partitions(name));
+        let partitions = retry_transient(ADMIN_TIMEOUT, || client.partitions(name));
         let partitions = partitions.map_err(|error| client.cannot("reach", error))?;
         found.extend(partitions.map(|partitions| (name.clone(), partitions)));
     }

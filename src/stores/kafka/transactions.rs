@@ -56,24 +56,24 @@ struct Deliveries {
 }
 
 /// Why committing a publication failed.
-pub(super) enum Failure {
+pub(super) enum CommitError {
     /// The publication was not committed, and this job cannot commit it.
-    Final(StoreError),
+    Permanent(StoreError),
     /// The producer is unusable, and the outcome of its last transaction may be unknown. A new
     /// producer can continue, if this job still owns the store.
-    Broken(StoreError),
+    ProducerUnusable(StoreError),
 }
 
 /// What an error means for a publication.
-enum Meaning {
+enum ErrorAction {
     /// Abort the transaction, and write the publication again.
-    Again,
+    Retry,
     /// Abort the transaction: writing the publication again would fail again.
-    InVain,
+    Abort,
     /// Another job owns the store.
     Fenced,
     /// The producer is unusable, or the outcome of the transaction is unknown.
-    Over,
+    RenewProducer,
 }
 
 impl ClientContext for Deliveries {}
@@ -108,10 +108,10 @@ impl Transactions {
         let transactions = Transactions { producer, store: client.store.clone(), generation };
         let deadline = Instant::now() + FENCE_LIMIT;
         let fenced =
-            transactions.insist(deadline, |producer| producer.init_transactions(CALL_TIMEOUT));
+            transactions.retry_call(deadline, |producer| producer.init_transactions(CALL_TIMEOUT));
         match fenced {
             Ok(()) => Ok(transactions),
-            Err(error) => Err(transactions.ended("take over", error)),
+            Err(error) => Err(transactions.to_store_error("take over", error)),
         }
     }
 
@@ -125,28 +125,32 @@ impl Transactions {
     pub fn commit(
         &self,
         mut write: impl FnMut(&Transaction<'_>) -> KafkaResult<()>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommitError> {
         let deadline = Instant::now() + COMMIT_LIMIT;
         let mut pause = FIRST_PAUSE;
         for attempt in 1.. {
             *self.producer.context().lock() = None;
             let Err(error) = self.attempt(deadline, &mut write) else { return Ok(()) };
             let may_try_again = attempt < ATTEMPTS_MAX && Instant::now() < deadline;
-            match self.meaning(&error) {
-                Meaning::Again if may_try_again => {
-                    let reason = self.explained(error).to_string();
+            match self.classify(&error) {
+                ErrorAction::Retry if may_try_again => {
+                    let reason = self.root_cause(error).to_string();
                     tracing::warn!(store = self.store, attempt, reason, "publication aborted");
                     self.abort(deadline)?;
                     thread::sleep(pause);
                     pause = PAUSE_MAX.min(pause * 2);
                 }
-                Meaning::Again | Meaning::InVain => {
-                    let error = self.explained(error);
+                ErrorAction::Retry | ErrorAction::Abort => {
+                    let error = self.root_cause(error);
                     self.abort(deadline)?;
-                    return Err(Failure::Final(self.ended(COMMIT, error)));
+                    return Err(CommitError::Permanent(self.to_store_error(COMMIT, error)));
                 }
-                Meaning::Fenced => return Err(Failure::Final(self.ended(COMMIT, error))),
-                Meaning::Over => return Err(Failure::Broken(self.ended(COMMIT, error))),
+                ErrorAction::Fenced => {
+                    return Err(CommitError::Permanent(self.to_store_error(COMMIT, error)));
+                }
+                ErrorAction::RenewProducer => {
+                    return Err(CommitError::ProducerUnusable(self.to_store_error(COMMIT, error)));
+                }
             }
         }
         unreachable!("attempts are bounded")
@@ -163,7 +167,7 @@ impl Transactions {
         // A call that has timed out continues in librdkafka, and the next call waits for the same
         // commit, not for another. So the call is repeated until the outcome is known. If it stays
         // unknown, the next producer learns it from the stored progress.
-        self.insist(deadline, |producer| producer.commit_transaction(CALL_TIMEOUT))
+        self.retry_call(deadline, |producer| producer.commit_transaction(CALL_TIMEOUT))
     }
 
     /// Waits until every record was delivered or has failed. A commit would do that too, but polls
@@ -183,19 +187,19 @@ impl Transactions {
     ///
     /// librdkafka 2.12 fails fatally here if the brokers became unreachable before they knew of the
     /// transaction (confluentinc/librdkafka#4849).
-    fn abort(&self, deadline: Instant) -> Result<(), Failure> {
-        self.insist(deadline, |producer| {
+    fn abort(&self, deadline: Instant) -> Result<(), CommitError> {
+        self.retry_call(deadline, |producer| {
             producer.poll(Duration::ZERO);
             producer.abort_transaction(CALL_TIMEOUT)
         })
         .map_err(|error| match self.is_fenced(&error) {
-            true => Failure::Final(self.ended(COMMIT, error)),
-            false => Failure::Broken(self.ended(COMMIT, error)),
+            true => CommitError::Permanent(self.to_store_error(COMMIT, error)),
+            false => CommitError::ProducerUnusable(self.to_store_error(COMMIT, error)),
         })
     }
 
     /// Repeats a call until its outcome is known, or the deadline has passed.
-    fn insist(
+    fn retry_call(
         &self,
         deadline: Instant,
         call: impl Fn(&BaseProducer<Deliveries>) -> KafkaResult<()>,
@@ -210,13 +214,13 @@ impl Transactions {
         }
     }
 
-    fn meaning(&self, error: &KafkaError) -> Meaning {
+    fn classify(&self, error: &KafkaError) -> ErrorAction {
         use RDKafkaErrorCode as Code;
         if self.is_fenced(error) {
-            return Meaning::Fenced;
+            return ErrorAction::Fenced;
         }
         if self.producer.client().fatal_error().is_some() {
-            return Meaning::Over;
+            return ErrorAction::RenewProducer;
         }
         let requires_abort = match error {
             KafkaError::Transaction(error) => error.txn_requires_abort(),
@@ -227,7 +231,7 @@ impl Transactions {
         let last = self.producer.context().lock().clone();
         let code = last.as_ref().unwrap_or(error).rdkafka_error_code();
         match code {
-            _ if !requires_abort => Meaning::Over,
+            _ if !requires_abort => ErrorAction::RenewProducer,
             Some(
                 Code::InvalidRecord
                 | Code::MessageSizeTooLarge
@@ -235,8 +239,8 @@ impl Transactions {
                 | Code::TopicAuthorizationFailed
                 | Code::UnknownTopic
                 | Code::UnknownTopicOrPartition,
-            ) => Meaning::InVain,
-            _ => Meaning::Again,
+            ) => ErrorAction::Abort,
+            _ => ErrorAction::Retry,
         }
     }
 
@@ -254,11 +258,11 @@ impl Transactions {
     }
 
     /// Returns the delivery error, if any: it is more specific than the error of the transaction.
-    fn explained(&self, error: KafkaError) -> KafkaError {
+    fn root_cause(&self, error: KafkaError) -> KafkaError {
         self.producer.context().lock().clone().unwrap_or(error)
     }
 
-    fn ended(&self, action: &'static str, error: KafkaError) -> StoreError {
+    fn to_store_error(&self, action: &'static str, error: KafkaError) -> StoreError {
         if self.is_fenced(&error) {
             StoreError::Fenced { store: self.store.clone(), generation: self.generation }
         } else {

@@ -76,7 +76,7 @@ impl SqliteStore {
         let lock = StoreLock::acquire(&path, take_over)?;
         let description = Description::of(definition, queries);
         let connection = open::take_over(&path, &description)?;
-        let progress = progress::read(&connection).map_err(open::explain(&path, "read"))?;
+        let progress = progress::read(&connection).map_err(open::to_store_error(&path, "read"))?;
         let busy_limit = BUSY_LIMIT;
         Ok(SqliteStore { connection, path, description, progress, busy_limit, _lock: lock })
     }

@@ -51,7 +51,7 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, StoreError> {
 /// When the store has another definition or other queries, the file is not a store, or another
 /// program has it locked.
 pub(super) fn take_over(path: &Path, description: &Description) -> Result<Connection, StoreError> {
-    let failed = explain(path, "open");
+    let failed = to_store_error(path, "open");
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -59,13 +59,13 @@ pub(super) fn take_over(path: &Path, description: &Description) -> Result<Connec
     connection.busy_timeout(BUSY_TIMEOUT).map_err(&failed)?;
     match find(&connection, path)? {
         DatabaseContent::Store(stored) => {
-            stored.refuse_other(&path.display().to_string(), description)?;
+            stored.ensure_same(&path.display().to_string(), description)?;
         }
         DatabaseContent::Empty => {
             connection.pragma_update(None, "page_size", PAGE_BYTES).map_err(&failed)?
         }
     }
-    set_up(&connection, path, &failed)?;
+    configure(&connection, path, &failed)?;
     let behavior = TransactionBehavior::Immediate;
     let transaction = connection.transaction_with_behavior(behavior).map_err(&failed)?;
     if is_empty(&transaction).map_err(&failed)? {
@@ -101,7 +101,7 @@ pub(super) fn read(path: &Path) -> Result<(Connection, Description), StoreError>
 }
 
 fn open_to_read(path: &Path, immutable: bool) -> Result<(Connection, DatabaseContent), StoreError> {
-    let failed = explain(path, "read");
+    let failed = to_store_error(path, "read");
     // Opened for writing, as only then the last connection removes the WAL files when it closes.
     // Where the file is not writable, SQLite falls back to read-only by itself.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -143,7 +143,7 @@ fn immutable_uri(path: &Path) -> String {
 
 /// Identifies the content of a database, without changing it.
 fn find(connection: &Connection, path: &Path) -> Result<DatabaseContent, StoreError> {
-    let failed = explain(path, "read");
+    let failed = to_store_error(path, "read");
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let application = pragma("application_id").map_err(&failed)?;
     if is_empty(connection).map_err(&failed)? && application == 0 {
@@ -163,7 +163,7 @@ fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
 }
 
 /// Enables the WAL, and configures the connection.
-fn set_up(
+fn configure(
     connection: &Connection,
     path: &Path,
     failed: &impl Fn(rusqlite::Error) -> StoreError,
@@ -209,7 +209,7 @@ fn not_a_store(path: &Path, reason: &str) -> StoreError {
 }
 
 /// Converts an error of the database into an error of the store.
-pub(super) fn explain<'a>(
+pub(super) fn to_store_error<'a>(
     path: &'a Path,
     action: &'static str,
 ) -> impl Fn(rusqlite::Error) -> StoreError + 'a {

@@ -84,11 +84,11 @@ impl View<'_> {
             let snapshot = self.connection.unchecked_transaction()?;
             progress::read(&snapshot)
         };
-        read().map_err(self.explain())
+        read().map_err(self.to_store_error())
     }
 
     pub fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
-        progress::ledger(self.connection).map_err(self.explain())
+        progress::ledger(self.connection).map_err(self.to_store_error())
     }
 
     pub fn latest_epochs(
@@ -108,7 +108,7 @@ impl View<'_> {
                 let range = first.zip(last);
                 Ok(range.map(|(first, last)| EpochRange { first: Epoch(first), last: Epoch(last) }))
             })
-            .map_err(self.explain())
+            .map_err(self.to_store_error())
     }
 
     /// Rows are streamed. SQLite sorts one epoch at a time, on disk if it has many rows. Until this
@@ -120,7 +120,7 @@ impl View<'_> {
         order: RowOrder,
         visitor: &mut RowVisitor<'_>,
     ) -> Result<(), StoreError> {
-        let explain = self.explain();
+        let explain = self.to_store_error();
         let snapshot = self.connection.unchecked_transaction().map_err(&explain)?;
         let scan = Scan::new(query, selection);
         let mut rows = snapshot.prepare(&scan.rows(order)).map_err(&explain)?;
@@ -149,11 +149,11 @@ impl View<'_> {
             }
             Ok(count)
         };
-        count().map(i64::unsigned_abs).map_err(self.explain())
+        count().map(i64::unsigned_abs).map_err(self.to_store_error())
     }
 
-    fn explain(&self) -> impl Fn(rusqlite::Error) -> StoreError + '_ {
-        open::explain(self.path, "read")
+    fn to_store_error(&self) -> impl Fn(rusqlite::Error) -> StoreError + '_ {
+        open::to_store_error(self.path, "read")
     }
 }
 
