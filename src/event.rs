@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_almost_a_uuid_is_hashed() {
+    fn text_that_is_nearly_a_uuid_is_hashed() {
         for text in [
             "0123abcd-4567-89ab-cdef-0123456789ag",
             "0123abcd-4567-89ab-cdef_0123456789ab",
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_in_every_place_of_a_uuid_is_judged_as_if_it_were_alone() {
+    fn every_byte_at_every_position_of_a_uuid_is_checked() {
         for place in 0..36 {
             for byte in 0..=255 {
                 let mut text = *b"0123abcd-4567-89AB-CDEF-0123456789ef";
@@ -313,7 +313,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_printed_is_read_back(bits: u128) {
+        fn a_printed_request_id_is_parsed_back(bits: u128) {
             let id = RequestId::from_u128(bits);
             prop_assert_eq!(RequestId::parse(&id.to_string()), Some(id));
         }

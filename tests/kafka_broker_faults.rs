@@ -71,8 +71,8 @@ fn a_source_waits_for_a_broker_that_is_killed_and_restarted() {
 }
 
 #[test]
-fn a_leader_that_moves_is_followed() {
-    if real_broker("a_leader_that_moves_is_followed").is_none() {
+fn a_partition_is_read_on_when_its_leader_moves() {
+    if real_broker("a_partition_is_read_on_when_its_leader_moves").is_none() {
         return;
     }
     let cluster = Cluster::own(&["--nodes", "3"]);
@@ -130,13 +130,13 @@ fn tls_and_scram_admit_only_clients_with_the_password() {
     let right_password = cluster.settings.settings["sasl.password"].clone();
     let cluster = cluster.with("sasl.password", "not-the-password");
     let (said, error) = refusal(&cluster);
-    assert!(matches!(error, SourceError::Kafka(KafkaSourceError::Refused { .. })), "{said}");
+    assert!(matches!(error, SourceError::Kafka(KafkaSourceError::Denied { .. })), "{said}");
     assert!(!said.contains("not-the-password"), "{said}");
 
     // The broker's certificate is signed by an unknown authority.
     let mut cluster = cluster.with("sasl.password", &right_password);
     cluster.settings.settings.remove("ssl.ca.location");
     let (said, error) = refusal(&cluster);
-    assert!(matches!(error, SourceError::Kafka(KafkaSourceError::Refused { .. })), "{said}");
+    assert!(matches!(error, SourceError::Kafka(KafkaSourceError::Denied { .. })), "{said}");
     assert!(said.contains("certificate"), "{said}");
 }

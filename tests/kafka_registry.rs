@@ -5,7 +5,7 @@ mod common;
 
 use apache_avro::types::Value as AvroValue;
 use apache_avro::writer::datum::GenericDatumWriter;
-use common::contents::{Contents, contents};
+use common::contents::{Contents, computed};
 use common::program::{Running, run, trendmark};
 use common::registry::TestRegistry;
 use common::topics::{Cluster, EVENT_TIME_MS};
@@ -14,7 +14,6 @@ use protox::prost_reflect::{DynamicMessage, MessageDescriptor, Value};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
-use trendmark::dataflows;
 
 const AVRO: &str = r#"{"type":"record","name":"Event","fields":[
     {"name":"request_id","type":"string"}, {"name":"video_id","type":"long"},
@@ -110,13 +109,6 @@ fn command(cluster: &Cluster, topics: [&str; 2], store: &Path, more: &[&str]) ->
     command.args(["--bootstrap-servers", cluster.servers(), "--until-end", "--workers", "2"]);
     command.arg("--store").arg(store).args(more);
     command
-}
-
-/// The contents of a store without its table of partitions, whose names differ.
-fn computed(store: &Path) -> Contents {
-    let mut contents = contents(store, dataflows::ALL);
-    contents.remove("partitions");
-    contents
 }
 
 /// Runs a job on messages made from the lines, as impressions and as plays.

@@ -2,12 +2,11 @@
 
 mod common;
 
-use common::contents::{Contents, contents};
+use common::contents::computed;
 use common::program::run;
 use common::topics::{Cluster, EVENT_TIME_MS};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-use trendmark::dataflows;
 
 const PARTITIONS: i32 = 3;
 
@@ -41,13 +40,6 @@ fn to_topic(cluster: &Cluster, folder: &Path, kind: &str) -> String {
     }
     writer.flush();
     format!("kafka:{topic}")
-}
-
-/// The contents of a store without its table of partitions, whose names differ.
-fn computed(store: &Path) -> Contents {
-    let mut contents = contents(store, dataflows::ALL);
-    contents.remove("partitions");
-    contents
 }
 
 #[test]

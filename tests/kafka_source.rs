@@ -139,7 +139,7 @@ fn an_offset_past_the_end_means_a_truncated_log() {
 }
 
 #[test]
-fn a_message_that_is_not_an_event_is_malformed_and_stops_nothing() {
+fn a_message_that_is_not_an_event_is_malformed_and_does_not_stop_the_job() {
     let cluster = Cluster::any();
     let topic = cluster.create_topic("poison", 1);
     let writer = cluster.writer();
@@ -399,7 +399,7 @@ fn a_topic_that_is_deleted_while_it_is_read_is_an_error() {
     read.until(Polled::AtEnd);
     cluster.delete_topic(&topic);
     let error = read.failure();
-    let SourceError::Kafka(KafkaSourceError::Gone { offset: 10, .. }) = &error else {
+    let SourceError::Kafka(KafkaSourceError::NotFound { offset: 10, .. }) = &error else {
         panic!("{error}")
     };
 }

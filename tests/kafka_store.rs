@@ -26,7 +26,7 @@ use trendmark::stores::{Changeset, Progress, RowChange, Store, StoreError, Store
 use trendmark::time::{Definition, Epoch, EpochRange, Publication, Through};
 
 #[test]
-fn commits_are_visible_to_readers_and_to_the_next_job() {
+fn commits_are_visible_to_readers_and_the_next_job() {
     let Some(place) = StoreTopics::new("what_is_committed") else { return };
     assert!(matches!(place.reader(), Err(StoreError::NotFound(_))));
     let mut store = place.open().unwrap();
@@ -79,7 +79,7 @@ fn commits_are_visible_to_readers_and_to_the_next_job() {
 }
 
 #[test]
-fn the_previous_owner_of_a_store_can_no_longer_commit() {
+fn the_previous_job_of_a_store_can_no_longer_commit() {
     let Some(place) = StoreTopics::new("fenced") else { return };
     let mut fenced = place.open().unwrap();
     commit(&mut fenced, &publication(vec![trend(1, 5, 0, 1)])).unwrap();

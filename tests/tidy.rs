@@ -239,7 +239,7 @@ fn every_file_starts_with_a_module_comment() {
 }
 
 #[test]
-fn files_and_lines_are_not_too_long() {
+fn files_and_lines_have_a_maximum_length() {
     let mut broken = Vec::new();
     for source in sources() {
         let lines = source.text.lines().count();
@@ -257,7 +257,7 @@ fn files_and_lines_are_not_too_long() {
 }
 
 #[test]
-fn functions_are_not_too_long() {
+fn functions_have_a_maximum_length() {
     let mut broken = Vec::new();
     for source in sources() {
         for (name, number, lines) in functions(&code(&source.text)) {

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watermark_goes_on_where_it_stood() {
+    fn a_watermark_continues_from_its_stored_value() {
         let definition = Definition::default();
         assert_eq!(Watermark::new(definition, None).closed_through(), Through::Nothing);
         let resumed = Watermark::new(definition, Some(ms("12:00")));

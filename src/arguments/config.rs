@@ -19,15 +19,15 @@ impl RunArguments {
     ///
     /// # Errors
     /// When the configuration file cannot be read or is invalid.
-    pub fn complete(&self) -> Result<RunArguments, ArgumentError> {
+    pub fn with_config(&self) -> Result<RunArguments, ArgumentError> {
         let given = match &self.config {
-            Some(path) => self.over(path)?,
+            Some(path) => self.merged_over(path)?,
             None => self.clone(),
         };
         Ok(given.with_defaults())
     }
 
-    fn over(&self, path: &Path) -> Result<RunArguments, ArgumentError> {
+    fn merged_over(&self, path: &Path) -> Result<RunArguments, ArgumentError> {
         let written = RunArguments::read(path)?;
         let mut table = written.to_table();
         table.extend(self.to_table());
@@ -44,7 +44,7 @@ impl RunArguments {
                 .schema_registry_auth
                 .clone()
                 .or(written.schema_registry_auth),
-            parameters: self.parameters.over(&written.parameters),
+            parameters: self.parameters.or_else(&written.parameters),
             ..merged
         })
     }
@@ -65,7 +65,7 @@ impl RunArguments {
     /// # Errors
     /// Returns the problem and its line as text without secrets.
     pub fn from_toml(text: &str) -> Result<RunArguments, String> {
-        let told = |problem: Problem| problem.told(text);
+        let told = |problem: Problem| problem.format_error(text);
         let mut table = DeTable::parse(text).map_err(Problem::of).map_err(told)?;
         let parameters = take_parameters(table.get_mut()).map_err(told)?;
         let arguments = RunArguments::deserialize(toml::Deserializer::from(table));
@@ -133,7 +133,7 @@ impl StoreArguments {
     ///
     /// # Errors
     /// When the configuration file cannot be read or is invalid.
-    pub fn complete(&self) -> Result<StoreArguments, ArgumentError> {
+    pub fn with_config(&self) -> Result<StoreArguments, ArgumentError> {
         let Some(path) = &self.config else { return Ok(self.clone()) };
         let written = RunArguments::read(path)?;
         Ok(StoreArguments {
@@ -157,7 +157,7 @@ impl Problem {
     }
 
     /// Formats the problem with its line, which is quoted unless it may hold a secret.
-    fn told(self, text: &str) -> String {
+    fn format_error(self, text: &str) -> String {
         let Some(span) = self.span else { return self.message };
         let before = text.get(..span.start).unwrap_or(text);
         let begins_at = before.rfind('\n').map_or(0, |newline| newline + 1);

@@ -3,7 +3,7 @@
 use super::parameters::QueryParameters;
 use crate::dataflows;
 use crate::decode::MessageFormat;
-use crate::kafka::{GivenSetting, RegistryText};
+use crate::kafka::{GivenSetting, SecretText};
 use crate::time::Span;
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -123,14 +123,14 @@ pub enum StatusFormat {
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct RunArguments {
-    /// Impressions: files, folders or patterns, .jsonl (also .gz, .zst) and .parquet; or Kafka
-    /// topics, kafka:TOPIC
+    /// Impressions: files, folders or patterns, .jsonl or .ndjson (also .gz, .zst) and .parquet;
+    /// or Kafka topics, kafka:TOPIC
     #[arg(long, value_name = "PLACE", num_args = 1.., help_heading = "Sources and store")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub impressions: Vec<String>,
 
-    /// Plays: files, folders or patterns, .jsonl (also .gz, .zst) and .parquet; or Kafka
-    /// topics, kafka:TOPIC
+    /// Plays: files, folders or patterns, .jsonl or .ndjson (also .gz, .zst) and .parquet;
+    /// or Kafka topics, kafka:TOPIC
     #[arg(long, value_name = "PLACE", num_args = 1.., help_heading = "Sources and store")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plays: Vec<String>,
@@ -178,12 +178,12 @@ pub struct RunArguments {
 
     /// URL of the schema registry, Confluent or compatible
     #[arg(long, value_name = "URL", help_heading = "Kafka")]
-    pub schema_registry: Option<RegistryText>,
+    pub schema_registry: Option<SecretText>,
 
     /// Credentials for the schema registry: USER:PASSWORD, or file:PATH or env:NAME to read them
     /// from
     #[arg(long, value_name = "USER:PASSWORD", help_heading = "Kafka")]
-    pub schema_registry_auth: Option<RegistryText>,
+    pub schema_registry_auth: Option<SecretText>,
 
     /// Query to compute and store, or `all` [default: trends]
     #[arg(long, value_name = "NAME", help_heading = "Queries and epochs", help = query_help())]

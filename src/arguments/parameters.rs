@@ -44,7 +44,7 @@ impl QueryParameters {
     }
 
     /// Merges these parameters with `others`; these take precedence.
-    pub fn over(&self, others: &QueryParameters) -> QueryParameters {
+    pub fn or_else(&self, others: &QueryParameters) -> QueryParameters {
         let given = others.given.iter().chain(&self.given);
         QueryParameters { given: given.map(|(flag, value)| (flag.clone(), *value)).collect() }
     }
@@ -65,7 +65,7 @@ impl QueryParameters {
         let wanted = declared().filter(|(query, _)| is_wanted(query));
         let defaults =
             wanted.map(|(query, parameter)| (flag(query.name, parameter.name), parameter.default));
-        self.over(&QueryParameters { given: defaults.collect() })
+        self.or_else(&QueryParameters { given: defaults.collect() })
     }
 
     /// Returns a query with the values of its parameters.

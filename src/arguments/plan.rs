@@ -5,7 +5,7 @@ use crate::dataflows;
 use crate::decode::{FieldNames, MessageFormat};
 use crate::engine::{Cluster, Settings};
 use crate::event::Kind;
-use crate::kafka::{KafkaSettings, RegistrySettings, topic_of};
+use crate::kafka::{KafkaSettings, RegistrySettings, parse_topic};
 use crate::query::QueryInstance;
 use crate::time::{Definition, Span};
 use std::fmt;
@@ -52,7 +52,7 @@ pub struct Inputs {
 
 impl Inputs {
     /// Whether a job on these inputs never ends by itself.
-    fn go_on(&self, follow: bool) -> bool {
+    fn is_endless(&self, follow: bool) -> bool {
         follow || (!self.topics.is_empty() && !self.until_end)
     }
 }
@@ -75,7 +75,7 @@ impl StoreLocation {
     /// # Errors
     /// When `kafka:` is not followed by a valid topic name.
     pub fn of(place: &Path) -> Result<StoreLocation, ArgumentError> {
-        match place.to_str().map(topic_of).transpose()?.flatten() {
+        match place.to_str().map(parse_topic).transpose()?.flatten() {
             Some(topic) => Ok(StoreLocation::Kafka { topic: topic.into() }),
             None => Ok(StoreLocation::Sqlite(place.into())),
         }
@@ -104,13 +104,13 @@ impl RunArguments {
         let in_kafka = !inputs.topics.is_empty() || matches!(store, StoreLocation::Kafka { .. });
         let servers = self.bootstrap_servers.as_deref().unwrap_or("");
         let kafka = in_kafka.then(|| KafkaSettings::given(servers, &self.kafka)).transpose()?;
-        let mut settings = self.settings(inputs.go_on(self.follow))?;
+        let mut settings = self.settings(inputs.is_endless(self.follow))?;
         // A Kafka store cannot look rows up, so it needs back those that will become final.
         settings.restores_rows = matches!(store, StoreLocation::Kafka { .. });
         Ok(Plan {
             settings,
             cluster: self.cluster()?,
-            launch_timeout: within("launch-timeout", self.launch_timeout, 0, WEEK_MS)?
+            launch_timeout: checked_span("launch-timeout", self.launch_timeout, 0, WEEK_MS)?
                 .unwrap_or(LAUNCH_TIMEOUT)
                 .duration(),
             inputs,
@@ -129,7 +129,7 @@ impl RunArguments {
         let plays = self.plays.iter().map(|place| (Kind::Play, place));
         let mut inputs = Inputs { until_end: self.until_end, ..Inputs::default() };
         for (kind, place) in impressions.chain(plays) {
-            match topic_of(place)? {
+            match parse_topic(place)? {
                 Some(topic) => inputs.topics.push((kind, topic.into())),
                 None => inputs.paths.push((kind, place.clone())),
             }
@@ -149,7 +149,7 @@ impl RunArguments {
             let what = "--follow and --until-end exclude each other: give only one of them";
             return Err(ArgumentError::Conflict(what.into()));
         }
-        if !inputs.paths.is_empty() && inputs.go_on(false) && !self.follow {
+        if !inputs.paths.is_empty() && inputs.is_endless(false) && !self.follow {
             let what = "Kafka topics are followed and files are not: give --until-end or \
                         --follow, for both";
             return Err(ArgumentError::Conflict(what.into()));
@@ -175,14 +175,14 @@ impl RunArguments {
         let definition = self.definition()?;
         let defaults = Settings::new(definition, self.queries()?);
         let clock = |flag, span: Option<Span>, default| {
-            within(flag, span, 0, WEEK_MS).map(|span| span.map_or(default, Span::duration))
+            checked_span(flag, span, 0, WEEK_MS).map(|span| span.map_or(default, Span::duration))
         };
         let count = |flag, value: Option<usize>, default| {
             let value = value.unwrap_or(default);
-            let refused = || limit(flag, value, "must be at least 1");
+            let refused = || invalid_value(flag, value, "must be at least 1");
             if value == 0 { Err(refused()) } else { Ok(value) }
         };
-        let alignment = within("alignment", self.alignment, 0, YEAR_MS)?;
+        let alignment = checked_span("alignment", self.alignment, 0, YEAR_MS)?;
         Ok(Settings {
             publish_interval: clock(
                 "publish-interval",
@@ -213,13 +213,13 @@ impl RunArguments {
 
     fn definition(&self) -> Result<Definition, ArgumentError> {
         let default = Definition::default();
-        let length = within("epoch-length", self.epoch_length, 1_000, YEAR_MS)?;
-        let delay = within("max-delay", self.max_delay, 0, YEAR_MS)?;
-        let future = within("max-future", self.max_future, 0, YEAR_MS)?;
+        let length = checked_span("epoch-length", self.epoch_length, 1_000, YEAR_MS)?;
+        let delay = checked_span("max-delay", self.max_delay, 0, YEAR_MS)?;
+        let future = checked_span("max-future", self.max_future, 0, YEAR_MS)?;
         let join_window_epochs = self.join_window.unwrap_or(default.join_window_epochs);
         if !(0..=JOIN_WINDOW_MAX).contains(&join_window_epochs) {
             let most = format!("must be 0 to {JOIN_WINDOW_MAX}");
-            return Err(limit("join-window", join_window_epochs, &most));
+            return Err(invalid_value("join-window", join_window_epochs, &most));
         }
         Ok(Definition {
             epoch_length_ms: length.map_or(default.epoch_length_ms, |span| span.ms),
@@ -260,13 +260,17 @@ impl RunArguments {
         let (processes, process) = (self.processes.unwrap_or(1), self.process.unwrap_or(0));
         let workers = self.workers.unwrap_or(1);
         if !(1..=WORKERS_MAX).contains(&workers) {
-            return Err(limit("workers", workers, &format!("must be 1 to {WORKERS_MAX}")));
+            return Err(invalid_value("workers", workers, &format!("must be 1 to {WORKERS_MAX}")));
         }
         if !(1..=WORKERS_MAX).contains(&processes) {
-            return Err(limit("processes", processes, &format!("must be 1 to {WORKERS_MAX}")));
+            return Err(invalid_value(
+                "processes",
+                processes,
+                &format!("must be 1 to {WORKERS_MAX}"),
+            ));
         }
         if process >= processes {
-            return Err(limit("process", process, "must be less than --processes"));
+            return Err(invalid_value("process", process, "must be less than --processes"));
         }
         if processes == 1 {
             return Ok(Cluster::threads(workers));
@@ -299,7 +303,7 @@ impl RunArguments {
     fn field_names(&self) -> Result<FieldNames, ArgumentError> {
         let mut names = FieldNames::default();
         for field in &self.fields {
-            let refused = |limit_text| limit("field", field, limit_text);
+            let refused = |limit_text| invalid_value("field", field, limit_text);
             let (field_name, name) =
                 field.split_once('=').ok_or_else(|| refused("must be FIELD=NAME"))?;
             let slot = match field_name {
@@ -318,7 +322,11 @@ impl RunArguments {
         let all = [&names.request_id, &names.video_id, &names.event_time, &names.record_time];
         let distinct: std::collections::BTreeSet<_> = all.into_iter().collect();
         if distinct.len() < all.len() {
-            return Err(limit("field", self.fields.join(", "), "two fields cannot share a name"));
+            return Err(invalid_value(
+                "field",
+                self.fields.join(", "),
+                "two fields cannot share a name",
+            ));
         }
         Ok(names)
     }
@@ -332,7 +340,7 @@ const YEAR_MS: i64 = 366 * 86_400_000;
 const JOIN_WINDOW_MAX: i64 = 1_000;
 const WORKERS_MAX: usize = 1_024;
 
-fn within(
+fn checked_span(
     flag: &'static str,
     span: Option<Span>,
     least_ms: i64,
@@ -341,17 +349,17 @@ fn within(
     match span {
         Some(span) if !(least_ms..=most_ms).contains(&span.ms) => {
             let (least, most) = (Span { ms: least_ms }, Span { ms: most_ms });
-            Err(limit(flag, span, &format!("must be {least} to {most}")))
+            Err(invalid_value(flag, span, &format!("must be {least} to {most}")))
         }
         _ => Ok(span),
     }
 }
 
-fn limit(flag: &'static str, given: impl fmt::Display, limit: &str) -> ArgumentError {
+fn invalid_value(flag: &'static str, given: impl fmt::Display, limit: &str) -> ArgumentError {
     ArgumentError::Limit { flag, given: given.to_string(), limit: limit.to_string() }
 }
 
 fn unknown_query(name: &str) -> ArgumentError {
     let names: Vec<_> = dataflows::ALL.iter().map(|query| query.name).collect();
-    limit("query", name, &format!("must be one of {}, all", names.join(", ")))
+    invalid_value("query", name, &format!("must be one of {}, all", names.join(", ")))
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::dataflows;
 use crate::decode::MessageFormat;
 use crate::event::Kind;
-use crate::kafka::{RegistrySettings, RegistryText};
+use crate::kafka::{RegistrySettings, SecretText};
 use crate::time::Span;
 use clap::CommandFactory;
 
@@ -22,7 +22,7 @@ fn a_flag_wins_over_the_configuration_and_both_over_the_default() {
     let path = folder.path().join("job.toml");
     std::fs::write(&path, "join-window = 2\nmax-delay = \"5m\"\nplays = [\"p.jsonl\"]").unwrap();
     let typed = run(&["--config", path.to_str().unwrap(), "--join-window", "3"]);
-    let complete = typed.complete().unwrap();
+    let complete = typed.with_config().unwrap();
     assert_eq!(complete.join_window, Some(3));
     assert_eq!(complete.max_delay, Some(Span { ms: 300_000 }));
     assert_eq!(complete.max_future, Some(Span { ms: 600_000 }));
@@ -31,25 +31,26 @@ fn a_flag_wins_over_the_configuration_and_both_over_the_default() {
 
 #[test]
 fn the_printed_configuration_means_the_same_when_read_back() {
-    let complete =
-        run(&["--plays", "a", "b", "--store", "s.db", "--field", "video_id=v"]).complete().unwrap();
+    let complete = run(&["--plays", "a", "b", "--store", "s.db", "--field", "video_id=v"])
+        .with_config()
+        .unwrap();
     let printed = complete.to_toml();
     assert_eq!(RunArguments::from_toml(&printed).unwrap(), complete);
 }
 
 #[test]
-fn a_wrong_configuration_is_told_with_its_line() {
+fn an_invalid_configuration_is_reported_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("job.toml");
     for text in ["join-window = 2\nepoch-lenght = \"5m\"", "\nmax-delay = \"5 parsecs\""] {
         std::fs::write(&path, text).unwrap();
-        let error = run(&["--config", path.to_str().unwrap()]).complete().unwrap_err();
+        let error = run(&["--config", path.to_str().unwrap()]).with_config().unwrap_err();
         assert!(error.to_string().contains("line 2"), "{error}");
     }
 }
 
 #[test]
-fn every_default_is_told_in_the_help() {
+fn every_default_is_in_the_help() {
     let help = Arguments::command()
         .find_subcommand_mut("run")
         .unwrap()
@@ -73,7 +74,7 @@ fn every_default_is_told_in_the_help() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_with_flag_value_and_limit() {
+fn values_out_of_bounds_are_refused_with_flag_and_limit() {
     let sources = ["--plays", "a", "--store", "s.db"];
     let refused = [
         (vec!["--epoch-length", "0s"], "--epoch-length is 0s, but must be 1s to 366d"),
@@ -92,15 +93,15 @@ fn what_cannot_be_is_refused_with_flag_value_and_limit() {
     ];
     for (arguments, message) in refused {
         let arguments = [&sources[..], &arguments].concat();
-        let error = run(&arguments).complete().unwrap().plan().unwrap_err();
+        let error = run(&arguments).with_config().unwrap().plan().unwrap_err();
         assert_eq!(error.to_string(), message);
     }
 }
 
 #[test]
-fn a_query_that_is_not_in_the_list_is_refused_with_the_list() {
+fn an_unknown_query_is_refused_with_the_list_of_queries() {
     let arguments = ["--plays", "a", "--store", "s.db", "--query", "trend"];
-    let error = run(&arguments).complete().unwrap().plan().unwrap_err().to_string();
+    let error = run(&arguments).with_config().unwrap().plan().unwrap_err().to_string();
     assert!(error.starts_with("--query is trend, but must be one of trends, "), "{error}");
     assert!(dataflows::ALL.iter().all(|query| error.contains(query.name)), "{error}");
 }
@@ -114,13 +115,13 @@ const IN_KAFKA: [&str; 6] =
     ["--plays", "kafka:plays", "--store", "s.db", "--bootstrap-servers", "localhost:9092"];
 
 #[test]
-fn a_place_in_kafka_is_a_topic_and_any_other_a_path() {
+fn a_location_with_the_kafka_prefix_is_a_topic_and_any_other_a_path() {
     let arguments = [
         &["--impressions", "kafka:b", "kafka:a", "files/*.jsonl", "--until-end"][..],
         &["--plays", "kafka:plays", "--store", "kafka:trends"],
         &["--bootstrap-servers", "one:9092,two:9092", "--kafka", "linger.ms=5"],
     ];
-    let plan = run(&arguments.concat()).complete().unwrap().plan().unwrap();
+    let plan = run(&arguments.concat()).with_config().unwrap().plan().unwrap();
     let topics = [(Kind::Impression, "a"), (Kind::Impression, "b"), (Kind::Play, "plays")];
     assert_eq!(plan.inputs.topics, topics.map(|(kind, topic)| (kind, topic.to_string())));
     assert_eq!(plan.inputs.paths, [(Kind::Impression, "files/*.jsonl".to_string())]);
@@ -128,15 +129,15 @@ fn a_place_in_kafka_is_a_topic_and_any_other_a_path() {
     let kafka = plan.kafka.unwrap();
     assert_eq!(kafka.bootstrap_servers, "one:9092,two:9092");
     assert_eq!(kafka.settings["linger.ms"], "5");
-    let files = run(&["--plays", "p.jsonl", "--store", "s.db"]).complete().unwrap();
+    let files = run(&["--plays", "p.jsonl", "--store", "s.db"]).with_config().unwrap();
     let plan = files.plan().unwrap();
     assert_eq!((plan.kafka, plan.store), (None, StoreLocation::Sqlite("s.db".into())));
 }
 
 #[test]
-fn topics_go_on_for_ever_unless_they_are_read_until_their_ends() {
+fn topics_are_endless_unless_read_until_their_ends() {
     let follows = |more: &[&str]| {
-        let plan = run(&[&IN_KAFKA[..], more].concat()).complete().unwrap().plan();
+        let plan = run(&[&IN_KAFKA[..], more].concat()).with_config().unwrap().plan();
         plan.map(|plan| plan.settings.follow).map_err(|error| error.to_string())
     };
     assert_eq!(follows(&[]), Ok(true));
@@ -151,14 +152,14 @@ fn topics_go_on_for_ever_unless_they_are_read_until_their_ends() {
 }
 
 #[test]
-fn settings_of_kafka_are_flags_or_a_table_and_the_flag_wins() {
+fn kafka_settings_are_flags_or_a_table_and_the_flag_wins() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("job.toml");
     let text = "bootstrap-servers = \"b:1\"\n[kafka]\n\"sasl.username\" = \"file\"\n\
                 linger.ms = 5\nsecurity.protocol = \"SSL\"";
     std::fs::write(&path, text).unwrap();
     let typed = ["--config", path.to_str().unwrap(), "--kafka", "sasl.username=flag=x"];
-    let plan = run(&[&IN_KAFKA[..4], &typed].concat()).complete().unwrap().plan().unwrap();
+    let plan = run(&[&IN_KAFKA[..4], &typed].concat()).with_config().unwrap().plan().unwrap();
     let kafka = plan.kafka.unwrap();
     assert_eq!(kafka.bootstrap_servers, "b:1");
     let settings: Vec<_> =
@@ -168,10 +169,10 @@ fn settings_of_kafka_are_flags_or_a_table_and_the_flag_wins() {
 }
 
 #[test]
-fn a_secret_is_neither_printed_nor_told() {
+fn a_secret_is_never_printed() {
     let secrets = ["--kafka", "sasl.password=geheim", "--kafka", "ssl.key.password=env:KEY"];
     let typed = run(&[&IN_KAFKA[..], &secrets].concat());
-    let complete = typed.complete().unwrap();
+    let complete = typed.with_config().unwrap();
     let printed = complete.to_toml();
     let debug = format!("{typed:?} {complete:?} {:?}", complete.plan().unwrap());
     assert!(!printed.contains("geheim") && !debug.contains("geheim"), "{printed} {debug}");
@@ -181,14 +182,14 @@ fn a_secret_is_neither_printed_nor_told() {
     let error = read_back.plan().unwrap_err().to_string();
     assert!(error.contains("`sasl.password` is `(hidden)`"), "{error}");
     let shown = ["--kafka", "sasl.username=me", "--kafka", "linger.ms=5"];
-    let complete = run(&[&IN_KAFKA[..], &shown].concat()).complete().unwrap();
+    let complete = run(&[&IN_KAFKA[..], &shown].concat()).with_config().unwrap();
     let printed = complete.to_toml();
     let read_back = RunArguments::from_toml(&printed).unwrap();
     assert_eq!(read_back.plan().unwrap().kafka, complete.plan().unwrap().kafka);
 }
 
 #[test]
-fn a_schema_registry_is_a_flag_or_in_the_configuration_and_its_secret_is_not_told() {
+fn a_schema_registry_is_given_by_flag_or_configuration_and_its_secret_is_not_printed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("job.toml");
     let text = "kafka-format = \"protobuf\"\nschema-registry = \"https://r/path/\"\n\
@@ -196,14 +197,14 @@ fn a_schema_registry_is_a_flag_or_in_the_configuration_and_its_secret_is_not_tol
     std::fs::write(&path, text).unwrap();
     let config = ["--config", path.to_str().unwrap()];
     let planned = |more: &[&str]| {
-        let complete = run(&[&IN_KAFKA[..], &config, more].concat()).complete().unwrap();
+        let complete = run(&[&IN_KAFKA[..], &config, more].concat()).with_config().unwrap();
         let printed = complete.to_toml();
         let plan = complete.plan().unwrap();
         let told = format!("{complete:?} {plan:?} {printed}");
         assert!(!told.contains("geheim"), "{told}");
         (plan.message_format, plan.registry.unwrap())
     };
-    let url = |url: &str| url.parse::<RegistryText>().unwrap();
+    let url = |url: &str| url.parse::<SecretText>().unwrap();
     let settings = |at, auth| RegistrySettings::given(&url(at), Some(&url(auth))).unwrap();
     assert_eq!(planned(&[]), (MessageFormat::Protobuf, settings("https://r/path", "u:geheim")));
     let typed = ["--kafka-format", "avro", "--schema-registry-auth", "env:USER"];
@@ -211,7 +212,7 @@ fn a_schema_registry_is_a_flag_or_in_the_configuration_and_its_secret_is_not_tol
     let typed = ["--schema-registry", "http://s:1"];
     assert_eq!(planned(&typed), (MessageFormat::Protobuf, settings("http://s:1", "u:geheim")));
     std::fs::write(&path, "schema-registry-auth = geheim").unwrap();
-    let error = run(&config).complete().unwrap_err();
+    let error = run(&config).with_config().unwrap_err();
     assert!(!format!("{error} {error:?}").contains("geheim"), "{error}");
 }
 
@@ -223,16 +224,16 @@ fn a_line_that_may_hold_a_secret_is_not_quoted() {
         ["\"sasl.password\" = geheim", "\"sasl.password\" = [\"geheim\"]", "token = \"geheim"];
     for line in lines {
         std::fs::write(&path, format!("[kafka]\n{line}\n")).unwrap();
-        let error = run(&["--config", path.to_str().unwrap()]).complete().unwrap_err();
+        let error = run(&["--config", path.to_str().unwrap()]).with_config().unwrap_err();
         let told = format!("{error} {error:?}");
         assert!(told.contains("invalid configuration") && !told.contains("geheim"), "{told}");
     }
 }
 
 #[test]
-fn what_kafka_cannot_be_is_refused() {
+fn invalid_kafka_settings_are_refused() {
     let told =
-        |arguments: &[&str]| run(arguments).complete().unwrap().plan().unwrap_err().to_string();
+        |arguments: &[&str]| run(arguments).with_config().unwrap().plan().unwrap_err().to_string();
     let told_with = |more: &[&str]| told(&[&IN_KAFKA[..], more].concat());
     assert!(told(&IN_KAFKA[..4]).starts_with("give --bootstrap-servers"));
     assert!(told_with(&["--kafka", "isolation.level=read_uncommitted"]).contains("cannot be set"));

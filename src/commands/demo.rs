@@ -61,7 +61,7 @@ pub fn demo(arguments: &DemoArguments, stop: Arc<AtomicBool>) -> Result<(), Demo
     let folder = folder.map_err(DemoError::Folder)?.keep();
     let mut log = PacedLog::create(&folder, arguments)?;
     let store = folder.join("trends.db");
-    let plan = run_arguments(&folder, &store, arguments).complete().map_err(RunError::from)?;
+    let plan = run_arguments(&folder, &store, arguments).with_config().map_err(RunError::from)?;
     let plan = plan.plan().map_err(RunError::from)?;
     let ended = Arc::new(AtomicBool::new(false));
     let counters = Arc::new(Counters::default());
@@ -169,7 +169,7 @@ fn show_live(store: &Path, counters: &Counters, ended: &AtomicBool) -> Result<()
             let reader = SqliteReader::open(store)?;
             let table = latest_epochs_table(&reader, EPOCHS_SHOWN, VIDEOS_SHOWN)?;
             let text = format!("{table}\n{} events so far\n", counters.events());
-            lines_above = print_over(&text, lines_above)?;
+            lines_above = print_in_place(&text, lines_above)?;
         }
         if over {
             return Ok(());
@@ -178,7 +178,7 @@ fn show_live(store: &Path, counters: &Counters, ended: &AtomicBool) -> Result<()
 }
 
 /// Prints a text, on a terminal over the previous one. Returns its number of lines.
-fn print_over(text: &str, lines_above: usize) -> std::io::Result<usize> {
+fn print_in_place(text: &str, lines_above: usize) -> std::io::Result<usize> {
     let mut out = stdout().lock();
     if out.is_terminal() && lines_above > 0 {
         write!(out, "\x1b[{lines_above}A\x1b[J")?;

@@ -1,12 +1,12 @@
 //! `trendmark run`: sets up sources, store and job, and runs the engine.
 
-use super::watch::Watch;
+use super::watch::ProgressReporter;
 use crate::arguments::{ArgumentError, Plan, RunArguments, StoreLocation};
 use crate::engine::{self, Counters, DeadLetters, EngineError, Job, Summary};
 use crate::sources::combined::CombinedSource;
 use crate::sources::files::FileSource;
 use crate::sources::kafka::registry::Registry;
-use crate::sources::kafka::{KafkaSource, KafkaSourceError, Messages};
+use crate::sources::kafka::{KafkaSource, KafkaSourceError, MessageSettings};
 use crate::sources::{Source, SourceError};
 use crate::stores::kafka::KafkaStore;
 use crate::stores::sqlite::SqliteStore;
@@ -46,7 +46,7 @@ pub enum RunError {
 /// # Errors
 /// When the arguments are invalid, a source or the store cannot be used, or the job fails.
 pub fn run(arguments: &RunArguments, stop: Arc<AtomicBool>) -> Result<(), RunError> {
-    let complete = arguments.complete()?;
+    let complete = arguments.with_config()?;
     if arguments.print_config {
         print!("{}", complete.to_toml());
         return Ok(());
@@ -54,7 +54,7 @@ pub fn run(arguments: &RunArguments, stop: Arc<AtomicBool>) -> Result<(), RunErr
     let plan = complete.plan()?;
     let counters = Arc::new(Counters::default());
     let started = Instant::now();
-    let watch = Watch::start(Arc::clone(&counters), plan.settings.follow);
+    let watch = ProgressReporter::start(Arc::clone(&counters), plan.settings.follow);
     let result = start(&plan, Arc::clone(&counters), stop);
     watch.finish();
     let (summary, malformed) = result?;
@@ -91,7 +91,7 @@ pub fn start(
         stop,
     };
     if plan.cluster.processes() > 1 {
-        expect_launch(counters, plan.cluster.processes(), plan.launch_timeout);
+        exit_if_not_launched(counters, plan.cluster.processes(), plan.launch_timeout);
     }
     let summary = engine::run(&plan.cluster, job)?;
     Ok((summary, dead_letters.malformed()))
@@ -104,7 +104,7 @@ fn source(plan: &Plan) -> Result<CombinedSource, RunError> {
     let settings = plan.kafka.clone().filter(|_| !inputs.topics.is_empty());
     let messages = match settings {
         Some(_) => messages(plan)?,
-        None => Messages::default(),
+        None => MessageSettings::default(),
     };
     let kafka = settings.map(|settings| {
         KafkaSource::new(settings, inputs.topics.clone(), fields.clone(), inputs.until_end)
@@ -113,10 +113,10 @@ fn source(plan: &Plan) -> Result<CombinedSource, RunError> {
     Ok(CombinedSource { files, kafka })
 }
 
-fn messages(plan: &Plan) -> Result<Messages, RunError> {
-    let Some(settings) = &plan.registry else { return Ok(Messages::default()) };
+fn messages(plan: &Plan) -> Result<MessageSettings, RunError> {
+    let Some(settings) = &plan.registry else { return Ok(MessageSettings::default()) };
     match Registry::new(settings) {
-        Ok(registry) => Ok(Messages::framed(plan.message_format, Arc::new(registry))),
+        Ok(registry) => Ok(MessageSettings::framed(plan.message_format, Arc::new(registry))),
         Err(error) => Err(SourceError::Kafka(KafkaSourceError::Registry(error)).into()),
     }
 }
@@ -141,7 +141,7 @@ fn dead_letters(plan: &Plan) -> Result<DeadLetters, RunError> {
 }
 
 /// Ends this process if the others do not connect in time: timely would wait forever.
-fn expect_launch(counters: Arc<Counters>, processes: usize, timeout: Duration) {
+fn exit_if_not_launched(counters: Arc<Counters>, processes: usize, timeout: Duration) {
     std::thread::spawn(move || {
         let started = Instant::now();
         while !counters.is_launched() {
@@ -179,11 +179,7 @@ fn report(plan: &Plan, counters: &Counters, summary: &Summary, malformed: u64, e
     } else {
         "every epoch is final"
     };
-    let look = match plan.store {
-        StoreLocation::Sqlite(_) => "show",
-        StoreLocation::Kafka { .. } => "status",
-    };
-    println!("{state}; `trendmark {look} --store {}`", plan.store);
+    println!("{state}; `trendmark show --store {}`", plan.store);
 }
 
 /// Returns a flag that the first Ctrl-C sets. The second ends the process.

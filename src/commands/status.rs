@@ -23,7 +23,7 @@ struct Status {
     progress: Progress,
     /// The lag of each partition: the number of records that the store does not reflect; `None` if
     /// it is unknown.
-    behind: Vec<Option<u64>>,
+    lag: Vec<Option<u64>>,
 }
 
 /// Returns the status of a job as text.
@@ -33,8 +33,8 @@ struct Status {
 pub fn status(arguments: &StatusArguments) -> Result<String, RunError> {
     let OpenStore { location, reader, kafka } = store::open(&arguments.store)?;
     let (description, progress) = (reader.description().clone(), reader.progress()?);
-    let behind = progress.partitions.values().map(|at| behind(at, kafka.as_ref())).collect();
-    let status = Status { store: location.to_string(), description, progress, behind };
+    let lag = progress.partitions.values().map(|at| lag(at, kafka.as_ref())).collect();
+    let status = Status { store: location.to_string(), description, progress, lag };
     Ok(match arguments.format {
         StatusFormat::Table => status.table(),
         StatusFormat::Json => status.json().to_string(),
@@ -43,9 +43,9 @@ pub fn status(arguments: &StatusArguments) -> Result<String, RunError> {
 
 /// The lag of a partition, in records. A file is read from the store's position to its end for
 /// that.
-fn behind(at: &PartitionProgress, kafka: Option<&KafkaSettings>) -> Option<u64> {
+fn lag(at: &PartitionProgress, kafka: Option<&KafkaSettings>) -> Option<u64> {
     let name = &at.partition;
-    let end = if KafkaSource::holds(name) {
+    let end = if KafkaSource::is_kafka(name) {
         let source = KafkaSource::new(kafka?.clone(), vec![], FieldNames::default(), false);
         source.end_offset(name)
     } else {
@@ -77,8 +77,8 @@ impl Status {
     }
 
     /// The total lag in records, of the partitions where it is known.
-    fn behind(&self) -> u64 {
-        self.behind.iter().flatten().sum()
+    fn lag(&self) -> u64 {
+        self.lag.iter().flatten().sum()
     }
 
     fn final_through(&self) -> String {
@@ -118,7 +118,7 @@ impl Status {
             ("Final", self.final_through()),
             ("Open epochs", self.open_epochs()),
             ("Watermark", self.watermark()),
-            ("Lag", format!("{} records", self.behind())),
+            ("Lag", format!("{} records", self.lag())),
             ("Replay", format!("{} records would be read again by a restart", self.replay())),
         ];
         for (name, value) in lines {
@@ -139,11 +139,11 @@ impl Status {
             "Malformed",
             "Idle",
         ]);
-        for (at, behind) in self.progress.partitions.values().zip(&self.behind) {
+        for (at, lag) in self.progress.partitions.values().zip(&self.lag) {
             table.add_row([
                 at.partition.to_string(),
                 at.next_offset.to_string(),
-                behind.map_or("?".into(), |records| records.to_string()),
+                lag.map_or("?".into(), |records| records.to_string()),
                 at.replay_offset.to_string(),
                 at.watermark_ms.map_or("-".into(), rfc3339),
                 at.malformed.to_string(),
@@ -160,12 +160,12 @@ impl Status {
 
     fn json(&self) -> Value {
         let progress = &self.progress;
-        let partitions = progress.partitions.values().zip(&self.behind).map(|(at, behind)| {
+        let partitions = progress.partitions.values().zip(&self.lag).map(|(at, lag)| {
             json!({
                 "topic": at.partition.kind.topic(),
                 "partition": at.partition.name,
                 "next_offset": at.next_offset,
-                "behind": behind,
+                "behind": lag,
                 "replay_offset": at.replay_offset,
                 "watermark": at.watermark_ms.map(rfc3339),
                 "malformed": at.malformed,
@@ -181,7 +181,7 @@ impl Status {
             "finished": progress.final_through == Through::Everything,
             "open_epochs": progress.digests.keys().collect::<Vec<_>>(),
             "watermark": progress.watermark_ms().map(rfc3339),
-            "behind": self.behind(),
+            "behind": self.lag(),
             "replay": self.replay(),
             "partitions": partitions.collect::<Vec<_>>(),
         })

@@ -22,7 +22,7 @@ pub struct OpenStore {
 /// # Errors
 /// When the arguments are incomplete or invalid, or the store does not exist or cannot be read.
 pub fn open(arguments: &StoreArguments) -> Result<OpenStore, RunError> {
-    let arguments = arguments.complete()?;
+    let arguments = arguments.with_config()?;
     let missing = ArgumentError::Missing("give --store, or a --config that has the key `store`");
     let location = StoreLocation::of(arguments.store.as_deref().ok_or(missing)?)?;
     let servers = arguments.bootstrap_servers.as_deref();

@@ -14,14 +14,14 @@ const BAR_INTERVAL: Duration = Duration::from_millis(200);
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A thread that shows the progress of a job.
-pub struct Watch {
+pub struct ProgressReporter {
     end: Sender<()>,
     thread: JoinHandle<()>,
 }
 
-impl Watch {
+impl ProgressReporter {
     /// Starts to show progress. With `follow` there is no total and no estimate of the time left.
-    pub fn start(counters: Arc<Counters>, follow: bool) -> Watch {
+    pub fn start(counters: Arc<Counters>, follow: bool) -> ProgressReporter {
         let (end, ended) = channel();
         let thread = std::thread::spawn(move || {
             let started = Instant::now();
@@ -42,7 +42,7 @@ impl Watch {
                 bar.finish_and_clear();
             }
         });
-        Watch { end, thread }
+        ProgressReporter { end, thread }
     }
 
     /// Ends the thread.

@@ -146,8 +146,8 @@ pub enum DecodeError {
         /// The number of bytes.
         bytes: usize,
     },
-    /// A time is before the year 1 or after 9999.
-    #[error("`{0}` is out of range, expected a time in the years 1 to 9999")]
+    /// A time is before 0001-01-01 or after 9999-12-30.
+    #[error("`{0}` is out of range, expected a time from 0001-01-01 to 9999-12-30")]
     TimeOutOfRange(String),
 }
 

@@ -137,6 +137,9 @@ type HeldRows = BTreeMap<Epoch, HashMap<(usize, KeyCells), ValueCells, RandomSta
 
 /// Turns changes of rows, where the latest wins, into updates of a collection, and retracts the
 /// rows of epochs on request.
+///
+/// All changes of a row of one epoch come from the one worker that collects it, in order, and the
+/// channels keep that order: so the last one to arrive is the latest.
 fn materialize<'scope>(
     rows: Rows<'scope>,
     retractions: Stream<'scope, Publication, Vec<Through>>,
@@ -214,8 +217,10 @@ fn row_changes<'scope>(
     final_through: Rc<Cell<Through>>,
 ) -> Parts<'scope> {
     let mut pending: BTreeMap<Publication, Pending> = BTreeMap::new();
+    // A row's updates meet on one worker, wherever the query computed them.
+    let by_row = |update: &(Row, Publication, isize)| (update.0.epoch.0, &*update.0.key).hashed();
     rows.unary_frontier::<CapacityContainerBuilder<Vec<_>>, _, _, _>(
-        Pipeline,
+        Exchange::new(by_row),
         "CollectAcross",
         move |_, _| {
             move |(input, frontier), output| {

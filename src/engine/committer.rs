@@ -58,7 +58,7 @@ impl Committer {
 
     fn submit(&self, task: Task) {
         if let Some(tasks) = &self.tasks {
-            // `send` fails only if the thread has ended, which the next call of `take_committed` reports.
+            // `send` fails only if the thread has ended, which `take_committed` reports.
             let _ = tasks.send(task);
         }
     }

@@ -182,9 +182,9 @@ fn compare(stored: &Digests, rebuilt: &Digests) -> Result<(), EngineError> {
 fn assemble(before: &Progress, publication: Publication, parts: Parts) -> Changeset {
     let Parts { rows, digests, progress } = parts;
     let mut changes = Changeset { publication, rows, digests, ..Changeset::default() };
-    // `closed_through` is the same on all workers.
-    changes.final_through =
-        progress.iter().map(|worker| worker.closed_through).min().unwrap_or_default();
+    changes.final_through = progress.first().map_or(Through::Nothing, |one| one.closed_through);
+    let agree = progress.iter().all(|worker| worker.closed_through == changes.final_through);
+    assert!(agree, "all workers have closed the same epochs at the end of a publication");
     for worker in progress {
         changes.ledger.merge(&worker.ledger);
         changes.partitions.extend(worker.partitions);

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_no_uuid_and_keeps_its_bits() {
+    fn a_text_that_is_not_a_uuid_keeps_its_bits() {
         let name = RequestName::text(0x0123_4567_89ab_cdef);
         assert_eq!(name.written().as_str(), "page-0123456789abcdef");
         assert!(name.is_text());
@@ -209,7 +209,7 @@ mod tests {
         }
 
         #[test]
-        fn a_partition_is_one_of_those_there_are(bits: u128, partitions in 1u32..=1000) {
+        fn a_partition_number_is_below_the_partition_count(bits: u128, partitions in 1u32..=1000) {
             prop_assert!(RequestName::uuid(bits).partition(partitions) < partitions);
         }
     }

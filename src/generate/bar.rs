@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_tells_rate_and_time_left() {
+    fn a_line_shows_rate_and_remaining_time() {
         let progress = Bar::new(20_000);
         let summary = Summary { impressions: 5_000, plays: 1_000, ..Summary::default() };
         assert_eq!(

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_can_show_every_video_there_is() {
+    fn a_request_can_show_every_video() {
         let mut chance = chance(Model { videos: 1_000, ..Model::default() });
         let mut videos = Vec::new();
         chance.draw_videos(1_000, &mut videos);
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn video_ids_have_eight_digits_and_are_no_neighbours() {
+    fn video_ids_have_eight_digits_and_are_scattered() {
         let ids: HashSet<u64> = (1..=100_000).map(|rank| video_of_rank(rank).0).collect();
         assert_eq!(ids.len(), 100_000);
         assert!(ids.iter().all(|id| (10_000_000..100_000_000).contains(id)));

@@ -182,7 +182,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn numbers_are_written_as_the_standard_library_does(number: i64) {
+        fn numbers_are_formatted_as_by_the_standard_library(number: i64) {
             let mut line = Vec::new();
             push_signed(number, &mut line);
             prop_assert_eq!(String::from_utf8(line).unwrap(), number.to_string());

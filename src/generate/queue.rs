@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_events_that_waited_are_known() {
+    fn the_maximum_queue_length_is_known() {
         let mut queue = Queue::default();
         queue.push(batch(1, 0, 3));
         queue.push(batch(2, 0, 4));

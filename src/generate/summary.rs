@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thousands_are_set_apart() {
+    fn thousands_are_separated() {
         for (number, expected) in [(0, "0"), (999, "999"), (1_000, "1,000")] {
             assert_eq!(grouped(number), expected);
         }

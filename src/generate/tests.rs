@@ -71,7 +71,7 @@ fn the_first_arrivals_of_seed_1_stay_what_they_are() {
 }
 
 #[test]
-fn the_number_of_partitions_changes_nothing_but_the_partition() {
+fn the_number_of_partitions_only_changes_the_partition() {
     let with = |partitions| {
         let all = arrivals(&Model { partitions, ..small(20_000) });
         all.into_iter().map(|arrival| Arrival { partition: 0, ..arrival }).collect::<Vec<_>>()
@@ -80,7 +80,7 @@ fn the_number_of_partitions_changes_nothing_but_the_partition() {
 }
 
 #[test]
-fn every_partition_gets_its_share_of_the_requests() {
+fn requests_spread_evenly_over_partitions() {
     let mut counts = [0; 8];
     for arrival in arrivals(&small(100_000)) {
         counts[arrival.partition as usize] += 1;
@@ -89,12 +89,12 @@ fn every_partition_gets_its_share_of_the_requests() {
 }
 
 #[test]
-fn arrivals_come_in_the_order_of_their_time() {
+fn arrivals_are_ordered_by_time() {
     assert!(arrivals(&small(50_000)).is_sorted_by_key(|arrival| arrival.arrival_ms));
 }
 
 #[test]
-fn there_are_exactly_as_many_impressions_as_asked_for() {
+fn the_number_of_impressions_is_exact() {
     for impressions in [0, 1, 19, 20, 21, 10_007] {
         let (summary, _) = generate_files(LogFormat::Jsonl, small(impressions));
         assert_eq!(summary.impressions, impressions);
@@ -275,7 +275,7 @@ fn every_line_is_an_event_except_the_malformed_ones() {
 }
 
 #[test]
-fn the_rows_of_parquet_are_the_events_of_the_model() {
+fn parquet_rows_equal_the_generated_events() {
     let model = Model { malformed_rate: 0.02, partitions: 1, ..small(20_000) };
     let folder = tempfile::tempdir().unwrap();
     let parquet =
@@ -354,7 +354,7 @@ fn an_earlier_log_is_replaced_only_by_force_and_then_as_a_whole() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_is_named() {
+fn a_folder_that_cannot_be_created_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();

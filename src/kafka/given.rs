@@ -1,7 +1,7 @@
 //! Parses settings from the command line (`KEY=VALUE`) and from a configuration (a table), and
 //! writes them with secrets hidden.
 
-use super::settings::shown;
+use super::settings::redacted;
 use super::{KafkaSettings, KafkaSettingsError};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -36,7 +36,7 @@ impl FromStr for GivenSetting {
 
 impl fmt::Debug for GivenSetting {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = self.value.as_ref().map_or("", |value| shown(&self.key, value));
+        let value = self.value.as_ref().map_or("", |value| redacted(&self.key, value));
         write!(formatter, "{}={value}", self.key)
     }
 }
@@ -71,7 +71,7 @@ pub fn serialize_settings<S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     let shown = settings.iter().map(|given| {
-        let value = given.value.as_ref().map_or("", |value| shown(&given.key, value));
+        let value = given.value.as_ref().map_or("", |value| redacted(&given.key, value));
         (given.key.as_str(), value)
     });
     shown.collect::<BTreeMap<_, _>>().serialize(serializer)
@@ -94,7 +94,7 @@ pub fn deserialize_settings<'de, D: Deserializer<'de>>(
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Value {
-    Truth(bool),
+    Bool(bool),
     Integer(i64),
     Number(f64),
     Text(String),
@@ -110,7 +110,7 @@ fn flatten(
     for (key, value) in table {
         let key = format!("{prefix}{key}");
         let value = match value {
-            Value::Truth(truth) => truth.to_string(),
+            Value::Bool(truth) => truth.to_string(),
             Value::Integer(integer) => integer.to_string(),
             Value::Number(number) => number.to_string(),
             Value::Text(text) => text,

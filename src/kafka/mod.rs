@@ -7,9 +7,9 @@ mod registry;
 mod settings;
 
 pub use given::{GivenSetting, deserialize_settings, serialize_settings};
-pub use names::{TopicNameError, topic_of};
-pub use registry::{RegistryError, RegistrySettings, RegistryText};
-pub use settings::{KafkaSettings, KafkaSettingsError, REFUSED, is_secret};
+pub use names::{TopicNameError, parse_topic};
+pub use registry::{RegistryError, RegistrySettings, SecretText};
+pub use settings::{KafkaSettings, KafkaSettingsError, RESERVED_SETTINGS, is_secret};
 
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,7 @@ pub struct TopicNameError {
 ///
 /// # Errors
 /// When the text after `kafka:` is not a valid topic name.
-pub fn topic_of(place: &str) -> Result<Option<&str>, TopicNameError> {
+pub fn parse_topic(place: &str) -> Result<Option<&str>, TopicNameError> {
     let Some(topic) = place.strip_prefix("kafka:") else { return Ok(None) };
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let is_topic = (1..=TOPIC_BYTES_MAX).contains(&topic.len())

@@ -1,6 +1,6 @@
 //! How to reach a schema registry. Secrets are never printed.
 
-use super::settings::{HIDDEN, resolve};
+use super::settings::{REDACTED, resolve};
 use serde::{Deserialize, Serialize, Serializer};
 use std::convert::Infallible;
 use std::fmt;
@@ -8,36 +8,36 @@ use std::str::FromStr;
 
 /// A text that may contain a secret: the URL or the credentials of a registry, as given.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
-pub struct RegistryText(String);
+pub struct SecretText(String);
 
-impl FromStr for RegistryText {
+impl FromStr for SecretText {
     type Err = Infallible;
 
     /// Never fails, so that no error message can quote a secret.
-    fn from_str(text: &str) -> Result<RegistryText, Infallible> {
-        Ok(RegistryText(text.trim().into()))
+    fn from_str(text: &str) -> Result<SecretText, Infallible> {
+        Ok(SecretText(text.trim().into()))
     }
 }
 
-impl RegistryText {
+impl SecretText {
     /// Returns the text for printing: hidden unless a URL without a user, `file:…` or `env:…`.
-    fn shown(&self) -> &str {
+    fn redacted(&self) -> &str {
         let begins = |starts: &[&str]| starts.iter().any(|start| self.0.starts_with(start));
         let is_reference = begins(&["file:", "env:"]);
         let is_url = begins(&["http://", "https://"]) && !self.0.contains('@');
-        if is_reference || is_url { &self.0 } else { HIDDEN }
+        if is_reference || is_url { &self.0 } else { REDACTED }
     }
 }
 
-impl fmt::Debug for RegistryText {
+impl fmt::Debug for SecretText {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.shown())
+        formatter.write_str(self.redacted())
     }
 }
 
-impl Serialize for RegistryText {
+impl Serialize for SecretText {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.shown())
+        serializer.serialize_str(self.redacted())
     }
 }
 
@@ -47,7 +47,7 @@ pub struct RegistrySettings {
     /// The URL, without `/` at the end.
     pub(crate) url: String,
     /// The credentials: `USER:PASSWORD`, or the `file:PATH` or `env:NAME` that holds them.
-    auth: Option<RegistryText>,
+    auth: Option<SecretText>,
 }
 
 /// An error of the schema registry or its settings. No message contains a secret.
@@ -93,8 +93,8 @@ impl RegistrySettings {
     /// # Errors
     /// When the URL or the credentials are not valid.
     pub fn given(
-        url: &RegistryText,
-        auth: Option<&RegistryText>,
+        url: &SecretText,
+        auth: Option<&SecretText>,
     ) -> Result<RegistrySettings, RegistryError> {
         let host = url.0.strip_prefix("https://").or_else(|| url.0.strip_prefix("http://"));
         let is_host = |host: &str| {
@@ -106,7 +106,7 @@ impl RegistrySettings {
             return Err(RegistryError::Url);
         }
         match auth {
-            Some(auth) if auth.0 == HIDDEN => return Err(RegistryError::Hidden),
+            Some(auth) if auth.0 == REDACTED => return Err(RegistryError::Hidden),
             Some(auth) if !auth.0.contains(':') => return Err(RegistryError::Auth),
             _ => {}
         }
@@ -114,7 +114,7 @@ impl RegistrySettings {
     }
 
     /// Returns the credentials as `USER:PASSWORD`, read from their file or variable if necessary.
-    pub(crate) fn user(&self) -> Result<Option<String>, RegistryError> {
+    pub(crate) fn credentials(&self) -> Result<Option<String>, RegistryError> {
         let Some(auth) = &self.auth else { return Ok(None) };
         let user = resolve("schema-registry-auth", &auth.0)?;
         if user.contains(':') { Ok(Some(user)) } else { Err(RegistryError::Auth) }

@@ -13,9 +13,9 @@ use std::path::PathBuf;
 use tracing::Level;
 
 /// The placeholder that is printed instead of a secret.
-pub(super) const HIDDEN: &str = "(hidden)";
+pub(super) const REDACTED: &str = "(hidden)";
 /// The settings that the user cannot set, and why.
-pub const REFUSED: [(&str, &str); 12] = [
+pub const RESERVED_SETTINGS: [(&str, &str); 12] = [
     ("auto.commit.enable", COMMITS),
     ("auto.offset.reset", "a lost log must stop the job"),
     ("bootstrap.servers", "give --bootstrap-servers"),
@@ -37,7 +37,7 @@ pub struct KafkaSettings {
     /// The addresses of some of the brokers, as `host:port`, separated by commas.
     pub bootstrap_servers: String,
     /// Other settings, by librdkafka's names. May contain secrets: print them with
-    /// [`KafkaSettings::shown`] only.
+    /// [`KafkaSettings::redacted`] only.
     pub settings: BTreeMap<String, String>,
 }
 
@@ -114,10 +114,11 @@ impl KafkaSettings {
             return Err(KafkaSettingsError::NoServers);
         }
         for (key, value) in &self.settings {
-            if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| refused == key) {
+            if let Some((_, reason)) = RESERVED_SETTINGS.iter().find(|(refused, _)| refused == key)
+            {
                 return Err(KafkaSettingsError::Refused { key: key.clone(), reason });
             }
-            if value == HIDDEN {
+            if value == REDACTED {
                 return Err(KafkaSettingsError::Hidden { key: key.clone() });
             }
         }
@@ -146,8 +147,8 @@ impl KafkaSettings {
     }
 
     /// Returns the settings for printing, with secrets hidden.
-    pub fn shown(&self) -> BTreeMap<&str, &str> {
-        self.settings.iter().map(|(key, value)| (key.as_str(), shown(key, value))).collect()
+    pub fn redacted(&self) -> BTreeMap<&str, &str> {
+        self.settings.iter().map(|(key, value)| (key.as_str(), redacted(key, value))).collect()
     }
 
     /// The log level of librdkafka: that which `tracing` accepts, or `Debug` if `debug` is set.
@@ -167,15 +168,15 @@ impl fmt::Debug for KafkaSettings {
         formatter
             .debug_struct("KafkaSettings")
             .field("bootstrap_servers", &self.bootstrap_servers)
-            .field("settings", &self.shown())
+            .field("settings", &self.redacted())
             .finish()
     }
 }
 
 /// Returns the value of a setting for printing.
-pub(super) fn shown<'a>(key: &str, value: &'a str) -> &'a str {
+pub(super) fn redacted<'a>(key: &str, value: &'a str) -> &'a str {
     let is_reference = value.starts_with("file:") || value.starts_with("env:");
-    if is_secret(key) && !is_reference { HIDDEN } else { value }
+    if is_secret(key) && !is_reference { REDACTED } else { value }
 }
 
 /// Whether the value of a setting is hidden when printed. Errs on the side of hiding.

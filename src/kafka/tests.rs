@@ -8,7 +8,7 @@ fn settings(settings: &[(&str, &str)]) -> KafkaSettings {
 }
 
 #[test]
-fn a_secret_is_hidden_unless_it_stands_elsewhere() {
+fn a_secret_is_redacted_unless_it_is_a_reference() {
     let hidden = [
         "sasl.password",
         "ssl.key.password",
@@ -52,7 +52,7 @@ fn a_value_comes_from_the_environment() {
 }
 
 #[test]
-fn what_is_wrong_is_told_without_the_secret() {
+fn errors_do_not_contain_secrets() {
     let told = |given: &[(&str, &str)]| settings(given).client_config().unwrap_err().to_string();
     let missing = told(&[("sasl.password", "env:TRENDMARK_NO_SUCH_VARIABLE")]);
     assert!(missing.contains("`TRENDMARK_NO_SUCH_VARIABLE`, which is not set"), "{missing}");
@@ -68,7 +68,7 @@ fn what_is_wrong_is_told_without_the_secret() {
 
 #[test]
 fn settings_that_would_break_the_job_are_refused() {
-    for (key, reason) in REFUSED {
+    for (key, reason) in RESERVED_SETTINGS {
         let error = settings(&[(key, "true")]).client_config().unwrap_err();
         assert_eq!(error, KafkaSettingsError::Refused { key: key.into(), reason });
     }
@@ -77,11 +77,11 @@ fn settings_that_would_break_the_job_are_refused() {
 }
 
 #[test]
-fn a_place_is_a_topic_or_not() {
-    assert_eq!(topic_of("kafka:plays.v1_a-b"), Ok(Some("plays.v1_a-b")));
-    assert_eq!(topic_of("./kafka:plays"), Ok(None));
-    assert_eq!(topic_of("plays.jsonl"), Ok(None));
+fn a_store_location_is_a_topic_or_a_path() {
+    assert_eq!(parse_topic("kafka:plays.v1_a-b"), Ok(Some("plays.v1_a-b")));
+    assert_eq!(parse_topic("./kafka:plays"), Ok(None));
+    assert_eq!(parse_topic("plays.jsonl"), Ok(None));
     for wrong in ["kafka:", "kafka:a/b", "kafka:..", "kafka:*.jsonl"] {
-        assert!(topic_of(wrong).is_err(), "{wrong}");
+        assert!(parse_topic(wrong).is_err(), "{wrong}");
     }
 }

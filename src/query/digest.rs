@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cell_and_the_query_move_the_digest() {
+    fn every_cell_and_the_query_change_the_digest() {
         let rows = [
             row(0, &[0, 0, 0], &[0, 0]),
             row(1, &[0, 0, 0], &[0, 0]),
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_come_and_go_leave_no_trace() {
+    fn a_row_added_and_removed_in_a_publication_is_not_written() {
         let (one, other) = (Digest::of(seed("q"), &row(1, &[2, 3, 4], &[5, 6])), Digest(7));
         assert_eq!(other.merge(one).remove(one), other);
         let mut digests = Digests::from([(Epoch(1), one)]);
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_same_in_every_version() {
+    fn the_hash_never_changes() {
         let digest = Digest::of(seed("trends"), &row(983_568, &[42], &[3, 17]));
         assert_eq!(digest, Digest(5_367_929_819_140_348_475));
     }

@@ -87,9 +87,11 @@ pub type TableRows<'scope> = VecCollection<'scope, Publication, Row, isize>;
 /// How a query's rows are computed incrementally.
 #[derive(Clone, Copy)]
 pub enum Build {
-    /// Computes the rows of one epoch from its shared arrangement. Called for each epoch.
+    /// Computes the rows of one epoch from its shared arrangement. Called on each worker for each
+    /// epoch. All updates of a row must arise on one worker, as they do behind an operator of
+    /// differential that groups by the row's key.
     Epoch(for<'scope> fn(&Showings<'scope>, &Parameters) -> EpochRows<'scope>),
-    /// Computes rows across epochs from the rows of other queries. Called once per job.
+    /// Computes rows across epochs from the rows of other queries. Called once on each worker.
     Tables(for<'scope> fn(&Tables<'scope>, &Parameters) -> TableRows<'scope>),
 }
 

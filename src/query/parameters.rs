@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_given_has_its_default() {
+    fn a_parameter_not_given_has_its_default() {
         let parameters = Parameters::new(&DECLARED, |name| (name == "epochs").then_some(9));
         assert_eq!((parameters.get("epochs"), parameters.get("half_life")), (9, 7_200_000));
         assert_eq!(parameters.to_string(), "epochs=9 half_life=2h");

@@ -230,7 +230,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_value_is_read_back_from_its_cells_and_its_json(value in values()) {
+        fn a_value_round_trips_through_its_cells_and_its_json(value in values()) {
             let mut cells = Vec::new();
             value.push_cells(|cell| cells.push(cell));
             prop_assert_eq!(cells.len(), value.column_type().cells());
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_written_as_readers_expect_them() {
+    fn record_values_have_the_documented_form() {
         let request = Value::Request(RequestId::from_u128(0x123));
         for (value, text, json) in [
             (Value::Video(VideoId(u64::MAX)), "18446744073709551615", "18446744073709551615"),
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn every_type_has_a_name_of_its_own() {
+    fn every_type_has_a_distinct_name() {
         let names: std::collections::BTreeSet<_> =
             ColumnType::ALL.into_iter().map(ColumnType::name).collect();
         assert_eq!(names.len(), ColumnType::ALL.len());

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn rounds_without_touches_leave_nothing_in_the_trace() {
+    fn empty_rounds_leave_no_batches_in_the_trace() {
         assert_eq!(batches_after(1000), batches_after(10));
     }
 }

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn few_touches_wait_until_their_publication_is_over() {
+    fn few_touches_wait_for_the_end_of_their_publication() {
         let [one, other] = [5, 6].map(Publication);
         let sent = [
             (Round::at(one, 0), 0..3),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn containers_are_joined_as_far_as_there_is_room_in_one() {
+    fn small_containers_are_joined_up_to_the_maximum_size() {
         let sent = (0..5u32).map(|position| {
             let first = u64::from(position) * 900;
             (Round::at(Publication(5), position), first..first + 900)

@@ -404,7 +404,7 @@ mod tests {
         }
 
         #[test]
-        fn a_lookup_finds_what_all_runs_know(runs in vec((chunks(), chunks()), 0..5)) {
+        fn a_lookup_merges_the_showings_of_all_runs(runs in vec((chunks(), chunks()), 0..5)) {
             let all = |(one, other): &(Vec<_>, Vec<_>)| [&one[..], &other[..]].concat();
             let both = model(&runs.iter().flat_map(all).collect::<Vec<_>>());
             let merged = |(one, other): &(Vec<_>, Vec<_>)| Merge::all(&run(one), &run(other));

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn updates_of_a_publication_come_as_one_when_it_is_over() {
+    fn updates_are_merged_at_the_end_of_their_publication() {
         let (one, other) = (Publication(5), Publication(6));
         let (updates, waited) = sent(&[
             (Round::at(one, 0), &[('a', 1), ('b', 1), ('a', 2)]),
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn updates_of_the_replay_wait_for_nothing() {
+    fn updates_of_the_replay_do_not_wait() {
         let first = Round::first(Publication::REPLAY);
         let (updates, waited) = sent(&[
             (first, &[('a', 1), ('a', 1)]),

@@ -419,7 +419,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_owner_gets_its_touches_in_their_order(said in arbitrary_touches(), workers in 1..4usize) {
+        fn owners_get_their_touches_in_order(said in arbitrary_touches(), workers in 1..4usize) {
             for (worker, containers) in through_lanes(&said, workers).iter().enumerate() {
                 let is_its = |(request, _, _): &&Item| owner(*request, workers) == worker;
                 let its: Vec<_> = said.iter().filter(is_its).copied().collect();
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_fills_containers_goes_on_in_the_next() {
+    fn a_request_that_fills_a_container_continues_in_the_next() {
         let said: Vec<Item> = (0..3 * WORDS_MAX as u64)
             .map(|video| (RequestId([1, 2]), VideoId(video), Touch::SHOWN))
             .collect();

@@ -33,8 +33,8 @@ impl Source for CombinedSource {
     ) -> Result<Box<dyn PartitionReader>, SourceError> {
         let name = &partition.name;
         match (&self.files, &self.kafka) {
-            (_, Some(kafka)) if KafkaSource::holds(name) => kafka.open(partition, offset),
-            (Some(files), _) if !KafkaSource::holds(name) => files.open(partition, offset),
+            (_, Some(kafka)) if KafkaSource::is_kafka(name) => kafka.open(partition, offset),
+            (Some(files), _) if !KafkaSource::is_kafka(name) => files.open(partition, offset),
             _ => Err(SourceError::NotFound(name.name.clone().into())),
         }
     }

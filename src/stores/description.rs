@@ -193,8 +193,12 @@ impl Description {
     /// Creates the description of a job.
     ///
     /// # Panics
-    /// Unless there is exactly one ledger query and at most one main query: a bug in the list.
+    /// Unless there is exactly one ledger query and at most one main query, and queries across
+    /// epochs read tables only: a bug in the list.
     pub fn of(definition: &Definition, queries: &[QueryInstance]) -> Description {
+        let mut read = queries.iter().flat_map(|instance| instance.query.reads);
+        let is_table = |query: &&Query| matches!(query.role, Role::Main | Role::Table);
+        assert!(read.all(is_table), "a history is read back from tables");
         let queries: Vec<StoredQuery> = queries.iter().map(StoredQuery::of).collect();
         let description = Description { definition: *definition, queries };
         let once = |role| description.with_role(role).count();

@@ -43,7 +43,8 @@ impl MemoryStore {
         MemoryStore { description, committed: Arc::default() }
     }
 
-    /// Takes the store over for another job.
+    /// Takes the store over for another job. Unlike other stores, it does not fence the previous
+    /// job, which must have ended.
     pub fn take_over(&self) -> MemoryStore {
         self.lock().progress.generation += 1;
         self.clone()

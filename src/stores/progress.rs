@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_follows_publications() {
+    fn progress_is_updated_by_publications() {
         let mut progress = Progress { generation: 3, ..Progress::default() };
         progress.apply(&Changeset {
             partitions: vec![partition("a", 5, 2), partition("b", 9, 0)],

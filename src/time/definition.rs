@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_definition_reads_as_it_is_given() {
+    fn a_definition_is_printed_in_the_units_it_was_given_in() {
         let definition =
             Definition { max_delay_ms: 0, max_future_ms: 90_000, ..Definition::default() };
         assert_eq!(

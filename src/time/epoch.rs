@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn more_is_closed_the_further_it_goes() {
+    fn through_is_ordered_by_the_epochs_it_contains() {
         let rising = [
             Through::Nothing,
             Through::Epoch(Epoch(-3)),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_closed_is_cut_from_the_beginning_of_a_range() {
+    fn the_remainder_of_a_range_is_what_is_not_closed() {
         let open = |through: Through| through.remainder(range(2, 5)).iter().collect::<Vec<_>>();
         assert_eq!(open(Through::Nothing), [2, 3, 4, 5].map(Epoch));
         assert_eq!(open(Through::Epoch(Epoch(1))), [2, 3, 4, 5].map(Epoch));

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_is_refused_with_the_reason() {
+    fn an_invalid_duration_is_refused_with_the_reason() {
         for (text, reason) in [
             ("", "number is missing"),
             ("h", "number is missing"),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_is_written_with_the_longest_units() {
+    fn a_duration_is_printed_in_the_largest_units() {
         for (duration_ms, expected) in
             [(0, "0s"), (250, "250ms"), (5_400_000, "1h30m"), (-1_500, "-1s500ms")]
         {

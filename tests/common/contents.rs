@@ -6,6 +6,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use std::collections::BTreeMap;
 use std::path::Path;
+use trendmark::dataflows;
 use trendmark::query::{Query, QueryInstance, Role, Row, Value};
 use trendmark::time::{Definition, rfc3339};
 
@@ -32,6 +33,13 @@ pub fn contents(store: &Path, of: &[&Query]) -> Contents {
     let connection = open(store);
     let rows = |table: &str, columns: &str| select(&connection, &format!("{columns} FROM {table}"));
     tables.iter().map(|(table, columns)| (table.clone(), rows(table, columns))).collect()
+}
+
+/// The contents of a store that do not depend on how its events were read.
+pub fn computed(store: &Path) -> Contents {
+    let mut contents = contents(store, dataflows::ALL);
+    contents.remove("partitions");
+    contents
 }
 
 /// Opens a store for reading.

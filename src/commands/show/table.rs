@@ -19,11 +19,11 @@ pub(super) fn write(
     out: &mut impl Write,
 ) -> Result<(), ShowError> {
     let rows = collect(reader, query, selection)?;
-    let days = Days::of(&reader.description().definition, &rows);
+    let labels = EpochLabels::of(&reader.description().definition, &rows);
     let mut table = new_table(query, None);
     for stored in &rows {
         let mark = if stored.is_final { "" } else { "*" };
-        let epoch = format!("{}{mark}", days.label(stored.row.epoch));
+        let epoch = format!("{}{mark}", labels.label(stored.row.epoch));
         table.add_row(cells(query, stored, epoch, None));
     }
     let mut text = table.trim_fmt() + "\n";
@@ -61,10 +61,10 @@ pub fn latest_epochs_table(
         let top = Some(top as u64);
         let selection = Selection { epochs: Some(latest), top, ..Selection::default() };
         let rows = collect(reader, query, &selection)?;
-        let days = Days::of(&reader.description().definition, &rows);
+        let labels = EpochLabels::of(&reader.description().definition, &rows);
         for stored in &rows {
             let mark = if stored.is_final { "yes" } else { "no" };
-            table.add_row(cells(query, stored, days.label(stored.row.epoch), Some(mark)));
+            table.add_row(cells(query, stored, labels.label(stored.row.epoch), Some(mark)));
         }
     }
     Ok(table.trim_fmt() + "\n")
@@ -131,17 +131,20 @@ fn cells(
 }
 
 /// Labels epochs with their number within the day, and with the date if it is needed.
-struct Days {
+struct EpochLabels {
     definition: Definition,
     with_date: bool,
 }
 
-impl Days {
-    fn of(definition: &Definition, rows: &[StoredRow]) -> Days {
+impl EpochLabels {
+    fn of(definition: &Definition, rows: &[StoredRow]) -> EpochLabels {
         let day = |stored: &StoredRow| definition.start_ms(stored.row.epoch).div_euclid(DAY_MS);
         // Rows are sorted by epoch.
         let several = rows.first().map(day) != rows.last().map(day);
-        Days { definition: *definition, with_date: several || definition.epoch_length_ms > DAY_MS }
+        EpochLabels {
+            definition: *definition,
+            with_date: several || definition.epoch_length_ms > DAY_MS,
+        }
     }
 
     /// Formats an epoch as `1 (00:00-00:30)`, or `2026-01-01 1 (00:00-00:30)`.

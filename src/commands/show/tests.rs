@@ -56,7 +56,7 @@ fn two_epochs() -> (TempDir, PathBuf) {
 }
 
 #[test]
-fn the_table_is_that_of_the_talk() {
+fn the_trends_table_equals_the_one_of_the_talk() {
     let (_folder, path) = two_epochs();
     let expected = "               Video | Epoch            | Plays | Impressions
 ---------------------+------------------+-------+-------------
@@ -70,7 +70,7 @@ fn the_table_is_that_of_the_talk() {
 }
 
 #[test]
-fn the_table_of_several_days_has_dates() {
+fn a_table_of_several_days_has_dates() {
     let rows = vec![trend(9, NEW_YEAR - 1, 1, 2), trend(9, NEW_YEAR, 3, 4)];
     let (_folder, path) = store(&Definition::default(), rows, Through::Everything);
     let expected = "\
@@ -169,7 +169,7 @@ fn a_long_table_says_how_many_rows_are_missing() {
 }
 
 #[test]
-fn a_table_without_rows_says_so() {
+fn an_empty_table_is_reported() {
     let (_folder, path) = two_epochs();
     assert!(printed(&path, "--video 12345").ends_with("\nno rows\n"));
 }
@@ -201,7 +201,7 @@ impl Write for ClosedPipe {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let rows = (0..10_000).map(|video| trend(video, NEW_YEAR, 0, 1)).collect();
     let (_folder, path) = store(&Definition::default(), rows, Through::Everything);
     for format in ["table", "csv", "json"] {
@@ -210,7 +210,7 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
-fn a_store_or_query_that_is_not_there_is_an_error_and_makes_no_file() {
+fn a_missing_store_or_query_is_an_error_and_creates_no_file() {
     let (folder, path) = two_epochs();
     let error = show(&arguments(&path, "--query trend"), &mut Vec::new()).unwrap_err();
     assert_eq!(error.to_string(), "the store has no query `trend`; it has trends, requests");

@@ -63,7 +63,7 @@ fn with(at: usize, kind: &str, value: Value) -> Result<Event, String> {
 }
 
 #[test]
-fn a_message_is_an_event() {
+fn a_valid_message_is_an_event() {
     let event = with(0, "string", Value::String("r".into())).unwrap();
     assert_eq!((event.request, event.offset), (RequestId::parse("r").unwrap(), 5));
     assert_eq!((event.video.0, event.event_time_ms), (7, TIME_MS));
@@ -119,7 +119,7 @@ fn a_time_is_milliseconds_a_timestamp_or_a_text() {
 }
 
 #[test]
-fn what_is_not_there_is_told_or_has_its_default() {
+fn a_missing_field_is_reported_or_has_its_default() {
     let (kind, decoder) = both(&schema(PLAIN, ""), &[0]);
     let decode = |values: &[(&str, Value)]| decoder.decode(&written(&kind, values), 0);
     let id = ("request_id", Value::String("r".into()));
@@ -135,7 +135,7 @@ fn what_is_not_there_is_told_or_has_its_default() {
 }
 
 #[test]
-fn types_in_types_are_found_by_their_place() {
+fn nested_types_are_found_by_their_indexes() {
     let text = "syntax = \"proto3\";
         message A { message X { string x = 1; }
           message B { string request_id = 1; uint64 video_id = 2; int64 event_time = 3; } }
@@ -156,7 +156,7 @@ fn types_in_types_are_found_by_their_place() {
 }
 
 #[test]
-fn the_place_of_a_type_is_read() {
+fn the_indexes_of_a_message_type_are_read() {
     assert_eq!(split_indexes(&[0, 9]), Ok((vec![0], &[9][..])));
     assert_eq!(split_indexes(&[2, 2, 9]), Ok((vec![1], &[9][..])));
     assert_eq!(split_indexes(&[4, 0, 2]), Ok((vec![0, 1], &[][..])));
@@ -166,7 +166,7 @@ fn the_place_of_a_type_is_read() {
 }
 
 #[test]
-fn what_a_schema_imports_is_found() {
+fn imported_schemas_are_found() {
     let text =
         "syntax = \"proto3\"; import \"other/when.proto\"; message P { string request_id = 1;
         uint64 video_id = 2; int64 event_time = 3; w.When when = 4; }";
@@ -178,7 +178,7 @@ fn what_a_schema_imports_is_found() {
 }
 
 #[test]
-fn of_a_field_that_is_there_twice_the_last_holds_and_garbage_is_told() {
+fn the_last_of_repeated_fields_wins_and_garbage_is_reported() {
     let (kind, decoder) = both(&schema(PLAIN, ""), &[0]);
     let id = ("request_id", Value::String("r".into()));
     let message = written(&kind, &[id, ("event_time", Value::I64(1))]);
@@ -199,7 +199,7 @@ fn of_a_field_that_is_there_twice_the_last_holds_and_garbage_is_told() {
 
 proptest! {
     #[test]
-    fn bytes_are_read_as_prost_reads_them_or_refused(
+    fn bytes_are_decoded_as_prost_does_or_refused(
         bytes in proptest::collection::vec(any::<u8>(), 0..60),
     ) {
         static BOTH: std::sync::OnceLock<(MessageDescriptor, ProtobufDecoder)> =

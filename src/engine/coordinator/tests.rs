@@ -211,7 +211,7 @@ fn a_job_reads_its_files_to_their_ends() {
 }
 
 #[test]
-fn partitions_are_shared_out_the_largest_first() {
+fn partitions_are_assigned_largest_first() {
     check(
         &rules(2),
         "
@@ -222,7 +222,7 @@ fn partitions_are_shared_out_the_largest_first() {
 }
 
 #[test]
-fn the_slowest_worker_holds_epochs_open_and_the_others_back() {
+fn the_slowest_worker_holds_epochs_open_and_holds_others_back() {
     check(
         &rules(2),
         "
@@ -239,7 +239,7 @@ fn the_slowest_worker_holds_epochs_open_and_the_others_back() {
 }
 
 #[test]
-fn while_all_are_idle_the_largest_watermark_closes_epochs_and_no_more() {
+fn while_all_partitions_are_idle_the_largest_watermark_closes_epochs() {
     check(
         &Rules { follow: true, ..rules(1) },
         "
@@ -254,7 +254,7 @@ fn while_all_are_idle_the_largest_watermark_closes_epochs_and_no_more() {
 }
 
 #[test]
-fn epochs_are_opened_the_earliest_first_as_far_as_their_bound_allows() {
+fn epochs_open_in_order_up_to_the_limit() {
     check(
         &rules(2),
         "
@@ -269,7 +269,7 @@ fn epochs_are_opened_the_earliest_first_as_far_as_their_bound_allows() {
 }
 
 #[test]
-fn a_publication_ends_when_it_is_due_or_pressed_and_the_one_before_is_committed() {
+fn a_publication_ends_when_it_is_due_or_rows_near_their_limit_and_the_previous_one_is_committed() {
     check(
         &rules(1),
         "
@@ -311,7 +311,7 @@ fn a_job_that_is_stopped_publishes_what_was_read_and_ends() {
 }
 
 #[test]
-fn a_job_goes_on_where_its_store_stands() {
+fn a_job_continues_from_the_progress_of_its_store() {
     let at = PartitionProgress {
         partition: PartitionName { kind: Kind::Play, name: "a".into() },
         next_offset: 9,
@@ -343,7 +343,7 @@ fn a_job_goes_on_where_its_store_stands() {
 }
 
 #[test]
-fn a_worker_that_fails_or_computes_something_else_ends_the_job() {
+fn a_worker_that_fails_or_has_another_job_ends_the_job() {
     check(&rules(2), "worker 1 failed → abort: a worker has failed");
     let mut test = Test::new(&rules(1));
     test.reports[0].job = "another job".into();

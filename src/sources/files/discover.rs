@@ -40,13 +40,10 @@ impl Finder {
             }
         }
         self.has_found = true;
-        Ok(self.with_one_name_each(found))
+        Ok(self.deduplicated(found))
     }
 
-    fn with_one_name_each(
-        &mut self,
-        found: BTreeMap<(Kind, String), (PathBuf, u64)>,
-    ) -> Vec<Discovered> {
+    fn deduplicated(&mut self, found: BTreeMap<(Kind, String), (PathBuf, u64)>) -> Vec<Discovered> {
         let mut discovered = BTreeMap::new();
         for ((kind, name), (true_path, size_bytes)) in found {
             let name = self.names.entry((kind, true_path)).or_insert(name).clone();

@@ -28,7 +28,7 @@ pub(super) fn open(
         decoder: JsonDecoder::new(fields),
         next_line: 0,
         reported_bytes: 0,
-        is_rest_read: false,
+        is_partial_line_read: false,
         is_exhausted: false,
     };
     if offset > 0 {
@@ -50,7 +50,7 @@ struct LinesReader {
     reported_bytes: u64,
     /// Whether the next line of the splitter was already read without its newline, as the last line
     /// of a file that was not followed.
-    is_rest_read: bool,
+    is_partial_line_read: bool,
     is_exhausted: bool,
 }
 
@@ -76,9 +76,9 @@ impl LinesReader {
             }
             match self.splitter.fill(&mut self.input) {
                 Ok(0) if !self.follow => self.finish(batch),
-                Ok(0) => return self.look_for_more(),
+                Ok(0) => return self.check_growth(),
                 Ok(count) => bytes_left = bytes_left.saturating_sub(count),
-                Err(error) if self.input.is_damage(&error) => self.give_up(batch, &error),
+                Err(error) if self.input.is_damage(&error) => self.report_damage(batch, &error),
                 Err(error) => return Err(io_error(&self.partition.name, error)),
             }
         }
@@ -89,8 +89,8 @@ impl LinesReader {
     fn take_lines(&mut self, batch: &mut Batch, end_line: u64) {
         while self.next_line < end_line {
             let Some(line) = self.splitter.next_line() else { return };
-            if self.is_rest_read {
-                self.is_rest_read = false;
+            if self.is_partial_line_read {
+                self.is_partial_line_read = false;
                 continue;
             }
             take(&mut self.decoder, batch, self.next_line, &line);
@@ -101,23 +101,23 @@ impl LinesReader {
     /// Decodes the last line, which has no newline.
     fn finish(&mut self, batch: &mut Batch) {
         self.is_exhausted = true;
-        if let Some(line) = self.splitter.take_rest() {
+        if let Some(line) = self.splitter.take_partial_line() {
             take(&mut self.decoder, batch, self.next_line, &line);
             self.next_line += 1;
         }
     }
 
     /// Reports the damaged rest of the file as one malformed record.
-    fn give_up(&mut self, batch: &mut Batch, error: &std::io::Error) {
+    fn report_damage(&mut self, batch: &mut Batch, error: &std::io::Error) {
         self.is_exhausted = true;
-        let rest = self.splitter.take_rest().map_or(&b""[..], |line| line.text);
+        let rest = self.splitter.take_partial_line().map_or(&b""[..], |line| line.text);
         let reason = format!("the compressed data is damaged or cut off here: {error}");
         batch.malformed.push(malformed(self.next_line, reason, rest));
         self.next_line += 1;
     }
 
     /// Checks whether a followed file has grown after its end was reached.
-    fn look_for_more(&mut self) -> Result<Polled, SourceError> {
+    fn check_growth(&mut self) -> Result<Polled, SourceError> {
         self.splitter.release();
         let Input::Plain(plain) = &mut self.input else { return Ok(Polled::Exhausted) };
         let failed = |error| io_error(&self.partition.name, error);
@@ -139,7 +139,7 @@ impl LinesReader {
                 continue;
             }
             match self.splitter.fill(&mut self.input) {
-                Ok(0) => return self.skip_rest(offset, self.splitter.has_rest()),
+                Ok(0) => return self.skip_rest(offset, self.splitter.has_partial_line()),
                 Ok(_) => {}
                 Err(error) if self.input.is_damage(&error) => {
                     self.is_exhausted = true;
@@ -151,17 +151,17 @@ impl LinesReader {
         Ok(())
     }
 
-    /// Skips the rest after the last newline, which counts as a line if `has_rest`.
-    fn skip_rest(&mut self, offset: u64, has_rest: bool) -> Result<(), SourceError> {
-        let end = self.next_line + u64::from(has_rest);
+    /// Skips the rest after the last newline, which counts as a line if `has_partial_line`.
+    fn skip_rest(&mut self, offset: u64, has_partial_line: bool) -> Result<(), SourceError> {
+        let end = self.next_line + u64::from(has_partial_line);
         if end < offset {
             return Err(self.shrunk(end, offset));
         }
         self.next_line = offset;
         if self.follow {
-            self.is_rest_read = true;
+            self.is_partial_line_read = true;
         } else {
-            self.splitter.take_rest();
+            self.splitter.take_partial_line();
         }
         Ok(())
     }

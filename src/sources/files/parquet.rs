@@ -148,7 +148,7 @@ impl ParquetReader {
 
     /// Ends the file with a malformed record, or returns an error if the file cannot be read.
     fn fail(&mut self, row: u64, location: &str, reason: String) -> Result<(), SourceError> {
-        read_through(&self.file).map_err(|error| io_error(&self.partition.name, error))?;
+        check_readable(&self.file).map_err(|error| io_error(&self.partition.name, error))?;
         let mut malformed = malformed_row(row, reason);
         if location == "file" {
             malformed.location = location.into();
@@ -180,12 +180,12 @@ fn take(columns: &Columns<'_>, start: u64, numbers: Range<u64>, batch: &mut Batc
 fn prepare(file: &File, plan: &mut Plan) -> Result<(ParquetRecordBatchReader, u64), String> {
     let as_written = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())
         .map_err(|error| format!("not a Parquet file that can be read: {error}"))?;
-    let roots = plan.choose(as_written.schema())?;
+    let column_indexes = plan.choose(as_written.schema())?;
     let options = ArrowReaderOptions::new().with_schema(Arc::new(plan.schema(as_written.schema())));
     let metadata = ArrowReaderMetadata::try_new(Arc::clone(as_written.metadata()), options)
         .map_err(|error| format!("the columns cannot be read: {error}"))?;
     let rows = rows(metadata.metadata())?;
-    let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
+    let mask = ProjectionMask::roots(metadata.parquet_schema(), column_indexes);
     let file = file.try_clone().map_err(|error| error.to_string())?;
     let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
         .with_projection(mask)
@@ -211,7 +211,7 @@ fn rows(metadata: &ParquetMetaData) -> Result<u64, String> {
 
 /// Reads a file and discards the data, to tell disk errors from damaged data, which the library
 /// does not distinguish.
-fn read_through(mut file: &File) -> std::io::Result<()> {
+fn check_readable(mut file: &File) -> std::io::Result<()> {
     file.seek(SeekFrom::Start(0))?;
     std::io::copy(&mut file, &mut std::io::sink()).map(drop)
 }

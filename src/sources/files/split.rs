@@ -69,7 +69,7 @@ impl Splitter {
     }
 
     /// Returns the rest after the last newline, if there is any.
-    pub(super) fn take_rest(&mut self) -> Option<Line<'_>> {
+    pub(super) fn take_partial_line(&mut self) -> Option<Line<'_>> {
         let line = self.start..self.end;
         self.start = self.end;
         self.scanned = self.end;
@@ -80,7 +80,7 @@ impl Splitter {
     }
 
     /// Whether there is a rest after the last newline.
-    pub(super) fn has_rest(&self) -> bool {
+    pub(super) fn has_partial_line(&self) -> bool {
         self.start < self.end || self.dropped_bytes > 0
     }
 

@@ -64,7 +64,7 @@ pub(super) fn read(folder: &TempDir, name: &str, offset: u64, records_max: usize
 }
 
 /// Returns the offsets and video ids of a batch.
-pub(super) fn showings(batch: &Batch) -> Vec<(u64, u64)> {
+pub(super) fn offsets_and_videos(batch: &Batch) -> Vec<(u64, u64)> {
     batch.events.iter().map(|event| (event.offset, event.video.0)).collect()
 }
 
@@ -84,7 +84,7 @@ fn zstandard(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_folder_stands_for_the_files_in_it_that_have_a_known_format() {
+fn a_folder_stands_for_its_files_of_known_formats() {
     let names = [
         "b.jsonl",
         "a.ndjson.gz",
@@ -111,7 +111,7 @@ fn a_pattern_stands_for_the_files_that_match_it() {
 }
 
 #[test]
-fn a_file_that_is_given_twice_counts_once_for_each_kind() {
+fn a_file_given_twice_is_read_once_per_kind() {
     let folder = folder(&[("a.jsonl", b"")]);
     assert_eq!(
         found(&mut source(&folder, &["a.jsonl", "", "*.jsonl", "./a.jsonl"], false)).unwrap().len(),
@@ -144,7 +144,7 @@ fn a_file_of_an_unknown_format_is_an_error_if_it_is_named() {
 }
 
 #[test]
-fn a_pattern_that_is_none_is_an_error() {
+fn an_invalid_pattern_is_an_error() {
     let folder = folder(&[]);
     let result = found(&mut source(&folder, &["a[.jsonl"], false));
     assert!(matches!(result, Err(SourceError::Pattern { .. })), "{result:?}");
@@ -160,12 +160,12 @@ fn new_files_are_found_while_following() {
 }
 
 #[test]
-fn offsets_count_lines_also_empty_and_malformed_ones() {
+fn offsets_count_all_lines_including_empty_and_malformed_ones() {
     let text = format!("\u{feff}{}\r\n\n\r\n{{}}\n{}", line(1), line(2));
     let folder = folder(&[("a.jsonl", text.as_bytes())]);
     for records_max in [1, 2, 100] {
         let batch = read(&folder, "a.jsonl", 0, records_max);
-        assert_eq!(showings(&batch), [(0, 1), (4, 2)]);
+        assert_eq!(offsets_and_videos(&batch), [(0, 1), (4, 2)]);
         assert_eq!(reasons(&batch), [(3, "missing field `request_id`".to_string())]);
         assert_eq!(batch.malformed[0].location, "line 4");
         assert_eq!(batch.malformed[0].sample, "{}");
@@ -174,7 +174,7 @@ fn offsets_count_lines_also_empty_and_malformed_ones() {
 }
 
 #[test]
-fn reading_goes_on_at_any_offset_in_every_format() {
+fn reading_resumes_at_any_offset_in_every_format() {
     let text = lines(0..5) + &line(5);
     let files = [
         ("a.jsonl", text.clone().into_bytes()),
@@ -186,7 +186,7 @@ fn reading_goes_on_at_any_offset_in_every_format() {
         for offset in 0..=6 {
             let batch = read(&folder, name, offset, 2);
             let expected: Vec<_> = (offset..6).map(|at| (at, at)).collect();
-            assert_eq!((showings(&batch), batch.next_offset), (expected, 6), "{name}");
+            assert_eq!((offsets_and_videos(&batch), batch.next_offset), (expected, 6), "{name}");
         }
         let result = open(&folder, name, false, 7).err();
         assert!(matches!(result, Some(SourceError::Shrunk { end: 6, offset: 7, .. })), "{name}");
@@ -194,7 +194,7 @@ fn reading_goes_on_at_any_offset_in_every_format() {
 }
 
 #[test]
-fn members_and_frames_follow_one_another() {
+fn concatenated_members_and_frames_are_read() {
     let (first, second) = (lines(0..3), lines(3..6));
     for (name, content) in [
         ("a.jsonl.gz", [gzip(first.as_bytes()), gzip(second.as_bytes())].concat()),
@@ -208,7 +208,7 @@ fn members_and_frames_follow_one_another() {
 }
 
 #[test]
-fn compressed_data_that_is_cut_off_gives_what_is_before_and_one_malformed_record() {
+fn truncated_compressed_data_gives_the_records_before_the_cut_and_one_malformed_record() {
     let text = lines(0..50_000);
     for (name, content) in
         [("a.jsonl.gz", gzip(text.as_bytes())), ("a.jsonl.zst", zstandard(text.as_bytes()))]
@@ -242,7 +242,7 @@ fn a_line_of_the_greatest_length_is_read_and_a_longer_one_is_malformed() {
         + &padded(LINE_BYTES_MAX + 1);
     let folder = folder(&[("a.jsonl", text.trim_end_matches('\n').as_bytes())]);
     let batch = read(&folder, "a.jsonl", 0, 100);
-    assert_eq!(showings(&batch), [(0, 1), (2, 2)]);
+    assert_eq!(offsets_and_videos(&batch), [(0, 1), (2, 2)]);
     let reason = "line is longer than 1048576 bytes".to_string();
     assert_eq!(reasons(&batch), [(1, reason.clone()), (3, reason)]);
     assert_eq!(batch.next_offset, 4);
@@ -259,7 +259,7 @@ fn a_line_of_100_megabytes_is_skipped_in_a_buffer_that_stays_small() {
     let content = encoder.finish().unwrap();
     let folder = folder(&[("a.jsonl.gz", &content)]);
     let batch = read(&folder, "a.jsonl.gz", 0, 100);
-    assert_eq!(showings(&batch), [(0, 0), (2, 2)]);
+    assert_eq!(offsets_and_videos(&batch), [(0, 0), (2, 2)]);
     assert_eq!(batch.malformed[0].sample, "x".repeat(256));
 
     let mut splitter = split::Splitter::default();
@@ -299,13 +299,16 @@ fn a_followed_file_is_read_as_it_grows_and_a_partial_line_waits() {
     let folder = folder(&[("a.jsonl", (lines([0]) + &beginning).as_bytes())]);
     let mut reader = open(&folder, "a.jsonl", true, 0).unwrap();
     let (polled, batch) = poll(&mut reader);
-    assert_eq!((polled, showings(&batch), batch.next_offset), (Polled::AtEnd, vec![(0, 0)], 1));
+    assert_eq!(
+        (polled, offsets_and_videos(&batch), batch.next_offset),
+        (Polled::AtEnd, vec![(0, 0)], 1)
+    );
     append(&folder, "a.jsonl", &end);
     let (polled, batch) = poll(&mut reader);
     assert_eq!((polled, batch.events.len(), batch.malformed.len()), (Polled::AtEnd, 0, 0));
     append(&folder, "a.jsonl", &format!("\n{}", lines([2])));
     let (polled, batch) = poll(&mut reader);
-    assert_eq!((polled, showings(&batch)), (Polled::AtEnd, vec![(1, 1), (2, 2)]));
+    assert_eq!((polled, offsets_and_videos(&batch)), (Polled::AtEnd, vec![(1, 1), (2, 2)]));
 }
 
 #[test]
@@ -315,7 +318,7 @@ fn a_last_line_that_was_read_without_its_newline_is_not_read_again() {
     let mut reader = open(&folder, "a.jsonl", true, 1).unwrap();
     assert_eq!(poll(&mut reader).0, Polled::AtEnd);
     append(&folder, "a.jsonl", &format!("\n{}", lines([1])));
-    assert_eq!(showings(&poll(&mut reader).1), [(1, 1)]);
+    assert_eq!(offsets_and_videos(&poll(&mut reader).1), [(1, 1)]);
 }
 
 #[test]
@@ -329,18 +332,18 @@ fn a_followed_file_that_shrinks_is_an_error() {
 }
 
 #[test]
-fn a_followed_file_that_is_replaced_by_a_longer_one_is_read_on_and_a_removed_one_ends() {
+fn a_followed_file_continues_when_replaced_by_a_longer_one_and_ends_when_removed() {
     let folder = folder(&[("a.jsonl", lines(0..3).as_bytes()), ("b", lines(0..5).as_bytes())]);
     let mut reader = open(&folder, "a.jsonl", true, 0).unwrap();
     poll(&mut reader);
     fs::rename(folder.path().join("b"), folder.path().join("a.jsonl")).unwrap();
-    assert_eq!(showings(&poll(&mut reader).1), [(3, 3), (4, 4)]);
+    assert_eq!(offsets_and_videos(&poll(&mut reader).1), [(3, 3), (4, 4)]);
     fs::remove_file(folder.path().join("a.jsonl")).unwrap();
     assert_eq!(poll(&mut reader).0, Polled::AtEnd);
 }
 
 #[test]
-fn a_file_that_is_not_there_cannot_be_opened() {
+fn a_missing_file_cannot_be_opened() {
     let folder = folder(&[]);
     for name in ["a.jsonl", "a.jsonl.gz", "a.parquet"] {
         assert!(matches!(open(&folder, name, false, 0), Err(SourceError::Io { .. })), "{name}");
@@ -348,7 +351,7 @@ fn a_file_that_is_not_there_cannot_be_opened() {
 }
 
 #[test]
-fn a_folder_with_the_name_of_a_file_is_an_error_of_the_disk() {
+fn a_folder_named_like_a_file_is_an_io_error() {
     let folder = folder(&[]);
     for name in ["a.jsonl", "a.jsonl.gz", "a.parquet"] {
         fs::create_dir(folder.path().join(name)).unwrap();
@@ -378,7 +381,7 @@ proptest! {
     }
 
     #[test]
-    fn any_reading_in_pieces_gives_the_same(
+    fn reading_in_pieces_of_any_size_gives_the_same_events(
         cuts in proptest::collection::vec(1..4_usize, 1..9),
         flip: proptest::sample::Index,
         byte: u8,

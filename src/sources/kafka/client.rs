@@ -5,7 +5,7 @@
 //! is assigned: then librdkafka (2.12) never forwards it to the common queue, and no message can be
 //! misrouted. Assignment is incremental, so it does not disturb partitions that are being read.
 
-use super::errors::{KafkaSourceError, Severity, hides_the_end, severity};
+use super::errors::{KafkaSourceError, Severity, invalidates_end, severity};
 use crate::kafka::KafkaSettings;
 use crate::sources::SAMPLE_BYTES_MAX;
 use rdkafka::client::ClientContext;
@@ -22,10 +22,10 @@ use std::time::{Duration, Instant};
 /// How long brokers may take to answer at the start, over all attempts.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a single attempt waits. Errors such as refusals are handled between attempts.
-const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long TLS handshakes may fail: waiting does not fix a certificate.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-const QUESTION_PAUSE: Duration = Duration::from_millis(100);
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// The minimum interval between two log lines about the same error.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 /// The maximum number of events of the common queue that are handled at a time.
@@ -79,37 +79,37 @@ impl Client {
                     .and_then(|list| self.consumer.incremental_assign(&list));
             assigned.map_err(|error| KafkaSourceError::Client(error.to_string()))?;
         }
-        self.hear()
+        self.handle_events()
     }
 
     /// Handles the events of the common queue.
-    pub(super) fn hear(&self) -> Result<(), KafkaSourceError> {
+    pub(super) fn handle_events(&self) -> Result<(), KafkaSourceError> {
         for _ in 0..EVENTS_MAX {
-            let told = self.told();
+            let callbacks = self.callbacks();
             match self.consumer.poll(Duration::ZERO) {
                 // `None` may also mean that a callback ran: continue with the next event.
-                None if self.told() != told => {}
+                None if self.callbacks() != callbacks => {}
                 None => break,
                 Some(Ok(_)) => {
                     let what = "a message came outside the queue of its partition: report this bug";
                     return Err(KafkaSourceError::Client(what.into()));
                 }
-                Some(Err(error)) => self.judge(&error)?,
+                Some(Err(error)) => self.fatal_error(&error)?,
             }
         }
         Ok(())
     }
 
     /// The number of log and commit callbacks so far.
-    fn told(&self) -> u64 {
-        self.consumer.context().told.load(Ordering::Relaxed)
+    fn callbacks(&self) -> u64 {
+        self.consumer.context().callbacks.load(Ordering::Relaxed)
     }
 
     /// Returns an error of the client as a whole if it is fatal for the job.
-    fn judge(&self, error: &KafkaError) -> Result<(), KafkaSourceError> {
-        let refused = |reason| KafkaSourceError::Refused { servers: self.servers.clone(), reason };
+    fn fatal_error(&self, error: &KafkaError) -> Result<(), KafkaSourceError> {
+        let refused = |reason| KafkaSourceError::Denied { servers: self.servers.clone(), reason };
         match error.rdkafka_error_code() {
-            Some(code) if severity(code) == Severity::Refused => Err(refused(self.reason(code))),
+            Some(code) if severity(code) == Severity::Denied => Err(refused(self.reason(code))),
             Some(code) if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
                 Err(KafkaSourceError::Client(self.reason(code)))
             }
@@ -124,8 +124,8 @@ impl Client {
 
     /// The number of connection losses so far.
     #[inline]
-    pub(super) fn losses(&self) -> u64 {
-        self.consumer.context().losses.load(Ordering::Relaxed)
+    pub(super) fn connection_losses(&self) -> u64 {
+        self.consumer.context().connection_losses.load(Ordering::Relaxed)
     }
 
     /// Seeks to an offset of a partition, without waiting.
@@ -148,13 +148,13 @@ impl Client {
     }
 
     /// Returns the first offset of a partition and its end offset under `read_committed`.
-    pub(super) fn ends(&self, topic: &str, number: i32) -> Result<(u64, u64), KafkaSourceError> {
-        let answer = self.ask(|timeout| self.ends_within(topic, number, timeout));
-        answer.map_err(|error| self.unanswered(error, topic))
+    pub(super) fn offsets(&self, topic: &str, number: i32) -> Result<(u64, u64), KafkaSourceError> {
+        let answer = self.retry(|timeout| self.try_offsets(topic, number, timeout));
+        answer.map_err(|error| self.request_error(error, topic))
     }
 
-    /// Like [`Client::ends`], with a single attempt.
-    pub(super) fn ends_within(
+    /// Like [`Client::offsets`], with a single attempt.
+    pub(super) fn try_offsets(
         &self,
         topic: &str,
         number: i32,
@@ -166,16 +166,12 @@ impl Client {
 
     /// Returns the partition numbers of a topic, sorted.
     pub(super) fn partitions(&self, topic: &str) -> Result<Vec<i32>, KafkaSourceError> {
-        let answer = self.ask(|timeout| self.partitions_within(topic, timeout));
-        answer.map_err(|error| self.unanswered(error, topic))
+        let answer = self.retry(|timeout| self.try_partitions(topic, timeout));
+        answer.map_err(|error| self.request_error(error, topic))
     }
 
     /// Like [`Client::partitions`], with a single attempt.
-    pub(super) fn partitions_within(
-        &self,
-        topic: &str,
-        timeout: Duration,
-    ) -> KafkaResult<Vec<i32>> {
+    pub(super) fn try_partitions(&self, topic: &str, timeout: Duration) -> KafkaResult<Vec<i32>> {
         let metadata = self.consumer.fetch_metadata(Some(topic), timeout)?;
         let unknown = RDKafkaErrorCode::UnknownTopicOrPartition;
         let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
@@ -190,52 +186,52 @@ impl Client {
     }
 
     /// Retries until there is an answer, a permanent error or a timeout.
-    fn ask<T>(&self, question: impl Fn(Duration) -> KafkaResult<T>) -> Result<T, Unanswered> {
+    fn retry<T>(&self, request: impl Fn(Duration) -> KafkaResult<T>) -> Result<T, RequestError> {
         let started = Instant::now();
         loop {
-            let error = match question(QUESTION_TIMEOUT) {
+            let error = match request(ATTEMPT_TIMEOUT) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            self.hear().map_err(Unanswered::Heard)?;
+            self.handle_events().map_err(RequestError::Fatal)?;
             let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-            let patience = match severity(code) {
-                Severity::Passing if self.last_loss_is_of_tls() => HANDSHAKE_TIMEOUT,
-                Severity::Passing => ANSWER_TIMEOUT,
+            let timeout = match severity(code) {
+                Severity::Transient if self.last_loss_was_tls() => HANDSHAKE_TIMEOUT,
+                Severity::Transient => ANSWER_TIMEOUT,
                 // A new topic may not be known to all brokers yet.
-                Severity::Gone => QUESTION_TIMEOUT,
+                Severity::NotFound => ATTEMPT_TIMEOUT,
                 _ => Duration::ZERO,
             };
-            if started.elapsed() >= patience {
-                return Err(Unanswered::Error(code, started.elapsed()));
+            if started.elapsed() >= timeout {
+                return Err(RequestError::Error(code, started.elapsed()));
             }
-            std::thread::sleep(QUESTION_PAUSE);
+            std::thread::sleep(RETRY_PAUSE);
         }
     }
 
-    fn last_loss_is_of_tls(&self) -> bool {
+    fn last_loss_was_tls(&self) -> bool {
         let last = self.consumer.context().last_loss();
         last.is_some_and(|(code, _)| code == RDKafkaErrorCode::SSL)
     }
 
-    fn unanswered(&self, error: Unanswered, topic: &str) -> KafkaSourceError {
+    fn request_error(&self, error: RequestError, topic: &str) -> KafkaSourceError {
         let (code, elapsed) = match error {
-            Unanswered::Heard(error) => return error,
-            Unanswered::Error(code, elapsed) => (code, elapsed),
+            RequestError::Fatal(error) => return error,
+            RequestError::Error(code, elapsed) => (code, elapsed),
         };
         let servers = self.servers.clone();
         match severity(code) {
-            Severity::Gone => KafkaSourceError::UnknownTopic { topic: topic.into(), servers },
-            Severity::Refused => {
+            Severity::NotFound => KafkaSourceError::UnknownTopic { topic: topic.into(), servers },
+            Severity::Denied => {
                 let reason = format!("topic `{topic}`: {}", self.reason(code));
-                KafkaSourceError::Refused { servers, reason }
+                KafkaSourceError::Denied { servers, reason }
             }
             _ => {
                 // The last connection error says more than a timeout.
                 let last = self.consumer.context().last_loss();
                 let (code, reason) = last.unwrap_or_else(|| (code, self.reason(code)));
                 if code == RDKafkaErrorCode::SSL {
-                    return KafkaSourceError::Refused { servers, reason };
+                    return KafkaSourceError::Denied { servers, reason };
                 }
                 KafkaSourceError::Unreachable { servers, seconds: elapsed.as_secs(), reason }
             }
@@ -244,9 +240,9 @@ impl Client {
 }
 
 /// The reason why there is no answer.
-enum Unanswered {
+enum RequestError {
     /// A fatal error of the client.
-    Heard(KafkaSourceError),
+    Fatal(KafkaSourceError),
     /// The last error, and the time spent on all attempts.
     Error(RDKafkaErrorCode, Duration),
 }
@@ -293,14 +289,14 @@ fn list<'a>(
 /// The callbacks of librdkafka: counts, stores and, at a limited rate, logs its errors.
 #[derive(Default)]
 pub(super) struct Context {
-    told: AtomicU64,
-    losses: AtomicU64,
-    said: Mutex<BTreeMap<i32, Said>>,
+    callbacks: AtomicU64,
+    connection_losses: AtomicU64,
+    last_messages: Mutex<BTreeMap<i32, LastMessage>>,
     last_loss: Mutex<Option<(RDKafkaErrorCode, String)>>,
 }
 
 /// The last message about one error code.
-struct Said {
+struct LastMessage {
     reason: String,
     logged: Instant,
     /// The number of messages since then that were not logged.
@@ -309,8 +305,10 @@ struct Said {
 
 impl Context {
     fn reason(&self, code: RDKafkaErrorCode) -> String {
-        let said = lock(&self.said);
-        said.get(&(code as i32)).map_or_else(|| code.to_string(), |said| said.reason.clone())
+        let last_messages = lock(&self.last_messages);
+        last_messages
+            .get(&(code as i32))
+            .map_or_else(|| code.to_string(), |last| last.reason.clone())
     }
 
     fn last_loss(&self) -> Option<(RDKafkaErrorCode, String)> {
@@ -318,33 +316,33 @@ impl Context {
     }
 
     /// Stores a message, and logs it unless one about the same error was logged recently.
-    fn note(&self, code: RDKafkaErrorCode, reason: &str) {
-        let mut said = lock(&self.said);
+    fn record(&self, code: RDKafkaErrorCode, reason: &str) {
+        let mut last_messages = lock(&self.last_messages);
         let now = Instant::now();
         let reason: String = reason.chars().take(4 * SAMPLE_BYTES_MAX).collect();
-        let unlogged = match said.get(&(code as i32)) {
+        let unlogged = match last_messages.get(&(code as i32)) {
             Some(before) if now.duration_since(before.logged) < LOG_INTERVAL => {
                 let (logged, unlogged) = (before.logged, before.unlogged + 1);
-                said.insert(code as i32, Said { reason, logged, unlogged });
+                last_messages.insert(code as i32, LastMessage { reason, logged, unlogged });
                 return;
             }
             Some(before) => before.unlogged,
             None => 0,
         };
         tracing::warn!(unlogged, "Kafka: {reason}");
-        said.insert(code as i32, Said { reason, logged: now, unlogged: 0 });
+        last_messages.insert(code as i32, LastMessage { reason, logged: now, unlogged: 0 });
     }
 
     fn note_commit_failure(&self, error: &KafkaError) {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
         let what = "cannot commit offsets to the group, which only dashboards need";
-        self.note(code, &format!("{what}: {error}"));
+        self.record(code, &format!("{what}: {error}"));
     }
 }
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.told.fetch_add(1, Ordering::Relaxed);
+        self.callbacks.fetch_add(1, Ordering::Relaxed);
         // `error` reports the first two as well; CONFWARN is only about settings of producers.
         let known = matches!(facility, "FAIL" | "ERROR" | "CONFWARN");
         match level {
@@ -364,20 +362,20 @@ impl ClientContext for Context {
         if code == RDKafkaErrorCode::PartitionEOF {
             return;
         }
-        if hides_the_end(code) {
-            self.losses.fetch_add(1, Ordering::Relaxed);
+        if invalidates_end(code) {
+            self.connection_losses.fetch_add(1, Ordering::Relaxed);
             // `AllBrokersDown` follows the error that is its cause.
             if code != RDKafkaErrorCode::AllBrokersDown {
                 *lock(&self.last_loss) = Some((code, reason.to_string()));
             }
         }
-        self.note(code, reason);
+        self.record(code, reason);
     }
 }
 
 impl ConsumerContext for Context {
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
-        self.told.fetch_add(1, Ordering::Relaxed);
+        self.callbacks.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = result {
             self.note_commit_failure(&error);
         }

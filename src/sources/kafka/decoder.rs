@@ -13,15 +13,15 @@ use std::sync::Arc;
 
 /// The format of the messages, with the schema registry if they are framed.
 #[derive(Clone, Default)]
-pub struct Messages {
+pub struct MessageSettings {
     format: MessageFormat,
     registry: Option<Arc<Registry>>,
 }
 
-impl Messages {
+impl MessageSettings {
     /// Messages in Confluent's framing, with their schemas in a registry.
-    pub fn framed(format: MessageFormat, registry: Arc<Registry>) -> Messages {
-        Messages { format, registry: Some(registry) }
+    pub fn framed(format: MessageFormat, registry: Arc<Registry>) -> MessageSettings {
+        MessageSettings { format, registry: Some(registry) }
     }
 }
 
@@ -56,7 +56,7 @@ enum Prepared {
 }
 
 impl MessageDecoder {
-    pub(super) fn new(messages: &Messages, fields: &FieldNames) -> MessageDecoder {
+    pub(super) fn new(messages: &MessageSettings, fields: &FieldNames) -> MessageDecoder {
         let Some(registry) = &messages.registry else {
             return MessageDecoder::Json(Box::new(JsonDecoder::new(fields)));
         };
@@ -97,9 +97,9 @@ impl FramedDecoder {
             Err(error) => return Ok(Decoded::Malformed(error.to_string())),
         };
         if !self.schemas.contains_key(&id) {
-            match self.registry.look(id) {
+            match self.registry.lookup(id) {
                 Lookup::Waiting => return Ok(Decoded::Waiting),
-                Lookup::Refused(error) => return Err(error.into()),
+                Lookup::Denied(error) => return Err(error.into()),
                 Lookup::Unknown => {
                     let reason = format!("the schema registry has no schema {id}");
                     return Ok(Decoded::Malformed(reason));

@@ -37,7 +37,7 @@ pub enum KafkaSourceError {
         "cannot log in to the Kafka brokers `{servers}`: {reason}; check `security.protocol`, \
          `sasl.*`, `ssl.*` and the permissions of the user"
     )]
-    Refused {
+    Denied {
         /// The configured servers.
         servers: String,
         /// The message of librdkafka.
@@ -59,7 +59,7 @@ pub enum KafkaSourceError {
         "{partition} no longer exists, but reading must resume at offset {offset}: its topic was \
          deleted; restore it, or start with a new store"
     )]
-    Gone {
+    NotFound {
         /// The partition.
         partition: PartitionName,
         /// The offset at which reading must resume.
@@ -83,28 +83,28 @@ pub enum KafkaSourceError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Severity {
     /// librdkafka recovers by itself. What was known of partitions may be outdated.
-    Passing,
+    Transient,
     /// The offset at which reading must resume does not exist.
     OffsetLost,
     /// The topic or the partition does not exist.
-    Gone,
+    NotFound,
     /// Authentication or authorization failed.
-    Refused,
+    Denied,
     /// Anything else.
-    Broken,
+    Fatal,
 }
 
 pub(super) fn severity(code: RDKafkaErrorCode) -> Severity {
     use RDKafkaErrorCode::*;
     match code {
         AutoOffsetReset | OffsetOutOfRange | LogTruncation => Severity::OffsetLost,
-        UnknownTopic | UnknownPartition | UnknownTopicOrPartition => Severity::Gone,
+        UnknownTopic | UnknownPartition | UnknownTopicOrPartition => Severity::NotFound,
         Authentication
         | SaslAuthenticationFailed
         | UnsupportedSASLMechanism
         | IllegalSASLState
         | TopicAuthorizationFailed
-        | ClusterAuthorizationFailed => Severity::Refused,
+        | ClusterAuthorizationFailed => Severity::Denied,
         AllBrokersDown
         | BrokerNotAvailable
         | BrokerTransportFailure
@@ -128,13 +128,13 @@ pub(super) fn severity(code: RDKafkaErrorCode) -> Severity {
         | TimedOutQueue
         | Unknown
         | UnknownLeaderEpoch
-        | WaitingForCoordinator => Severity::Passing,
-        _ => Severity::Broken,
+        | WaitingForCoordinator => Severity::Transient,
+        _ => Severity::Fatal,
     }
 }
 
 /// Whether an error means that the known ends of partitions may be outdated.
-pub(super) fn hides_the_end(code: RDKafkaErrorCode) -> bool {
+pub(super) fn invalidates_end(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode::*;
     matches!(
         code,

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The interval between two checks for new partitions.
-const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// How long the thread waits for a response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The assumed size of a message in bytes, to estimate the sizes of partitions.
@@ -25,7 +25,7 @@ const MESSAGE_BYTES: u64 = 100;
 pub(super) struct Finder {
     found: Arc<Mutex<Vec<Discovered>>>,
     /// The thread stops when this is dropped.
-    _ends: Sender<()>,
+    _stop: Sender<()>,
 }
 
 impl Finder {
@@ -39,23 +39,23 @@ impl Finder {
         let mut found = Vec::new();
         for (kind, topic) in topics {
             for number in client.partitions(topic)? {
-                let place = TopicPartition { topic: topic.clone(), number };
-                let ends = client.ends(topic, number)?;
-                found.push(discovered(*kind, &place, ends, until_end));
+                let topic_partition = TopicPartition { topic: topic.clone(), number };
+                let ends = client.offsets(topic, number)?;
+                found.push(discovered(*kind, &topic_partition, ends, until_end));
             }
         }
         found.sort_by(|one, other| one.name.cmp(&other.name));
         let found = Arc::new(Mutex::new(found));
-        let (ends, ended) = channel();
+        let (ends, stopped) = channel();
         if !until_end {
             let watch = Watch {
                 client: Arc::clone(client),
                 topics: topics.to_vec(),
                 found: Arc::clone(&found),
             };
-            std::thread::spawn(move || watch.run(&ended));
+            std::thread::spawn(move || watch.run(&stopped));
         }
-        Ok(Finder { found, _ends: ends })
+        Ok(Finder { found, _stop: ends })
     }
 
     /// Returns all partitions found so far, new ones last.
@@ -64,10 +64,15 @@ impl Finder {
     }
 }
 
-fn discovered(kind: Kind, place: &TopicPartition, ends: (u64, u64), until_end: bool) -> Discovered {
+fn discovered(
+    kind: Kind,
+    topic_partition: &TopicPartition,
+    ends: (u64, u64),
+    until_end: bool,
+) -> Discovered {
     let (first, end) = ends;
     Discovered {
-        name: place.name(kind),
+        name: topic_partition.name(kind),
         size_bytes: end.saturating_sub(first).saturating_mul(MESSAGE_BYTES),
         end_offset: until_end.then_some(end),
     }
@@ -81,18 +86,18 @@ struct Watch {
 }
 
 impl Watch {
-    fn run(self, ended: &Receiver<()>) {
-        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(LOOK_INTERVAL) {
+    fn run(self, stopped: &Receiver<()>) {
+        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(CHECK_INTERVAL) {
             for (kind, topic) in &self.topics {
-                self.look(*kind, topic);
+                self.check_topic(*kind, topic);
             }
         }
     }
 
     /// Looks for new partitions of a topic. Failures are retried at the next check. Errors of
     /// partitions that are being read are reported by their readers.
-    fn look(&self, kind: Kind, topic: &str) {
-        let numbers = match self.client.partitions_within(topic, ANSWER_TIMEOUT) {
+    fn check_topic(&self, kind: Kind, topic: &str) {
+        let numbers = match self.client.try_partitions(topic, ANSWER_TIMEOUT) {
             Ok(numbers) => numbers,
             Err(error) => {
                 tracing::debug!("cannot look for new partitions of `{topic}`: {error}");
@@ -101,15 +106,15 @@ impl Watch {
         };
         let known: BTreeSet<_> = lock(&self.found).iter().map(|known| known.name.clone()).collect();
         for number in numbers {
-            let place = TopicPartition { topic: topic.into(), number };
-            if known.contains(&place.name(kind)) {
+            let topic_partition = TopicPartition { topic: topic.into(), number };
+            if known.contains(&topic_partition.name(kind)) {
                 continue;
             }
-            let ends = self.client.ends_within(topic, number, ANSWER_TIMEOUT);
+            let ends = self.client.try_offsets(topic, number, ANSWER_TIMEOUT);
             // A partition without a leader is added at a later check.
             if let Ok(ends) = ends {
-                tracing::info!("new partition: {}", place.name(kind));
-                lock(&self.found).push(discovered(kind, &place, ends, false));
+                tracing::info!("new partition: {}", topic_partition.name(kind));
+                lock(&self.found).push(discovered(kind, &topic_partition, ends, false));
             }
         }
     }

@@ -19,7 +19,7 @@ mod reader;
 pub mod registry;
 mod topic_partition;
 
-pub use decoder::Messages;
+pub use decoder::MessageSettings;
 pub use errors::KafkaSourceError;
 
 use super::{Discovered, PartitionReader, Source, SourceError};
@@ -38,7 +38,7 @@ pub struct KafkaSource {
     settings: KafkaSettings,
     topics: Vec<(Kind, String)>,
     fields: FieldNames,
-    messages: Messages,
+    messages: MessageSettings,
     until_end: bool,
     /// Created on first use.
     client: OnceLock<Arc<Client>>,
@@ -64,17 +64,17 @@ impl KafkaSource {
         fields: FieldNames,
         until_end: bool,
     ) -> KafkaSource {
-        let (client, messages) = (OnceLock::new(), Messages::default());
+        let (client, messages) = (OnceLock::new(), MessageSettings::default());
         KafkaSource { settings, topics, fields, messages, until_end, client, finder: None }
     }
 
     /// Sets the message format, which is JSON by default.
-    pub fn with_messages(self, messages: Messages) -> KafkaSource {
+    pub fn with_messages(self, messages: MessageSettings) -> KafkaSource {
         KafkaSource { messages, ..self }
     }
 
     /// Whether a partition is a Kafka partition.
-    pub fn holds(partition: &PartitionName) -> bool {
+    pub fn is_kafka(partition: &PartitionName) -> bool {
         TopicPartition::of(partition).is_some()
     }
 
@@ -83,10 +83,10 @@ impl KafkaSource {
     /// # Errors
     /// When the partition is not in Kafka, or the brokers do not return its end.
     pub fn end_offset(&self, partition: &PartitionName) -> Result<u64, SourceError> {
-        let Some(place) = TopicPartition::of(partition) else {
+        let Some(topic_partition) = TopicPartition::of(partition) else {
             return Err(SourceError::NotFound(partition.name.clone().into()));
         };
-        let (_, end) = self.client()?.ends(&place.topic, place.number)?;
+        let (_, end) = self.client()?.offsets(&topic_partition.topic, topic_partition.number)?;
         Ok(end)
     }
 
@@ -104,7 +104,7 @@ impl KafkaSource {
 impl Source for KafkaSource {
     fn discover(&mut self) -> Result<Vec<Discovered>, SourceError> {
         if let Some(finder) = &self.finder {
-            self.client()?.hear()?;
+            self.client()?.handle_events()?;
             return Ok(finder.find());
         }
         let finder = Finder::start(self.client()?, &self.topics, self.until_end)?;
@@ -118,25 +118,23 @@ impl Source for KafkaSource {
         partition: &Discovered,
         offset: Option<u64>,
     ) -> Result<Box<dyn PartitionReader>, SourceError> {
-        let Some(place) = TopicPartition::of(&partition.name) else {
+        let Some(topic_partition) = TopicPartition::of(&partition.name) else {
             return Err(SourceError::NotFound(partition.name.name.clone().into()));
         };
         let decoder = MessageDecoder::new(&self.messages, &self.fields);
-        reader::open(self.client()?, place, partition, offset, decoder)
+        reader::open(self.client()?, topic_partition, partition, offset, decoder)
     }
 
     fn committed(&mut self, positions: &[(PartitionName, u64)]) {
         let places = positions.iter().filter_map(|(name, next_offset)| {
-            TopicPartition::of(name).map(|place| (place, *next_offset))
+            TopicPartition::of(name).map(|topic_partition| (topic_partition, *next_offset))
         });
         let places: Vec<_> = places.collect();
         let Ok(client) = self.client() else { return };
-        client.commit(
-            places
-                .iter()
-                .map(|(place, next_offset)| (place.topic.as_str(), place.number, *next_offset)),
-        );
+        client.commit(places.iter().map(|(topic_partition, next_offset)| {
+            (topic_partition.topic.as_str(), topic_partition.number, *next_offset)
+        }));
         // Fatal errors are returned by `discover` and the readers.
-        let _ = client.hear();
+        let _ = client.handle_events();
     }
 }

@@ -16,12 +16,12 @@ use std::time::Duration;
 const POLL_BYTES_MAX: u64 = 16 << 20;
 /// The number of checks of a partition that seems to be truncated, and the pause between them: a
 /// new leader does not know at once how far its followers have replicated.
-const LOOKS_MAX: usize = 4;
-const LOOK_PAUSE: Duration = Duration::from_millis(500);
+const CHECKS_MAX: usize = 4;
+const CHECK_PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) struct KafkaReader {
     name: PartitionName,
-    place: TopicPartition,
+    topic_partition: TopicPartition,
     client: Arc<Client>,
     queue: Queue,
     decoder: MessageDecoder,
@@ -32,7 +32,7 @@ pub(super) struct KafkaReader {
     end_offset: Option<u64>,
     end: End,
     /// The number of connection losses that this reader has handled.
-    losses: u64,
+    connection_losses: u64,
 }
 
 /// A message that waits for its schema.
@@ -47,7 +47,7 @@ struct Held {
 enum End {
     NotSeen,
     /// Not seen, and the next end-of-partition event may predate a connection loss.
-    Doubtful,
+    Unconfirmed,
     Seen,
     /// The end offset was reached: nothing more is read.
     Exhausted,
@@ -56,27 +56,27 @@ enum End {
 /// Opens a partition at an offset, or at its beginning.
 pub(super) fn open(
     client: &Arc<Client>,
-    place: TopicPartition,
+    topic_partition: TopicPartition,
     partition: &Discovered,
     offset: Option<u64>,
     decoder: MessageDecoder,
 ) -> Result<Box<dyn PartitionReader>, SourceError> {
-    let next_offset = start(client, &place, &partition.name, offset)?;
+    let next_offset = start(client, &topic_partition, &partition.name, offset)?;
     // Without an offset, retention may move the beginning before reading starts.
     let first = offset.map_or(Offset::Beginning, to_kafka);
     let is_exhausted = partition.end_offset.is_some_and(|end| next_offset >= end);
     let queue = if is_exhausted {
-        client.queue(&place.topic, place.number)
+        client.queue(&topic_partition.topic, topic_partition.number)
     } else {
-        client.open(&place.topic, place.number, first)
+        client.open(&topic_partition.topic, topic_partition.number, first)
     };
     let Some(queue) = queue else {
         let (partition, offset) = (partition.name.clone(), next_offset);
-        return Err(KafkaSourceError::Gone { partition, offset }.into());
+        return Err(KafkaSourceError::NotFound { partition, offset }.into());
     };
     Ok(Box::new(KafkaReader {
         name: partition.name.clone(),
-        place,
+        topic_partition,
         client: Arc::clone(client),
         queue,
         decoder,
@@ -84,20 +84,20 @@ pub(super) fn open(
         next_offset,
         end_offset: partition.end_offset,
         end: if is_exhausted { End::Exhausted } else { End::NotSeen },
-        losses: client.losses(),
+        connection_losses: client.connection_losses(),
     }))
 }
 
 /// Returns the offset at which reading starts, after checking that it exists.
 fn start(
     client: &Client,
-    place: &TopicPartition,
+    topic_partition: &TopicPartition,
     partition: &PartitionName,
     offset: Option<u64>,
 ) -> Result<u64, SourceError> {
     let mut looks = 1;
     loop {
-        let (first, end) = client.ends(&place.topic, place.number)?;
+        let (first, end) = client.offsets(&topic_partition.topic, topic_partition.number)?;
         let Some(offset) = offset else { return Ok(first) };
         let partition = partition.clone();
         if offset < first {
@@ -106,11 +106,11 @@ fn start(
         if offset <= end {
             return Ok(offset);
         }
-        if looks == LOOKS_MAX {
+        if looks == CHECKS_MAX {
             return Err(SourceError::Shrunk { partition, end, offset });
         }
         looks += 1;
-        std::thread::sleep(LOOK_PAUSE);
+        std::thread::sleep(CHECK_PAUSE);
     }
 }
 
@@ -121,12 +121,12 @@ fn to_kafka(offset: u64) -> Offset {
 impl PartitionReader for KafkaReader {
     fn poll(&mut self, batch: &mut Batch, records_max: usize) -> Result<Polled, SourceError> {
         self.client.serve()?;
-        self.doubt_the_end();
+        self.check_connection_losses();
         let read = self.read(batch, records_max.max(1));
         batch.next_offset = self.next_offset;
         read?;
         Ok(match self.end {
-            End::NotSeen | End::Doubtful => Polled::More,
+            End::NotSeen | End::Unconfirmed => Polled::More,
             End::Seen => Polled::AtEnd,
             End::Exhausted => Polled::Exhausted,
         })
@@ -136,7 +136,7 @@ impl PartitionReader for KafkaReader {
 impl KafkaReader {
     fn read(&mut self, batch: &mut Batch, records_max: usize) -> Result<(), SourceError> {
         let bytes_before = batch.bytes;
-        if !self.take_held(batch)? {
+        if !self.decode_held(batch)? {
             return Ok(());
         }
         for _ in 0..records_max {
@@ -157,17 +157,17 @@ impl KafkaReader {
                     if self.end == End::Seen {
                         self.end = End::NotSeen;
                     }
-                    if !take(&mut self.decoder, batch, offset, &message)? {
+                    if !decode_message(&mut self.decoder, batch, offset, &message)? {
                         self.held = Some(Held::of(&message, offset));
                         break;
                     }
-                    self.pass(offset);
+                    self.advance(offset);
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {
-                    self.see_the_end();
+                    self.on_partition_end();
                     break;
                 }
-                Some(Err(error)) => self.judge(&error)?,
+                Some(Err(error)) => self.fatal_error(&error)?,
             }
         }
         Ok(())
@@ -175,21 +175,21 @@ impl KafkaReader {
 
     /// Decodes the held message if its schema is available. Returns whether no message is held any
     /// more.
-    fn take_held(&mut self, batch: &mut Batch) -> Result<bool, SourceError> {
+    fn decode_held(&mut self, batch: &mut Batch) -> Result<bool, SourceError> {
         let Some(held) = &self.held else { return Ok(true) };
         let payload = Some(held.payload.as_slice());
-        if !take_value(&mut self.decoder, batch, held.offset, payload, || held.time_ms)? {
+        if !decode_value(&mut self.decoder, batch, held.offset, payload, || held.time_ms)? {
             return Ok(false);
         }
         let offset = held.offset;
         self.held = None;
-        self.pass(offset);
+        self.advance(offset);
         Ok(true)
     }
 
     /// Advances past a message.
     #[inline]
-    fn pass(&mut self, offset: u64) {
+    fn advance(&mut self, offset: u64) {
         self.next_offset = offset + 1;
         if self.end_offset == Some(self.next_offset) {
             self.end = End::Exhausted;
@@ -198,36 +198,40 @@ impl KafkaReader {
 
     /// Handles an end-of-partition event. All committed messages have been read: any offsets still
     /// missing before the end are transaction markers, not messages.
-    fn see_the_end(&mut self) {
+    fn on_partition_end(&mut self) {
         match (self.end, self.end_offset) {
-            (End::Doubtful, _) => self.look_again(),
+            (End::Unconfirmed, _) => self.seek_to_current(),
             (_, Some(_)) => self.end = End::Exhausted,
             (_, None) => self.end = End::Seen,
         }
     }
 
     /// After a connection loss, more may have been written since the end was seen.
-    fn doubt_the_end(&mut self) {
-        let losses = self.client.losses();
-        if losses == self.losses {
+    fn check_connection_losses(&mut self) {
+        let connection_losses = self.client.connection_losses();
+        if connection_losses == self.connection_losses {
             return;
         }
-        self.losses = losses;
+        self.connection_losses = connection_losses;
         match self.end {
-            End::NotSeen => self.end = End::Doubtful,
-            End::Seen => self.look_again(),
-            End::Doubtful | End::Exhausted => {}
+            End::NotSeen => self.end = End::Unconfirmed,
+            End::Seen => self.seek_to_current(),
+            End::Unconfirmed | End::Exhausted => {}
         }
     }
 
     /// Seeks to the current position, so that librdkafka reports the end again.
-    fn look_again(&mut self) {
+    fn seek_to_current(&mut self) {
         let offset = to_kafka(self.next_offset);
-        self.end = match self.client.seek(&self.place.topic, self.place.number, offset) {
+        self.end = match self.client.seek(
+            &self.topic_partition.topic,
+            self.topic_partition.number,
+            offset,
+        ) {
             Ok(()) => End::NotSeen,
             Err(error) => {
                 tracing::debug!("{}: cannot look for the end again: {error}", self.name);
-                self.losses = self.losses.wrapping_sub(1);
+                self.connection_losses = self.connection_losses.wrapping_sub(1);
                 End::Seen
             }
         };
@@ -235,19 +239,21 @@ impl KafkaReader {
 
     /// Returns an error of this partition if it is fatal for the job.
     #[cold]
-    fn judge(&self, error: &KafkaError) -> Result<(), SourceError> {
+    fn fatal_error(&self, error: &KafkaError) -> Result<(), SourceError> {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
         let (partition, offset) = (self.name.clone(), self.next_offset);
         let reason = self.client.reason(code);
         let advice = match severity(code) {
-            Severity::Passing => return Ok(()),
-            Severity::Gone => return Err(KafkaSourceError::Gone { partition, offset }.into()),
+            Severity::Transient => return Ok(()),
+            Severity::NotFound => {
+                return Err(KafkaSourceError::NotFound { partition, offset }.into());
+            }
             Severity::OffsetLost => {
-                start(&self.client, &self.place, &self.name, Some(offset))?;
+                start(&self.client, &self.topic_partition, &self.name, Some(offset))?;
                 "its log was truncated or replaced: restore it, or start with a new store"
             }
-            Severity::Refused => "check the permissions of the user",
-            Severity::Broken => "fix the cause, and start again",
+            Severity::Denied => "check the permissions of the user",
+            Severity::Fatal => "fix the cause, and start again",
         };
         Err(KafkaSourceError::Partition { partition, offset, reason, advice }.into())
     }
@@ -263,19 +269,19 @@ impl Held {
 
 /// Decodes a message into a batch. Returns `false` if its schema is not available yet.
 #[inline]
-fn take(
+fn decode_message(
     decoder: &mut MessageDecoder,
     batch: &mut Batch,
     offset: u64,
     message: &BorrowedMessage<'_>,
 ) -> Result<bool, KafkaSourceError> {
-    take_value(decoder, batch, offset, message.payload(), || message.timestamp().to_millis())
+    decode_value(decoder, batch, offset, message.payload(), || message.timestamp().to_millis())
 }
 
-/// Like [`take`], for the value and timestamp of a message. An empty message counts as one byte, so
-/// that a batch with messages never has zero bytes.
+/// Like [`decode_message`], for the value and timestamp of a message. An empty message counts as
+/// one byte, so that a batch with messages never has zero bytes.
 #[inline]
-fn take_value(
+fn decode_value(
     decoder: &mut MessageDecoder,
     batch: &mut Batch,
     offset: u64,

@@ -29,10 +29,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_read_from_its_name() {
-        let place = TopicPartition { topic: "plays.v1".into(), number: 12 };
-        assert_eq!(place.name(Kind::Play).to_string(), "plays kafka:plays.v1/12");
-        assert_eq!(TopicPartition::of(&place.name(Kind::Play)), Some(place));
+    fn a_topic_partition_is_parsed_from_its_name() {
+        let topic_partition = TopicPartition { topic: "plays.v1".into(), number: 12 };
+        assert_eq!(topic_partition.name(Kind::Play).to_string(), "plays kafka:plays.v1/12");
+        assert_eq!(TopicPartition::of(&topic_partition.name(Kind::Play)), Some(topic_partition));
         for name in ["plays.jsonl", "kafka:plays", "kafka:plays/-1", "kafka:plays/0.jsonl"] {
             assert_eq!(
                 TopicPartition::of(&PartitionName { kind: Kind::Play, name: name.into() }),

@@ -294,21 +294,16 @@ fn prepare_topics(
     for topic in topics.all() {
         let before = stored.as_ref().map(|stored| &stored.partitions_of_topics);
         let before = before.and_then(|before| before.get(&topic.name)).copied();
-        match found.get(&topic.name) {
-            Some(partitions) => {
-                administrator.check(topic, *partitions, before)?;
-                if stored.is_none() {
-                    refuse_records(client, topic, *partitions)?;
-                }
-            }
+        let partitions = match found.get(&topic.name) {
+            Some(partitions) => *partitions,
             None if stored.is_some() => return Err(lost(topic)),
             None => administrator.create(topic)?,
+        };
+        administrator.check(topic, partitions, before)?;
+        if stored.is_none() {
+            refuse_records(client, topic, partitions)?;
         }
         if matches!(topic.role, TopicRole::Rows | TopicRole::Increments) {
-            let partitions = match found.get(&topic.name) {
-                Some(partitions) => *partitions,
-                None => topics::ROW_PARTITIONS,
-            };
             row_partitions.insert(topic.name.clone(), partitions);
         }
     }

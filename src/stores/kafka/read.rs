@@ -74,7 +74,7 @@ impl KafkaReader {
         };
         let progress = self.progress()?;
         let mut rows = Rows::new(query, selection, &progress);
-        self.read(&topic.name, |record| rows.follow(&record))?;
+        self.read(&topic.name, |record| rows.apply(&record))?;
         match rows.damaged {
             false => Ok(rows.rows.into_values().collect()),
             true => Err(self.damaged(&topic.name)),
@@ -117,7 +117,7 @@ impl<'a> Rows<'a> {
         Rows { query, selection, progress, rows: HashMap::new(), damaged: false }
     }
 
-    fn follow(&mut self, record: &Record<'_>) {
+    fn apply(&mut self, record: &Record<'_>) {
         let is_read = match record.value {
             Some(value) => self.set(value),
             None => self.remove(record),
@@ -129,10 +129,15 @@ impl<'a> Rows<'a> {
         let (row, publication) = read_value(self.query, value)?;
         let is_final = self.progress.final_through.contains(row.epoch);
         let stored = StoredRow { row, is_final, publication };
-        let is_known = publication <= self.progress.publication;
-        if is_known && crate::stores::reader::is_selected(self.query, &stored, &self.selection) {
-            self.rows.insert((stored.row.epoch, stored.row.key.clone()), stored);
+        if publication > self.progress.publication {
+            return Some(());
         }
+        let name = (stored.row.epoch, stored.row.key.clone());
+        match crate::stores::reader::is_selected(self.query, &stored, &self.selection) {
+            true => self.rows.insert(name, stored),
+            // An earlier record of the row may have been selected.
+            false => self.rows.remove(&name),
+        };
         Some(())
     }
 
@@ -166,7 +171,7 @@ impl StoreReader for KafkaReader {
         let mut rows: BTreeMap<LedgerKey, LedgerRow> = BTreeMap::new();
         let mut damaged = false;
         self.read(topic, |record| {
-            damaged |= follow_ledger(&mut rows, &record, publication).is_none()
+            damaged |= apply_ledger(&mut rows, &record, publication).is_none()
         })?;
         if damaged { Err(self.damaged(topic)) } else { Ok(rows.into_values().collect()) }
     }
@@ -199,7 +204,7 @@ impl StoreReader for KafkaReader {
 }
 
 /// Applies a ledger record, unless it belongs to a later publication.
-fn follow_ledger(
+fn apply_ledger(
     rows: &mut BTreeMap<LedgerKey, LedgerRow>,
     record: &Record<'_>,
     publication: Publication,

@@ -64,7 +64,7 @@ fn final_through(final_through: Through) -> Changeset {
 }
 
 #[test]
-fn a_row_of_trends_says_everything() {
+fn a_row_of_trends_has_all_fields() {
     let row = trend(7, 5, 1, 2);
     assert_eq!(key(&row), r#"{"video_id":7,"epoch":5}"#);
     assert_eq!(
@@ -78,7 +78,7 @@ fn a_row_of_trends_says_everything() {
 }
 
 #[test]
-fn a_row_of_another_query_names_its_request_as_a_uuid_and_tells_no_final() {
+fn a_row_of_another_query_has_its_request_as_a_uuid_and_no_finality() {
     let row = request(UUID, 9, 5, true);
     assert_eq!(key(&row), format!(r#"{{"request_id":"{UUID}","video_id":9,"epoch":5}}"#));
     let value: Value = serde_json::from_str(&value(&row, &mut stamp(Some(9), None))).unwrap();
@@ -92,7 +92,7 @@ fn a_row_of_another_query_names_its_request_as_a_uuid_and_tells_no_final() {
 }
 
 #[test]
-fn videos_keep_their_whole_range_and_epochs_their_sign() {
+fn video_ids_and_epochs_keep_their_full_range() {
     let mut stamp = stamp(None, None);
     for video in [0, 9, 10, i64::MAX as u64, u64::MAX] {
         for epoch in [-7, 0, 983_568] {
@@ -109,7 +109,7 @@ fn videos_keep_their_whole_range_and_epochs_their_sign() {
 }
 
 #[test]
-fn progress_survives_being_written() {
+fn progress_round_trips_through_its_record() {
     let mut state = state();
     let mut first = publication(vec![trend(u64::MAX, 5, 0, 1)]);
     first.partitions = vec![progress("plays 0", 10, 1), progress("plays 1", u64::MAX, 0)];
@@ -167,7 +167,7 @@ fn rows_are_read_back_from_their_records() {
 }
 
 #[test]
-fn counts_are_kept_as_they_are_written() {
+fn the_summary_counts_what_was_written() {
     let key = LedgerKey { epoch: Epoch(-3), kind: Kind::Play };
     let totals = LedgerTotals { counts: Counts { accepted: 9, late: 2, future: 1 }, distinct: 4 };
     let mut record = Vec::new();
@@ -179,7 +179,7 @@ fn counts_are_kept_as_they_are_written() {
 }
 
 #[test]
-fn counts_add_up_over_publications_and_only_what_changed_is_written() {
+fn counts_add_up_over_publications_and_only_changes_are_written() {
     let mut state = state();
     let mut first = publication(vec![distinct(Kind::Play, 5, 3), distinct(Kind::Impression, 5, 2)]);
     first.ledger = ledger(5, Kind::Play, 4, 1, 0);
@@ -195,7 +195,7 @@ fn counts_add_up_over_publications_and_only_what_changed_is_written() {
 }
 
 #[test]
-fn each_row_of_an_epoch_is_told_once_when_it_becomes_final() {
+fn each_row_is_written_once_more_when_its_epoch_becomes_final() {
     let mut state = state();
     let rows = vec![trend(1, 4, 0, 1), trend(2, 5, 0, 1), trend(3, 5, 0, 1), trend(4, 5, 0, 1)];
     assert_eq!(commit(&mut state, &publication(rows)), []);
@@ -211,7 +211,7 @@ fn each_row_of_an_epoch_is_told_once_when_it_becomes_final() {
 }
 
 #[test]
-fn rows_that_replay_has_rebuilt_become_final_too() {
+fn rows_rebuilt_by_a_replay_become_final() {
     let mut state = state();
     commit(&mut state, &final_through(through(4)));
     state.restore(&[trend(1, 4, 0, 1), trend(2, 5, 3, 4), request(UUID, 2, 5, true)]);
@@ -257,7 +257,7 @@ fn topics_are_named_after_their_queries_and_names_are_checked() {
 }
 
 #[test]
-fn settings_that_lose_rows_are_refused_with_the_command_that_mends_them() {
+fn topic_settings_that_lose_rows_are_refused_with_the_command_that_fixes_them() {
     let topic = |role| Topic { name: "trends".to_owned(), role };
     let checked = |role, settings: &[(&str, &'static str)]| {
         let setting =

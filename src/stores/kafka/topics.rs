@@ -155,8 +155,9 @@ impl<'a> Administrator<'a> {
         Ok(Administrator { client, admin, options })
     }
 
-    /// Creates a topic, and waits until it can be written.
-    pub fn create(&self, topic: &Topic) -> Result<(), StoreError> {
+    /// Creates a topic, and waits until it can be written. Returns its number of partitions, which
+    /// another program may have chosen if it created the topic first.
+    pub fn create(&self, topic: &Topic) -> Result<i32, StoreError> {
         let replication = TopicReplication::Fixed(-1);
         let mut new = NewTopic::new(&topic.name, topic.role.partitions(), replication);
         for (key, value) in topic.role.settings() {
@@ -166,7 +167,6 @@ impl<'a> Administrator<'a> {
             .map_err(|error| self.client.cannot("create the topics of", error))?;
         for result in created {
             match result {
-                // Another program created it first.
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((_, code)) => return Err(self.refused(topic, code)),
             }
@@ -176,9 +176,10 @@ impl<'a> Administrator<'a> {
                 Some(partitions) => Ok(partitions),
                 None => Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition)),
             });
-        ready.map_err(|error| self.client.cannot("create the topics of", error))?;
-        tracing::info!(topic = topic.name, partitions = topic.role.partitions(), "topic created");
-        Ok(())
+        let partitions =
+            ready.map_err(|error| self.client.cannot("create the topics of", error))?;
+        tracing::info!(topic = topic.name, partitions, "topic created");
+        Ok(partitions)
     }
 
     /// Refuses a topic with a wrong number of partitions, or with settings that would lose records.

@@ -92,7 +92,7 @@ impl SqliteStore {
                 Err(error) => error,
             };
             if !open::is_busy(&error) {
-                return Err(self.cannot("write to")(error));
+                return Err(self.error_for("write to")(error));
             }
             let waited_s = started.elapsed().as_secs();
             if started.elapsed() >= self.busy_limit {
@@ -203,7 +203,7 @@ impl SqliteStore {
         View { connection: &self.connection, path: &self.path }
     }
 
-    fn cannot(&self, action: &'static str) -> impl Fn(rusqlite::Error) -> StoreError + '_ {
+    fn error_for(&self, action: &'static str) -> impl Fn(rusqlite::Error) -> StoreError + '_ {
         move |error| StoreError::Database { action, path: self.path.clone(), error }
     }
 }
@@ -256,12 +256,12 @@ impl Store for SqliteStore {
         // A transaction that is dropped is rolled back.
         let written = self
             .write(&transaction, changes, &next)
-            .map_err(self.cannot("write a publication to"))?;
+            .map_err(self.error_for("write a publication to"))?;
         if !written {
             let store = self.path.display().to_string();
             return Err(StoreError::Fenced { store, generation: self.progress.generation });
         }
-        transaction.commit().map_err(self.cannot("commit a publication to"))?;
+        transaction.commit().map_err(self.error_for("commit a publication to"))?;
         self.progress = next;
         Ok(())
     }

@@ -57,7 +57,7 @@ pub(super) fn take_over(path: &Path, description: &Description) -> Result<Connec
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(&failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(&failed)?;
-    match find(&connection, path)? {
+    match identify(&connection, path)? {
         DatabaseContent::Store(stored) => {
             stored.ensure_same(&path.display().to_string(), description)?;
         }
@@ -114,7 +114,7 @@ fn open_to_read(path: &Path, immutable: bool) -> Result<(Connection, DatabaseCon
     let connection = connection.map_err(&failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(&failed)?;
     connection.pragma_update(None, "query_only", true).map_err(&failed)?;
-    let found = find(&connection, path)?;
+    let found = identify(&connection, path)?;
     Ok((connection, found))
 }
 
@@ -142,7 +142,7 @@ fn immutable_uri(path: &Path) -> String {
 }
 
 /// Identifies the content of a database, without changing it.
-fn find(connection: &Connection, path: &Path) -> Result<DatabaseContent, StoreError> {
+fn identify(connection: &Connection, path: &Path) -> Result<DatabaseContent, StoreError> {
     let failed = to_store_error(path, "read");
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let application = pragma("application_id").map_err(&failed)?;

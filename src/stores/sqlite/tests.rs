@@ -121,7 +121,7 @@ fn a_later_row_replaces_an_earlier_one_and_a_deleted_one_is_gone() {
 }
 
 #[test]
-fn requests_are_shown_as_uuids_and_ask_what_is_new() {
+fn requests_are_shown_as_uuids_and_filtered_by_publication() {
     let (_folder, path) = folder();
     let mut store = create(&path);
     store.commit_next(&publication(vec![request(UUID, 1, 5, false)])).unwrap();
@@ -200,7 +200,7 @@ fn epochs_are_final_up_to_the_last_final_one_whenever_they_are_first_seen() {
 }
 
 #[test]
-fn a_publication_that_cannot_be_written_leaves_nothing_behind() {
+fn a_publication_that_cannot_be_written_changes_nothing() {
     let (_folder, path) = folder();
     let mut store = create(&path);
     store.commit_next(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
@@ -229,7 +229,7 @@ fn a_full_disk_ends_the_run_and_keeps_what_was_committed() {
 }
 
 #[test]
-fn what_was_committed_survives_a_kill() {
+fn commits_survive_a_kill() {
     let (folder, path) = folder();
     let mut store = create(&path);
     store.commit_next(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
@@ -269,7 +269,7 @@ fn a_store_is_read_while_it_is_written() {
 }
 
 #[test]
-fn a_store_that_was_ended_is_one_file() {
+fn a_closed_store_is_one_file() {
     let (folder, path) = folder();
     let mut store = create(&path);
     store.commit_next(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
@@ -323,7 +323,7 @@ fn a_store_of_other_queries_is_refused() {
 }
 
 #[test]
-fn a_store_tells_the_next_job_what_it_reflects() {
+fn a_store_returns_the_progress_that_was_committed() {
     let (_folder, path) = folder();
     let mut store = create(&path);
     let fresh = Progress { generation: 1, ..Progress::default() };
@@ -347,7 +347,7 @@ fn a_store_tells_the_next_job_what_it_reflects() {
 }
 
 #[test]
-fn who_had_a_store_before_can_commit_nothing_more() {
+fn a_fenced_job_cannot_commit() {
     let (_folder, path) = folder();
     let mut fenced = create(&path);
     fenced.commit_next(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
@@ -363,7 +363,7 @@ fn who_had_a_store_before_can_commit_nothing_more() {
 }
 
 #[test]
-fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
+fn a_file_of_another_program_is_refused_and_left_unchanged() {
     let (folder, path) = folder();
     let text = "video_id,epoch\n".repeat(100);
     fs::write(&path, &text).unwrap();
@@ -391,7 +391,7 @@ fn an_empty_file_becomes_a_store() {
 }
 
 #[test]
-fn a_store_that_another_run_has_is_refused_by_any_name() {
+fn a_store_in_use_is_refused_by_any_path() {
     let (folder, path) = folder();
     let store = create(&path);
     let link = folder.path().join("link.db");
@@ -417,7 +417,7 @@ fn a_lock_file_that_a_kill_left_behind_locks_nothing() {
 /// The superuser may write anywhere, so this test is meaningful only for other users.
 #[test]
 #[cfg(unix)]
-fn a_store_is_read_where_nothing_can_be_written() {
+fn a_store_on_a_read_only_disk_can_be_read() {
     use std::os::unix::fs::PermissionsExt;
     let (folder, _) = folder();
     let path = folder.path().join("50% of #1?.db");
@@ -458,14 +458,14 @@ fn a_commit_waits_for_another_writer_but_not_for_ever() {
 }
 
 #[test]
-fn reading_a_store_that_is_not_there_makes_no_file() {
+fn reading_a_missing_store_creates_no_file() {
     let (folder, path) = folder();
     assert!(matches!(SqliteReader::open(&path), Err(StoreError::NotFound(_))));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]
-fn a_store_in_a_folder_that_is_not_there_is_refused() {
+fn a_store_in_a_missing_folder_is_refused() {
     let (folder, _) = folder();
     let path = folder.path().join("missing").join("trends.db");
     let error = refusal(&path, &Definition::default(), &queries());

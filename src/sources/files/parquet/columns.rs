@@ -22,12 +22,12 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 pub(super) struct Plan {
     fields: FieldNames,
     /// The indexes of the chosen columns in the file; empty before [`Plan::choose`].
-    roots: Vec<usize>,
+    column_indexes: Vec<usize>,
 }
 
 impl Plan {
     pub(super) fn new(fields: &FieldNames) -> Plan {
-        Plan { fields: fields.clone(), roots: Vec::new() }
+        Plan { fields: fields.clone(), column_indexes: Vec::new() }
     }
 
     /// Returns the indexes of the event columns of a file, or an error if one is missing,
@@ -39,14 +39,14 @@ impl Plan {
             (video_id, DataType::is_integer),
             (event_time, is_time),
         ];
-        let mut roots = Vec::new();
+        let mut column_indexes = Vec::new();
         for (name, is_possible) in required {
             let root = find(schema, name, is_possible)?;
-            roots.push(root.ok_or_else(|| format!("missing column `{name}`"))?);
+            column_indexes.push(root.ok_or_else(|| format!("missing column `{name}`"))?);
         }
-        roots.extend(find(schema, record_time, is_record_time)?);
-        self.roots = roots.clone();
-        Ok(roots)
+        column_indexes.extend(find(schema, record_time, is_record_time)?);
+        self.column_indexes = column_indexes.clone();
+        Ok(column_indexes)
     }
 
     /// Returns the schema of a file, with the chosen columns as their [`readable_type`].
@@ -54,7 +54,7 @@ impl Plan {
         let fields = schema.fields().iter().enumerate().map(|(root, field)| {
             let field = Field::clone(field);
             let readable = readable_type(field.data_type());
-            if self.roots.contains(&root) { field.with_data_type(readable) } else { field }
+            if self.column_indexes.contains(&root) { field.with_data_type(readable) } else { field }
         });
         Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone())
     }
@@ -66,10 +66,11 @@ fn find(
     name: &str,
     is_possible: fn(&DataType) -> bool,
 ) -> Result<Option<usize>, String> {
-    let mut roots = (0..schema.fields().len()).filter(|&root| schema.field(root).name() == name);
-    let Some(root) = roots.next() else { return Ok(None) };
+    let mut column_indexes =
+        (0..schema.fields().len()).filter(|&root| schema.field(root).name() == name);
+    let Some(root) = column_indexes.next() else { return Ok(None) };
     let found = readable_type(schema.field(root).data_type());
-    if roots.next().is_some() {
+    if column_indexes.next().is_some() {
         Err(format!("duplicate column `{name}`"))
     } else if is_possible(&found) {
         Ok(Some(root))
@@ -216,12 +217,12 @@ impl<'a> Videos<'a> {
         Some(match array.data_type() {
             DataType::UInt64 => Videos::Unsigned(array.as_primitive::<UInt64Type>().values()),
             DataType::Int64 => Videos::Signed(array.as_primitive::<Int64Type>().values()),
-            DataType::UInt32 => Videos::Short(longer::<UInt32Type>(array)),
-            DataType::UInt16 => Videos::Short(longer::<UInt16Type>(array)),
-            DataType::UInt8 => Videos::Short(longer::<UInt8Type>(array)),
-            DataType::Int32 => Videos::Short(longer::<Int32Type>(array)),
-            DataType::Int16 => Videos::Short(longer::<Int16Type>(array)),
-            DataType::Int8 => Videos::Short(longer::<Int8Type>(array)),
+            DataType::UInt32 => Videos::Short(widened::<UInt32Type>(array)),
+            DataType::UInt16 => Videos::Short(widened::<UInt16Type>(array)),
+            DataType::UInt8 => Videos::Short(widened::<UInt8Type>(array)),
+            DataType::Int32 => Videos::Short(widened::<Int32Type>(array)),
+            DataType::Int16 => Videos::Short(widened::<Int16Type>(array)),
+            DataType::Int8 => Videos::Short(widened::<Int8Type>(array)),
             _ => return None,
         })
     }
@@ -241,7 +242,7 @@ impl<'a> Videos<'a> {
     }
 }
 
-fn longer<T: ArrowPrimitiveType<Native: Into<i64>>>(array: &dyn Array) -> Vec<i64> {
+fn widened<T: ArrowPrimitiveType<Native: Into<i64>>>(array: &dyn Array) -> Vec<i64> {
     array.as_primitive::<T>().values().iter().map(|&value| value.into()).collect()
 }
 

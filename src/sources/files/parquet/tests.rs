@@ -1,6 +1,6 @@
 //! Tests of valid, invalid and damaged Parquet files.
 
-use super::super::tests::{folder, read, reasons, showings};
+use super::super::tests::{folder, offsets_and_videos, read, reasons};
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::basic::Compression;
 use ::parquet::file::properties::{WriterProperties, WriterVersion};
@@ -75,13 +75,13 @@ fn read_columns(columns: NamedColumns) -> crate::sources::Batch {
 }
 
 #[test]
-fn offsets_count_rows_and_reading_goes_on_at_any_of_them() {
+fn offsets_count_rows_and_reading_resumes_at_any_offset() {
     let count = 25_000;
     let folder = saved(columns(count));
     for offset in [0, 1, 8_191, 8_192, 9_999, 10_000, 16_385, 24_999, 25_000] {
         let batch = read(&folder, "a.parquet", offset, 3_000);
         let expected: Vec<_> = (offset..count).map(|row| (row, row)).collect();
-        assert!(showings(&batch) == expected, "from {offset}");
+        assert!(offsets_and_videos(&batch) == expected, "from {offset}");
         assert_eq!(batch.next_offset, count);
     }
     let size = folder.path().join("a.parquet").metadata().unwrap().len();
@@ -142,7 +142,11 @@ fn a_video_id_is_an_integer_of_any_size_that_is_not_negative() {
     ];
     for array in arrays {
         let data_type = array.data_type().clone();
-        assert_eq!(showings(&read_columns(with("video_id", array))), expected, "{data_type}");
+        assert_eq!(
+            offsets_and_videos(&read_columns(with("video_id", array))),
+            expected,
+            "{data_type}"
+        );
     }
     let batch = read_columns(with("video_id", Arc::new(UInt64Array::from(vec![u64::MAX; 3]))));
     assert_eq!(batch.events[2].video.0, u64::MAX);
@@ -244,14 +248,14 @@ fn a_damaged_page_costs_the_rows_from_its_batch_on_wherever_reading_starts() {
     for offset in [0, 8_000, 16_000, 16_384, 16_385] {
         let batch = read(&folder, "a.parquet", offset, 1_000);
         let expected: Vec<_> = (offset..16_384).map(|row| (row, row)).collect();
-        assert!(showings(&batch) == expected, "from {offset}");
+        assert!(offsets_and_videos(&batch) == expected, "from {offset}");
         assert_eq!(batch.malformed.len(), usize::from(offset <= 16_384), "from {offset}");
         assert_eq!(batch.next_offset, 16_385);
     }
 }
 
 #[test]
-fn a_file_of_which_the_footer_says_two_numbers_of_rows_is_one_malformed_record() {
+fn a_file_with_contradicting_row_counts_is_one_malformed_record() {
     let content = write(columns(200), Compression::SNAPPY);
     // In Thrift's compact protocol: a field of type i64 (6), and 200 as a zigzag varint. The number
     // of rows is field 3 of the file, just after field 2, and also of a row group.
@@ -264,10 +268,10 @@ fn a_file_of_which_the_footer_says_two_numbers_of_rows_is_one_malformed_record()
             content[place + 1] = number;
             let folder = folder(&[("a.parquet", &content)]);
             let whole = read(&folder, "a.parquet", 0, 64);
-            let is_told = |(offset, reason): &(u64, String)| {
+            let is_reported = |(offset, reason): &(u64, String)| {
                 *offset == 0 && reason.starts_with("a damaged footer: ")
             };
-            seen += usize::from(reasons(&whole).iter().any(is_told));
+            seen += usize::from(reasons(&whole).iter().any(is_reported));
             let again = read(&folder, "a.parquet", whole.next_offset, 64);
             assert_eq!((again.events.len(), again.next_offset), (0, whole.next_offset));
         }
@@ -279,7 +283,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn damage_anywhere_does_no_harm_and_replays_alike(
+    fn damage_at_any_byte_is_contained_and_replays_equally(
         places in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
         cut in proptest::option::weighted(0.2, any::<proptest::sample::Index>()),
         near_the_end: bool,
@@ -305,7 +309,7 @@ proptest! {
         let middle = whole.next_offset / 2;
         let rest = read(&folder, "a.parquet", middle, 64);
         prop_assert_eq!(rest.next_offset, whole.next_offset);
-        let expected = showings(&whole).into_iter().filter(|found| found.0 >= middle);
-        prop_assert_eq!(showings(&rest), expected.collect::<Vec<_>>());
+        let expected = offsets_and_videos(&whole).into_iter().filter(|found| found.0 >= middle);
+        prop_assert_eq!(offsets_and_videos(&rest), expected.collect::<Vec<_>>());
     }
 }

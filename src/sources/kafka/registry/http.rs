@@ -32,7 +32,7 @@ pub(super) enum Failure {
     /// The registry does not have it.
     Unknown,
     /// The registry denies access, with this HTTP status.
-    Refused(u16),
+    Denied(u16),
     /// The registry gives no usable response, for this reason.
     Unreachable(String),
 }
@@ -56,13 +56,13 @@ struct Reference {
 
 /// The error response of the registry.
 #[derive(Deserialize)]
-struct Trouble {
+struct ErrorResponse {
     error_code: i64,
 }
 
 impl Http {
     pub(super) fn new(settings: &RegistrySettings) -> Result<Http, RegistryError> {
-        let user = settings.user()?;
+        let user = settings.credentials()?;
         // The same OpenSSL as the Kafka client, and the certificates that the system trusts.
         let tls = TlsConfig::builder()
             .provider(TlsProvider::NativeTls)
@@ -85,12 +85,12 @@ impl Http {
 
     /// Fetches a schema by id, with all schemas that it refers to.
     pub(super) fn schema(&self, id: u32) -> Result<Schema, Failure> {
-        let answer = self.ask(&format!("/schemas/ids/{id}"))?;
+        let answer = self.fetch(&format!("/schemas/ids/{id}"))?;
         let mut referenced: BTreeMap<String, String> = BTreeMap::new();
         // Schemas found later come first, as earlier ones may refer to them.
         let mut texts = Vec::new();
-        let mut waiting = answer.references.unwrap_or_default();
-        while let Some(reference) = waiting.pop() {
+        let mut pending = answer.references.unwrap_or_default();
+        while let Some(reference) = pending.pop() {
             if referenced.contains_key(&reference.name) {
                 continue;
             }
@@ -100,7 +100,7 @@ impl Http {
             }
             let Reference { name, subject, version } = reference;
             let subject = encoded(&subject);
-            let answer = match self.ask(&format!("/subjects/{subject}/versions/{version}")) {
+            let answer = match self.fetch(&format!("/subjects/{subject}/versions/{version}")) {
                 Err(Failure::Unknown) => {
                     let reason = format!("schema {id} refers to {name}, which does not exist");
                     return Err(Failure::Unreachable(reason));
@@ -109,13 +109,13 @@ impl Http {
             };
             referenced.insert(name.clone(), String::new());
             texts.insert(0, (name, answer.schema));
-            waiting.extend(answer.references.unwrap_or_default());
+            pending.extend(answer.references.unwrap_or_default());
         }
         let format = answer.format.unwrap_or_else(|| "AVRO".into());
         Ok(Schema { format, text: answer.schema, references: texts })
     }
 
-    fn ask(&self, path: &str) -> Result<Answer, Failure> {
+    fn fetch(&self, path: &str) -> Result<Answer, Failure> {
         let unreachable = |error: ureq::Error| Failure::Unreachable(error.to_string());
         let mut request = self.agent.get(format!("{}{path}", self.url)).header("Accept", ACCEPTED);
         if let Some(authorization) = &self.authorization {
@@ -129,10 +129,10 @@ impl Http {
         match status {
             200 => serde_json::from_slice(&body)
                 .map_err(|_| unexpected("something other than a schema; check the URL")),
-            401 | 403 => Err(Failure::Refused(status)),
-            404 => match serde_json::from_slice::<Trouble>(&body) {
+            401 | 403 => Err(Failure::Denied(status)),
+            404 => match serde_json::from_slice::<ErrorResponse>(&body) {
                 // The registry's own five-digit codes for "not found".
-                Ok(Trouble { error_code: 40_401..=40_499 }) => Err(Failure::Unknown),
+                Ok(ErrorResponse { error_code: 40_401..=40_499 }) => Err(Failure::Unknown),
                 _ => Err(unexpected("404, but not from a schema registry; check the URL")),
             },
             status => Err(unexpected(&status.to_string())),

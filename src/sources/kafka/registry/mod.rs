@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 const PAUSE: Duration = Duration::from_secs(1);
 /// The pause before the second request for an unknown id: the instances of a registry may learn of
 /// a new schema at different times.
-const SECOND_LOOK: Duration = Duration::from_millis(500);
+const UNKNOWN_RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// How long an unknown id is cached.
-const UNKNOWN_FOR: Duration = Duration::from_secs(60);
+const UNKNOWN_TTL: Duration = Duration::from_secs(60);
 /// The number of cached ids at which unknown ones are evicted: garbage may contain any id.
 const UNKNOWN_MAX: usize = 10_000;
 /// The minimum interval between two warnings.
@@ -45,7 +45,7 @@ pub enum Lookup {
     /// The registry has not answered yet: look again later.
     Waiting,
     /// The registry denies access.
-    Refused(RegistryError),
+    Denied(RegistryError),
 }
 
 /// A client of a registry, shared by all readers.
@@ -76,18 +76,18 @@ impl Registry {
         let known = Arc::default();
         let (wake, woken) = channel();
         let asking =
-            Asking { http, url: settings.url.clone(), known: Arc::clone(&known), logged: None };
+            Fetcher { http, url: settings.url.clone(), known: Arc::clone(&known), logged: None };
         std::thread::spawn(move || asking.run(&woken));
         Ok(Registry { known, wake: Mutex::new(wake) })
     }
 
     /// Looks up an id without blocking, and requests it if necessary.
-    pub fn look(&self, id: u32) -> Lookup {
+    pub fn lookup(&self, id: u32) -> Lookup {
         let mut known = lock(&self.known);
         match known.get(&id) {
             Some(State::Done(lookup)) => return lookup.clone(),
             Some(State::Wanted { .. }) => return Lookup::Waiting,
-            Some(State::Unknown { since }) if since.elapsed() < UNKNOWN_FOR => {
+            Some(State::Unknown { since }) if since.elapsed() < UNKNOWN_TTL => {
                 return Lookup::Unknown;
             }
             _ => {}
@@ -103,14 +103,14 @@ impl Registry {
 }
 
 /// The thread that sends the requests.
-struct Asking {
+struct Fetcher {
     http: Http,
     url: String,
     known: Arc<Mutex<BTreeMap<u32, State>>>,
     logged: Option<Instant>,
 }
 
-impl Asking {
+impl Fetcher {
     fn run(mut self, woken: &Receiver<()>) {
         let mut pause = None;
         loop {
@@ -121,12 +121,12 @@ impl Asking {
             if ended {
                 return;
             }
-            pause = self.ask();
+            pause = self.fetch();
         }
     }
 
     /// Requests all wanted ids. Returns the pause before a retry if some are still wanted.
-    fn ask(&mut self) -> Option<Duration> {
+    fn fetch(&mut self) -> Option<Duration> {
         let wanted: Vec<(u32, u32)> = lock(&self.known)
             .iter()
             .filter_map(|(id, state)| match state {
@@ -140,12 +140,12 @@ impl Asking {
                 Ok(schema) => State::Done(Lookup::Known(Arc::new(schema))),
                 Err(Failure::Unknown) if unknown > 0 => State::Unknown { since: Instant::now() },
                 Err(Failure::Unknown) => {
-                    pause = pause.max(Some(SECOND_LOOK));
+                    pause = pause.max(Some(UNKNOWN_RETRY_PAUSE));
                     State::Wanted { unknown: unknown + 1 }
                 }
-                Err(Failure::Refused(status)) => {
+                Err(Failure::Denied(status)) => {
                     let url = self.url.clone();
-                    State::Done(Lookup::Refused(RegistryError::Refused { url, status }))
+                    State::Done(Lookup::Denied(RegistryError::Refused { url, status }))
                 }
                 Err(Failure::Unreachable(reason)) => {
                     pause = Some(PAUSE);
