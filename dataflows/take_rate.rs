@@ -50,21 +50,10 @@ pub static QUERY: Query = Query {
     history_epochs: |parameters| parameters.get("epochs") - 1,
     oracle,
     batch_sql: "
-        WITH played AS (SELECT DISTINCT video_id, epoch, request_id FROM plays),
-             known AS (
-                 SELECT shown.video_id, shown.epoch, shown.request_id,
-                        bool_or(played.epoch IS NOT NULL) AS played
-                 FROM impressions AS shown LEFT JOIN played
-                   ON played.request_id = shown.request_id AND played.video_id = shown.video_id
-                  AND played.epoch BETWEEN shown.epoch AND shown.epoch + $H
-                 GROUP BY ALL),
-             counts AS (
-                 SELECT video_id, epoch, count(*) FILTER (played) AS plays, count(*) AS impressions
-                 FROM known GROUP BY ALL),
-             sums AS (
+        WITH sums AS (
                  SELECT own.video_id, own.epoch, own.plays AS p, own.impressions AS i,
                         sum(past.plays)::BIGINT AS rp, sum(past.impressions)::BIGINT AS ri
-                 FROM counts AS own JOIN counts AS past
+                 FROM trends AS own JOIN trends AS past
                    ON past.video_id = own.video_id
                   AND past.epoch BETWEEN own.epoch - $epochs + 1 AND own.epoch
                  GROUP BY ALL),

@@ -6,11 +6,13 @@
 pub mod acceptance;
 pub mod arguments;
 pub mod commands;
+pub mod console;
 #[path = "../dataflows/mod.rs"]
 pub mod dataflows;
 pub mod decode;
 pub mod engine;
 pub mod event;
+pub mod features;
 pub mod generate;
 pub mod kafka;
 pub mod log;

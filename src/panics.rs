@@ -1,5 +1,6 @@
 //! Panic handling: a panic ends the process, because the remaining workers would wait for ever.
 
+use crate::console;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -15,9 +16,9 @@ pub fn exit_on_panic() {
         if CONTAINED.get() {
             return;
         }
-        eprintln!(
+        console::message(
             "error: a worker of this process has failed, which ends the job; if another process \
-             of the job ended first, its message says why"
+             of the job ended first, its message says why",
         );
         report(panic);
         std::process::exit(1);

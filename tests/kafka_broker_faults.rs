@@ -1,6 +1,8 @@
 //! The Kafka source with brokers that belong to one test, which breaks or secures them: restarts,
 //! leader changes, TLS and SASL. All of these tests need a real broker.
 
+#![cfg(feature = "kafka")]
+
 mod common;
 
 use common::topics::{Cluster, TIMEOUT, real_broker};
@@ -99,6 +101,7 @@ fn a_partition_is_read_on_when_its_leader_moves() {
     }
 }
 
+#[cfg(feature = "kafka-tls")]
 #[test]
 fn tls_and_scram_admit_only_clients_with_the_password() {
     if real_broker("tls_and_scram_admit_only_clients_with_the_password").is_none() {

@@ -3,6 +3,8 @@
 //!
 //! `TRENDMARK_TEST_KAFKA=$(tests/kafka/broker start) cargo test --test kafka_reader`
 
+#![cfg(feature = "kafka")]
+
 mod common;
 
 use common::store_topics::{StoreTopics, commit, publication, trend};

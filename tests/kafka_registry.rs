@@ -1,6 +1,8 @@
 //! Avro and Protobuf with a schema registry: they give the same rows as JSON. Messages that cannot
 //! be decoded are reported, and a job waits for a registry that is down.
 
+#![cfg(feature = "schema-registry")]
+
 mod common;
 
 use apache_avro::types::Value as AvroValue;

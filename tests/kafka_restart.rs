@@ -5,6 +5,8 @@
 //! Needs a real broker: `TRENDMARK_TEST_KAFKA=$(tests/kafka/broker start) cargo test --test
 //! kafka_restart`. `TRENDMARK_TEST_KILLS=1000` takes longer.
 
+#![cfg(feature = "kafka")]
+
 mod common;
 
 use common::fixture::Fixture;

@@ -1,5 +1,7 @@
 //! The whole program on topics: it computes the same rows from topics as from files.
 
+#![cfg(feature = "kafka")]
+
 mod common;
 
 use common::contents::computed;

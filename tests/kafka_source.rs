@@ -1,6 +1,8 @@
 //! The Kafka source as the engine uses it: messages, their order, the end of a partition, and
 //! errors. Tests that need a real broker print that they are skipped when there is none.
 
+#![cfg(feature = "kafka")]
+
 mod common;
 
 use common::topics::{Cluster, EVENT_TIME_MS, TIMEOUT, event, real_broker};

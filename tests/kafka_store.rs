@@ -3,6 +3,8 @@
 //!
 //! `TRENDMARK_TEST_KAFKA=$(tests/kafka/broker start) cargo test --test kafka_store`
 
+#![cfg(feature = "kafka")]
+
 mod common;
 
 use common::store_topics::{

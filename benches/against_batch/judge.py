@@ -1,7 +1,8 @@
 """The acceptance rules in SQL: a slow, independent check on a small log.
 
-Every record is judged by the earlier records of its file; then each query's `batch_sql` runs for
-one epoch at a time, over the accepted events that contribute to it.
+Every record is judged by the earlier records of its file. Then the `batch_sql` of a query of single
+epochs runs for one epoch at a time, over the accepted events that contribute to it, and that of a
+query across epochs over the rows of the queries that it reads.
 """
 
 from dataclasses import dataclass
@@ -120,17 +121,25 @@ class Judge:
         )
 
     def rows(self, query: Query) -> list[Row]:
-        """The rows of a query, sorted."""
+        """The rows of a query, sorted. The queries that it reads must have been asked for."""
         sql = query.batch_sql.replace("$H", str(self.definition.join_window))
-        rows: list[Row] = []
+        if query.reads_queries:
+            self.connection.execute(f'CREATE TABLE "{query.name}" AS {sql}')
+        else:
+            self._create_by_epoch(query, sql)
+        answer = self.connection.execute(f'SELECT {query.column_list()} FROM "{query.name}"')
+        return sorted(rows_of(query, answer.fetchall()))
+
+    def _create_by_epoch(self, query: Query, sql: str) -> None:
+        for topic in TOPICS:
+            self.connection.execute(CONTRIBUTING.format(topic=topic, epoch=0))
+        self.connection.execute(f'CREATE TABLE "{query.name}" AS SELECT * FROM ({sql}) LIMIT 0')
         for epoch in self._epochs():
             for topic in TOPICS:
                 self.connection.execute(CONTRIBUTING.format(topic=topic, epoch=epoch))
-            answer = self.connection.execute(
-                f"SELECT {query.column_list()} FROM ({sql}) WHERE epoch = {epoch}"
+            self.connection.execute(
+                f'INSERT INTO "{query.name}" SELECT * FROM ({sql}) WHERE epoch = {epoch}'
             )
-            rows += rows_of(query, answer.fetchall())
-        return sorted(rows)
 
     def _epochs(self) -> list[int]:
         epochs = self.connection.execute(

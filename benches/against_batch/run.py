@@ -60,7 +60,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def build(profile: str, trendmark: Path | None) -> tuple[Path, Path]:
     """Builds the program and the example that prints the queries. Returns their paths."""
-    command = ["cargo", "build", "--profile", profile, "--message-format", "json"]
+    command = ["cargo", "build", "--features", "full", "--profile", profile]
+    command += ["--message-format", "json"]
     targets = ["--example", "batch_sql", *([] if trendmark else ["--bin", "trendmark"])]
     built = subprocess.run([*command, *targets], cwd=ROOT, check=True, stdout=subprocess.PIPE)
     messages = [json.loads(line) for line in built.stdout.splitlines()]

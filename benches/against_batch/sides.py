@@ -35,7 +35,7 @@ class Sides:
 
     def batch_command(self, log: Path, query: Query, id_type: str) -> Command:
         sql = self.work / f"{query.name}.sql"
-        sql.write_text(query.batch_sql)
+        sql.write_text(query.whole_sql)
         program = HERE / "batch.py"
         files: Command = ["--log", log, "--sql", sql, "--database", self.database()]
         return [sys.executable, program, *files, "--id-type", id_type]

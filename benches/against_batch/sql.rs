@@ -1,5 +1,7 @@
 //! Prints the queries for the benchmark against DuckDB, so that their SQL is only in `dataflows/`:
-//! a JSON array of `{name, is_ledger, columns: [{name, is_text}], batch_sql}`.
+//! a JSON array of `{name, is_ledger, reads_queries, columns: [{name, is_text}], batch_sql,
+//! whole_sql}`. `whole_sql` begins with the queries that a query reads, which precede it in the
+//! array.
 //!
 //! `cargo run --example batch_sql`
 
@@ -13,19 +15,36 @@ fn main() {
     println!("{}", Value::Array(described.collect()));
 }
 
-/// Describes a query, with the default values of its parameters in the SQL.
-fn describe(QueryInstance { query, parameters }: &QueryInstance) -> Value {
+/// Returns the SQL of a query, with the default values of its parameters.
+fn batch_sql(QueryInstance { query, parameters }: &QueryInstance) -> String {
+    parameters.iter().fold(query.batch_sql.to_owned(), |sql, (parameter, value)| {
+        sql.replace(&format!("${}", parameter.name), &value.to_string())
+    })
+}
+
+/// Returns the SQL of a query and of those that it reads.
+fn whole_sql(instance: &QueryInstance) -> String {
+    let reads = instance.query.reads.iter().map(|read| {
+        let sql = batch_sql(&QueryInstance::new(read));
+        format!("{} AS ({sql})", read.name)
+    });
+    match reads.collect::<Vec<_>>() {
+        reads if reads.is_empty() => batch_sql(instance),
+        reads => format!("WITH {} SELECT * FROM ({})", reads.join(", "), batch_sql(instance)),
+    }
+}
+
+fn describe(instance: &QueryInstance) -> Value {
+    let query = instance.query;
     let epoch = Column::new("epoch", ColumnType::Count, "");
     let columns = query.key.iter().chain([&epoch]).chain(query.values);
-    let batch_sql =
-        parameters.iter().fold(query.batch_sql.to_owned(), |sql, (parameter, value)| {
-            sql.replace(&format!("${}", parameter.name), &value.to_string())
-        });
     json!({
         "name": query.name,
         "is_ledger": query.role == Role::Ledger,
+        "reads_queries": !query.reads.is_empty(),
         "columns": columns.map(describe_column).collect::<Vec<_>>(),
-        "batch_sql": batch_sql,
+        "batch_sql": batch_sql(instance),
+        "whole_sql": whole_sql(instance),
     })
 }
 

@@ -19,7 +19,9 @@ class Query:
     name: str
     columns: tuple[str, ...]
     is_ledger: bool
+    reads_queries: bool
     batch_sql: str
+    whole_sql: str
     text_columns: frozenset[str]
 
     def column_list(self) -> str:
@@ -31,14 +33,16 @@ class Query:
 
 
 def queries_of(example: Path) -> list[Query]:
-    """The queries that the example `batch_sql` prints."""
+    """The queries that the example `batch_sql` prints, each after those that it reads."""
     printed = subprocess.run([example], check=True, stdout=subprocess.PIPE).stdout
     return [
         Query(
             name=query["name"],
             columns=tuple(column["name"] for column in query["columns"]),
             is_ledger=query["is_ledger"],
+            reads_queries=query["reads_queries"],
             batch_sql=query["batch_sql"],
+            whole_sql=query["whole_sql"],
             text_columns=frozenset(
                 column["name"] for column in query["columns"] if column["is_text"]
             ),

@@ -16,6 +16,7 @@ pub use flags::{
 };
 pub use plan::{Inputs, Plan, StoreLocation};
 
+use crate::features;
 use crate::generate::GenerateArguments;
 use crate::kafka::{KafkaSettingsError, RegistryError, TopicNameError};
 use clap::{Parser, Subcommand};
@@ -23,7 +24,7 @@ use std::path::PathBuf;
 
 /// Exact real-time trends: plays and impressions of every video in every epoch of event time.
 #[derive(Parser, Debug)]
-#[command(name = "trendmark", version, max_term_width = 100)]
+#[command(name = "trendmark", version = features::version(), max_term_width = 100)]
 pub struct Arguments {
     /// The command to run.
     #[command(subcommand)]

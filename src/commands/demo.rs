@@ -6,6 +6,7 @@
 use super::run::{RunError, start};
 use super::show::{ShowError, latest_epochs_table};
 use crate::arguments::{DemoArguments, RunArguments};
+use crate::console;
 use crate::engine::Counters;
 use crate::generate::{Generator, LogFormat, LogWriter, Model, ModelError, WriteError};
 use crate::stores::StoreError;
@@ -81,9 +82,14 @@ pub fn demo(arguments: &DemoArguments, stop: Arc<AtomicBool>) -> Result<(), Demo
         job.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         shown
     })?;
-    println!("{} events; the store is {}", counters.events(), store.display());
-    println!("look at it: trendmark show --top 5 --store {}", store.display());
-    println!("remove it:  rm -r {}", folder.display());
+    console::print(format_args!(
+        "{} events; the store is {store}\n\
+         look at it: trendmark show --top 5 --store {store}\n\
+         remove it:  rm -r {folder}\n",
+        counters.events(),
+        store = store.display(),
+        folder = folder.display(),
+    ))?;
     Ok(())
 }
 

@@ -1,8 +1,66 @@
 //! The commands that `main` executes.
 
 pub mod demo;
+#[cfg_attr(not(feature = "kafka"), path = "kafka_missing.rs")]
+pub mod kafka;
 pub mod run;
 pub mod show;
 pub mod status;
 pub mod store;
 pub mod watch;
+
+use crate::arguments::Command;
+use crate::console;
+use crate::generate::{self, GenerateError};
+use demo::DemoError;
+use run::RunError;
+use show::ShowError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// `run` or `status` failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// `demo` failed.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    /// `show` failed.
+    #[error(transparent)]
+    Show(#[from] ShowError),
+    /// `generate` failed.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    /// The results cannot be printed.
+    #[error("cannot write to standard output: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+impl CommandError {
+    /// Whether the arguments are the cause, so that the same command fails again.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            CommandError::Run(error)
+            | CommandError::Demo(DemoError::Run(error))
+            | CommandError::Show(ShowError::Open(error)) => error.is_usage(),
+            CommandError::Demo(error) => matches!(error, DemoError::Model(_)),
+            CommandError::Generate(error) => error.is_usage(),
+            CommandError::Show(_) | CommandError::Output(_) => false,
+        }
+    }
+}
+
+/// Executes a command to its end. Output that nobody reads any more is not an error.
+///
+/// # Errors
+/// If the command fails.
+pub fn execute(command: Command) -> Result<(), CommandError> {
+    match command {
+        Command::Run(arguments) => run::run(&arguments, run::stop_on_interrupt())?,
+        Command::Demo(arguments) => demo::demo(&arguments, run::stop_on_interrupt())?,
+        Command::Show(arguments) => show::show(&arguments, &mut std::io::stdout().lock())?,
+        Command::Status(arguments) => console::print_line(status::status(&arguments)?)?,
+        Command::Generate(arguments) => console::print_line(generate::generate(&arguments)?)?,
+    }
+    Ok(())
+}

@@ -1,14 +1,14 @@
 //! `trendmark run`: sets up sources, store and job, and runs the engine.
 
+use super::kafka;
 use super::watch::ProgressReporter;
 use crate::arguments::{ArgumentError, Plan, RunArguments, StoreLocation};
+use crate::console;
 use crate::engine::{self, Counters, DeadLetters, EngineError, Job, Summary};
+use crate::features::MissingFeature;
 use crate::sources::combined::CombinedSource;
 use crate::sources::files::FileSource;
-use crate::sources::kafka::registry::Registry;
-use crate::sources::kafka::{KafkaSource, KafkaSourceError, MessageSettings};
 use crate::sources::{Source, SourceError};
-use crate::stores::kafka::KafkaStore;
 use crate::stores::sqlite::SqliteStore;
 use crate::stores::{Store, StoreError};
 use std::path::PathBuf;
@@ -28,6 +28,9 @@ pub enum RunError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The program was built without a feature that the job needs.
+    #[error(transparent)]
+    MissingFeature(#[from] MissingFeature),
     /// The job failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -39,6 +42,21 @@ pub enum RunError {
         /// The system error.
         error: std::io::Error,
     },
+    /// The results cannot be printed.
+    #[error("cannot write to standard output: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+impl RunError {
+    /// Whether the arguments are the cause, so that the same command fails again.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            RunError::Argument(_) | RunError::MissingFeature(_) => true,
+            RunError::Source(error) => error.is_usage(),
+            RunError::Store(error) => error.is_usage(),
+            RunError::Engine(_) | RunError::DeadLetters { .. } | RunError::Output(_) => false,
+        }
+    }
 }
 
 /// Runs a job to its end or until `stop` is set.
@@ -48,8 +66,7 @@ pub enum RunError {
 pub fn run(arguments: &RunArguments, stop: Arc<AtomicBool>) -> Result<(), RunError> {
     let complete = arguments.with_config()?;
     if arguments.print_config {
-        print!("{}", complete.to_toml());
-        return Ok(());
+        return Ok(console::print(complete.to_toml())?);
     }
     let plan = complete.plan()?;
     let counters = Arc::new(Counters::default());
@@ -59,7 +76,7 @@ pub fn run(arguments: &RunArguments, stop: Arc<AtomicBool>) -> Result<(), RunErr
     watch.finish();
     let (summary, malformed) = result?;
     if plan.cluster.process == 0 {
-        report(&plan, &counters, &summary, malformed, started.elapsed());
+        console::print(report(&plan, &counters, &summary, malformed, started.elapsed()))?;
     }
     Ok(())
 }
@@ -76,7 +93,7 @@ pub fn start(
     stop: Arc<AtomicBool>,
 ) -> Result<(Summary, u64), RunError> {
     let source = source(plan)?;
-    source.clone().discover()?;
+    source().discover()?;
     let dead_letters = Arc::new(dead_letters(plan)?);
     let store = match plan.cluster.process {
         0 => Some(store(plan)?),
@@ -84,7 +101,7 @@ pub fn start(
     };
     let job = Job {
         settings: plan.settings.clone(),
-        source: Box::new(move || Box::new(source.clone())),
+        source: Box::new(source),
         store: Mutex::new(store),
         dead_letters: Arc::clone(&dead_letters),
         counters: Arc::clone(&counters),
@@ -97,28 +114,15 @@ pub fn start(
     Ok((summary, dead_letters.malformed()))
 }
 
-fn source(plan: &Plan) -> Result<CombinedSource, RunError> {
-    let (inputs, fields) = (&plan.inputs, &plan.fields);
-    let files = (!inputs.paths.is_empty())
-        .then(|| FileSource::new(inputs.paths.clone(), fields.clone(), plan.settings.follow));
-    let settings = plan.kafka.clone().filter(|_| !inputs.topics.is_empty());
-    let messages = match settings {
-        Some(_) => messages(plan)?,
-        None => MessageSettings::default(),
-    };
-    let kafka = settings.map(|settings| {
-        KafkaSource::new(settings, inputs.topics.clone(), fields.clone(), inputs.until_end)
-            .with_messages(messages)
-    });
-    Ok(CombinedSource { files, kafka })
-}
-
-fn messages(plan: &Plan) -> Result<MessageSettings, RunError> {
-    let Some(settings) = &plan.registry else { return Ok(MessageSettings::default()) };
-    match Registry::new(settings) {
-        Ok(registry) => Ok(MessageSettings::framed(plan.message_format, Arc::new(registry))),
-        Err(error) => Err(SourceError::Kafka(KafkaSourceError::Registry(error)).into()),
-    }
+/// Returns a function that makes the source of a worker.
+fn source(plan: &Plan) -> Result<impl Fn() -> Box<dyn Source> + Send + Sync + 'static, RunError> {
+    let (inputs, fields) = (plan.inputs.clone(), plan.fields.clone());
+    let (follow, topics) = (plan.settings.follow, kafka::source(plan)?);
+    Ok(move || -> Box<dyn Source> {
+        let files = (!inputs.paths.is_empty())
+            .then(|| FileSource::new(inputs.paths.clone(), fields.clone(), follow));
+        Box::new(CombinedSource { files, topics: topics.as_ref().map(|topics| topics()) })
+    })
 }
 
 fn store(plan: &Plan) -> Result<Box<dyn Store>, RunError> {
@@ -128,8 +132,10 @@ fn store(plan: &Plan) -> Result<Box<dyn Store>, RunError> {
             Ok(Box::new(SqliteStore::open(path, definition, queries, plan.take_over)?))
         }
         StoreLocation::Kafka { topic } => {
-            let Some(kafka) = &plan.kafka else { unreachable!("a plan with topics has brokers") };
-            Ok(Box::new(KafkaStore::open(kafka, topic, definition, queries)?))
+            let Some(settings) = &plan.kafka else {
+                unreachable!("a plan with topics has brokers")
+            };
+            Ok(kafka::store(settings, topic, definition, queries)?)
         }
     }
 }
@@ -146,11 +152,11 @@ fn exit_if_not_launched(counters: Arc<Counters>, processes: usize, timeout: Dura
         let started = Instant::now();
         while !counters.is_launched() {
             if started.elapsed() >= timeout {
-                eprintln!(
+                console::message(format_args!(
                     "error: not all {processes} processes connected within {} s; start each with \
                      its own --process and the same --processes and --hostfile",
                     timeout.as_secs_f64()
-                );
+                ));
                 std::process::exit(1);
             }
             std::thread::sleep(Duration::from_millis(100));
@@ -158,12 +164,19 @@ fn exit_if_not_launched(counters: Arc<Counters>, processes: usize, timeout: Dura
     });
 }
 
-fn report(plan: &Plan, counters: &Counters, summary: &Summary, malformed: u64, elapsed: Duration) {
+/// Returns the final lines about a job.
+fn report(
+    plan: &Plan,
+    counters: &Counters,
+    summary: &Summary,
+    malformed: u64,
+    elapsed: Duration,
+) -> String {
     let (events, seconds) = (counters.events(), elapsed.as_secs_f64());
     let whose = if plan.cluster.processes() > 1 { " in this process" } else { "" };
-    println!(
+    let mut lines = format!(
         "{events} events and {malformed} malformed records{whose} in {seconds:.1} s ({:.2} M/s); \
-         {} epochs, {} publications",
+         {} epochs, {} publications\n",
         events as f64 / seconds / 1e6,
         summary.epochs,
         summary.publications
@@ -172,14 +185,14 @@ fn report(plan: &Plan, counters: &Counters, summary: &Summary, malformed: u64, e
     if replayed > 0 {
         let replay_s = summary.replay.as_secs_f64();
         let rate = replayed as f64 / replay_s / 1e6;
-        println!("replay: {replayed} events{whose} in {replay_s:.2} s ({rate:.2} M/s)");
+        lines += &format!("replay: {replayed} events{whose} in {replay_s:.2} s ({rate:.2} M/s)\n");
     }
     let state = if summary.stopped {
         "stopped early: open epochs are provisional"
     } else {
         "every epoch is final"
     };
-    println!("{state}; `trendmark show --store {}`", plan.store);
+    lines + &format!("{state}; `trendmark show --store {}`\n", plan.store)
 }
 
 /// Returns a flag that the first Ctrl-C sets. The second ends the process.
@@ -190,7 +203,7 @@ pub fn stop_on_interrupt() -> Arc<AtomicBool> {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(1);
         }
-        eprintln!("stopping: publishing what has been read (Ctrl-C again to exit at once)");
+        console::message("stopping: publishing what has been read (Ctrl-C again to exit at once)");
     };
     if let Err(error) = ctrlc::set_handler(handler) {
         tracing::warn!("cannot handle Ctrl-C, so it will end the job at once: {error}");

@@ -1,14 +1,14 @@
 //! `trendmark status`: the progress of a store, its lag behind the logs, and the replay distance of
 //! a restart. It only reads: it takes nothing over and locks nothing.
 
+use super::kafka;
 use super::run::RunError;
 use super::store::{self, OpenStore};
 use crate::arguments::{StatusArguments, StatusFormat};
 use crate::decode::FieldNames;
-use crate::kafka::KafkaSettings;
+use crate::kafka::{KafkaSettings, parse_partition};
 use crate::log::PartitionProgress;
 use crate::sources::files::FileSource;
-use crate::sources::kafka::KafkaSource;
 use crate::sources::{Batch, Discovered, Polled, Source};
 use crate::stores::Progress;
 use crate::stores::description::Description;
@@ -43,11 +43,10 @@ pub fn status(arguments: &StatusArguments) -> Result<String, RunError> {
 
 /// The lag of a partition, in records. A file is read from the store's position to its end for
 /// that.
-fn lag(at: &PartitionProgress, kafka: Option<&KafkaSettings>) -> Option<u64> {
+fn lag(at: &PartitionProgress, settings: Option<&KafkaSettings>) -> Option<u64> {
     let name = &at.partition;
-    let end = if KafkaSource::is_kafka(name) {
-        let source = KafkaSource::new(kafka?.clone(), vec![], FieldNames::default(), false);
-        source.end_offset(name)
+    let end = if parse_partition(&name.name).is_some() {
+        kafka::end_offset(settings?, name)
     } else {
         let files = FileSource::new(vec![], FieldNames::default(), false);
         let partition = Discovered { name: name.clone(), size_bytes: 0, end_offset: None };

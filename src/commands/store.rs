@@ -1,10 +1,10 @@
 //! Opens the store that a command reads.
 
+use super::kafka;
 use super::run::RunError;
 use crate::arguments::{ArgumentError, StoreArguments, StoreLocation};
 use crate::kafka::KafkaSettings;
 use crate::stores::StoreReader;
-use crate::stores::kafka::KafkaReader;
 use crate::stores::sqlite::SqliteReader;
 
 /// A store opened for reading, with the Kafka settings.
@@ -26,7 +26,7 @@ pub fn open(arguments: &StoreArguments) -> Result<OpenStore, RunError> {
     let missing = ArgumentError::Missing("give --store, or a --config that has the key `store`");
     let location = StoreLocation::of(arguments.store.as_deref().ok_or(missing)?)?;
     let servers = arguments.bootstrap_servers.as_deref();
-    let kafka = servers
+    let settings = servers
         .map(|servers| KafkaSettings::given(servers, &arguments.kafka))
         .transpose()
         .map_err(ArgumentError::from)?;
@@ -34,8 +34,8 @@ pub fn open(arguments: &StoreArguments) -> Result<OpenStore, RunError> {
         StoreLocation::Sqlite(path) => Box::new(SqliteReader::open(path)?),
         StoreLocation::Kafka { topic } => {
             let missing = ArgumentError::Missing("give --bootstrap-servers");
-            Box::new(KafkaReader::open(kafka.as_ref().ok_or(missing)?, topic)?)
+            kafka::reader(settings.as_ref().ok_or(missing)?, topic)?
         }
     };
-    Ok(OpenStore { location, reader, kafka })
+    Ok(OpenStore { location, reader, kafka: settings })
 }

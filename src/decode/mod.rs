@@ -7,10 +7,14 @@
 //! Records are walked by their schemas: only the wanted fields are read, nothing is allocated, and
 //! no length or depth that a record claims is trusted before its bytes have been found.
 
+#[cfg(feature = "schema-registry")]
 pub mod avro;
+#[cfg(feature = "schema-registry")]
 pub mod confluent;
 mod json;
+#[cfg(feature = "schema-registry")]
 pub mod protobuf;
+#[cfg(feature = "schema-registry")]
 mod value;
 
 pub use json::JsonDecoder;

@@ -15,7 +15,7 @@ use super::{Counters, Settings};
 use crate::acceptance::{Fate, Ledger, Reading, Watermark, admit};
 use crate::event::{Event, Kind, Touch};
 use crate::log::PartitionProgress;
-use crate::sources::{Discovered, Source, SourceError};
+use crate::sources::{Discovered, Lag, Source, SourceError};
 use crate::time::{Definition, Epoch, EpochRange, Through};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -164,6 +164,11 @@ impl Ingest {
     /// Whether all available records are processed.
     pub fn is_caught_up(&self) -> bool {
         self.partitions.iter().all(|partition| partition.is_drained() && partition.end_was_seen())
+    }
+
+    /// Returns how much of the partitions is left to read.
+    pub fn lag(&self) -> Lag {
+        self.partitions.iter().map(Partition::lag).fold(Lag::default(), Lag::merge)
     }
 
     /// Returns the watermarks of all partitions.

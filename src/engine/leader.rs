@@ -10,7 +10,7 @@ use crate::log::{PartitionName, PartitionProgress};
 use crate::query::Digests;
 use crate::sources::SourceError;
 use crate::stores::{Changeset, Progress, Store, StoreError};
-use crate::time::{Publication, Through};
+use crate::time::{Definition, Publication, Through};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -54,6 +54,8 @@ impl Leader {
             follow: settings.follow,
             progress: progress.clone(),
         };
+        let (job, workers) = (&rules.job, rules.workers);
+        tracing::info!("job: {job}; {workers} workers; {}", describe(&progress));
         let coordinator = Coordinator::new(rules, Instant::now());
         state.channels.command(coordinator.begin());
         Leader {
@@ -77,12 +79,13 @@ impl Leader {
         if let Err(error) = self.look_for_partitions(state, job, &mut commands) {
             state.fail(error);
         }
-        if let Err(error) = self.commit(state, &mut commands) {
+        if let Err(error) = self.commit(state, job, &mut commands) {
             self.committer = None;
             state.fail(error);
         }
         commands.extend(self.coordinator.decide(Instant::now()));
         if !commands.is_empty() {
+            commands.iter().for_each(|command| log(command, &job.settings.definition));
             state.channels.command(commands);
         }
     }
@@ -128,6 +131,7 @@ impl Leader {
     fn commit(
         &mut self,
         state: &mut State<'_>,
+        job: &Job,
         commands: &mut Vec<Command>,
     ) -> Result<(), EngineError> {
         let Some(committer) = &self.committer else { return Ok(()) };
@@ -136,6 +140,8 @@ impl Leader {
                 self.is_replayed = true;
                 state.summary.replay = self.launched_at.elapsed();
                 compare(&self.progress.digests, &rebuilt.digests)?;
+                let seconds = state.summary.replay.as_secs_f64();
+                tracing::info!("replay: complete after {seconds:.2} s");
                 committer.restore(rebuilt.rows);
             }
             Some((publication, parts)) => {
@@ -150,6 +156,8 @@ impl Leader {
         }
         if let Some(committed) = committer.take_committed()? {
             state.summary.publications += 1;
+            job.counters.set_committed(committed.publication);
+            tracing::info!("publication {}: committed", committed.publication);
             state.source.committed(&std::mem::take(&mut self.positions));
             commands.extend(self.coordinator.committed(committed));
         }
@@ -167,6 +175,37 @@ fn load_progress(state: &mut State<'_>, store: &dyn Store) -> Result<Progress, S
         across.add_history(history);
     }
     Ok(progress)
+}
+
+/// Describes where a job begins, for the log.
+fn describe(progress: &Progress) -> String {
+    let partitions = progress.partitions.values();
+    let records: u64 = partitions.map(|at| at.next_offset.saturating_sub(at.replay_offset)).sum();
+    match progress.publication {
+        Publication::REPLAY => "a new store".into(),
+        last => format!("after publication {last}, {records} records to replay"),
+    }
+}
+
+/// Logs a command that somebody who watches a job wants to know about.
+fn log(command: &Command, definition: &Definition) {
+    match command {
+        Command::Open(epoch) => {
+            tracing::info!("epoch {epoch} ({}): open", definition.start_rfc3339(*epoch));
+        }
+        Command::Close(Through::Epoch(epoch)) => {
+            let start = definition.start_rfc3339(*epoch);
+            tracing::info!("epochs through {epoch} ({start}): closed, final when published");
+        }
+        Command::Close(Through::Everything) => tracing::info!("all epochs: closed"),
+        Command::Finalize(Through::Epoch(epoch)) => {
+            tracing::info!("epochs through {epoch} ({}): final", definition.start_rfc3339(*epoch));
+        }
+        Command::Finalize(Through::Everything) => tracing::info!("all epochs: final"),
+        Command::Drain => tracing::info!("stopping: the rest is published"),
+        Command::End => tracing::info!("the job has ended"),
+        _ => {}
+    }
 }
 
 /// Compares the digests of the rows rebuilt by a replay with the digests in the store.

@@ -1,6 +1,11 @@
-//! Progress counters of a process, to be read from other threads.
+//! The progress of a process, to be read from other threads.
 
+use crate::sources::Lag;
+use crate::time::Publication;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// Progress counters of a process, to be read from other threads.
 #[derive(Debug, Default)]
@@ -8,8 +13,17 @@ pub struct Counters {
     events: AtomicU64,
     replayed: AtomicU64,
     bytes: AtomicU64,
-    bytes_total: AtomicU64,
     launched: AtomicBool,
+    gauges: Mutex<Gauges>,
+}
+
+/// Values that are set about once a second.
+#[derive(Debug, Default)]
+struct Gauges {
+    /// The lag of each worker.
+    lags: BTreeMap<usize, Lag>,
+    watermark_ms: Option<i64>,
+    committed: Option<(Publication, Instant)>,
 }
 
 impl Counters {
@@ -25,12 +39,24 @@ impl Counters {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn add_bytes_total(&self, bytes: u64) {
-        self.bytes_total.fetch_add(bytes, Ordering::Relaxed);
-    }
-
     pub(super) fn set_launched(&self) {
         self.launched.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_lag(&self, worker: usize, lag: Lag) {
+        self.gauges().lags.insert(worker, lag);
+    }
+
+    pub(super) fn set_watermark(&self, watermark_ms: i64) {
+        self.gauges().watermark_ms = Some(watermark_ms);
+    }
+
+    pub(super) fn set_committed(&self, publication: Publication) {
+        self.gauges().committed = Some((publication, Instant::now()));
+    }
+
+    fn gauges(&self) -> MutexGuard<'_, Gauges> {
+        self.gauges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the workers have started. They start once all processes are connected.
@@ -53,8 +79,18 @@ impl Counters {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// The total size in bytes of the partitions assigned to this process.
-    pub fn bytes_total(&self) -> u64 {
-        self.bytes_total.load(Ordering::Relaxed)
+    /// How much of the partitions of this process is not read yet; at most a second old.
+    pub fn lag(&self) -> Lag {
+        self.gauges().lags.values().copied().fold(Lag::default(), Lag::merge)
+    }
+
+    /// The watermark of the job, in milliseconds: the lowest of all active partitions.
+    pub fn watermark_ms(&self) -> Option<i64> {
+        self.gauges().watermark_ms
+    }
+
+    /// The last publication that this process has committed, and when.
+    pub fn committed(&self) -> Option<(Publication, Instant)> {
+        self.gauges().committed
     }
 }

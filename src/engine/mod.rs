@@ -36,6 +36,7 @@ pub use dead_letters::DeadLetters;
 pub use metrics::Counters;
 pub use settings::Settings;
 
+use crate::console;
 use crate::sources::{Source, SourceError};
 use crate::stores::{Store, StoreError};
 use crate::time::Epoch;
@@ -171,7 +172,7 @@ fn exit_if_stuck(failure: String, is_over: Arc<AtomicBool>) {
     std::thread::spawn(move || {
         std::thread::sleep(SHUTDOWN_TIMEOUT);
         if !is_over.load(Ordering::Relaxed) {
-            eprintln!("error: {failure}");
+            console::message(format_args!("error: {failure}"));
             std::process::exit(1);
         }
     });

@@ -4,7 +4,7 @@ use super::dead_letters::DeadLetters;
 use super::protocol::{SlowestWatermark, Watermarks};
 use crate::acceptance::{Reading, Watermark};
 use crate::log::{PartitionName, PartitionProgress};
-use crate::sources::{Batch, PartitionReader, Polled, SourceError};
+use crate::sources::{Batch, Lag, PartitionReader, Polled, SourceError};
 use crate::time::Epoch;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -163,6 +163,11 @@ impl Partition {
         };
         self.held_back = nothing;
         Ok(self.batch.bytes)
+    }
+
+    /// Returns how much is left to read.
+    pub(super) fn lag(&self) -> Lag {
+        self.reader.lag()
     }
 
     /// Returns the offset after the last processed record.

@@ -18,6 +18,8 @@ use timely::worker::Worker;
 
 /// How many rounds a worker may be behind the others while it is filling a round.
 const ROUNDS_BEHIND_MAX: u64 = 2;
+/// How often the lag is measured.
+const LAG_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Runs a worker until the job ends.
 ///
@@ -36,6 +38,7 @@ pub fn run(worker: &mut Worker, job: &Job) -> Result<Summary, EngineError> {
         state.end_round_if_due();
         state.forward();
         state.report();
+        state.measure_lag();
         let pause = if busy { Duration::ZERO } else { state.pause() };
         worker.step_or_park(Some(pause));
     }
@@ -70,6 +73,7 @@ pub(super) struct State<'a> {
     assigned: u64,
     drained: bool,
     last_report: Option<Report>,
+    lag_measured_at: Option<Instant>,
     failure: Option<EngineError>,
     ended: bool,
     pub(super) summary: Summary,
@@ -111,6 +115,7 @@ impl<'a> State<'a> {
             assigned: 0,
             drained: false,
             last_report: None,
+            lag_measured_at: None,
             failure: None,
             ended: false,
             summary: Summary::default(),
@@ -141,7 +146,10 @@ impl<'a> State<'a> {
                     self.ingest.close(through);
                     self.epochs.close(through);
                 }
-                Command::Align(slowest_ms) => self.ingest.align(slowest_ms),
+                Command::Align(slowest_ms) => {
+                    self.job.counters.set_watermark(slowest_ms);
+                    self.ingest.align(slowest_ms);
+                }
                 Command::Advance(round) => self.follow(round),
                 Command::Finalize(through) => self.finalize(through),
                 Command::Drain => self.drain(),
@@ -171,7 +179,8 @@ impl<'a> State<'a> {
         if worker != self.index {
             return;
         }
-        self.job.counters.add_bytes_total(partition.size_bytes);
+        tracing::info!("worker {worker} reads {}", partition.name);
+        self.lag_measured_at = None;
         if let Err(error) = self.ingest.open(self.source.as_ref(), partition, progress) {
             self.fail(error.into());
         }
@@ -321,6 +330,15 @@ impl<'a> State<'a> {
         if self.last_report.as_ref() != Some(&report) {
             self.channels.report(report.clone());
             self.last_report = Some(report);
+        }
+    }
+
+    /// Measures the lag for the progress display, from time to time.
+    fn measure_lag(&mut self) {
+        let measured_at = self.lag_measured_at;
+        if measured_at.is_none_or(|measured_at| measured_at.elapsed() >= LAG_INTERVAL) {
+            self.lag_measured_at = Some(Instant::now());
+            self.job.counters.set_lag(self.index, self.ingest.lag());
         }
     }
 

@@ -2,8 +2,8 @@
 //! 5 s.
 
 use super::summary::{Summary, grouped};
+use crate::console;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
 /// The clock is read once per this number of records.
@@ -24,7 +24,7 @@ impl Bar {
     pub fn new(impressions: u64) -> Bar {
         let started = Instant::now();
         let line_due = started + LINE_INTERVAL;
-        let bar = stderr().is_terminal().then(|| new_bar(impressions));
+        let bar = console::add_bar(|| new_bar(impressions));
         Bar { impressions, started, line_due, bar }
     }
 
@@ -41,7 +41,7 @@ impl Bar {
             Some(bar) => bar.set_position(summary.impressions),
             None if Instant::now() >= self.line_due => {
                 self.line_due += LINE_INTERVAL;
-                eprintln!("{}", self.line(summary, self.started.elapsed()));
+                console::message(self.line(summary, self.started.elapsed()));
             }
             None => {}
         }

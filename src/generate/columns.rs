@@ -121,3 +121,6 @@ fn properties() -> Result<WriterProperties, ParquetError> {
     }
     Ok(properties.build())
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,7 @@
 pub mod arrival;
 mod bar;
 mod chance;
+#[cfg(feature = "parquet")]
 mod columns;
 mod json;
 pub mod model;
@@ -70,6 +71,16 @@ pub enum GenerateError {
     /// The files cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+}
+
+impl GenerateError {
+    /// Whether the arguments are the cause, so that the same command fails again.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            GenerateError::Model(_) | GenerateError::Write(WriteError::MissingFeature(_))
+        )
+    }
 }
 
 /// Generates a log and writes it; progress goes to standard error.

@@ -1,9 +1,12 @@
 //! A log as files, one per partition: `impressions-00.jsonl`, `plays-00.jsonl` and so on.
 
 use super::arrival::Arrival;
+#[cfg(feature = "parquet")]
 use super::columns::ParquetWriter;
 use super::json::JsonWriter;
 use crate::event::Kind;
+use crate::features::{Feature, MissingFeature};
+#[cfg(feature = "parquet")]
 use parquet::errors::ParquetError;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -57,7 +60,11 @@ pub enum WriteError {
         /// The system error.
         error: io::Error,
     },
+    /// The program was built without the feature that the format needs.
+    #[error(transparent)]
+    MissingFeature(#[from] MissingFeature),
     /// The Parquet writer failed, usually because the file cannot be written.
+    #[cfg(feature = "parquet")]
     #[error(
         "cannot write `{path}`: {error}; the log is incomplete: make room or give another folder, \
          and write it again (--force replaces what is there)"
@@ -79,6 +86,7 @@ impl WriteError {
         move |error| WriteError::Io { path: path.to_path_buf(), error }
     }
 
+    #[cfg(feature = "parquet")]
     fn parquet(path: &Path) -> impl FnOnce(ParquetError) -> WriteError {
         move |error| WriteError::Parquet { path: path.to_path_buf(), error }
     }
@@ -105,6 +113,9 @@ impl LogWriter {
         partitions: u32,
         force: bool,
     ) -> Result<LogWriter, WriteError> {
+        if format == LogFormat::Parquet {
+            Feature::Parquet.require("--format parquet")?;
+        }
         fs::create_dir_all(folder).map_err(WriteError::folder(folder))?;
         for path in earlier_log(folder)? {
             if !force {
@@ -197,6 +208,7 @@ struct PartitionWriter {
 
 enum Output {
     Json(JsonWriter),
+    #[cfg(feature = "parquet")]
     Parquet(Box<ParquetWriter>),
 }
 
@@ -205,6 +217,9 @@ impl PartitionWriter {
         let file = File::create(&path).map_err(WriteError::io(&path))?;
         let output = match format {
             LogFormat::Jsonl => Output::Json(JsonWriter::new(file)),
+            #[cfg(not(feature = "parquet"))]
+            LogFormat::Parquet => return Err(Feature::Parquet.missing("--format parquet").into()),
+            #[cfg(feature = "parquet")]
             LogFormat::Parquet => {
                 let writer = ParquetWriter::new(file).map_err(WriteError::parquet(&path))?;
                 Output::Parquet(Box::new(writer))
@@ -217,6 +232,7 @@ impl PartitionWriter {
     fn write(&mut self, arrival: &Arrival) -> Result<(), WriteError> {
         match &mut self.output {
             Output::Json(writer) => writer.write(arrival).map_err(WriteError::io(&self.path)),
+            #[cfg(feature = "parquet")]
             Output::Parquet(writer) => {
                 writer.write(arrival).map_err(WriteError::parquet(&self.path))
             }
@@ -226,6 +242,7 @@ impl PartitionWriter {
     fn flush(&mut self) -> Result<(), WriteError> {
         match &mut self.output {
             Output::Json(writer) => writer.flush().map_err(WriteError::io(&self.path)),
+            #[cfg(feature = "parquet")]
             Output::Parquet(_) => Ok(()),
         }
     }
@@ -234,6 +251,7 @@ impl PartitionWriter {
         self.flush()?;
         match self.output {
             Output::Json(writer) => Ok(writer.bytes()),
+            #[cfg(feature = "parquet")]
             Output::Parquet(writer) => writer.finish().map_err(WriteError::parquet(&self.path)),
         }
     }

@@ -1,13 +1,16 @@
 //! Settings shared by the Kafka source and the Kafka store: how to reach the brokers and the schema
-//! registry, and which settings are secret. Depends on no other module of this crate.
+//! registry, and which settings are secret. They depend on no client of Kafka,
+//! so that every build can check them.
 
+#[cfg(feature = "kafka")]
+mod client;
 mod given;
 mod names;
 mod registry;
 mod settings;
 
 pub use given::{GivenSetting, deserialize_settings, serialize_settings};
-pub use names::{TopicNameError, parse_topic};
+pub use names::{TopicNameError, parse_partition, parse_topic};
 pub use registry::{RegistryError, RegistrySettings, SecretText};
 pub use settings::{KafkaSettings, KafkaSettingsError, RESERVED_SETTINGS, is_secret};
 

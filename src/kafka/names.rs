@@ -1,4 +1,4 @@
-//! Topics in the syntax of the command line: `kafka:TOPIC`.
+//! The names of topics, `kafka:TOPIC`, and of their partitions, `kafka:TOPIC/NUMBER`.
 
 /// The maximum length of a topic name, in bytes; Kafka's own limit.
 const TOPIC_BYTES_MAX: usize = 249;
@@ -25,4 +25,12 @@ pub fn parse_topic(place: &str) -> Result<Option<&str>, TopicNameError> {
         && topic.bytes().all(is_allowed)
         && !matches!(topic, "." | "..");
     if is_topic { Ok(Some(topic)) } else { Err(TopicNameError { topic: topic.into() }) }
+}
+
+/// Returns the topic and the number of the partition in `kafka:TOPIC/NUMBER`, or `None` if `name`
+/// is not of this form. No name of a file is, as it ends with the format of the file.
+pub fn parse_partition(name: &str) -> Option<(&str, i32)> {
+    let (topic, number) = name.strip_prefix("kafka:")?.rsplit_once('/')?;
+    let number = number.parse().ok().filter(|number| *number >= 0)?;
+    Some((topic, number))
 }

@@ -1,6 +1,6 @@
 //! How to reach a schema registry. Secrets are never printed.
 
-use super::settings::{REDACTED, resolve};
+use super::settings::REDACTED;
 use serde::{Deserialize, Serialize, Serializer};
 use std::convert::Infallible;
 use std::fmt;
@@ -114,9 +114,10 @@ impl RegistrySettings {
     }
 
     /// Returns the credentials as `USER:PASSWORD`, read from their file or variable if necessary.
+    #[cfg(feature = "schema-registry")]
     pub(crate) fn credentials(&self) -> Result<Option<String>, RegistryError> {
         let Some(auth) = &self.auth else { return Ok(None) };
-        let user = resolve("schema-registry-auth", &auth.0)?;
+        let user = super::settings::resolve("schema-registry-auth", &auth.0)?;
         if user.contains(':') { Ok(Some(user)) } else { Err(RegistryError::Auth) }
     }
 }

@@ -4,13 +4,10 @@
 //! variable. They are read when a client is created, so that a configuration need not contain
 //! secrets. Secrets that are given literally are hidden wherever settings are printed.
 
-use rdkafka::ClientConfig;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::KafkaError;
+use crate::features::MissingFeature;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use tracing::Level;
 
 /// The placeholder that is printed instead of a secret.
 pub(super) const REDACTED: &str = "(hidden)";
@@ -90,6 +87,9 @@ pub enum KafkaSettingsError {
         /// `not set` or `not UTF-8`.
         reason: &'static str,
     },
+    /// The program was built without a feature that a setting needs.
+    #[error(transparent)]
+    MissingFeature(#[from] MissingFeature),
     /// librdkafka rejects a setting.
     #[error("the Kafka setting `{key}` is wrong: {reason}")]
     Invalid {
@@ -125,41 +125,9 @@ impl KafkaSettings {
         Ok(())
     }
 
-    /// Returns the base configuration of all clients: the servers and the user's settings, with
-    /// their secrets. librdkafka logs to `tracing`, target `librdkafka`.
-    ///
-    /// # Errors
-    /// When [`KafkaSettings::check`] fails, a file or variable cannot be read, or librdkafka
-    /// rejects the settings.
-    pub fn client_config(&self) -> Result<ClientConfig, KafkaSettingsError> {
-        self.check()?;
-        let mut config = ClientConfig::new();
-        config.set_log_level(self.log_level());
-        config.set("bootstrap.servers", &self.bootstrap_servers);
-        config.set("client.id", "trendmark");
-        for (key, value) in &self.settings {
-            config.set(key, resolve(key, value)?);
-        }
-        match config.create_native_config() {
-            Ok(_) => Ok(config),
-            Err(error) => Err(invalid(error)),
-        }
-    }
-
     /// Returns the settings for printing, with secrets hidden.
     pub fn redacted(&self) -> BTreeMap<&str, &str> {
         self.settings.iter().map(|(key, value)| (key.as_str(), redacted(key, value))).collect()
-    }
-
-    /// The log level of librdkafka: that which `tracing` accepts, or `Debug` if `debug` is set.
-    fn log_level(&self) -> RDKafkaLogLevel {
-        if self.settings.contains_key("debug") {
-            RDKafkaLogLevel::Debug
-        } else if tracing::enabled!(target: "librdkafka", Level::INFO) {
-            RDKafkaLogLevel::Info
-        } else {
-            RDKafkaLogLevel::Warning
-        }
     }
 }
 
@@ -204,6 +172,7 @@ pub fn is_secret(key: &str) -> bool {
 }
 
 /// Returns the value of a setting, with `file:PATH` and `env:NAME` resolved.
+#[cfg(feature = "kafka")]
 pub(super) fn resolve(key: &str, value: &str) -> Result<String, KafkaSettingsError> {
     if let Some(path) = value.strip_prefix("file:") {
         let content = std::fs::read_to_string(path);
@@ -223,15 +192,4 @@ pub(super) fn resolve(key: &str, value: &str) -> Result<String, KafkaSettingsErr
             std::env::VarError::NotUnicode(_) => "not UTF-8",
         },
     })
-}
-
-/// Converts an error of librdkafka. Its message quotes the value, so it is dropped for secrets.
-fn invalid(error: KafkaError) -> KafkaSettingsError {
-    match error {
-        KafkaError::ClientConfig(_, _, key, _) if is_secret(&key) => {
-            KafkaSettingsError::Invalid { key, reason: "librdkafka rejects its value".into() }
-        }
-        KafkaError::ClientConfig(_, reason, key, _) => KafkaSettingsError::Invalid { key, reason },
-        error => KafkaSettingsError::Conflict(error.to_string()),
-    }
 }

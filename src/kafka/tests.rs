@@ -1,8 +1,8 @@
-//! Tests that settings are resolved, refused and printed, and that secrets are hidden.
+//! Tests that settings are refused and printed, and that secrets are hidden.
 
 use super::*;
 
-fn settings(settings: &[(&str, &str)]) -> KafkaSettings {
+pub(super) fn settings(settings: &[(&str, &str)]) -> KafkaSettings {
     let settings = settings.iter().map(|(key, value)| (key.to_string(), value.to_string()));
     KafkaSettings { bootstrap_servers: "localhost:9092".into(), settings: settings.collect() }
 }
@@ -35,44 +35,12 @@ fn a_secret_is_redacted_unless_it_is_a_reference() {
 }
 
 #[test]
-fn a_value_comes_from_a_file_without_its_newline() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("password");
-    std::fs::write(&path, "geheim\n").unwrap();
-    let reference = format!("file:{}", path.display());
-    let config = settings(&[("sasl.password", &reference)]).client_config().unwrap();
-    assert_eq!(config.get("sasl.password"), Some("geheim"));
-    assert_eq!(config.get("bootstrap.servers"), Some("localhost:9092"));
-}
-
-#[test]
-fn a_value_comes_from_the_environment() {
-    let config = settings(&[("sasl.username", "env:CARGO_PKG_NAME")]).client_config().unwrap();
-    assert_eq!(config.get("sasl.username"), Some("trendmark"));
-}
-
-#[test]
-fn errors_do_not_contain_secrets() {
-    let told = |given: &[(&str, &str)]| settings(given).client_config().unwrap_err().to_string();
-    let missing = told(&[("sasl.password", "env:TRENDMARK_NO_SUCH_VARIABLE")]);
-    assert!(missing.contains("`TRENDMARK_NO_SUCH_VARIABLE`, which is not set"), "{missing}");
-    let missing = told(&[("sasl.password", "file:/no/such/file")]);
-    assert!(missing.contains("`/no/such/file`"), "{missing}");
-    let unknown = told(&[("no.such.password", "geheim")]);
-    assert!(unknown.contains("no.such.password") && !unknown.contains("geheim"), "{unknown}");
-    let unknown = told(&[("fetch.wait.max.ms", "soon")]);
-    assert!(unknown.contains("`fetch.wait.max.ms` is wrong: Invalid value"), "{unknown}");
-    let hidden = told(&[("sasl.password", "(hidden)")]);
-    assert!(hidden.contains("file:PATH or env:NAME"), "{hidden}");
-}
-
-#[test]
 fn settings_that_would_break_the_job_are_refused() {
     for (key, reason) in RESERVED_SETTINGS {
-        let error = settings(&[(key, "true")]).client_config().unwrap_err();
+        let error = settings(&[(key, "true")]).check().unwrap_err();
         assert_eq!(error, KafkaSettingsError::Refused { key: key.into(), reason });
     }
-    let nowhere = KafkaSettings::default().client_config().unwrap_err();
+    let nowhere = KafkaSettings::default().check().unwrap_err();
     assert_eq!(nowhere, KafkaSettingsError::NoServers);
 }
 

@@ -121,8 +121,9 @@ pub struct Query {
     /// Computes the same rows from scratch: plain, slow and obviously correct.
     pub oracle: fn(&AcceptedLog, &Parameters) -> BTreeSet<Row>,
     /// The same as a batch query in DuckDB's SQL, for the benchmark. It reads the tables
-    /// `impressions` and `plays` (`request_id`, `video_id`, `epoch`), with `$H` for the join
-    /// window and `$NAME` for each parameter. Its columns are the key, the epoch and the values.
+    /// `impressions` and `plays` (`request_id`, `video_id`, `epoch`), or across epochs the tables
+    /// of the queries in `reads`, with `$H` for the join window and `$NAME` for each parameter. Its
+    /// columns are the key, the epoch and the values.
     pub batch_sql: &'static str,
 }
 

@@ -1,17 +1,17 @@
 //! Files and topics together. The name of a partition determines which of them it belongs to.
 
 use super::files::FileSource;
-use super::kafka::KafkaSource;
 use super::{Discovered, PartitionReader, Source, SourceError};
+use crate::kafka::parse_partition;
 use crate::log::PartitionName;
 
 /// Files, Kafka topics, or both.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CombinedSource {
     /// The files.
     pub files: Option<FileSource>,
     /// The topics.
-    pub kafka: Option<KafkaSource>,
+    pub topics: Option<Box<dyn Source>>,
 }
 
 impl Source for CombinedSource {
@@ -20,8 +20,8 @@ impl Source for CombinedSource {
             Some(files) => files.discover()?,
             None => Vec::new(),
         };
-        if let Some(kafka) = &mut self.kafka {
-            discovered.extend(kafka.discover()?);
+        if let Some(topics) = &mut self.topics {
+            discovered.extend(topics.discover()?);
         }
         Ok(discovered)
     }
@@ -31,17 +31,17 @@ impl Source for CombinedSource {
         partition: &Discovered,
         offset: Option<u64>,
     ) -> Result<Box<dyn PartitionReader>, SourceError> {
-        let name = &partition.name;
-        match (&self.files, &self.kafka) {
-            (_, Some(kafka)) if KafkaSource::is_kafka(name) => kafka.open(partition, offset),
-            (Some(files), _) if !KafkaSource::is_kafka(name) => files.open(partition, offset),
-            _ => Err(SourceError::NotFound(name.name.clone().into())),
+        let name = &partition.name.name;
+        match (&self.files, &self.topics, parse_partition(name)) {
+            (_, Some(topics), Some(_)) => topics.open(partition, offset),
+            (Some(files), _, None) => files.open(partition, offset),
+            _ => Err(SourceError::NotFound(name.into())),
         }
     }
 
     fn committed(&mut self, positions: &[(PartitionName, u64)]) {
-        if let Some(kafka) = &mut self.kafka {
-            kafka.committed(positions);
+        if let Some(topics) = &mut self.topics {
+            topics.committed(positions);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Decoded events in memory, for tests and for benchmarks of the engine alone.
 
-use super::{Batch, Discovered, PartitionReader, Polled, Source, SourceError};
+use super::{Batch, Discovered, Lag, PartitionReader, Polled, Source, SourceError};
 use crate::event::Event;
 use crate::log::PartitionName;
 use std::sync::Arc;
@@ -73,5 +73,9 @@ impl PartitionReader for MemoryReader {
             batch.next_offset = last.offset + 1;
         }
         Ok(if self.next == self.events.len() { Polled::Exhausted } else { Polled::More })
+    }
+
+    fn lag(&self) -> Lag {
+        Lag { bytes: 0, records: (self.events.len() - self.next) as u64 }
     }
 }

@@ -11,10 +11,12 @@
 
 pub mod combined;
 pub mod files;
+#[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod memory;
 
 use crate::event::Event;
+use crate::features::MissingFeature;
 use crate::log::PartitionName;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -24,7 +26,7 @@ use std::path::PathBuf;
 pub struct Discovered {
     /// The name of the partition.
     pub name: PartitionName,
-    /// The size in bytes, if known: used to balance the workers and to estimate progress.
+    /// The size in bytes, if known: used to balance the workers.
     pub size_bytes: u64,
     /// The offset at which reading ends, if the job ends before the log does.
     pub end_offset: Option<u64>,
@@ -56,7 +58,8 @@ pub trait Source: Send {
     fn committed(&mut self, _positions: &[(PartitionName, u64)]) {}
 }
 
-/// Reads one partition in order. Never blocks for longer than a read from disk.
+/// Reads one partition in order. Blocks no longer than a read from disk, except before it fails: a
+/// Kafka partition is looked at for some seconds before its log counts as truncated.
 pub trait PartitionReader {
     /// Appends about `records_max` records to `batch`, and returns whether there may be more. May
     /// append nothing and still return [`Polled::More`].
@@ -65,6 +68,27 @@ pub trait PartitionReader {
     /// When the partition cannot be read further. Malformed records are not errors: they are
     /// appended to `batch.malformed`.
     fn poll(&mut self, batch: &mut Batch, records_max: usize) -> Result<Polled, SourceError>;
+
+    /// Returns how much is left to read, as far as it is known without waiting. For people: nothing
+    /// depends on it.
+    fn lag(&self) -> Lag;
+}
+
+/// How much of some partitions is not read yet. A file counts bytes, a Kafka partition records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// The number of bytes, as they are in the files.
+    pub bytes: u64,
+    /// The number of records.
+    pub records: u64,
+}
+
+impl Lag {
+    /// Returns the lag of the partitions of both.
+    #[must_use]
+    pub fn merge(self, other: Lag) -> Lag {
+        Lag { bytes: self.bytes + other.bytes, records: self.records + other.records }
+    }
 }
 
 /// The result of a poll.
@@ -122,6 +146,21 @@ pub fn sample(record: &[u8]) -> String {
     String::from_utf8_lossy(beginning).into_owned()
 }
 
+impl SourceError {
+    /// Whether the arguments are the cause, so that the same command fails again.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            SourceError::MissingFeature(_) | SourceError::Pattern { .. } => true,
+            #[cfg(feature = "kafka")]
+            SourceError::Kafka(error) => {
+                use kafka::KafkaSourceError::{Registry, Settings};
+                matches!(error, Registry(_) | Settings(_))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// An error of a source. Every message says what failed, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -142,6 +181,9 @@ pub enum SourceError {
          rename it, or give other files"
     )]
     UnknownFormat(PathBuf),
+    /// The program was built without a feature that reading needs.
+    #[error(transparent)]
+    MissingFeature(#[from] MissingFeature),
     /// An error of the file system.
     #[error("cannot read `{path}`: {error}")]
     Io {
@@ -162,6 +204,7 @@ pub enum SourceError {
         offset: u64,
     },
     /// An error of the Kafka source.
+    #[cfg(feature = "kafka")]
     #[error(transparent)]
     Kafka(#[from] kafka::KafkaSourceError),
     /// Retention has deleted the records at which reading must resume.

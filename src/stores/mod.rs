@@ -12,6 +12,7 @@
 //! - [`memory`]: for tests, and for benchmarks of the engine alone.
 
 pub mod description;
+#[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod memory;
 pub mod progress;
@@ -23,6 +24,7 @@ pub use progress::Progress;
 pub use reader::{RowOrder, RowVisitor, Selection, StoreReader, StoredRow};
 
 use crate::acceptance::Ledger;
+use crate::features::MissingFeature;
 use crate::kafka::KafkaSettingsError;
 use crate::log::PartitionProgress;
 use crate::query::{Digests, Row};
@@ -75,6 +77,13 @@ pub trait Store: StoreReader + Send {
     /// When the commit fails, or another job has taken over the store. The job then ends, and the
     /// store holds the publications committed before.
     fn commit(&mut self, changes: &Changeset) -> Result<(), StoreError>;
+}
+
+impl StoreError {
+    /// Whether the arguments are the cause, so that the same command fails again.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, StoreError::KafkaSettings(_) | StoreError::MissingFeature(_))
+    }
 }
 
 /// An error of a store. Every message names the problem, the place and the remedy.
@@ -154,6 +163,9 @@ pub enum StoreError {
         /// How to fix it.
         remedy: String,
     },
+    /// The program was built without a feature that the store needs.
+    #[error(transparent)]
+    MissingFeature(#[from] MissingFeature),
     /// The Kafka client settings are invalid.
     #[error(transparent)]
     KafkaSettings(#[from] KafkaSettingsError),

@@ -3,7 +3,6 @@
 use super::Log;
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 use trendmark::event::Event;
 
 /// A record of a file.
@@ -23,8 +22,12 @@ pub struct Written {
     pub malformed: u64,
 }
 
-/// The file extensions of the formats in which a log can be written.
+/// The file extensions of the formats in which a log can be written and read.
+#[cfg(feature = "parquet")]
 pub const FORMATS: [&str; 4] = ["jsonl", "jsonl.gz", "parquet", "jsonl.zst"];
+/// The file extensions of the formats in which a log can be written and read.
+#[cfg(not(feature = "parquet"))]
+pub const FORMATS: [&str; 3] = ["jsonl", "jsonl.gz", "jsonl.zst"];
 
 /// Writes a log to a folder: one file per partition, in all formats in turn, with a few malformed
 /// records and empty lines. Returns the log with the names of the files, and their numbers of
@@ -66,6 +69,7 @@ pub fn encode(format: &str, records: &[Record]) -> Vec<u8> {
         "jsonl" => lines(records),
         "jsonl.gz" => gzip(&lines(records)),
         "jsonl.zst" => zstd::encode_all(&lines(records)[..], 1).unwrap(),
+        #[cfg(feature = "parquet")]
         "parquet" => parquet(records),
         other => panic!("no format {other}"),
     }
@@ -99,8 +103,10 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+#[cfg(feature = "parquet")]
 fn parquet(records: &[Record]) -> Vec<u8> {
     use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, UInt64Array};
+    use std::sync::Arc;
     let events: Vec<Option<Event>> = records
         .iter()
         .map(|record| match record {

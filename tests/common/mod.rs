@@ -12,8 +12,11 @@ pub mod fixture;
 pub mod kills;
 pub mod program;
 pub mod random;
+#[cfg(feature = "schema-registry")]
 pub mod registry;
+#[cfg(feature = "kafka")]
 pub mod store_topics;
+#[cfg(feature = "kafka")]
 pub mod topics;
 pub mod workspace;
 

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The longest wait for anything before the test fails.
@@ -220,11 +221,29 @@ pub fn run_processes(
     panic!("no free ports in {ATTEMPTS} attempts");
 }
 
+/// The number of ports for host files, from this one. They lie below the ports that the system
+/// gives to outgoing connections, which may take any of those before a job listens on it.
+const PORTS: (u32, u32) = (20_000, 12_000);
+/// The number of ports that this process has tried.
+static PORTS_TRIED: AtomicU32 = AtomicU32::new(0);
+
+/// Binds the next free port for a host file.
+fn free_port() -> TcpListener {
+    let (first, number) = PORTS;
+    let start = std::process::id().wrapping_mul(97);
+    for _ in 0..number {
+        let port = first + start.wrapping_add(PORTS_TRIED.fetch_add(1, Ordering::Relaxed)) % number;
+        if let Ok(listener) = TcpListener::bind(format!("127.0.0.1:{port}")) {
+            return listener;
+        }
+    }
+    panic!("no port from {first} on is free");
+}
+
 /// Writes a host file with local ports that are free at the moment.
 pub fn write_hostfile(processes: usize, hostfile: &Path) {
     // All ports are held at once, so that no two are the same.
-    let listeners: Vec<TcpListener> =
-        (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let listeners: Vec<TcpListener> = (0..processes).map(|_| free_port()).collect();
     let addresses = listeners.iter().map(|listener| listener.local_addr().unwrap().to_string());
     let addresses: Vec<String> = addresses.collect();
     std::fs::write(hostfile, addresses.join("\n") + "\n").unwrap();

@@ -1,7 +1,8 @@
 //! Finds the files given by name, folder or pattern.
 
-use super::{FileFormat, io_error};
+use super::{FileFormat, io_error, needs_parquet};
 use crate::event::Kind;
+use crate::features::Feature;
 use crate::log::PartitionName;
 use crate::sources::{Discovered, SourceError};
 use glob::{MatchOptions, Pattern};
@@ -36,6 +37,11 @@ impl Finder {
                     tracing::warn!(file = %file.display(), "skipped: the file name is not UTF-8");
                     continue;
                 };
+                if FileFormat::of(&file) == Some(FileFormat::Parquet)
+                    && !Feature::Parquet.is_built_in()
+                {
+                    return Err(needs_parquet(name).into());
+                }
                 found.insert((*kind, name.to_string()), (true_path, size_bytes));
             }
         }

@@ -5,7 +5,7 @@ use super::split::{LINE_BYTES_MAX, Line, Splitter};
 use super::{Compression, io_error};
 use crate::decode::{FieldNames, JsonDecoder};
 use crate::log::PartitionName;
-use crate::sources::{Batch, Malformed, PartitionReader, Polled, SourceError, sample};
+use crate::sources::{Batch, Lag, Malformed, PartitionReader, Polled, SourceError, sample};
 
 /// The maximum number of bytes that a poll reads, as a limit for overlong lines.
 const POLL_BYTES_MAX: usize = 16 << 20;
@@ -62,6 +62,12 @@ impl PartitionReader for LinesReader {
         batch.bytes += bytes - self.reported_bytes;
         self.reported_bytes = bytes;
         polled
+    }
+
+    fn lag(&self) -> Lag {
+        let size = std::fs::metadata(&self.partition.name).map_or(0, |file| file.len());
+        let bytes = if self.is_exhausted { 0 } else { size.saturating_sub(self.consumed_bytes()) };
+        Lag { bytes, records: 0 }
     }
 }
 

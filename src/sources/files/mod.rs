@@ -17,6 +17,7 @@
 mod discover;
 mod input;
 mod lines;
+#[cfg(feature = "parquet")]
 mod parquet;
 mod split;
 
@@ -25,6 +26,7 @@ pub use split::LINE_BYTES_MAX;
 use super::{Discovered, PartitionReader, Source, SourceError};
 use crate::decode::FieldNames;
 use crate::event::Kind;
+use crate::features::{Feature, MissingFeature};
 use discover::Finder;
 use std::path::Path;
 
@@ -60,7 +62,10 @@ impl Source for FileSource {
         };
         let fields = &self.fields;
         match format {
+            #[cfg(feature = "parquet")]
             FileFormat::Parquet => parquet::open(partition, fields, offset),
+            #[cfg(not(feature = "parquet"))]
+            FileFormat::Parquet => Err(needs_parquet(&partition.name).into()),
             FileFormat::Lines(compression) => {
                 lines::open(partition, fields, compression, self.follow, offset)
             }
@@ -96,6 +101,11 @@ impl FileFormat {
         let is_lines = name.ends_with(".jsonl") || name.ends_with(".ndjson");
         is_lines.then_some(FileFormat::Lines(compression))
     }
+}
+
+/// Returns the error that a file needs the feature for Parquet.
+fn needs_parquet(path: &str) -> MissingFeature {
+    Feature::Parquet.missing(format!("`{path}`"))
 }
 
 fn io_error(path: impl AsRef<Path>, error: std::io::Error) -> SourceError {

@@ -11,7 +11,7 @@ use super::io_error;
 use crate::decode::FieldNames;
 use crate::log::PartitionName;
 use crate::panics::catch_panic;
-use crate::sources::{Batch, Malformed, PartitionReader, Polled, SourceError};
+use crate::sources::{Batch, Lag, Malformed, PartitionReader, Polled, SourceError};
 use arrow_array::RecordBatch;
 use columns::{Columns, Plan};
 use parquet::arrow::ProjectionMask;
@@ -94,6 +94,15 @@ impl PartitionReader for ParquetReader {
         batch.next_offset = self.next_row;
         batch.bytes += self.consumed_bytes().saturating_sub(bytes_before);
         Ok(if matches!(self.state, State::Ended(_)) { Polled::Exhausted } else { Polled::More })
+    }
+
+    fn lag(&self) -> Lag {
+        match self.state {
+            State::Reading { .. } => {
+                Lag { bytes: self.size_bytes.saturating_sub(self.consumed_bytes()), records: 0 }
+            }
+            State::Ended(_) => Lag::default(),
+        }
     }
 }
 

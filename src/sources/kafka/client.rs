@@ -13,6 +13,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -126,6 +127,11 @@ impl Client {
     #[inline]
     pub(super) fn connection_losses(&self) -> u64 {
         self.consumer.context().connection_losses.load(Ordering::Relaxed)
+    }
+
+    /// Returns the end offset of a partition in the last statistics of librdkafka, if they tell it.
+    pub(super) fn known_end(&self, topic: &str, number: i32) -> Option<u64> {
+        lock(&self.consumer.context().ends).get(topic)?.get(&number).copied()
     }
 
     /// Seeks to an offset of a partition, without waiting.
@@ -261,6 +267,7 @@ fn consumer_config(settings: &KafkaSettings) -> Result<ClientConfig, KafkaSource
         ("reconnect.backoff.max.ms", "2000"),
         ("check.crcs", "true"),
         ("log.connection.close", "false"),
+        ("statistics.interval.ms", "1000"),
     ];
     for (key, value) in defaults {
         if config.get(key).is_none() {
@@ -286,13 +293,16 @@ fn list<'a>(
     Ok(list)
 }
 
-/// The callbacks of librdkafka: counts, stores and, at a limited rate, logs its errors.
+/// The callbacks of librdkafka: counts, stores and, at a limited rate, logs its errors, and stores
+/// the end offsets in its statistics.
 #[derive(Default)]
 pub(super) struct Context {
     callbacks: AtomicU64,
     connection_losses: AtomicU64,
     last_messages: Mutex<BTreeMap<i32, LastMessage>>,
     last_loss: Mutex<Option<(RDKafkaErrorCode, String)>>,
+    /// The end offset of each partition, for each topic.
+    ends: Mutex<BTreeMap<String, BTreeMap<i32, u64>>>,
 }
 
 /// The last message about one error code.
@@ -354,6 +364,17 @@ impl ClientContext for Context {
             }
             _ if known => tracing::info!(target: "librdkafka", "{facility}: {message}"),
             _ => tracing::warn!(target: "librdkafka", "{facility}: {message}"),
+        }
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.callbacks.fetch_add(1, Ordering::Relaxed);
+        let mut ends = lock(&self.ends);
+        for (name, topic) in statistics.topics {
+            let known = topic.partitions.into_iter().filter_map(|(number, partition)| {
+                Some((number, u64::try_from(partition.ls_offset).ok()?))
+            });
+            ends.entry(name).or_default().extend(known);
         }
     }
 

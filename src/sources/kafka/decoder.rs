@@ -1,28 +1,26 @@
-//! Decodes messages: JSON at once, framed messages as soon as their schema is available.
+//! Decodes messages by their format: JSON here, framed messages in `framed`.
 
 use super::errors::KafkaSourceError;
-use super::registry::{Lookup, Registry, Schema};
-use crate::decode::avro::AvroDecoder;
-use crate::decode::confluent::unframe;
-use crate::decode::protobuf::{ProtobufDecoder, ProtobufSchema, split_indexes};
-use crate::decode::{DecodeError, FieldNames, JsonDecoder, MessageFormat};
+#[cfg(feature = "schema-registry")]
+use super::framed::FramedDecoder;
+#[cfg(feature = "schema-registry")]
+use super::registry::Registry;
+#[cfg(feature = "schema-registry")]
+use crate::decode::MessageFormat;
+use crate::decode::{DecodeError, FieldNames, JsonDecoder};
 use crate::event::Event;
-use crate::panics::catch_panic;
-use std::collections::BTreeMap;
+#[cfg(feature = "schema-registry")]
 use std::sync::Arc;
 
-/// The format of the messages, with the schema registry if they are framed.
+/// The format of the messages.
 #[derive(Clone, Default)]
-pub struct MessageSettings {
-    format: MessageFormat,
-    registry: Option<Arc<Registry>>,
-}
-
-impl MessageSettings {
-    /// Messages in Confluent's framing, with their schemas in a registry.
-    pub fn framed(format: MessageFormat, registry: Arc<Registry>) -> MessageSettings {
-        MessageSettings { format, registry: Some(registry) }
-    }
+pub enum MessageSettings {
+    /// JSON objects.
+    #[default]
+    Json,
+    /// Avro or Protobuf in Confluent's framing, with the schemas in a registry.
+    #[cfg(feature = "schema-registry")]
+    Framed(MessageFormat, Arc<Registry>),
 }
 
 /// The result of decoding a message.
@@ -31,41 +29,27 @@ pub(super) enum Decoded {
     /// The reason why the message is malformed.
     Malformed(String),
     /// The registry has not answered yet.
+    #[cfg_attr(not(feature = "schema-registry"), expect(dead_code))]
     Waiting,
 }
 
 /// The decoder of one partition.
 pub(super) enum MessageDecoder {
     Json(Box<JsonDecoder>),
+    #[cfg(feature = "schema-registry")]
     Framed(Box<FramedDecoder>),
-}
-
-/// Decodes messages with the schemas whose ids they contain.
-pub(super) struct FramedDecoder {
-    fields: FieldNames,
-    format: MessageFormat,
-    registry: Arc<Registry>,
-    /// The schemas prepared so far, by id, or the reasons why they cannot be used.
-    schemas: BTreeMap<u32, Result<Prepared, String>>,
-}
-
-enum Prepared {
-    Avro(AvroDecoder),
-    /// The schema, and the decoders of its types seen so far.
-    Protobuf(ProtobufSchema, BTreeMap<Vec<usize>, Result<ProtobufDecoder, String>>),
 }
 
 impl MessageDecoder {
     pub(super) fn new(messages: &MessageSettings, fields: &FieldNames) -> MessageDecoder {
-        let Some(registry) = &messages.registry else {
-            return MessageDecoder::Json(Box::new(JsonDecoder::new(fields)));
-        };
-        MessageDecoder::Framed(Box::new(FramedDecoder {
-            fields: fields.clone(),
-            format: messages.format,
-            registry: Arc::clone(registry),
-            schemas: BTreeMap::new(),
-        }))
+        match messages {
+            MessageSettings::Json => MessageDecoder::Json(Box::new(JsonDecoder::new(fields))),
+            #[cfg(feature = "schema-registry")]
+            MessageSettings::Framed(format, registry) => {
+                let decoder = FramedDecoder::new(fields, *format, registry);
+                MessageDecoder::Framed(Box::new(decoder))
+            }
+        }
     }
 
     /// Decodes the message at an offset.
@@ -77,93 +61,16 @@ impl MessageDecoder {
     ) -> Result<Decoded, KafkaSourceError> {
         match self {
             MessageDecoder::Json(decoder) => Ok(decoded(decoder.decode(message, offset))),
+            #[cfg(feature = "schema-registry")]
             MessageDecoder::Framed(decoder) => decoder.decode(message, offset),
         }
     }
 }
 
 #[inline]
-fn decoded(result: Result<Event, DecodeError>) -> Decoded {
+pub(super) fn decoded(result: Result<Event, DecodeError>) -> Decoded {
     match result {
         Ok(event) => Decoded::Event(event),
         Err(error) => Decoded::Malformed(error.to_string()),
-    }
-}
-
-impl FramedDecoder {
-    fn decode(&mut self, message: &[u8], offset: u64) -> Result<Decoded, KafkaSourceError> {
-        let (id, payload) = match unframe(message) {
-            Ok(framed) => framed,
-            Err(error) => return Ok(Decoded::Malformed(error.to_string())),
-        };
-        if !self.schemas.contains_key(&id) {
-            match self.registry.lookup(id) {
-                Lookup::Waiting => return Ok(Decoded::Waiting),
-                Lookup::Denied(error) => return Err(error.into()),
-                Lookup::Unknown => {
-                    let reason = format!("the schema registry has no schema {id}");
-                    return Ok(Decoded::Malformed(reason));
-                }
-                Lookup::Known(schema) => {
-                    let prepared = catch_panic(|| self.prepare(&schema));
-                    self.schemas.insert(id, prepared);
-                }
-            }
-        }
-        let prepared = self.schemas.get_mut(&id);
-        Ok(match prepared {
-            Some(Ok(prepared)) => decode(prepared, &self.fields, (id, payload), offset),
-            Some(Err(reason)) => Decoded::Malformed(unusable(id, reason)),
-            None => Decoded::Waiting,
-        })
-    }
-
-    fn prepare(&self, schema: &Schema) -> Result<Prepared, String> {
-        let expected = self.format.registry_name();
-        if schema.format != expected {
-            return Err(format!("its type is {}, expected {expected}", schema.format));
-        }
-        let (text, references) = (&schema.text, &schema.references);
-        Ok(match self.format {
-            MessageFormat::Protobuf => {
-                Prepared::Protobuf(ProtobufSchema::new(text, references)?, BTreeMap::new())
-            }
-            _ => Prepared::Avro(AvroDecoder::new(&self.fields, text, references)?),
-        })
-    }
-}
-
-#[cold]
-fn unusable(id: u32, reason: &str) -> String {
-    format!("schema {id} cannot be used: {reason}")
-}
-
-/// The maximum number of decoders that are cached per schema.
-const TYPES_MAX: usize = 1_000;
-
-fn decode(
-    prepared: &mut Prepared,
-    fields: &FieldNames,
-    (id, payload): (u32, &[u8]),
-    offset: u64,
-) -> Decoded {
-    let (schema, types) = match prepared {
-        Prepared::Avro(decoder) => return decoded(decoder.decode(payload, offset)),
-        Prepared::Protobuf(schema, types) => (schema, types),
-    };
-    let (indexes, message) = match split_indexes(payload) {
-        Ok(placed) => placed,
-        Err(error) => return Decoded::Malformed(error.to_string()),
-    };
-    if !types.contains_key(&indexes) {
-        if types.len() == TYPES_MAX {
-            types.clear();
-        }
-        types.insert(indexes.clone(), ProtobufDecoder::new(fields, schema, &indexes));
-    }
-    match types.get(&indexes) {
-        Some(Ok(decoder)) => decoded(decoder.decode(message, offset)),
-        Some(Err(reason)) => Decoded::Malformed(unusable(id, reason)),
-        None => Decoded::Waiting,
     }
 }

@@ -15,7 +15,10 @@ mod client;
 mod decoder;
 mod errors;
 mod finder;
+#[cfg(feature = "schema-registry")]
+mod framed;
 mod reader;
+#[cfg(feature = "schema-registry")]
 pub mod registry;
 mod topic_partition;
 
@@ -71,11 +74,6 @@ impl KafkaSource {
     /// Sets the message format, which is JSON by default.
     pub fn with_messages(self, messages: MessageSettings) -> KafkaSource {
         KafkaSource { messages, ..self }
-    }
-
-    /// Whether a partition is a Kafka partition.
-    pub fn is_kafka(partition: &PartitionName) -> bool {
-        TopicPartition::of(partition).is_some()
     }
 
     /// Returns the offset after the last committed message of a partition.

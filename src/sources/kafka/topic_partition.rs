@@ -1,6 +1,7 @@
 //! The names of Kafka partitions: `kafka:TOPIC/NUMBER`.
 
 use crate::event::Kind;
+use crate::kafka::parse_partition;
 use crate::log::PartitionName;
 
 /// A Kafka partition. Its name cannot clash with a file name, which ends in a file format.
@@ -13,8 +14,7 @@ pub(super) struct TopicPartition {
 impl TopicPartition {
     /// Parses the name of a partition; `None` if it is not a Kafka partition.
     pub(super) fn of(partition: &PartitionName) -> Option<TopicPartition> {
-        let (topic, number) = partition.name.strip_prefix("kafka:")?.rsplit_once('/')?;
-        let number = number.parse().ok().filter(|number| *number >= 0)?;
+        let (topic, number) = parse_partition(&partition.name)?;
         Some(TopicPartition { topic: topic.into(), number })
     }
 

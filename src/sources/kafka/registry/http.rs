@@ -63,9 +63,9 @@ struct ErrorResponse {
 impl Http {
     pub(super) fn new(settings: &RegistrySettings) -> Result<Http, RegistryError> {
         let user = settings.credentials()?;
-        // The same OpenSSL as the Kafka client, and the certificates that the system trusts.
+        // The certificates that the system trusts.
         let tls = TlsConfig::builder()
-            .provider(TlsProvider::NativeTls)
+            .provider(TlsProvider::Rustls)
             .root_certs(RootCerts::PlatformVerifier)
             .build();
         let config = Agent::config_builder()

@@ -1,0 +1,81 @@
+//! Sources and stores in Kafka, for the commands that use them.
+
+use super::run::RunError;
+use crate::arguments::Plan;
+use crate::decode::FieldNames;
+use crate::kafka::KafkaSettings;
+use crate::log::PartitionName;
+use crate::query::QueryInstance;
+use crate::sources::kafka::{KafkaSource, MessageSettings};
+use crate::sources::{Source, SourceError};
+use crate::stores::kafka::{KafkaReader, KafkaStore};
+use crate::stores::{Store, StoreError, StoreReader};
+use crate::time::Definition;
+
+/// Returns a function that makes a source of the topics of a plan, if it has any.
+///
+/// # Errors
+/// When the settings are invalid, or the message format needs a feature that is not built in.
+pub fn source(
+    plan: &Plan,
+) -> Result<Option<impl Fn() -> Box<dyn Source> + Send + Sync + 'static>, RunError> {
+    let Some(settings) = plan.kafka.clone().filter(|_| !plan.inputs.topics.is_empty()) else {
+        return Ok(None);
+    };
+    let (inputs, fields) = (plan.inputs.clone(), plan.fields.clone());
+    let messages = messages(plan)?;
+    Ok(Some(move || -> Box<dyn Source> {
+        let (settings, topics) = (settings.clone(), inputs.topics.clone());
+        let source = KafkaSource::new(settings, topics, fields.clone(), inputs.until_end);
+        Box::new(source.with_messages(messages.clone()))
+    }))
+}
+
+#[cfg(feature = "schema-registry")]
+fn messages(plan: &Plan) -> Result<MessageSettings, RunError> {
+    use crate::sources::kafka::registry::Registry;
+    let Some(settings) = &plan.registry else { return Ok(MessageSettings::Json) };
+    let registry = Registry::new(settings).map_err(crate::arguments::ArgumentError::from)?;
+    Ok(MessageSettings::Framed(plan.message_format, std::sync::Arc::new(registry)))
+}
+
+#[cfg(not(feature = "schema-registry"))]
+fn messages(plan: &Plan) -> Result<MessageSettings, RunError> {
+    use crate::decode::MessageFormat;
+    match plan.message_format {
+        MessageFormat::Json => Ok(MessageSettings::Json),
+        MessageFormat::Avro | MessageFormat::Protobuf => {
+            Err(crate::features::Feature::SchemaRegistry.missing("--kafka-format").into())
+        }
+    }
+}
+
+/// Opens a store, and takes it over.
+///
+/// # Errors
+/// Those of [`KafkaStore::open`].
+pub fn store(
+    settings: &KafkaSettings,
+    topic: &str,
+    definition: &Definition,
+    queries: &[QueryInstance],
+) -> Result<Box<dyn Store>, StoreError> {
+    Ok(Box::new(KafkaStore::open(settings, topic, definition, queries)?))
+}
+
+/// Opens a store for reading.
+///
+/// # Errors
+/// Those of [`KafkaReader::open`].
+pub fn reader(settings: &KafkaSettings, topic: &str) -> Result<Box<dyn StoreReader>, StoreError> {
+    Ok(Box::new(KafkaReader::open(settings, topic)?))
+}
+
+/// Returns the offset after the last committed message of a partition.
+///
+/// # Errors
+/// When the brokers do not return it.
+pub fn end_offset(settings: &KafkaSettings, partition: &PartitionName) -> Result<u64, SourceError> {
+    let source = KafkaSource::new(settings.clone(), vec![], FieldNames::default(), false);
+    source.end_offset(partition)
+}

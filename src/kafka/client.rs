@@ -1,0 +1,72 @@
+//! The configuration of librdkafka's clients.
+
+use super::settings::{KafkaSettings, KafkaSettingsError, is_secret, resolve};
+use crate::features::{Feature, MissingFeature};
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use tracing::Level;
+
+impl KafkaSettings {
+    /// Returns the base configuration of all clients: the servers and the user's settings, with
+    /// their secrets. librdkafka logs to `tracing`, target `librdkafka`.
+    ///
+    /// # Errors
+    /// When [`KafkaSettings::check`] fails, a file or variable cannot be read, or librdkafka
+    /// rejects the settings.
+    pub fn client_config(&self) -> Result<ClientConfig, KafkaSettingsError> {
+        self.check()?;
+        let mut config = ClientConfig::new();
+        config.set_log_level(self.log_level());
+        config.set("bootstrap.servers", &self.bootstrap_servers);
+        config.set("client.id", "trendmark");
+        for (key, value) in &self.settings {
+            config.set(key, resolve(key, value)?);
+        }
+        self.require_tls()?;
+        match config.create_native_config() {
+            Ok(_) => Ok(config),
+            Err(error) => Err(invalid(error)),
+        }
+    }
+
+    /// Refuses settings that need TLS if it is not built in: librdkafka would not name a remedy.
+    fn require_tls(&self) -> Result<(), MissingFeature> {
+        for (key, value) in &self.settings {
+            let needs_tls = match key.as_str() {
+                "security.protocol" => value.to_ascii_lowercase().ends_with("ssl"),
+                "sasl.mechanism" | "sasl.mechanisms" => !value.eq_ignore_ascii_case("plain"),
+                _ => false,
+            };
+            if needs_tls {
+                Feature::KafkaTls.require(format!("the Kafka setting `{key}={value}`"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The log level of librdkafka: that which `tracing` accepts, or `Debug` if `debug` is set.
+    fn log_level(&self) -> RDKafkaLogLevel {
+        if self.settings.contains_key("debug") {
+            RDKafkaLogLevel::Debug
+        } else if tracing::enabled!(target: "librdkafka", Level::INFO) {
+            RDKafkaLogLevel::Info
+        } else {
+            RDKafkaLogLevel::Warning
+        }
+    }
+}
+
+/// Converts an error of librdkafka. Its message quotes the value, so it is dropped for secrets.
+fn invalid(error: KafkaError) -> KafkaSettingsError {
+    match error {
+        KafkaError::ClientConfig(_, _, key, _) if is_secret(&key) => {
+            KafkaSettingsError::Invalid { key, reason: "librdkafka rejects its value".into() }
+        }
+        KafkaError::ClientConfig(_, reason, key, _) => KafkaSettingsError::Invalid { key, reason },
+        error => KafkaSettingsError::Conflict(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
