@@ -100,5 +100,16 @@ pub enum ArgumentError {
     },
 }
 
+impl ArgumentError {
+    /// Whether the arguments are the cause, and not a file or a variable that they name.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            ArgumentError::Kafka(error) => error.is_usage(),
+            ArgumentError::Registry(error) => error.is_usage(),
+            _ => true,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

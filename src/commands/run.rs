@@ -51,7 +51,8 @@ impl RunError {
     /// Whether the arguments are the cause, so that the same command fails again.
     pub fn is_usage(&self) -> bool {
         match self {
-            RunError::Argument(_) | RunError::MissingFeature(_) => true,
+            RunError::Argument(error) => error.is_usage(),
+            RunError::MissingFeature(_) => true,
             RunError::Source(error) => error.is_usage(),
             RunError::Store(error) => error.is_usage(),
             RunError::Engine(_) | RunError::DeadLetters { .. } | RunError::Output(_) => false,

@@ -87,6 +87,17 @@ pub enum RegistryError {
     },
 }
 
+impl RegistryError {
+    /// Whether the arguments are the cause, and not a file, a variable or the registry.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            RegistryError::Url | RegistryError::Auth | RegistryError::Hidden => true,
+            RegistryError::Lookup(error) => error.is_usage(),
+            _ => false,
+        }
+    }
+}
+
 impl RegistrySettings {
     /// Returns the given settings, without reading files or the environment.
     ///

@@ -103,6 +103,13 @@ pub enum KafkaSettingsError {
     Conflict(String),
 }
 
+impl KafkaSettingsError {
+    /// Whether the arguments are the cause, and not a file or a variable that they name.
+    pub fn is_usage(&self) -> bool {
+        !matches!(self, KafkaSettingsError::File { .. } | KafkaSettingsError::Environment { .. })
+    }
+}
+
 impl KafkaSettings {
     /// Checks the settings, without reading files or the environment.
     ///

@@ -154,7 +154,11 @@ impl SourceError {
             #[cfg(feature = "kafka")]
             SourceError::Kafka(error) => {
                 use kafka::KafkaSourceError::{Registry, Settings};
-                matches!(error, Registry(_) | Settings(_))
+                match error {
+                    Registry(error) => error.is_usage(),
+                    Settings(error) => error.is_usage(),
+                    _ => false,
+                }
             }
             _ => false,
         }

@@ -82,7 +82,11 @@ pub trait Store: StoreReader + Send {
 impl StoreError {
     /// Whether the arguments are the cause, so that the same command fails again.
     pub fn is_usage(&self) -> bool {
-        matches!(self, StoreError::KafkaSettings(_) | StoreError::MissingFeature(_))
+        match self {
+            StoreError::KafkaSettings(error) => error.is_usage(),
+            StoreError::MissingFeature(_) => true,
+            _ => false,
+        }
     }
 }
 
