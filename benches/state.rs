@@ -35,8 +35,7 @@ fn main() {
         ..Model::default()
     };
     let out = folder.path().to_path_buf();
-    let arguments =
-        GenerateArguments { out, format: LogFormat::Parquet, force: false, model: model.clone() };
+    let arguments = GenerateArguments::to_folder(out, LogFormat::Parquet, model.clone());
     generate(&arguments).unwrap();
     let pattern = |name| folder.path().join(name).to_string_lossy().into_owned();
     let paths = vec![

@@ -6,7 +6,7 @@ mod common;
 
 use common::contents::computed;
 use common::program::run;
-use common::topics::{Cluster, EVENT_TIME_MS};
+use common::topics::{Cluster, EVENT_TIME_MS, real_broker, unique};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -79,5 +79,41 @@ fn wrong_kafka_settings_are_reported_and_no_store_is_created() {
         .failed(1, &["`sasl.password`", "`/no/such/file`"]);
     let level = ["--kafka", "isolation.level=read_uncommitted"];
     run(arguments.iter().chain(&servers).chain(&level)).failed(2, &["`isolation.level` cannot be"]);
+    let unknown = ["--kafka", "no.such.setting=1"];
+    run(arguments.iter().chain(&servers).chain(&unknown)).failed(2, &["`no.such.setting`"]);
+    let same = ["--store", "kafka:trends", "--impressions", "kafka:trends-ledger"];
+    let both = [&["run"][..], &same, &servers].concat();
+    run(both).failed(2, &["`trends-ledger` is a source and belongs to --store kafka:trends"]);
     assert!(!store.exists());
+}
+
+#[test]
+fn a_log_generated_into_topics_gives_the_rows_of_the_same_log_in_files() {
+    let Some(servers) = real_broker("generating into topics") else { return };
+    let folder = generated();
+    let folder = folder.path();
+    let servers = ["--bootstrap-servers", &servers];
+    let name = format!("kafka:{}", unique("generated"));
+    let generate = |impressions, partitions, more: &[&str]| {
+        let model = ["--impressions", impressions, "--partitions", partitions];
+        let out = ["generate", "--out", &name];
+        run(out.iter().chain(&model).chain(&servers).chain(more))
+    };
+    generate("20000", "3", &["--rate", "40000"]).succeeded();
+    generate("1", "3", &[]).failed(1, &["-impressions` holds records", "--force"]);
+    generate("1", "2", &["--force"]).failed(1, &["has 3 partitions", "--partitions 3"]);
+
+    let stores = ["files.db", "topics.db"].map(|name| folder.join(name));
+    let paths = ["impressions", "plays"].map(|kind| format!("{}/log/{kind}-*", folder.display()));
+    let topics = ["impressions", "plays"].map(|kind| format!("{name}-{kind}"));
+    let more = [&servers[..], &["--until-end"]].concat();
+    for (store, inputs, more) in [(&stores[0], paths, &[][..]), (&stores[1], topics, &more)] {
+        let job = ["run", "--query", "all", "--impressions", &inputs[0], "--plays", &inputs[1]];
+        let store = ["--store", store.to_str().unwrap()];
+        run(job.iter().chain(&store).chain(more)).succeeded();
+    }
+    let expected = computed(&stores[0]);
+    assert!(expected.values().all(|rows| !rows.is_empty()));
+    assert_eq!(computed(&stores[1]), expected);
+    generate("1", "3", &["--force"]).succeeded();
 }

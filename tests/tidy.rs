@@ -46,7 +46,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
             "time",
         ],
     ),
-    ("generate", &["console", "event", "features", "time"]),
+    ("generate", &["console", "event", "features", "kafka", "time"]),
     (
         "arguments",
         &[

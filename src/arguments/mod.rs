@@ -44,9 +44,14 @@ pub enum Command {
     Status(StatusArguments),
     /// Write a realistic, seeded log of impressions and plays
     Generate(Box<GenerateArguments>),
+    /// Print the completions of a shell, to be sourced or put where it looks for them
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
 }
 
-/// An error in the arguments or the configuration. All of these are usage errors.
+/// An error in the arguments or the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ArgumentError {
     /// The configuration file cannot be read.

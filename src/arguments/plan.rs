@@ -37,6 +37,8 @@ pub struct Plan {
     pub take_over: bool,
     /// The file for malformed records.
     pub dead_letter: Option<PathBuf>,
+    /// Whether the first malformed records are logged.
+    pub logs_malformed: bool,
 }
 
 /// The sources of events.
@@ -92,6 +94,24 @@ impl fmt::Display for StoreLocation {
     }
 }
 
+/// Refuses a source that is also a topic of the store.
+fn refuse_topics_of_store(store: &str, inputs: &Inputs) -> Result<(), ArgumentError> {
+    let queries = dataflows::ALL.iter().map(|query| query.name);
+    let others: Vec<&str> = queries.chain(["ledger", "progress"]).collect();
+    let is_of_store = |topic: &str| match topic.strip_prefix(store) {
+        Some("") => true,
+        Some(rest) => rest.strip_prefix('-').is_some_and(|name| others.contains(&name)),
+        None => false,
+    };
+    match inputs.topics.iter().find(|(_, topic)| is_of_store(topic)) {
+        Some((_, topic)) => Err(ArgumentError::Conflict(format!(
+            "the topic `{topic}` is a source and belongs to --store kafka:{store}: give another \
+             --store"
+        ))),
+        None => Ok(()),
+    }
+}
+
 impl RunArguments {
     /// Checks complete arguments and returns the plan.
     ///
@@ -101,6 +121,9 @@ impl RunArguments {
         let inputs = self.inputs()?;
         let store = self.store.as_ref().ok_or(ArgumentError::Missing("give --store"))?;
         let store = StoreLocation::of(store)?;
+        if let StoreLocation::Kafka { topic } = &store {
+            refuse_topics_of_store(topic, &inputs)?;
+        }
         let in_kafka = !inputs.topics.is_empty() || matches!(store, StoreLocation::Kafka { .. });
         let servers = self.bootstrap_servers.as_deref().unwrap_or("");
         let kafka = in_kafka.then(|| KafkaSettings::given(servers, &self.kafka)).transpose()?;
@@ -121,6 +144,7 @@ impl RunArguments {
             store,
             take_over: self.take_over,
             dead_letter: self.dead_letter.clone(),
+            logs_malformed: true,
         })
     }
 

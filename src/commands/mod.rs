@@ -9,9 +9,11 @@ pub mod status;
 pub mod store;
 pub mod watch;
 
-use crate::arguments::Command;
+use crate::arguments::{Arguments, Command};
 use crate::console;
 use crate::generate::{self, GenerateError};
+use clap::CommandFactory;
+use clap_complete::Shell;
 use demo::DemoError;
 use run::RunError;
 use show::ShowError;
@@ -50,6 +52,13 @@ impl CommandError {
     }
 }
 
+/// Returns the completions of a shell.
+fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "trendmark", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
 /// Executes a command to its end. Output that nobody reads any more is not an error.
 ///
 /// # Errors
@@ -61,6 +70,7 @@ pub fn execute(command: Command) -> Result<(), CommandError> {
         Command::Show(arguments) => show::show(&arguments, &mut std::io::stdout().lock())?,
         Command::Status(arguments) => console::print_line(status::status(&arguments)?)?,
         Command::Generate(arguments) => console::print_line(generate::generate(&arguments)?)?,
+        Command::Completions { shell } => console::print(completions(shell))?,
     }
     Ok(())
 }

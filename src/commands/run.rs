@@ -93,6 +93,7 @@ pub fn start(
     counters: Arc<Counters>,
     stop: Arc<AtomicBool>,
 ) -> Result<(Summary, u64), RunError> {
+    refuse_outputs_among_sources(plan)?;
     let source = source(plan)?;
     source().discover()?;
     let dead_letters = Arc::new(dead_letters(plan)?);
@@ -113,6 +114,25 @@ pub fn start(
     }
     let summary = engine::run(&plan.cluster, job)?;
     Ok((summary, dead_letters.malformed()))
+}
+
+/// Refuses a store or a dead-letter file that the sources would read.
+fn refuse_outputs_among_sources(plan: &Plan) -> Result<(), ArgumentError> {
+    let files = FileSource::new(plan.inputs.paths.clone(), plan.fields.clone(), true);
+    let store = match &plan.store {
+        StoreLocation::Sqlite(path) => Some(("store", path)),
+        StoreLocation::Kafka { .. } => None,
+    };
+    let dead_letter = plan.dead_letter.as_ref().map(|path| ("dead-letter", path));
+    let mut outputs = store.into_iter().chain(dead_letter);
+    match outputs.find(|(_, path)| files.would_read(path)) {
+        Some((flag, path)) => Err(ArgumentError::Conflict(format!(
+            "--{flag} `{}` is also a source: --impressions or --plays would read it; give another \
+             file",
+            path.display()
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Returns a function that makes the source of a worker.
@@ -142,9 +162,12 @@ fn store(plan: &Plan) -> Result<Box<dyn Store>, RunError> {
 }
 
 fn dead_letters(plan: &Plan) -> Result<DeadLetters, RunError> {
-    let Some(path) = &plan.dead_letter else { return Ok(DeadLetters::default()) };
-    let refused = |error| RunError::DeadLetters { path: path.clone(), error };
-    DeadLetters::append_to(path).map_err(refused)
+    let dead_letters = match &plan.dead_letter {
+        Some(path) => DeadLetters::append_to(path)
+            .map_err(|error| RunError::DeadLetters { path: path.clone(), error })?,
+        None => DeadLetters::default(),
+    };
+    Ok(if plan.logs_malformed { dead_letters } else { dead_letters.without_log() })
 }
 
 /// Ends this process if the others do not connect in time: timely would wait forever.

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The number of malformed records that are logged; later ones are not.
 const SHOWN_MAX: u64 = 5;
@@ -17,6 +17,9 @@ const SHOWN_MAX: u64 = 5;
 pub struct DeadLetters {
     file: Option<Mutex<BufWriter<File>>>,
     malformed: AtomicU64,
+    is_silent: bool,
+    /// Whether a failure to write the file was logged.
+    has_failed: AtomicBool,
 }
 
 /// A line of the dead-letter file.
@@ -39,14 +42,20 @@ impl DeadLetters {
     pub fn append_to(path: &Path) -> io::Result<DeadLetters> {
         let file = File::options().create(true).append(true).open(path)?;
         let file = Some(Mutex::new(BufWriter::new(file)));
-        Ok(DeadLetters { file, malformed: AtomicU64::new(0) })
+        Ok(DeadLetters { file, ..DeadLetters::default() })
     }
 
-    /// Counts a record and writes it to the file. A failure to write is logged, for the first few
-    /// records only, and does not stop the job.
+    /// Logs no malformed records.
+    #[must_use]
+    pub fn without_log(self) -> DeadLetters {
+        DeadLetters { is_silent: true, ..self }
+    }
+
+    /// Counts a record and writes it to the file. The first failure to write is logged, and does
+    /// not stop the job.
     pub fn write(&self, partition: &PartitionName, record: &Malformed) {
         let before = self.malformed.fetch_add(1, Ordering::Relaxed);
-        if before < SHOWN_MAX {
+        if before < SHOWN_MAX && !self.is_silent {
             let silence = if before + 1 == SHOWN_MAX { "; no more will be shown" } else { "" };
             tracing::warn!(
                 "malformed: {} {}: {}{silence}",
@@ -67,10 +76,14 @@ impl DeadLetters {
         let mut line = serde_json::to_vec(&letter).unwrap_or_default();
         line.push(b'\n');
         let mut file = file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Err(error) = file.write_all(&line)
-            && before < SHOWN_MAX
+        self.check(file.write_all(&line));
+    }
+
+    fn check(&self, written: io::Result<()>) {
+        if let Err(error) = written
+            && !self.has_failed.swap(true, Ordering::Relaxed)
         {
-            tracing::error!("cannot write a dead letter: {error}");
+            tracing::error!("cannot write all dead letters: {error}; no more will be shown");
         }
     }
 
@@ -78,9 +91,7 @@ impl DeadLetters {
     pub fn flush(&self) {
         let Some(file) = &self.file else { return };
         let mut file = file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Err(error) = file.flush() {
-            tracing::error!("cannot write dead letters: {error}");
-        }
+        self.check(file.flush());
     }
 
     /// The number of malformed records that this process has seen.

@@ -36,7 +36,8 @@ impl Bar {
         }
     }
 
-    fn show_now(&mut self, summary: &Summary) {
+    /// Updates the progress now.
+    pub fn show_now(&mut self, summary: &Summary) {
         match &self.bar {
             Some(bar) => bar.set_position(summary.impressions),
             None if Instant::now() >= self.line_due => {

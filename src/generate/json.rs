@@ -28,10 +28,7 @@ impl JsonWriter {
     #[inline]
     pub fn write(&mut self, arrival: &Arrival) -> io::Result<()> {
         self.line.clear();
-        match arrival.truth {
-            GroundTruth::Malformed(damage) => damaged_line(arrival, damage, &mut self.line),
-            _ => whole_line(arrival, &mut self.line),
-        }
+        push_record(arrival, &mut self.line);
         self.line.push(b'\n');
         self.bytes += self.line.len() as u64;
         self.output.write_all(&self.line)
@@ -48,6 +45,15 @@ impl JsonWriter {
     /// The number of bytes written so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+}
+
+/// Appends one record, without a newline.
+#[inline]
+pub fn push_record(arrival: &Arrival, line: &mut Vec<u8>) {
+    match arrival.truth {
+        GroundTruth::Malformed(damage) => damaged_line(arrival, damage, line),
+        _ => whole_line(arrival, line),
     }
 }
 

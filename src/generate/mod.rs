@@ -4,7 +4,8 @@
 //! - [`model`]: the stream of arrivals, in bounded memory; `chance` draws the random values and
 //!   `queue` holds the batches that have not arrived.
 //! - [`arrival`]: one record, with its ground truth.
-//! - [`mod@write`]: the files; `json` and `columns` each write one partition.
+//! - `output`: files or topics. [`mod@write`]: the files; `json` and `columns` each write one
+//!   partition. `topics`: the topics.
 //! - `bar` and [`summary`]: the progress and the final summary.
 //!
 //! Benchmarks use the events without files:
@@ -25,9 +26,12 @@ mod chance;
 mod columns;
 mod json;
 pub mod model;
+mod output;
 mod queue;
 pub mod settings;
 pub mod summary;
+#[cfg(feature = "kafka")]
+pub mod topics;
 pub mod write;
 
 pub use arrival::{Arrival, Damage, GroundTruth, RequestName};
@@ -36,8 +40,12 @@ pub use settings::{Model, ModelError};
 pub use summary::Summary;
 pub use write::{LogFormat, LogWriter, WriteError};
 
+use crate::features::MissingFeature;
+use crate::kafka::{GivenSetting, KafkaSettings, KafkaSettingsError, TopicNameError, parse_topic};
 use bar::Bar;
+use output::Output;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// Write a realistic, seeded log of impressions and plays.
 ///
@@ -45,21 +53,42 @@ use std::path::PathBuf;
 /// Some records are duplicated, late, stamped with a wrong time, or damaged. Every rate is a flag.
 #[derive(clap::Args, Clone, Debug)]
 pub struct GenerateArguments {
-    /// Folder to write impressions-*.jsonl and plays-*.jsonl to; it is created if missing
-    #[arg(long, value_name = "FOLDER")]
+    /// Folder to write impressions-*.jsonl and plays-*.jsonl to, or kafka:NAME for the topics
+    /// NAME-impressions and NAME-plays; created if missing
+    #[arg(long, value_name = "FOLDER|kafka:NAME")]
     pub out: PathBuf,
 
     /// Format of the files
     #[arg(long, value_enum, default_value_t = LogFormat::Jsonl)]
     pub format: LogFormat,
 
-    /// Replace an existing log in the folder
+    /// Replace an existing log in the folder; append to topics that hold records
     #[arg(long)]
     pub force: bool,
+
+    /// Impressions to write per second [default: as many as possible]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub rate: Option<u64>,
+
+    /// Kafka brokers to connect to first, separated by commas
+    #[arg(long, value_name = "HOST:PORT,…")]
+    pub bootstrap_servers: Option<String>,
+
+    /// librdkafka setting, repeatable, such as security.protocol=SASL_SSL
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub kafka: Vec<GivenSetting>,
 
     /// The model of the log.
     #[command(flatten)]
     pub model: Model,
+}
+
+impl GenerateArguments {
+    /// Writes a log to a folder, as fast as possible.
+    pub fn to_folder(out: PathBuf, format: LogFormat, model: Model) -> GenerateArguments {
+        let (bootstrap_servers, kafka, rate) = (None, Vec::new(), None);
+        GenerateArguments { out, format, force: false, rate, bootstrap_servers, kafka, model }
+    }
 }
 
 /// Why a log could not be generated.
@@ -68,41 +97,86 @@ pub enum GenerateError {
     /// A setting is out of range.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// `--out` names no valid topics.
+    #[error(transparent)]
+    TopicName(#[from] TopicNameError),
+    /// The Kafka settings are invalid.
+    #[error(transparent)]
+    Kafka(#[from] KafkaSettingsError),
+    /// Messages have another format than files.
+    #[error("--format {0} is for files; leave it out, as messages are JSON")]
+    Format(&'static str),
+    /// The program was built without a feature that the output needs.
+    #[error(transparent)]
+    MissingFeature(#[from] MissingFeature),
     /// The files cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// The topics cannot be written.
+    #[cfg(feature = "kafka")]
+    #[error(transparent)]
+    Topics(#[from] topics::TopicError),
 }
 
 impl GenerateError {
     /// Whether the arguments are the cause, so that the same command fails again.
     pub fn is_usage(&self) -> bool {
-        matches!(
-            self,
-            GenerateError::Model(_) | GenerateError::Write(WriteError::MissingFeature(_))
-        )
+        match self {
+            GenerateError::Write(error) => matches!(error, WriteError::MissingFeature(_)),
+            GenerateError::Kafka(error) => error.is_usage(),
+            #[cfg(feature = "kafka")]
+            GenerateError::Topics(error) => error.is_usage(),
+            _ => true,
+        }
     }
 }
 
 /// Generates a log and writes it; progress goes to standard error.
 ///
 /// # Errors
-/// When a setting is out of range, the folder holds a log, or a file cannot be written.
+/// When a setting is out of range, there is a log already, or it cannot be written.
 pub fn generate(arguments: &GenerateArguments) -> Result<Summary, GenerateError> {
-    let model = &arguments.model;
-    let mut generator = Generator::new(model)?;
-    let mut writer =
-        LogWriter::create(&arguments.out, arguments.format, model.partitions, arguments.force)?;
+    let mut generator = Generator::new(&arguments.model)?;
+    let mut output = Output::create(arguments)?;
+    let pace = arguments.rate.map(Pace::start);
     let mut summary = Summary::default();
-    let mut bar = Bar::new(model.impressions);
+    let mut bar = Bar::new(arguments.model.impressions);
     for arrival in &mut generator {
-        writer.write(&arrival)?;
+        if let Some(early) = pace.as_ref().and_then(|pace| pace.early(summary.impressions)) {
+            output.flush()?;
+            bar.show_now(&summary);
+            std::thread::sleep(early);
+        }
+        output.write(&arrival)?;
         summary.count(&arrival);
         bar.show(&summary);
     }
-    summary.bytes = writer.finish()?;
+    summary.bytes = output.finish()?;
     summary.waiting_max = generator.waiting_max();
     bar.finish();
     Ok(summary)
+}
+
+/// Impressions at an even rate.
+struct Pace {
+    started: Instant,
+    per_second: u64,
+}
+
+impl Pace {
+    /// Records are written in portions of about this duration.
+    const PORTION: Duration = Duration::from_millis(20);
+
+    fn start(per_second: u64) -> Pace {
+        Pace { started: Instant::now(), per_second }
+    }
+
+    /// How long to wait after this number of impressions; `None` while it is less than a portion.
+    fn early(&self, impressions: u64) -> Option<Duration> {
+        let due = Duration::from_secs_f64(impressions as f64 / self.per_second as f64);
+        let early = due.checked_sub(self.started.elapsed())?;
+        (early >= Pace::PORTION).then_some(early)
+    }
 }
 
 #[cfg(test)]

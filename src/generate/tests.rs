@@ -18,7 +18,7 @@ pub(super) fn arrivals(model: &Model) -> Vec<Arrival> {
 }
 
 pub(super) fn arguments(out: &Path, model: Model) -> GenerateArguments {
-    GenerateArguments { out: out.to_path_buf(), format: LogFormat::Jsonl, force: false, model }
+    GenerateArguments::to_folder(out.to_path_buf(), LogFormat::Jsonl, model)
 }
 
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {

@@ -1,11 +1,19 @@
-//! The configuration of librdkafka's clients.
+//! The configuration of librdkafka's clients, and how to wait for their answers.
 
 use super::settings::{KafkaSettings, KafkaSettingsError, is_secret, resolve};
 use crate::features::{Feature, MissingFeature};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 use tracing::Level;
+
+/// The pause before a request is retried.
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl KafkaSettings {
     /// Returns the base configuration of all clients: the servers and the user's settings, with
@@ -65,6 +73,63 @@ fn invalid(error: KafkaError) -> KafkaSettingsError {
         }
         KafkaError::ClientConfig(_, reason, key, _) => KafkaSettingsError::Invalid { key, reason },
         error => KafkaSettingsError::Conflict(error.to_string()),
+    }
+}
+
+/// Whether a retry may succeed.
+pub fn is_transient(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::AllBrokersDown
+                | Code::BrokerTransportFailure
+                | Code::LeaderNotAvailable
+                | Code::NotLeaderForPartition
+                | Code::OperationTimedOut
+                | Code::Resolve
+                | Code::UnknownTopicOrPartition
+                | Code::UnknownPartition
+                | Code::WaitingForCoordinator
+        )
+    )
+}
+
+/// Retries a request while it fails with a transient error, up to a limit.
+///
+/// # Errors
+/// The last error.
+pub fn retry_transient<T>(
+    limit: Duration,
+    mut ask: impl FnMut() -> KafkaResult<T>,
+) -> KafkaResult<T> {
+    let started = Instant::now();
+    loop {
+        match ask() {
+            Err(error) if is_transient(&error) && started.elapsed() < limit => {
+                thread::sleep(PAUSE);
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Blocks on a future that another thread completes.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park(),
+        }
     }
 }
 

@@ -9,6 +9,8 @@ mod names;
 mod registry;
 mod settings;
 
+#[cfg(feature = "kafka")]
+pub use client::{block_on, is_transient, retry_transient};
 pub use given::{GivenSetting, deserialize_settings, serialize_settings};
 pub use names::{TopicNameError, parse_partition, parse_topic};
 pub use registry::{RegistryError, RegistrySettings, SecretText};

@@ -46,7 +46,8 @@ pub(super) fn write(
 }
 
 /// The live table of `demo`: the latest epochs with rows in the main table, the top videos of each,
-/// and whether the rows are final. An empty store gives only the header.
+/// and whether the rows are final. Their times of day identify them, so there is no date. An empty
+/// store gives only the header.
 ///
 /// # Errors
 /// When the store cannot be read, or has no such table.
@@ -61,7 +62,8 @@ pub fn latest_epochs_table(
         let top = Some(top as u64);
         let selection = Selection { epochs: Some(latest), top, ..Selection::default() };
         let rows = collect(reader, query, &selection)?;
-        let labels = EpochLabels::of(&reader.description().definition, &rows);
+        let definition = reader.description().definition;
+        let labels = EpochLabels { definition, with_date: false };
         for stored in &rows {
             let mark = if stored.is_final { "yes" } else { "no" };
             table.add_row(cells(query, stored, labels.label(stored.row.epoch), Some(mark)));

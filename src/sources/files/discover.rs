@@ -16,13 +16,11 @@ pub(super) struct Finder {
     paths: Vec<(Kind, String)>,
     follow: bool,
     has_found: bool,
-    /// The name of each file by its canonical path: the first name that it was found under.
-    names: BTreeMap<(Kind, PathBuf), String>,
 }
 
 impl Finder {
     pub(super) fn new(paths: Vec<(Kind, String)>, follow: bool) -> Finder {
-        Finder { paths, follow, has_found: false, names: BTreeMap::new() }
+        Finder { paths, follow, has_found: false }
     }
 
     /// Returns the files that exist now, ordered by kind and name. A missing path is an error only
@@ -33,7 +31,7 @@ impl Finder {
             for file in self.expand(path)? {
                 // The file was removed after it was found: ignore it.
                 let Ok((true_path, size_bytes)) = inspect(&file) else { continue };
-                let Some(name) = file.to_str() else {
+                let Some(name) = true_path.to_str() else {
                     tracing::warn!(file = %file.display(), "skipped: the file name is not UTF-8");
                     continue;
                 };
@@ -42,23 +40,39 @@ impl Finder {
                 {
                     return Err(needs_parquet(name).into());
                 }
-                found.insert((*kind, name.to_string()), (true_path, size_bytes));
+                found.insert(PartitionName { kind: *kind, name: name.into() }, size_bytes);
             }
         }
         self.has_found = true;
-        Ok(self.deduplicated(found))
+        let discovered = found.into_iter().map(|(name, size_bytes)| Discovered {
+            name,
+            size_bytes,
+            end_offset: None,
+        });
+        Ok(discovered.collect())
     }
 
-    fn deduplicated(&mut self, found: BTreeMap<(Kind, String), (PathBuf, u64)>) -> Vec<Discovered> {
-        let mut discovered = BTreeMap::new();
-        for ((kind, name), (true_path, size_bytes)) in found {
-            let name = self.names.entry((kind, true_path)).or_insert(name).clone();
-            discovered.insert(PartitionName { kind, name }, size_bytes);
-        }
-        discovered
-            .into_iter()
-            .map(|(name, size_bytes)| Discovered { name, size_bytes, end_offset: None })
-            .collect()
+    /// Whether a file is or would be found, if it exists or is created.
+    pub(super) fn would_find(&self, file: &Path) -> bool {
+        let Some(file) = true_path(file) else { return false };
+        let is_in = |folder: &Path| {
+            folder.canonicalize().is_ok_and(|folder| file.parent() == Some(&folder))
+        };
+        self.paths.iter().any(|(_, argument)| {
+            let path = Path::new(argument);
+            let name = || path.file_name().and_then(|name| Pattern::new(name.to_str()?).ok());
+            let is_log = !is_hidden(&file) && FileFormat::of(&file).is_some();
+            match path.metadata() {
+                Ok(metadata) if metadata.is_dir() => is_log && is_in(path),
+                Ok(_) => path.canonicalize().is_ok_and(|path| path == file),
+                Err(_) => {
+                    let matches = name()
+                        .zip(file.file_name())
+                        .is_some_and(|(name, file)| name.matches_path(Path::new(file)));
+                    is_log && matches && parents(path).any(|folder| is_in(&folder))
+                }
+            }
+        })
     }
 
     /// Returns the files for an argument: a file, folder or pattern.
@@ -118,8 +132,28 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
 
 /// Whether to read a file that was found in a folder or by a pattern. `.tmp` is not a known format.
 fn is_wanted(path: &Path) -> bool {
-    let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    !is_hidden && FileFormat::of(path).is_some() && path.is_file()
+    !is_hidden(path) && FileFormat::of(path).is_some() && path.is_file()
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+/// Returns the folders that the folder part of a pattern matches now.
+fn parents(pattern: &Path) -> impl Iterator<Item = PathBuf> {
+    let folder = pattern.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let paths = folder.to_str().and_then(|folder| glob::glob(folder).ok());
+    paths.into_iter().flatten().flatten()
+}
+
+/// Returns the canonical path that a file has, or would have in its existing folder.
+fn true_path(file: &Path) -> Option<PathBuf> {
+    file.canonicalize().ok().or_else(|| {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new(".")).canonicalize().ok()?;
+        Some(folder.join(file.file_name()?))
+    })
 }
 
 /// Returns the canonical path of a file and its size in bytes.

@@ -1,7 +1,8 @@
 //! JSON Lines and Parquet files as a source.
 //!
-//! Each file is one partition, named by its path as it was given or found. The offset of a record
-//! is its line or row number, from 0. Empty lines are counted, but contain no record.
+//! Each file is one partition, named by its absolute path without symbolic links, however it was
+//! given or found. The offset of a record is its line or row number, from 0. Empty lines are
+//! counted, but contain no record.
 //!
 //! - `.jsonl` and `.ndjson`, plain or compressed (`.gz`, `.zst`): one record per line, see
 //!   [`crate::decode`]. A line longer than [`LINE_BYTES_MAX`] is malformed.
@@ -43,6 +44,11 @@ impl FileSource {
     /// it never ends, as files may grow and new ones may be added.
     pub fn new(paths: Vec<(Kind, String)>, fields: FieldNames, follow: bool) -> FileSource {
         FileSource { finder: Finder::new(paths, follow), fields, follow }
+    }
+
+    /// Whether the source reads a file, or would read it if it were created.
+    pub fn would_read(&self, file: &Path) -> bool {
+        self.finder.would_find(file)
     }
 }
 

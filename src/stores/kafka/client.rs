@@ -1,6 +1,6 @@
 //! The client that reads topics, and helpers shared by the Kafka clients of a store.
 
-use crate::kafka::KafkaSettings;
+use crate::kafka::{KafkaSettings, is_transient, retry_transient};
 use crate::stores::StoreError;
 use crate::time::Publication;
 use rdkafka::client::ClientContext;
@@ -10,10 +10,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeSet;
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// The prefix that distinguishes a topic from a file in the name of a store.
@@ -31,8 +28,6 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(90);
 const SETTLE_PAUSE: Duration = Duration::from_millis(20);
 /// The timeout of one poll for messages.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
-/// The pause before a request is retried.
-const PAUSE: Duration = Duration::from_millis(100);
 /// How many offsets before the end of a partition the search for its last record begins. The
 /// control records of transactions and the records of aborted transactions take up offsets too.
 const TAIL_OFFSETS: i64 = 16;
@@ -310,59 +305,5 @@ fn advice(code: Option<RDKafkaErrorCode>) -> &'static str {
         }
         Some(NotEnoughReplicas) => "wait until more brokers run again, and restart the job",
         _ => "restart the job: the store holds all earlier commits",
-    }
-}
-
-/// Whether a retry may succeed.
-fn is_transient(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            Code::AllBrokersDown
-                | Code::BrokerTransportFailure
-                | Code::LeaderNotAvailable
-                | Code::NotLeaderForPartition
-                | Code::OperationTimedOut
-                | Code::Resolve
-                | Code::UnknownTopicOrPartition
-                | Code::UnknownPartition
-                | Code::WaitingForCoordinator
-        )
-    )
-}
-
-/// Retries a request while it fails with a transient error, up to a limit.
-pub(super) fn retry_transient<T>(
-    limit: Duration,
-    mut ask: impl FnMut() -> KafkaResult<T>,
-) -> KafkaResult<T> {
-    let started = Instant::now();
-    loop {
-        match ask() {
-            Err(error) if is_transient(&error) && started.elapsed() < limit => {
-                thread::sleep(PAUSE);
-            }
-            answer => return answer,
-        }
-    }
-}
-
-/// Blocks on a future that another thread completes.
-pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut context = Context::from_waker(&waker);
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => thread::park(),
-        }
     }
 }

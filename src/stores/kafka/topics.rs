@@ -1,7 +1,8 @@
 //! The topics of a store: their names, the settings that they are created with, and the checks of
 //! existing topics.
 
-use super::client::{Client, block_on, retry_transient};
+use super::client::Client;
+use crate::kafka::{block_on, retry_transient};
 use crate::query::Role;
 use crate::stores::StoreError;
 use crate::stores::description::StoredQuery;

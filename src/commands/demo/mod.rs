@@ -3,24 +3,24 @@
 //! It is a real job: the events are written to files in a temporary folder when they are due,
 //! `run --follow` reads them, and the live table is read from the store.
 
+mod screen;
+
 use super::run::{RunError, start};
-use super::show::{ShowError, latest_epochs_table};
+use super::show::ShowError;
 use crate::arguments::{DemoArguments, RunArguments};
-use crate::console;
 use crate::engine::Counters;
+use crate::generate::summary::grouped;
 use crate::generate::{Generator, LogFormat, LogWriter, Model, ModelError, WriteError};
 use crate::stores::StoreError;
 use crate::stores::sqlite::SqliteReader;
 use crate::time::Span;
-use std::io::{IsTerminal, Write, stdout};
-use std::path::Path;
+use screen::Screen;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Enough epochs to see the oldest become final, which takes the join window and the delay.
-const EPOCHS_SHOWN: usize = 8;
-const VIDEOS_SHOWN: usize = 3;
 /// The maximum duration of a log, in milliseconds of event time.
 const YEAR_MS: i64 = 366 * 86_400_000;
 const SHOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -61,9 +61,10 @@ pub fn demo(arguments: &DemoArguments, stop: Arc<AtomicBool>) -> Result<(), Demo
     let folder = tempfile::Builder::new().prefix("trendmark-demo-").tempdir();
     let folder = folder.map_err(DemoError::Folder)?.keep();
     let mut log = PacedLog::create(&folder, arguments)?;
-    let store = folder.join("trends.db");
+    let store = store_in(&folder);
     let plan = run_arguments(&folder, &store, arguments).with_config().map_err(RunError::from)?;
-    let plan = plan.plan().map_err(RunError::from)?;
+    let mut plan = plan.plan().map_err(RunError::from)?;
+    plan.logs_malformed = false;
     let ended = Arc::new(AtomicBool::new(false));
     let counters = Arc::new(Counters::default());
     std::thread::scope(|scope| {
@@ -77,20 +78,33 @@ pub fn demo(arguments: &DemoArguments, stop: Arc<AtomicBool>) -> Result<(), Demo
             stop.store(true, Ordering::Relaxed);
             result
         });
-        let shown = show_live(&store, &counters, &ended);
+        let shown = unless_closed(show_live(&title(arguments), &folder, &counters, &ended));
+        stop.store(true, Ordering::Relaxed);
         written.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         job.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         shown
     })?;
-    console::print(format_args!(
-        "{} events; the store is {store}\n\
-         look at it: trendmark show --top 5 --store {store}\n\
-         remove it:  rm -r {folder}\n",
-        counters.events(),
-        store = store.display(),
-        folder = folder.display(),
-    ))?;
     Ok(())
+}
+
+fn title(arguments: &DemoArguments) -> String {
+    format!(
+        "demo: {} impressions and {} of event time a second",
+        grouped(arguments.rate),
+        arguments.pace
+    )
+}
+
+/// Nobody looks any more: that is not an error.
+fn unless_closed(shown: Result<(), DemoError>) -> Result<(), DemoError> {
+    match shown {
+        Err(DemoError::Print(error) | DemoError::Show(ShowError::Output(error)))
+            if error.kind() == ErrorKind::BrokenPipe =>
+        {
+            Ok(())
+        }
+        shown => shown,
+    }
 }
 
 fn run_arguments(folder: &Path, store: &Path, arguments: &DemoArguments) -> RunArguments {
@@ -159,9 +173,22 @@ impl PacedLog {
     }
 }
 
-/// Prints the latest epochs of the store every second, in place on a terminal.
-fn show_live(store: &Path, counters: &Counters, ended: &AtomicBool) -> Result<(), DemoError> {
-    let mut lines_above = 0;
+/// Paints the latest epochs of the store every second, until the job has ended.
+fn show_live(
+    title: &str,
+    folder: &Path,
+    counters: &Counters,
+    ended: &AtomicBool,
+) -> Result<(), DemoError> {
+    let store = store_in(folder);
+    let closing = format!(
+        "the store is {store}\n\
+         look at it: trendmark show --top 5 --store {store}\n\
+         remove it:  rm -r {folder}",
+        store = store.display(),
+        folder = folder.display()
+    );
+    let mut screen = Screen::start(title.to_owned(), closing)?;
     let mut due = Instant::now();
     loop {
         let over = ended.load(Ordering::Relaxed);
@@ -172,24 +199,18 @@ fn show_live(store: &Path, counters: &Counters, ended: &AtomicBool) -> Result<()
         due += SHOW_INTERVAL;
         // Before the launch the file may exist without its tables.
         if counters.is_launched() {
-            let reader = SqliteReader::open(store)?;
-            let table = latest_epochs_table(&reader, EPOCHS_SHOWN, VIDEOS_SHOWN)?;
-            let text = format!("{table}\n{} events so far\n", counters.events());
-            lines_above = print_in_place(&text, lines_above)?;
-        }
-        if over {
+            let reader = SqliteReader::open(&store)?;
+            let events = grouped(counters.events());
+            if over {
+                return Ok(screen.finish(&reader, &format!("{events} events"))?);
+            }
+            screen.paint(&reader, &format!("{events} events so far; Ctrl-C ends it"))?;
+        } else if over {
             return Ok(());
         }
     }
 }
 
-/// Prints a text, on a terminal over the previous one. Returns its number of lines.
-fn print_in_place(text: &str, lines_above: usize) -> std::io::Result<usize> {
-    let mut out = stdout().lock();
-    if out.is_terminal() && lines_above > 0 {
-        write!(out, "\x1b[{lines_above}A\x1b[J")?;
-    }
-    write!(out, "{text}")?;
-    out.flush()?;
-    Ok(text.lines().count())
+fn store_in(folder: &Path) -> PathBuf {
+    folder.join("trends.db")
 }

@@ -1,0 +1,254 @@
+//! A log in Kafka: the topics `NAME-impressions` and `NAME-plays`, one JSON object per message.
+
+use super::arrival::Arrival;
+use super::json;
+use super::settings::Model;
+use crate::event::Kind;
+use crate::kafka::{KafkaSettings, KafkaSettingsError, block_on, retry_transient};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// How long the brokers may take for an answer, or to accept a message.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a log cannot be written to topics. Every message says what failed, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicError {
+    /// The settings are not valid.
+    #[error(transparent)]
+    Settings(#[from] KafkaSettingsError),
+    /// A topic holds records, and the new ones would mix with them.
+    #[error("topic `{0}` holds records; give another name, or --force to append to it")]
+    Occupied(String),
+    /// A topic exists with another number of partitions.
+    #[error("topic `{topic}` has {has} partitions; give --partitions {has}, or another name")]
+    Partitions {
+        /// The topic.
+        topic: String,
+        /// Its number of partitions.
+        has: usize,
+    },
+    /// The brokers did not do what was asked.
+    #[error(
+        "cannot write topic `{topic}`: {reason}; check --bootstrap-servers, the settings given by \
+         --kafka and the permissions of the user"
+    )]
+    Kafka {
+        /// The topic.
+        topic: String,
+        /// The message of librdkafka.
+        reason: String,
+    },
+}
+
+impl TopicError {
+    /// Whether the arguments are the cause, so that the same command fails again.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, TopicError::Settings(error) if error.is_usage())
+    }
+
+    fn kafka(topic: &str, error: &KafkaError) -> TopicError {
+        let code = match error {
+            KafkaError::AdminOp(code) => Some(*code),
+            error => error.rdkafka_error_code(),
+        };
+        let reason = code.map_or_else(|| error.to_string(), |code| code.to_string());
+        TopicError::Kafka { topic: topic.into(), reason }
+    }
+}
+
+/// Writes each arrival to the topic of its kind, in its partition. The timestamp of a message is
+/// its time of arrival.
+pub struct TopicWriter {
+    producer: ThreadedProducer<Deliveries>,
+    /// The topics of impressions and of plays.
+    topics: [String; 2],
+    line: Vec<u8>,
+    bytes: u64,
+}
+
+impl TopicWriter {
+    /// Connects to the brokers, and creates the topics if they are missing. No record is deleted
+    /// for its age, and none is refused for being in the future.
+    ///
+    /// # Errors
+    /// When a topic holds records and `force` is not set, has another number of partitions, or
+    /// cannot be created.
+    pub fn create(
+        settings: &KafkaSettings,
+        name: &str,
+        model: &Model,
+        force: bool,
+    ) -> Result<TopicWriter, TopicError> {
+        let config = producer_config(settings)?;
+        let topics = Kind::ALL.map(|kind| format!("{name}-{}", kind.topic()));
+        let failed = |error| TopicError::kafka(&topics[0], &error);
+        let producer = config.create_with_context(Deliveries::default()).map_err(failed)?;
+        let writer = TopicWriter { producer, topics, line: Vec::with_capacity(256), bytes: 0 };
+        let admin: AdminClient<_> =
+            config.create().map_err(|error| TopicError::kafka(name, &error))?;
+        for topic in &writer.topics {
+            writer.prepare(&admin, topic, model.partitions, force)?;
+        }
+        Ok(writer)
+    }
+
+    /// Creates a topic or checks the existing one.
+    fn prepare(
+        &self,
+        admin: &AdminClient<impl ClientContext>,
+        topic: &str,
+        partitions: u32,
+        force: bool,
+    ) -> Result<(), TopicError> {
+        let failed = |error| TopicError::kafka(topic, &error);
+        let count = i32::try_from(partitions).unwrap_or(i32::MAX);
+        let new = NewTopic::new(topic, count, TopicReplication::Fixed(-1))
+            .set("retention.ms", "-1")
+            .set("message.timestamp.after.max.ms", "9223372036854775807");
+        let timeout = Some(ANSWER_TIMEOUT);
+        let options = AdminOptions::new().request_timeout(timeout).operation_timeout(timeout);
+        let created = block_on(admin.create_topics([&new], &options)).map_err(failed)?;
+        for result in created {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((_, code)) => return Err(failed(KafkaError::AdminOp(code))),
+            }
+        }
+        let has = self.wait_for(topic).map_err(failed)?;
+        if has != partitions as usize {
+            return Err(TopicError::Partitions { topic: topic.into(), has });
+        }
+        for number in 0..count {
+            let offsets = retry_transient(ANSWER_TIMEOUT, || {
+                self.producer.client().fetch_watermarks(topic, number, ANSWER_TIMEOUT)
+            });
+            let (first, end) = offsets.map_err(failed)?;
+            if first < end && !force {
+                return Err(TopicError::Occupied(topic.into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until all partitions of a topic have a leader. Returns their number.
+    fn wait_for(&self, topic: &str) -> Result<usize, KafkaError> {
+        let unknown = KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition);
+        retry_transient(ANSWER_TIMEOUT, || {
+            let metadata = self.producer.client().fetch_metadata(Some(topic), ANSWER_TIMEOUT)?;
+            let found = metadata.topics().iter().find(|found| found.name() == topic);
+            let ready = found.filter(|found| {
+                let mut partitions = found.partitions().iter();
+                found.error().is_none() && partitions.all(|partition| partition.leader() >= 0)
+            });
+            let partitions = ready.map_or(0, |found| found.partitions().len());
+            if partitions > 0 { Ok(partitions) } else { Err(unknown.clone()) }
+        })
+    }
+
+    /// Sends one record.
+    ///
+    /// # Errors
+    /// When an earlier record was not accepted, or this one is not within half a minute.
+    pub fn write(&mut self, arrival: &Arrival) -> Result<(), TopicError> {
+        self.line.clear();
+        json::push_record(arrival, &mut self.line);
+        self.bytes += self.line.len() as u64;
+        let topic = &self.topics[arrival.kind as usize];
+        let mut record = BaseRecord::<(), [u8]>::to(topic)
+            .partition(i32::try_from(arrival.partition).unwrap_or(i32::MAX))
+            .timestamp(arrival.arrival_ms)
+            .payload(&self.line);
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        loop {
+            self.check_deliveries()?;
+            record = match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((error, record)) => {
+                    let is_full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+                    if !is_full || Instant::now() >= deadline {
+                        return Err(TopicError::kafka(topic, &error));
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                    record
+                }
+            };
+        }
+    }
+
+    /// Waits until all records are accepted, and returns their total size in bytes.
+    ///
+    /// # Errors
+    /// When a record was not accepted.
+    pub fn finish(self) -> Result<u64, TopicError> {
+        let flushed = self.producer.flush(2 * ANSWER_TIMEOUT);
+        self.check_deliveries()?;
+        flushed.map_err(|error| TopicError::kafka(&self.topics[0], &error))?;
+        Ok(self.bytes)
+    }
+
+    fn check_deliveries(&self) -> Result<(), TopicError> {
+        match self.producer.context().failure.get() {
+            Some((topic, reason)) => {
+                Err(TopicError::Kafka { topic: topic.clone(), reason: reason.clone() })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// The first record that was not accepted: its topic, and why.
+#[derive(Default)]
+struct Deliveries {
+    failure: OnceLock<(String, String)>,
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Debug => {
+                tracing::debug!(target: "librdkafka", "{facility}: {message}")
+            }
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                tracing::info!(target: "librdkafka", "{facility}: {message}");
+            }
+            _ => tracing::warn!(target: "librdkafka", "{facility}: {message}"),
+        }
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        use rdkafka::message::Message;
+        if let Err((error, message)) = result {
+            let reason = error.rdkafka_error_code().map_or(error.to_string(), |it| it.to_string());
+            let _ = self.failure.set((message.topic().to_owned(), reason));
+        }
+    }
+}
+
+/// The user's settings, and those that keep the records of a partition in order.
+fn producer_config(settings: &KafkaSettings) -> Result<ClientConfig, KafkaSettingsError> {
+    let mut config = settings.client_config()?;
+    let defaults = [
+        ("compression.type", "lz4"),
+        ("linger.ms", "5"),
+        ("message.timeout.ms", "30000"),
+        ("reconnect.backoff.max.ms", "1000"),
+    ];
+    for (key, value) in defaults {
+        if config.get(key).is_none() {
+            config.set(key, value);
+        }
+    }
+    config.set("enable.idempotence", "true").set("delivery.report.only.error", "true");
+    Ok(config)
+}

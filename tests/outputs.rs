@@ -1,0 +1,113 @@
+//! Where the program reads and writes: paths, pipes that nobody reads, generated logs, completions.
+
+mod common;
+
+use common::program::{Running, run, trendmark};
+use common::workspace::{Workspace, lines, names};
+
+#[test]
+fn a_store_or_dead_letter_file_that_would_be_read_is_a_usage_error() {
+    let place = Workspace::new();
+    place.write("i.jsonl", lines(0..3));
+    place.write("logs/i.jsonl", lines(0..3));
+    let outputs = ["--dead-letter", "--store"];
+    let places = [
+        ("i.jsonl", "./i.jsonl"),
+        ("logs", "logs/dead.jsonl"),
+        ("lo*/*.jsonl", "logs/../logs/dead.jsonl"),
+        ("logs/", "logs/i.jsonl"),
+    ];
+    for flag in outputs {
+        for (input, output) in places {
+            let arguments = ["run", "--follow", "--impressions", input, flag, output];
+            let store = ["--store", "s.db"];
+            let more = if flag == "--store" { &[][..] } else { &store };
+            let mut command = trendmark();
+            command.current_dir(place.0.path()).args(arguments).args(more);
+            Running::start(&mut command).finish().failed(2, &[flag, output, "is also a source"]);
+        }
+    }
+    assert_eq!(names(&place), ["i.jsonl", "logs"]);
+    let fine = ["--impressions", "logs", "--dead-letter", "logs/dead.json"];
+    place.run(&fine).succeeded();
+}
+
+#[test]
+fn a_file_stays_the_same_partition_however_its_path_is_typed() {
+    let place = Workspace::new();
+    place.write("logs/i.jsonl", lines(0..3));
+    std::os::unix::fs::symlink(place.path("logs"), place.path("link")).unwrap();
+    let typed = ["logs/i.jsonl", "./logs/i.jsonl", "link", "logs/*.jsonl", &place.text("logs")];
+    let mut count = 3;
+    for path in typed {
+        place.append("logs/i.jsonl", lines(count..count + 1));
+        count += 1;
+        let mut job = place.follow(&["--impressions", path]);
+        job.wait_until("all is committed", || place.events_committed() == count as i64);
+        job.interrupt();
+        job.finish().succeeded();
+        let name = place.path("logs/i.jsonl").canonicalize().unwrap();
+        let partitions = place.select("partition, next_offset FROM partitions");
+        assert_eq!(partitions, [format!("{},{count}", name.display())], "{path}");
+    }
+}
+
+#[test]
+fn a_rate_limits_the_records_that_are_written() {
+    let place = Workspace::new();
+    let began = std::time::Instant::now();
+    let model = ["--impressions", "1000", "--rate", "2000", "--malformed-rate", "0"];
+    let out = place.text("log");
+    run([&["generate", "--out", &out][..], &model].concat()).succeeded();
+    assert!(began.elapsed().as_millis() >= 400, "{:?}", began.elapsed());
+    run(["generate", "--out", &out, "--force", "--rate", "0"]).failed(2, &["--rate"]);
+    let fast = place.text("fast");
+    run([&["generate", "--out", &fast][..], &[model[0], model[1], model[4], model[5]]].concat())
+        .succeeded();
+    for file in std::fs::read_dir(&fast).unwrap() {
+        let name = file.unwrap().file_name();
+        let read = |folder: &str| std::fs::read(place.path(folder).join(&name)).unwrap();
+        assert_eq!(read("log"), read("fast"), "the rate does not change the log");
+    }
+}
+
+#[test]
+fn output_that_nobody_reads_is_no_error_and_ends_no_job() {
+    let place = Workspace::new();
+    place.write("i.jsonl", lines(0..3));
+    let job = ["run", "--impressions", "i.jsonl", "--store"];
+    let commands: [&[&str]; 6] = [
+        &[&job[..], &["s.db"]].concat(),
+        &["status", "--store", "s.db"],
+        &["show", "--store", "s.db"],
+        &["generate", "--out", "log", "--impressions", "100"],
+        &["completions", "bash"],
+        &["demo", "--for", "1s"],
+    ];
+    for command in commands {
+        for ending in [">&-", "2>&-", ">&- 2>&-", "| true", "2>&1 | true"] {
+            let force = if command[0] == "generate" { "--force" } else { "" };
+            let script = format!(
+                "set -o pipefail; {} {} {force} {ending}",
+                env!("CARGO_BIN_EXE_trendmark"),
+                command.join(" ")
+            );
+            let mut shell = std::process::Command::new("bash");
+            shell.env("TMPDIR", place.0.path()).env("RUST_LOG", "info");
+            shell.current_dir(place.0.path()).args(["-c", &script]);
+            let finished = Running::start(&mut shell).finish();
+            assert_eq!(finished.code, Some(0), "{finished:#?}");
+        }
+    }
+}
+
+#[test]
+fn completions_name_the_commands_and_flags() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(["completions", shell]).succeeded().stdout;
+        for word in ["generate", "join-window", "take-over"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    run(["completions", "csh"]).failed(2, &["csh"]);
+}
