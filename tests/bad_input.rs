@@ -93,7 +93,7 @@ fn every_malformed_record_is_counted_and_recorded_with_its_location_and_never_st
     let letters: Vec<serde_json::Value> =
         letters.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for (name, _, at, reason) in &cases {
-        let partition = format!("in/{name}");
+        let partition = place.partition(&format!("in/{name}"));
         let malformed = format!("malformed FROM partitions WHERE partition = '{partition}'");
         assert_eq!(place.select(&malformed), ["1"], "{name}");
         let letter = letters.iter().find(|letter| letter["partition"] == *partition).unwrap();
@@ -103,7 +103,7 @@ fn every_malformed_record_is_counted_and_recorded_with_its_location_and_never_st
     }
     assert_eq!(letters.len(), cases.len());
     let offset = |name: &str| {
-        let name = format!("in/{name}");
+        let name = place.partition(&format!("in/{name}"));
         letters.iter().find(|letter| letter["partition"] == *name).unwrap()["offset"].clone()
     };
     assert_eq!(offset("json.jsonl"), 1);

@@ -46,9 +46,9 @@ fn a_file_stays_the_same_partition_however_its_path_is_typed() {
         job.wait_until("all is committed", || place.events_committed() == count as i64);
         job.interrupt();
         job.finish().succeeded();
-        let name = place.path("logs/i.jsonl").canonicalize().unwrap();
+        let name = place.partition("logs/i.jsonl");
         let partitions = place.select("partition, next_offset FROM partitions");
-        assert_eq!(partitions, [format!("{},{count}", name.display())], "{path}");
+        assert_eq!(partitions, [format!("{name},{count}")], "{path}");
     }
 }
 

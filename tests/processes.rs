@@ -164,21 +164,22 @@ fn ctrl_c_in_any_process_ends_all_of_them_with_everything_committed() {
 
 #[test]
 fn a_file_that_one_process_cannot_open_ends_all_with_code_1_and_the_reason() {
-    let here = tempfile::tempdir().unwrap();
-    let there = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
     let events: String = (0..10).map(|n| line(&event(n, n, 1, n as i64))).collect();
-    std::fs::write(here.path().join("a.jsonl"), events.repeat(2)).unwrap();
-    std::fs::write(there.path().join("a.jsonl"), events.repeat(2)).unwrap();
-    // `b.jsonl` is assigned to process 1, whose folder does not have it.
-    std::fs::write(here.path().join("b.jsonl"), &events).unwrap();
-    let finished = run_processes(2, &here.path().join("hosts"), |process| {
-        let mut command = trendmark();
-        command.current_dir(if process == 0 { here.path() } else { there.path() });
+    for number in 0..200 {
+        std::fs::write(folder.path().join(format!("{number}.jsonl")), &events).unwrap();
+    }
+    let finished = run_processes(2, &folder.path().join("hosts"), |process| {
+        let mut command = std::process::Command::new("bash");
+        // Half of the files are assigned to process 1, which may open fewer.
+        let limit = if process == 0 { 1_000 } else { 80 };
+        let script = format!("ulimit -n {limit}; exec {} \"$@\"", env!("CARGO_BIN_EXE_trendmark"));
+        command.current_dir(folder.path()).env_remove("RUST_LOG").args(["-c", &script, "bash"]);
         command.args(["run", "--impressions", "*.jsonl", "--store", "s.db"]);
         command
     });
     for finished in finished {
-        finished.failed(1, &["error: ", "cannot read `b.jsonl`"]);
+        finished.failed(1, &["error: ", "cannot read `", "Too many open files"]);
     }
 }
 

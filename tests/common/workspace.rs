@@ -27,6 +27,11 @@ impl Workspace {
         self.path(name).to_str().unwrap().to_string()
     }
 
+    /// The name of the partition of an existing file: its canonical path.
+    pub fn partition(&self, name: &str) -> String {
+        self.path(name).canonicalize().unwrap().to_str().unwrap().to_owned()
+    }
+
     pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
