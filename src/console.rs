@@ -54,7 +54,12 @@ pub fn add_bar(bar: impl FnOnce() -> ProgressBar) -> Option<ProgressBar> {
 /// Logs to standard error, above the progress bars. `RUST_LOG` sets the filter; the default is
 /// warnings and errors.
 pub fn start_log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let wanted = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+    let (filter, refused) = match EnvFilter::try_new(&wanted) {
+        _ if wanted.is_empty() => (EnvFilter::new("warn"), None),
+        Ok(filter) => (filter, None),
+        Err(error) => (EnvFilter::new("warn"), Some(error)),
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
@@ -62,6 +67,9 @@ pub fn start_log() {
         .with_writer(|| Log)
         .log_internal_errors(false)
         .init();
+    if let Some(error) = refused {
+        tracing::warn!("RUST_LOG is `{wanted}`, which is no filter ({error}): `warn` is used");
+    }
 }
 
 /// Standard error, with the progress bars out of the way while a line is written.

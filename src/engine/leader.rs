@@ -140,8 +140,10 @@ impl Leader {
                 self.is_replayed = true;
                 state.summary.replay = self.launched_at.elapsed();
                 compare(&self.progress.digests, &rebuilt.digests)?;
-                let seconds = state.summary.replay.as_secs_f64();
-                tracing::info!("replay: complete after {seconds:.2} s");
+                if self.progress.publication > Publication::REPLAY {
+                    let seconds = state.summary.replay.as_secs_f64();
+                    tracing::info!("replay: complete after {seconds:.2} s, rows as in the store");
+                }
                 committer.restore(rebuilt.rows);
             }
             Some((publication, parts)) => {
