@@ -145,8 +145,10 @@ fn be_process(model: &Model, addresses: &str) {
     let (source, _) = generated(model);
     println!("{READY}");
     std::io::stdin().read_line(&mut String::new()).unwrap();
-    let (elapsed, [plays, impressions, rows]) =
-        measure(&source, &Cluster { workers, process, addresses });
+    let (elapsed, [plays, impressions, rows]) = measure(
+        &source,
+        &Cluster { workers, process, addresses, launch_timeout: Cluster::LAUNCH_TIMEOUT },
+    );
     println!("{} {plays} {impressions} {rows}", elapsed.as_micros());
 }
 

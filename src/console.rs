@@ -1,19 +1,45 @@
 //! The terminal: results go to standard output; errors, progress and the log to standard error.
 //!
-//! A reader that goes away ends nothing. A closed standard output is success, and what cannot be
-//! written to standard error is dropped. Progress bars, messages and log lines share one terminal
+//! A closed output ends no job. A closed standard output counts as success, and text for a closed
+//! standard error is dropped. Progress bars, pictures, messages and log lines share one terminal
 //! without overwriting each other.
 
 use indicatif::{MultiProgress, ProgressBar};
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use tracing_subscriber::EnvFilter;
 
 /// The progress bars on standard error.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+/// The picture at the bottom of the terminal, which the next picture replaces; empty if there is
+/// none.
+static PICTURE: Mutex<String> = Mutex::new(String::new());
 
-/// Prints a line to standard output, or nothing if nobody reads it any more.
+/// The size of a terminal, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// The characters of a line.
+    pub columns: usize,
+    /// The lines of the screen.
+    pub lines: usize,
+}
+
+impl Size {
+    /// The number of lines of a text on the terminal, where long lines are wrapped.
+    pub fn height_of(self, text: &str) -> usize {
+        text.lines().map(|line| line.chars().count().div_ceil(self.columns).max(1)).sum()
+    }
+}
+
+/// Returns the size of the terminal, if standard output is one.
+pub fn terminal() -> Option<Size> {
+    let size = || terminal_size::terminal_size_of(io::stdout());
+    let (width, height) = io::stdout().is_terminal().then(size)??;
+    Some(Size { columns: usize::from(width.0).max(1), lines: usize::from(height.0) })
+}
+
+/// Prints a line to standard output, or nothing if it is closed.
 ///
 /// # Errors
 /// If it cannot be written for another reason, such as a full disk.
@@ -21,23 +47,49 @@ pub fn print_line(line: impl Display) -> io::Result<()> {
     print(format_args!("{line}\n"))
 }
 
-/// Prints a text to standard output, or nothing if nobody reads it any more.
+/// Prints a text to standard output, or nothing if it is closed.
 ///
 /// # Errors
 /// If it cannot be written for another reason, such as a full disk.
 pub fn print(text: impl Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    unless_closed(write!(out, "{text}").and_then(|()| out.flush()))
-}
-
-/// Turns the error that nobody reads an output any more into success.
-///
-/// # Errors
-/// All other errors.
-pub fn unless_closed(written: io::Result<()>) -> io::Result<()> {
-    match written {
+    match write!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written,
+    }
+}
+
+/// Prints a text of whole lines to standard output, on a terminal over the previous one.
+///
+/// # Errors
+/// If it cannot be written, also if it is closed.
+pub fn repaint(text: &str) -> io::Result<()> {
+    let mut picture = picture();
+    let mut out = io::stdout().lock();
+    out.write_all(erasing(&picture).as_bytes())?;
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    picture.clear();
+    if terminal().is_some() {
+        picture.push_str(text);
+    }
+    Ok(())
+}
+
+/// Leaves the picture as it is: what follows is written below it.
+pub fn leave_picture() {
+    picture().clear();
+}
+
+fn picture() -> MutexGuard<'static, String> {
+    PICTURE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns the control sequence that erases a picture at the bottom of the terminal.
+fn erasing(picture: &str) -> String {
+    match terminal() {
+        Some(size) if !picture.is_empty() => format!("\x1b[{}A\r\x1b[J", size.height_of(picture)),
+        _ => String::new(),
     }
 }
 
@@ -72,15 +124,31 @@ pub fn start_log() {
     }
 }
 
-/// Standard error, with the progress bars out of the way while a line is written.
+/// Standard error. Progress bars are out of the way while a line is written, and a picture is
+/// erased: the next one comes below the line.
 struct Log;
 
 impl Write for Log {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if io::stderr().is_terminal() {
+            let erase = erasing(&std::mem::take(&mut *picture()));
+            let _ = io::stdout().write_all(erase.as_bytes()).and_then(|()| io::stdout().flush());
+        }
         BARS.suspend(|| io::stderr().write(line))
     }
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_wrapped() {
+        let size = Size { columns: 10, lines: 24 };
+        assert_eq!(size.height_of("0123456789\n01234567890\n\n"), 1 + 2 + 1);
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use trendmark::decode::FieldNames;
 use trendmark::event::Kind;
 use trendmark::sources::kafka::{KafkaSource, KafkaSourceError};
-use trendmark::sources::{Batch, Discovered, PartitionReader, Polled, Source, SourceError};
+use trendmark::sources::{Batch, Discovered, Lag, PartitionReader, Polled, Source, SourceError};
 
 fn source(cluster: &Cluster, topics: &[&str], until_end: bool) -> KafkaSource {
     let topics = topics.iter().map(|topic| (Kind::Impression, topic.to_string())).collect();
@@ -126,6 +126,37 @@ fn reading_starts_at_an_offset_and_continues_past_the_end() {
     read.until_events(110).unwrap();
     read.until(Polled::AtEnd);
     assert_eq!((read.videos(), read.batch.next_offset), (numbers(200..310), 310));
+}
+
+#[test]
+fn the_lag_is_known_although_the_partition_is_not_polled() {
+    let cluster = Cluster::any();
+    let topic = cluster.create_topic("lag", 1);
+    let writer = cluster.writer();
+    writer.write_events(&topic, 0, 0..500);
+    let mut source = source(&cluster, &[&topic], false);
+    let found = source.discover().unwrap();
+    let mut read = Read::new(&source, &found[0], None);
+    assert_eq!(read.reader.lag(), Lag::of_records(None));
+    let wait_for = |source: &mut KafkaSource, read: &Read, records| {
+        let started = Instant::now();
+        while read.reader.lag() != Lag::of_records(Some(records)) {
+            source.maintain().unwrap();
+            assert!(started.elapsed() < TIMEOUT, "{:?}, not {records}", read.reader.lag());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    while read.batch.events.len() < 100 {
+        read.poll(100 - read.batch.events.len()).unwrap();
+    }
+    wait_for(&mut source, &read, 400);
+    read.until(Polled::AtEnd);
+    wait_for(&mut source, &read, 0);
+    writer.write_events(&topic, 0, 500..530);
+    writer.flush();
+    wait_for(&mut source, &read, 30);
+    read.until_events(530).unwrap();
+    wait_for(&mut source, &read, 0);
 }
 
 #[test]

@@ -28,6 +28,12 @@ fn a_store_or_dead_letter_file_that_would_be_read_is_a_usage_error() {
         }
     }
     assert_eq!(names(&place), ["i.jsonl", "logs"]);
+    // The target of a link in a folder that is read.
+    place.write("dead.txt", "");
+    std::os::unix::fs::symlink(place.path("dead.txt"), place.path("logs/dead.jsonl")).unwrap();
+    let linked = ["--impressions", "logs", "--dead-letter", "dead.txt"];
+    place.run(&linked).failed(2, &["is also a source"]);
+    std::fs::remove_file(place.path("logs/dead.jsonl")).unwrap();
     let fine = ["--impressions", "logs", "--dead-letter", "logs/dead.json"];
     place.run(&fine).succeeded();
 }
@@ -53,6 +59,22 @@ fn a_file_stays_the_same_partition_however_its_path_is_typed() {
 }
 
 #[test]
+fn a_link_to_a_file_of_another_name_is_read_once_under_its_own_name() {
+    let place = Workspace::new();
+    place.write("objects/ab12", lines(0..3));
+    std::fs::create_dir(place.path("logs")).unwrap();
+    for name in ["logs/a.jsonl", "logs/b.jsonl"] {
+        std::os::unix::fs::symlink(place.path("objects/ab12"), place.path(name)).unwrap();
+    }
+    place.run(&["--impressions", "logs"]).succeeded();
+    let folder = place.partition("logs");
+    assert_eq!(
+        place.select("partition, next_offset FROM partitions"),
+        [format!("{folder}/a.jsonl,3")]
+    );
+}
+
+#[test]
 fn a_rate_limits_the_records_that_are_written() {
     let place = Workspace::new();
     let began = std::time::Instant::now();
@@ -61,6 +83,8 @@ fn a_rate_limits_the_records_that_are_written() {
     run([&["generate", "--out", &out][..], &model].concat()).succeeded();
     assert!(began.elapsed().as_millis() >= 400, "{:?}", began.elapsed());
     run(["generate", "--out", &out, "--force", "--rate", "0"]).failed(2, &["--rate"]);
+    let servers = ["generate", "--out", "x", "--bootstrap-servers", "b:1"];
+    run(servers).failed(2, &["--out kafka:NAME"]);
     let fast = place.text("fast");
     run([&["generate", "--out", &fast][..], &[model[0], model[1], model[4], model[5]]].concat())
         .succeeded();
@@ -85,7 +109,7 @@ fn output_that_nobody_reads_is_no_error_and_ends_no_job() {
         &["demo", "--for", "1s"],
     ];
     for command in commands {
-        for ending in [">&-", "2>&-", ">&- 2>&-", "| true", "2>&1 | true"] {
+        for ending in ["| true", "2>&1 >out | true", "2>&1 | true"] {
             let force = if command[0] == "generate" { "--force" } else { "" };
             let script = format!(
                 "set -o pipefail; {} {} {force} {ending}",

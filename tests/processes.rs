@@ -184,6 +184,27 @@ fn a_file_that_one_process_cannot_open_ends_all_with_code_1_and_the_reason() {
 }
 
 #[test]
+fn a_closed_output_ends_no_process() {
+    let fixture = impressions(2);
+    let started = std::time::Instant::now();
+    let finished = run_processes(2, &fixture.path("hosts"), |process| {
+        let job = fixture.command(&fixture.path("s.db"));
+        let mut command = std::process::Command::new("bash");
+        // Process 0 comes later, so that process 1 waits for it.
+        let pause = if process == 0 { "sleep 1;" } else { "" };
+        let script = format!("set -o pipefail; {pause} \"$@\" 2>&1 | true");
+        command.env("RUST_LOG", "debug").args(["-c", &script, "bash"]);
+        command.arg(job.get_program()).args(job.get_args());
+        command
+    });
+    for finished in finished {
+        finished.succeeded();
+    }
+    assert!(started.elapsed() >= std::time::Duration::from_secs(1));
+    assert_eq!(committed(&fixture.path("s.db")), 200);
+}
+
+#[test]
 fn processes_with_different_definitions_end_before_they_mix_results() {
     let fixture = impressions(2);
     let hour = Definition { epoch_length_ms: 3_600_000, ..Definition::default() };

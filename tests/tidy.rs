@@ -363,7 +363,7 @@ fn no_todo_and_no_dbg_is_left() {
 }
 
 #[test]
-fn only_the_commands_print() {
+fn only_the_console_prints() {
     check_code(
         |source| !source.is_test(),
         |code| {

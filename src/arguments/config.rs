@@ -1,10 +1,11 @@
 //! The configuration file: TOML with the flags of `run` as keys.
 
+use super::ArgumentError;
 use super::flags::{RunArguments, StoreArguments};
 use super::parameters::QueryParameters;
-use super::{ArgumentError, plan};
 use crate::dataflows;
 use crate::decode::MessageFormat;
+use crate::engine::Cluster;
 use crate::engine::Settings;
 use crate::kafka::is_secret;
 use crate::time::{Definition, Span};
@@ -112,7 +113,7 @@ impl RunArguments {
             workers: self.workers.or(Some(if processes == 1 { cores } else { 1 })),
             processes: Some(processes),
             process: self.process.or(Some(0)),
-            launch_timeout: self.launch_timeout.or(Some(plan::LAUNCH_TIMEOUT)),
+            launch_timeout: self.launch_timeout.or(Some(Span::of(Cluster::LAUNCH_TIMEOUT))),
             publish_interval: self.publish_interval.or(Some(Span::of(defaults.publish_interval))),
             idle_timeout: self.idle_timeout.or(Some(Span::of(defaults.idle_timeout))),
             poll_interval: self.poll_interval.or(Some(Span::of(defaults.poll_interval))),

@@ -10,7 +10,6 @@ use crate::query::QueryInstance;
 use crate::time::{Definition, Span};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// A job of `trendmark run`, with checked settings.
 #[derive(Debug)]
@@ -19,8 +18,6 @@ pub struct Plan {
     pub settings: Settings,
     /// The processes and workers of the job.
     pub cluster: Cluster,
-    /// How long the processes of the job wait for each other at the start.
-    pub launch_timeout: Duration,
     /// The sources of events.
     pub inputs: Inputs,
     /// The Kafka settings, if a source or the store is in Kafka.
@@ -133,9 +130,6 @@ impl RunArguments {
         Ok(Plan {
             settings,
             cluster: self.cluster()?,
-            launch_timeout: checked_span("launch-timeout", self.launch_timeout, 0, WEEK_MS)?
-                .unwrap_or(LAUNCH_TIMEOUT)
-                .duration(),
             inputs,
             kafka,
             message_format: self.kafka_format.unwrap_or_default(),
@@ -296,10 +290,13 @@ impl RunArguments {
         if process >= processes {
             return Err(invalid_value("process", process, "must be less than --processes"));
         }
+        let launch_timeout = checked_span("launch-timeout", self.launch_timeout, 0, WEEK_MS)?
+            .map_or(Cluster::LAUNCH_TIMEOUT, Span::duration);
         if processes == 1 {
-            return Ok(Cluster::threads(workers));
+            return Ok(Cluster { launch_timeout, ..Cluster::threads(workers) });
         }
-        Ok(Cluster { workers, process, addresses: self.addresses(processes)? })
+        let addresses = self.addresses(processes)?;
+        Ok(Cluster { workers, process, addresses, launch_timeout })
     }
 
     fn addresses(&self, processes: usize) -> Result<Vec<String>, ArgumentError> {
@@ -356,8 +353,6 @@ impl RunArguments {
     }
 }
 
-/// The default of `--launch-timeout`.
-pub(super) const LAUNCH_TIMEOUT: Span = Span { ms: 60_000 };
 const WEEK_MS: i64 = 7 * 86_400_000;
 const YEAR_MS: i64 = 366 * 86_400_000;
 /// The maximum join window in epochs. Every play is held in each epoch of its join window.

@@ -109,9 +109,6 @@ pub fn start(
         counters: Arc::clone(&counters),
         stop,
     };
-    if plan.cluster.processes() > 1 {
-        exit_if_not_launched(counters, plan.cluster.processes(), plan.launch_timeout);
-    }
     let summary = engine::run(&plan.cluster, job)?;
     Ok((summary, dead_letters.malformed()))
 }
@@ -168,24 +165,6 @@ fn dead_letters(plan: &Plan) -> Result<DeadLetters, RunError> {
         None => DeadLetters::default(),
     };
     Ok(if plan.logs_malformed { dead_letters } else { dead_letters.without_log() })
-}
-
-/// Ends this process if the others do not connect in time: timely would wait forever.
-fn exit_if_not_launched(counters: Arc<Counters>, processes: usize, timeout: Duration) {
-    std::thread::spawn(move || {
-        let started = Instant::now();
-        while !counters.is_launched() {
-            if started.elapsed() >= timeout {
-                console::message(format_args!(
-                    "error: not all {processes} processes connected within {} s; start each with \
-                     its own --process and the same --processes and --hostfile",
-                    timeout.as_secs_f64()
-                ));
-                std::process::exit(1);
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    });
 }
 
 /// Returns the final lines about a job.

@@ -31,9 +31,9 @@ impl ProgressReporter {
         let thread = std::thread::spawn(move || {
             let bar = console::add_bar(|| new_bar(follow));
             let interval = if stderr().is_terminal() { BAR_INTERVAL } else { LINE_INTERVAL };
-            let mut before = Look::at(&counters);
+            let mut before = Sample::at(&counters);
             while ended.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-                let now = Look::at(&counters);
+                let now = Sample::at(&counters);
                 let line = now.line(&before);
                 match &bar {
                     Some(bar) => {
@@ -61,7 +61,7 @@ impl ProgressReporter {
 
 /// The progress of a process at one moment.
 #[derive(Clone, Copy, Debug)]
-struct Look {
+struct Sample {
     at: Instant,
     /// The time of the wall clock, in milliseconds since 1970.
     wall_ms: i64,
@@ -75,33 +75,33 @@ struct Look {
     committed: Option<(u64, Duration)>,
 }
 
-impl Look {
-    fn at(counters: &Counters) -> Look {
+impl Sample {
+    fn at(counters: &Counters) -> Sample {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Look {
+        Sample {
             at: Instant::now(),
             wall_ms: i64::try_from(wall.as_millis()).unwrap_or(i64::MAX),
             events: counters.events() + counters.replayed(),
             bytes: counters.bytes(),
-            is_replaying: counters.events() == 0 && counters.replayed() > 0,
+            is_replaying: counters.is_replaying() && counters.replayed() > 0,
             lag: counters.lag(),
             watermark_ms: counters.watermark_ms(),
             committed: counters.committed().map(|(last, at)| (last.0, at.elapsed())),
         }
     }
 
-    /// The answers to what a person asks, the most important first.
-    fn line(&self, before: &Look) -> String {
+    /// Returns the progress as one line: events, rate, lag, last publication, watermark.
+    fn line(&self, before: &Sample) -> String {
         let seconds = self.at.duration_since(before.at).as_secs_f64().max(1e-3);
         let rate = (self.events - before.events) as f64 / seconds;
         let replay = if self.is_replaying { "replay, " } else { "" };
         let committed = match self.committed {
-            Some((last, age)) => format!(", publication {last} {} ago", age_text(age)),
+            Some((last, age)) => format!(", publication {last} committed {} ago", age_text(age)),
             None => String::new(),
         };
         format!(
-            "{replay}{} events, {}/s, {}{committed}, {}",
-            HumanCount(self.events),
+            "{replay}{}, {}/s, {}{committed}, {}",
+            counted(self.events, "event"),
             HumanCount(rate.round() as u64),
             lag_text(self.lag),
             self.watermark_text(),
@@ -121,19 +121,26 @@ impl Look {
         let Some(watermark_ms) = self.watermark_ms else { return "no watermark yet".into() };
         let behind_ms = self.wall_ms.saturating_sub(watermark_ms).max(0);
         let behind = Duration::from_millis(behind_ms.unsigned_abs());
-        format!("watermark {} behind at {}", age_text(behind), rfc3339(watermark_ms))
+        format!("watermark {}, {} behind the clock", rfc3339(watermark_ms), age_text(behind))
     }
 }
 
 fn lag_text(lag: Lag) -> String {
+    let more = if lag.is_partial { " or more" } else { "" };
     match lag {
-        Lag { bytes: 0, records: 0 } => "no lag".into(),
-        Lag { bytes, records: 0 } => format!("lag {}", HumanBytes(bytes)),
-        Lag { bytes: 0, records } => format!("lag {} records", HumanCount(records)),
-        Lag { bytes, records } => {
-            format!("lag {} and {} records", HumanBytes(bytes), HumanCount(records))
+        Lag { bytes: 0, records: 0, is_partial: true } => "lag unknown".into(),
+        Lag { bytes: 0, records: 0, .. } => "no lag".into(),
+        Lag { bytes, records: 0, .. } => format!("lag {}{more}", HumanBytes(bytes)),
+        Lag { bytes: 0, records, .. } => format!("lag {}{more}", counted(records, "record")),
+        Lag { bytes, records, .. } => {
+            format!("lag {} and {}{more}", HumanBytes(bytes), counted(records, "record"))
         }
     }
+}
+
+/// Formats a count with its unit: `1 record`, `2,000 records`.
+pub fn counted(count: u64, unit: &str) -> String {
+    format!("{} {unit}{}", HumanCount(count), if count == 1 { "" } else { "s" })
 }
 
 /// Writes a duration in its largest unit: `12 s`, `3 min`, `5 h`, `40 d`.
@@ -158,8 +165,8 @@ fn new_bar(follow: bool) -> ProgressBar {
 mod tests {
     use super::*;
 
-    fn look(events: u64, lag: Lag) -> Look {
-        Look {
+    fn sample(events: u64, lag: Lag) -> Sample {
+        Sample {
             at: Instant::now(),
             wall_ms: 1_709_301_603_000,
             events,
@@ -171,22 +178,25 @@ mod tests {
         }
     }
 
-    fn line(now: Look) -> String {
-        let before = Look { at: now.at - Duration::from_secs(5), ..look(2_000, Lag::default()) };
+    fn line(now: Sample) -> String {
+        let before =
+            Sample { at: now.at - Duration::from_secs(5), ..sample(2_000, Lag::default()) };
         now.line(&before)
     }
 
     #[test]
     fn a_line_tells_rate_lag_publication_and_watermark() {
-        let lag = Lag { bytes: 3 << 20, records: 0 };
+        let lag = Lag::of_bytes(3 << 20);
         assert_eq!(
-            line(look(12_000, lag)),
-            "12,000 events, 2,000/s, lag 3.00 MiB, publication 41 1 s ago, \
-             watermark 3 s behind at 2024-03-01T14:00:00Z"
+            line(sample(12_000, lag)),
+            "12,000 events, 2,000/s, lag 3.00 MiB, publication 41 committed 1 s ago, \
+             watermark 2024-03-01T14:00:00Z, 3 s behind the clock"
         );
-        let at_start = Look { committed: None, watermark_ms: None, ..look(2_000, Lag::default()) };
+        let at_start =
+            Sample { committed: None, watermark_ms: None, ..sample(2_000, Lag::default()) };
         assert_eq!(line(at_start), "2,000 events, 0/s, no lag, no watermark yet");
-        let replay = Look { is_replaying: true, committed: None, ..look(2_005, Lag::default()) };
+        let replay =
+            Sample { is_replaying: true, committed: None, ..sample(2_005, Lag::default()) };
         let replayed = line(replay);
         assert!(
             replayed.starts_with("replay, 2,005 events, 1/s, no lag, watermark "),
@@ -196,12 +206,18 @@ mod tests {
 
     #[test]
     fn the_lag_of_files_is_in_bytes_and_that_of_topics_in_records() {
-        let texts = [(0, 0), (2_048, 0), (0, 1_234), (2_048, 1)]
-            .map(|(bytes, records)| lag_text(Lag { bytes, records }));
-        assert_eq!(
-            texts,
-            ["no lag", "lag 2.00 KiB", "lag 1,234 records", "lag 2.00 KiB and 1 records"]
-        );
+        let unknown = Lag::of_records(None);
+        let lags = [
+            (Lag::default(), "no lag"),
+            (Lag::of_bytes(2_048), "lag 2.00 KiB"),
+            (Lag::of_records(Some(1_234)), "lag 1,234 records"),
+            (Lag::of_bytes(2_048).merge(Lag::of_records(Some(1))), "lag 2.00 KiB and 1 record"),
+            (unknown, "lag unknown"),
+            (unknown.merge(Lag::of_records(Some(7))), "lag 7 records or more"),
+        ];
+        for (lag, text) in lags {
+            assert_eq!(lag_text(lag), text);
+        }
     }
 
     #[test]
@@ -213,8 +229,11 @@ mod tests {
 
     #[test]
     fn the_bar_is_as_far_as_the_slower_of_files_and_topics() {
-        let shares = [(0, 0), (1_000, 0), (0, 3_000), (1_000, 3_000), (3_000, 1_000)]
-            .map(|(bytes, records)| look(1_000, Lag { bytes, records }).share_read());
+        let shares = [(0, 0), (1_000, 0), (0, 3_000), (1_000, 3_000), (3_000, 1_000)].map(
+            |(bytes, records)| {
+                sample(1_000, Lag { bytes, records, is_partial: false }).share_read()
+            },
+        );
         assert_eq!(shares, [1.0, 0.5, 0.25, 0.25, 0.25]);
     }
 }

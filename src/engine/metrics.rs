@@ -14,6 +14,7 @@ pub struct Counters {
     replayed: AtomicU64,
     bytes: AtomicU64,
     launched: AtomicBool,
+    replaying: AtomicBool,
     gauges: Mutex<Gauges>,
 }
 
@@ -43,6 +44,10 @@ impl Counters {
         self.launched.store(true, Ordering::Relaxed);
     }
 
+    pub(super) fn set_replaying(&self, is_replaying: bool) {
+        self.replaying.store(is_replaying, Ordering::Relaxed);
+    }
+
     pub(super) fn set_lag(&self, worker: usize, lag: Lag) {
         self.gauges().lags.insert(worker, lag);
     }
@@ -62,6 +67,11 @@ impl Counters {
     /// Whether the workers have started. They start once all processes are connected.
     pub fn is_launched(&self) -> bool {
         self.launched.load(Ordering::Relaxed)
+    }
+
+    /// Whether the replay at the start of the job is not complete.
+    pub fn is_replaying(&self) -> bool {
+        self.replaying.load(Ordering::Relaxed)
     }
 
     /// The number of events that this process has read for the first time.

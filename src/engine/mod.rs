@@ -18,6 +18,7 @@
 mod across;
 mod cluster;
 mod committer;
+mod connect;
 mod coordinator;
 mod dead_letters;
 mod epochs;
@@ -106,9 +107,7 @@ pub enum EngineError {
         epoch: Epoch,
     },
     /// The processes cannot connect to each other.
-    #[error(
-        "cannot start the workers: {0}; check --hostfile, and that no other job uses its ports"
-    )]
+    #[error("{0}")]
     Launch(String),
     /// A worker of this or another process has failed.
     #[error("a worker has failed: {0}")]
@@ -131,7 +130,7 @@ pub fn run(cluster: &Cluster, job: Job) -> Result<Summary, EngineError> {
     let mut hooks = timely::communication::Hooks::default();
     hooks.refill.limit = Some(1);
     let (builders, others) =
-        cluster.communication().try_build_with(hooks).map_err(EngineError::Launch)?;
+        cluster.communication(hooks, &job.stop).map_err(EngineError::Launch)?;
     let job = Arc::new(job);
     let is_over = Arc::new(AtomicBool::new(false));
     let guards = {

@@ -18,8 +18,8 @@ use timely::worker::Worker;
 
 /// How many rounds a worker may be behind the others while it is filling a round.
 const ROUNDS_BEHIND_MAX: u64 = 2;
-/// How often the lag is measured.
-const LAG_INTERVAL: Duration = Duration::from_millis(500);
+/// How often a source is maintained and the lag is measured.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Runs a worker until the job ends.
 ///
@@ -27,6 +27,7 @@ const LAG_INTERVAL: Duration = Duration::from_millis(500);
 /// If this worker or another one fails.
 pub fn run(worker: &mut Worker, job: &Job) -> Result<Summary, EngineError> {
     job.counters.set_launched();
+    job.counters.set_replaying(true);
     let mut state = State::build(worker, job);
     let mut leader = (state.index == 0).then(|| Leader::new(&mut state, job));
     while !state.ended {
@@ -38,7 +39,7 @@ pub fn run(worker: &mut Worker, job: &Job) -> Result<Summary, EngineError> {
         state.end_round_if_due();
         state.forward();
         state.report();
-        state.measure_lag();
+        state.maintain();
         let pause = if busy { Duration::ZERO } else { state.pause() };
         worker.step_or_park(Some(pause));
     }
@@ -73,7 +74,7 @@ pub(super) struct State<'a> {
     assigned: u64,
     drained: bool,
     last_report: Option<Report>,
-    lag_measured_at: Option<Instant>,
+    maintained_at: Option<Instant>,
     failure: Option<EngineError>,
     ended: bool,
     pub(super) summary: Summary,
@@ -115,7 +116,7 @@ impl<'a> State<'a> {
             assigned: 0,
             drained: false,
             last_report: None,
-            lag_measured_at: None,
+            maintained_at: None,
             failure: None,
             ended: false,
             summary: Summary::default(),
@@ -180,7 +181,7 @@ impl<'a> State<'a> {
             return;
         }
         tracing::info!("worker {worker} reads {}", partition.name);
-        self.lag_measured_at = None;
+        self.maintained_at = None;
         if let Err(error) = self.ingest.open(self.source.as_ref(), partition, progress) {
             self.fail(error.into());
         }
@@ -274,6 +275,7 @@ impl<'a> State<'a> {
             let ended = EndedPublication { publication: before, next: after, progress };
             self.ended_publications.push_back(ended);
             self.ingest.go_live();
+            self.job.counters.set_replaying(false);
         }
         if !self.round_is_empty {
             self.in_flight.push_back(self.round);
@@ -333,12 +335,15 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Measures the lag for the progress display, from time to time.
-    fn measure_lag(&mut self) {
-        let measured_at = self.lag_measured_at;
-        if measured_at.is_none_or(|measured_at| measured_at.elapsed() >= LAG_INTERVAL) {
-            self.lag_measured_at = Some(Instant::now());
+    /// Maintains the source, and measures the lag for the progress display, from time to time.
+    fn maintain(&mut self) {
+        let maintained_at = self.maintained_at;
+        if maintained_at.is_none_or(|at| at.elapsed() >= MAINTENANCE_INTERVAL) {
+            self.maintained_at = Some(Instant::now());
             self.job.counters.set_lag(self.index, self.ingest.lag());
+            if let Err(error) = self.source.maintain() {
+                self.fail(error.into());
+            }
         }
     }
 

@@ -106,6 +106,9 @@ pub enum GenerateError {
     /// Messages have another format than files.
     #[error("--format {0} is for files; leave it out, as messages are JSON")]
     Format(&'static str),
+    /// Kafka settings, but no topics to write.
+    #[error("--bootstrap-servers and --kafka are for --out kafka:NAME")]
+    NoTopics,
     /// The program was built without a feature that the output needs.
     #[error(transparent)]
     MissingFeature(#[from] MissingFeature),

@@ -21,6 +21,9 @@ impl Output {
     pub fn create(arguments: &GenerateArguments) -> Result<Output, GenerateError> {
         let GenerateArguments { out, format, force, model, .. } = arguments;
         let Some(name) = out.to_str().map(parse_topic).transpose()?.flatten() else {
+            if arguments.bootstrap_servers.is_some() || !arguments.kafka.is_empty() {
+                return Err(GenerateError::NoTopics);
+            }
             return Ok(Output::Files(LogWriter::create(out, *format, model.partitions, *force)?));
         };
         if *format != LogFormat::Jsonl {

@@ -14,6 +14,8 @@ use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer}
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+/// How far timestamps may be in the future.
+const CENTURY_MS: &str = "3155760000000";
 /// How long the brokers may take for an answer, or to accept a message.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -74,8 +76,8 @@ pub struct TopicWriter {
 }
 
 impl TopicWriter {
-    /// Connects to the brokers, and creates the topics if they are missing. No record is deleted
-    /// for its age, and none is refused for being in the future.
+    /// Connects to the brokers, and creates the topics if they are missing. They keep records for
+    /// ever, and accept timestamps in the future.
     ///
     /// # Errors
     /// When a topic holds records and `force` is not set, has another number of partitions, or
@@ -111,7 +113,7 @@ impl TopicWriter {
         let count = i32::try_from(partitions).unwrap_or(i32::MAX);
         let new = NewTopic::new(topic, count, TopicReplication::Fixed(-1))
             .set("retention.ms", "-1")
-            .set("message.timestamp.after.max.ms", "9223372036854775807");
+            .set("message.timestamp.after.max.ms", CENTURY_MS);
         let timeout = Some(ANSWER_TIMEOUT);
         let options = AdminOptions::new().request_timeout(timeout).operation_timeout(timeout);
         let created = block_on(admin.create_topics([&new], &options)).map_err(failed)?;

@@ -31,29 +31,14 @@ impl KafkaSettings {
         for (key, value) in &self.settings {
             config.set(key, resolve(key, value)?);
         }
-        self.require_tls()?;
+        require_tls(&config)?;
         match config.create_native_config() {
             Ok(_) => Ok(config),
             Err(error) => Err(invalid(error)),
         }
     }
 
-    /// Refuses settings that need TLS if it is not built in: librdkafka would not name a remedy.
-    fn require_tls(&self) -> Result<(), MissingFeature> {
-        for (key, value) in &self.settings {
-            let needs_tls = match key.as_str() {
-                "security.protocol" => value.to_ascii_lowercase().ends_with("ssl"),
-                "sasl.mechanism" | "sasl.mechanisms" => !value.eq_ignore_ascii_case("plain"),
-                _ => false,
-            };
-            if needs_tls {
-                Feature::KafkaTls.require(format!("the Kafka setting `{key}={value}`"))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The log level of librdkafka: that which `tracing` accepts, or `Debug` if `debug` is set.
+    /// The log level of librdkafka: the level that `tracing` accepts, or `Debug` if `debug` is set.
     fn log_level(&self) -> RDKafkaLogLevel {
         if self.settings.contains_key("debug") {
             RDKafkaLogLevel::Debug
@@ -63,6 +48,21 @@ impl KafkaSettings {
             RDKafkaLogLevel::Warning
         }
     }
+}
+
+/// Refuses settings that need TLS if it is not built in: librdkafka would not name a remedy.
+fn require_tls(config: &ClientConfig) -> Result<(), MissingFeature> {
+    for key in ["security.protocol", "sasl.mechanism", "sasl.mechanisms"] {
+        let value = config.get(key).unwrap_or_default().to_ascii_uppercase();
+        let needs_tls = match key {
+            "security.protocol" => value.ends_with("SSL"),
+            _ => value.starts_with("SCRAM-") || value == "OAUTHBEARER",
+        };
+        if needs_tls {
+            Feature::KafkaTls.require(format!("the Kafka setting `{key}={value}`"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Converts an error of librdkafka. Its message quotes the value, so it is dropped for secrets.

@@ -39,6 +39,13 @@ impl Source for CombinedSource {
         }
     }
 
+    fn maintain(&mut self) -> Result<(), SourceError> {
+        match &mut self.topics {
+            Some(topics) => topics.maintain(),
+            None => Ok(()),
+        }
+    }
+
     fn committed(&mut self, positions: &[(PartitionName, u64)]) {
         if let Some(topics) = &mut self.topics {
             topics.committed(positions);

@@ -76,6 +76,6 @@ impl PartitionReader for MemoryReader {
     }
 
     fn lag(&self) -> Lag {
-        Lag { bytes: 0, records: (self.events.len() - self.next) as u64 }
+        Lag::of_records(Some((self.events.len() - self.next) as u64))
     }
 }

@@ -52,6 +52,15 @@ pub trait Source: Send {
         offset: Option<u64>,
     ) -> Result<Box<dyn PartitionReader>, SourceError>;
 
+    /// Handles what has arrived in the background, whether or not a partition is being read. Called
+    /// about twice a second on every worker; does not wait.
+    ///
+    /// # Errors
+    /// When the source as a whole can no longer be used.
+    fn maintain(&mut self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
     /// Reports the positions in the store (the next offset of each partition), for sources that
     /// can publish them. The store is authoritative: this must not block, and failures are not
     /// errors.
@@ -69,8 +78,8 @@ pub trait PartitionReader {
     /// appended to `batch.malformed`.
     fn poll(&mut self, batch: &mut Batch, records_max: usize) -> Result<Polled, SourceError>;
 
-    /// Returns how much is left to read, as far as it is known without waiting. For people: nothing
-    /// depends on it.
+    /// Returns how much is left to read, as far as that is known without waiting. Only for display:
+    /// no decision depends on it.
     fn lag(&self) -> Lag;
 }
 
@@ -81,13 +90,30 @@ pub struct Lag {
     pub bytes: u64,
     /// The number of records.
     pub records: u64,
+    /// Whether there are partitions whose lag is not known.
+    pub is_partial: bool,
 }
 
 impl Lag {
-    /// Returns the lag of the partitions of both.
+    /// Returns the lag of a partition of a file.
+    pub fn of_bytes(bytes: u64) -> Lag {
+        Lag { bytes, ..Lag::default() }
+    }
+
+    /// Returns the lag of a partition in records, if it is known.
+    pub fn of_records(records: Option<u64>) -> Lag {
+        let (records, is_partial) = (records.unwrap_or(0), records.is_none());
+        Lag { records, is_partial, ..Lag::default() }
+    }
+
+    /// Returns the total lag of two sets of partitions.
     #[must_use]
     pub fn merge(self, other: Lag) -> Lag {
-        Lag { bytes: self.bytes + other.bytes, records: self.records + other.records }
+        Lag {
+            bytes: self.bytes + other.bytes,
+            records: self.records + other.records,
+            is_partial: self.is_partial || other.is_partial,
+        }
     }
 }
 

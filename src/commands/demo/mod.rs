@@ -59,8 +59,9 @@ pub enum DemoError {
 /// When events cannot be written, the job fails, or its store cannot be read.
 pub fn demo(arguments: &DemoArguments, stop: Arc<AtomicBool>) -> Result<(), DemoError> {
     let folder = tempfile::Builder::new().prefix("trendmark-demo-").tempdir();
-    let folder = folder.map_err(DemoError::Folder)?.keep();
-    let mut log = PacedLog::create(&folder, arguments)?;
+    let folder = folder.map_err(DemoError::Folder)?;
+    let mut log = PacedLog::create(folder.path(), arguments)?;
+    let folder = folder.keep();
     let store = store_in(&folder);
     let plan = run_arguments(&folder, &store, arguments).with_config().map_err(RunError::from)?;
     let mut plan = plan.plan().map_err(RunError::from)?;

@@ -1,21 +1,15 @@
 //! The live table of a demo: it fits the terminal, and is painted over the previous one.
 
 use crate::commands::show::{ShowError, latest_epochs_table};
+use crate::console::{self, Size};
 use crate::stores::StoreReader;
-use std::io::{self, IsTerminal, Write, stdout};
+use std::io;
 
 /// Enough epochs to see the oldest become final, which takes the join window and the delay.
 const EPOCHS_MAX: usize = 8;
 const VIDEOS_MAX: usize = 3;
 /// The header of the table, and the line between it and the rows.
 const HEADER_LINES: usize = 2;
-
-/// The size of a terminal, in characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Size {
-    columns: usize,
-    lines: usize,
-}
 
 /// The numbers of epochs, and of videos in each, that a table shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,13 +18,12 @@ struct Extent {
     videos: usize,
 }
 
-/// Paints the title, the table and a last line or more on standard output.
+/// Paints the title, the table and a status line on standard output; at the end, closing lines too.
 pub struct Screen {
     title: String,
-    /// The last lines at the end.
+    /// The lines below the table when the demo has ended.
     closing: String,
-    /// The number of lines of the previous picture, on a terminal.
-    painted: usize,
+    is_first: bool,
 }
 
 impl Screen {
@@ -39,7 +32,7 @@ impl Screen {
     /// # Errors
     /// If it cannot be written.
     pub fn start(title: String, closing: String) -> io::Result<Screen> {
-        let mut screen = Screen { title, closing, painted: 0 };
+        let mut screen = Screen { title, closing, is_first: true };
         screen.print("")?;
         Ok(screen)
     }
@@ -49,7 +42,7 @@ impl Screen {
     /// # Errors
     /// If the store cannot be read, or the table cannot be written.
     pub fn paint(&mut self, reader: &dyn StoreReader, status: &str) -> Result<(), ShowError> {
-        let extent = terminal().map_or(Extent::MAX, |size| self.extent(size));
+        let extent = console::terminal().map_or(Extent::MAX, |size| self.extent(size));
         let table = latest_epochs_table(reader, extent.epochs, extent.videos)?;
         self.print(&format!("{table}{status}\n")).map_err(ShowError::Output)
     }
@@ -60,7 +53,9 @@ impl Screen {
     /// If the store cannot be read, or the table cannot be written.
     pub fn finish(mut self, reader: &dyn StoreReader, status: &str) -> Result<(), ShowError> {
         let last = format!("{status}\n{}", self.closing.trim_end());
-        self.paint(reader, &last)
+        self.paint(reader, &last)?;
+        console::leave_picture();
+        Ok(())
     }
 
     /// Returns what fits a terminal together with the closing lines and a prompt, so that the whole
@@ -77,40 +72,15 @@ impl Screen {
     /// Prints the title and a text: on a terminal over the previous picture, elsewhere without
     /// repeating the title.
     fn print(&mut self, text: &str) -> io::Result<()> {
-        let mut out = stdout().lock();
-        let Some(size) = terminal() else {
-            if std::mem::replace(&mut self.painted, 1) == 0 {
-                writeln!(out, "{}", self.title)?;
-            }
-            write!(out, "{text}")?;
-            return out.flush();
-        };
-        if self.painted > 0 {
-            write!(out, "\x1b[{}A\r\x1b[J", self.painted)?;
-        }
-        let picture = format!("{}\n{text}", self.title);
-        self.painted = size.height_of(&picture);
-        write!(out, "{picture}")?;
-        out.flush()
+        let has_title = self.is_first || console::terminal().is_some();
+        self.is_first = false;
+        let title = if has_title { format!("{}\n", self.title) } else { String::new() };
+        console::repaint(&(title + text))
     }
 }
 
 impl Extent {
     const MAX: Extent = Extent { epochs: EPOCHS_MAX, videos: VIDEOS_MAX };
-}
-
-impl Size {
-    /// The number of lines of a text on the terminal, where long lines are wrapped.
-    fn height_of(self, text: &str) -> usize {
-        text.lines().map(|line| line.chars().count().div_ceil(self.columns).max(1)).sum()
-    }
-}
-
-/// Returns the size of the terminal, if standard output is one.
-fn terminal() -> Option<Size> {
-    let size = || terminal_size::terminal_size_of(stdout());
-    let (width, height) = stdout().is_terminal().then(size)??;
-    Some(Size { columns: usize::from(width.0).max(1), lines: usize::from(height.0) })
 }
 
 #[cfg(test)]
@@ -122,7 +92,7 @@ mod tests {
         let closing = "the store is /tmp/trendmark-demo-AbCdEf/trends.db\n\
              look at it: trendmark show --top 5 --store /tmp/trendmark-demo-AbCdEf/trends.db\n\
              remove it:  rm -r /tmp/trendmark-demo-AbCdEf";
-        let screen = Screen { title: "demo".into(), closing: closing.into(), painted: 0 };
+        let screen = Screen { title: "demo".into(), closing: closing.into(), is_first: true };
         for (columns, lines, epochs, videos) in [
             (200, 60, 8, 3),
             (80, 24, 8, 2),
@@ -137,11 +107,5 @@ mod tests {
             let all = others + HEADER_LINES + epochs * videos;
             assert!(all <= lines.max(others + HEADER_LINES + 1), "{size:?}: {all} lines");
         }
-    }
-
-    #[test]
-    fn long_lines_are_wrapped() {
-        let size = Size { columns: 10, lines: 24 };
-        assert_eq!(size.height_of("0123456789\n01234567890\n\n"), 1 + 2 + 1);
     }
 }

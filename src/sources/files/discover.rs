@@ -6,7 +6,7 @@ use crate::features::Feature;
 use crate::log::PartitionName;
 use crate::sources::{Discovered, SourceError};
 use glob::{MatchOptions, Pattern};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -16,23 +16,31 @@ pub(super) struct Finder {
     paths: Vec<(Kind, String)>,
     follow: bool,
     has_found: bool,
+    /// The name of each file by its path without symbolic links: the first that it was found under.
+    names: BTreeMap<(Kind, PathBuf), String>,
+    /// Files that were skipped, with a warning, because their names are not UTF-8.
+    skipped: BTreeSet<PathBuf>,
 }
 
 impl Finder {
     pub(super) fn new(paths: Vec<(Kind, String)>, follow: bool) -> Finder {
-        Finder { paths, follow, has_found: false }
+        let (names, skipped) = (BTreeMap::new(), BTreeSet::new());
+        Finder { paths, follow, has_found: false, names, skipped }
     }
 
     /// Returns the files that exist now, ordered by kind and name. A missing path is an error only
     /// at the first call.
     pub(super) fn find(&mut self) -> Result<Vec<Discovered>, SourceError> {
         let mut found = BTreeMap::new();
-        for (kind, path) in &self.paths {
-            for file in self.expand(path)? {
+        for (kind, path) in self.paths.clone() {
+            for file in self.expand(&path)? {
                 // The file was removed after it was found: ignore it.
-                let Ok((true_path, size_bytes)) = inspect(&file) else { continue };
-                let Some(name) = true_path.to_str() else {
-                    tracing::warn!(file = %file.display(), "skipped: the file name is not UTF-8");
+                let Ok(inspected) = inspect(&file) else { continue };
+                let Some(name) = inspected.path.to_str() else {
+                    if self.skipped.insert(inspected.path) {
+                        let file = file.display();
+                        tracing::warn!(%file, "skipped: the file name is not UTF-8");
+                    }
                     continue;
                 };
                 if FileFormat::of(&file) == Some(FileFormat::Parquet)
@@ -40,38 +48,37 @@ impl Finder {
                 {
                     return Err(needs_parquet(name).into());
                 }
-                found.insert(PartitionName { kind: *kind, name: name.into() }, size_bytes);
+                found.insert((kind, name.to_owned()), (inspected.target, inspected.size_bytes));
             }
         }
         self.has_found = true;
-        let discovered = found.into_iter().map(|(name, size_bytes)| Discovered {
-            name,
-            size_bytes,
-            end_offset: None,
-        });
-        Ok(discovered.collect())
+        Ok(self.deduplicated(found))
     }
 
-    /// Whether a file is or would be found, if it exists or is created.
+    fn deduplicated(&mut self, found: BTreeMap<(Kind, String), (PathBuf, u64)>) -> Vec<Discovered> {
+        let mut discovered = BTreeMap::new();
+        for ((kind, name), (target, size_bytes)) in found {
+            let name = self.names.entry((kind, target)).or_insert(name).clone();
+            discovered.insert(PartitionName { kind, name }, size_bytes);
+        }
+        discovered
+            .into_iter()
+            .map(|(name, size_bytes)| Discovered { name, size_bytes, end_offset: None })
+            .collect()
+    }
+
+    /// Whether `find` returns this file, or would return it if it were created.
     pub(super) fn would_find(&self, file: &Path) -> bool {
-        let Some(file) = true_path(file) else { return false };
-        let is_in = |folder: &Path| {
-            folder.canonicalize().is_ok_and(|folder| file.parent() == Some(&folder))
+        let target = file.canonicalize();
+        let is_target = |path: &Path| {
+            target
+                .as_ref()
+                .is_ok_and(|target| path.canonicalize().is_ok_and(|path| path == *target))
         };
         self.paths.iter().any(|(_, argument)| {
-            let path = Path::new(argument);
-            let name = || path.file_name().and_then(|name| Pattern::new(name.to_str()?).ok());
-            let is_log = !is_hidden(&file) && FileFormat::of(&file).is_some();
-            match path.metadata() {
-                Ok(metadata) if metadata.is_dir() => is_log && is_in(path),
-                Ok(_) => path.canonicalize().is_ok_and(|path| path == file),
-                Err(_) => {
-                    let matches = name()
-                        .zip(file.file_name())
-                        .is_some_and(|(name, file)| name.matches_path(Path::new(file)));
-                    is_log && matches && parents(path).any(|folder| is_in(&folder))
-                }
-            }
+            // Errors are reported when the sources are read.
+            let existing = self.expand(argument).unwrap_or_default();
+            existing.iter().any(|path| is_target(path)) || would_match(argument, file)
         })
     }
 
@@ -139,24 +146,46 @@ fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
+/// Whether an argument stands for a file that may not exist yet.
+fn would_match(argument: &str, file: &Path) -> bool {
+    let (argument, Some(file)) = (Path::new(argument), in_true_folder(file)) else { return false };
+    if argument.is_dir() {
+        let is_in = argument.canonicalize().is_ok_and(|folder| file.parent() == Some(&folder));
+        return is_in && !is_hidden(&file) && FileFormat::of(&file).is_some();
+    }
+    let name = argument.file_name().and_then(|name| Pattern::new(name.to_str()?).ok());
+    let is_match =
+        name.zip(file.file_name()).is_some_and(|(name, file)| name.matches_path(Path::new(file)));
+    is_match
+        && folders(argument)
+            .any(|folder| folder.canonicalize().is_ok_and(|folder| file.parent() == Some(&folder)))
+}
+
 /// Returns the folders that the folder part of a pattern matches now.
-fn parents(pattern: &Path) -> impl Iterator<Item = PathBuf> {
-    let folder = pattern.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    let paths = folder.to_str().and_then(|folder| glob::glob(folder).ok());
+fn folders(pattern: &Path) -> impl Iterator<Item = PathBuf> {
+    let paths = folder_of(pattern).to_str().and_then(|folder| glob::glob(folder).ok());
     paths.into_iter().flatten().flatten()
 }
 
-/// Returns the canonical path that a file has, or would have in its existing folder.
-fn true_path(file: &Path) -> Option<PathBuf> {
-    file.canonicalize().ok().or_else(|| {
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new(".")).canonicalize().ok()?;
-        Some(folder.join(file.file_name()?))
-    })
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Returns the canonical path of a file and its size in bytes.
-fn inspect(file: &Path) -> std::io::Result<(PathBuf, u64)> {
-    Ok((file.canonicalize()?, file.metadata()?.len()))
+/// Returns the path of a file with the canonical path of its folder.
+fn in_true_folder(file: &Path) -> Option<PathBuf> {
+    Some(folder_of(file).canonicalize().ok()?.join(file.file_name()?))
+}
+
+/// A file that exists.
+struct Inspected {
+    /// Its path, with the canonical path of its folder.
+    path: PathBuf,
+    /// Its path without symbolic links.
+    target: PathBuf,
+    size_bytes: u64,
+}
+
+fn inspect(file: &Path) -> std::io::Result<Inspected> {
+    let path = in_true_folder(file).ok_or(ErrorKind::NotFound)?;
+    Ok(Inspected { path, target: file.canonicalize()?, size_bytes: file.metadata()?.len() })
 }

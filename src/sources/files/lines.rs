@@ -67,7 +67,7 @@ impl PartitionReader for LinesReader {
     fn lag(&self) -> Lag {
         let size = std::fs::metadata(&self.partition.name).map_or(0, |file| file.len());
         let bytes = if self.is_exhausted { 0 } else { size.saturating_sub(self.consumed_bytes()) };
-        Lag { bytes, records: 0 }
+        Lag::of_bytes(bytes)
     }
 }
 

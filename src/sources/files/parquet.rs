@@ -99,7 +99,7 @@ impl PartitionReader for ParquetReader {
     fn lag(&self) -> Lag {
         match self.state {
             State::Reading { .. } => {
-                Lag { bytes: self.size_bytes.saturating_sub(self.consumed_bytes()), records: 0 }
+                Lag::of_bytes(self.size_bytes.saturating_sub(self.consumed_bytes()))
             }
             State::Ended(_) => Lag::default(),
         }

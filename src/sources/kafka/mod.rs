@@ -123,6 +123,13 @@ impl Source for KafkaSource {
         reader::open(self.client()?, topic_partition, partition, offset, decoder)
     }
 
+    fn maintain(&mut self) -> Result<(), SourceError> {
+        match self.client.get() {
+            Some(client) => Ok(client.handle_events()?),
+            None => Ok(()),
+        }
+    }
+
     fn committed(&mut self, positions: &[(PartitionName, u64)]) {
         let places = positions.iter().filter_map(|(name, next_offset)| {
             TopicPartition::of(name).map(|topic_partition| (topic_partition, *next_offset))

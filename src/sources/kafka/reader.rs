@@ -33,6 +33,8 @@ pub(super) struct KafkaReader {
     next_offset: u64,
     end_offset: Option<u64>,
     end: End,
+    /// The end offset that was known when the end was seen last.
+    seen_end: Option<u64>,
     /// The number of connection losses that this reader has handled.
     connection_losses: u64,
 }
@@ -86,6 +88,7 @@ pub(super) fn open(
         next_offset,
         end_offset: partition.end_offset,
         end: if is_exhausted { End::Exhausted } else { End::NotSeen },
+        seen_end: None,
         connection_losses: client.connection_losses(),
     }))
 }
@@ -127,6 +130,9 @@ impl PartitionReader for KafkaReader {
         let read = self.read(batch, records_max.max(1));
         batch.next_offset = self.next_offset;
         read?;
+        if self.end == End::Seen {
+            self.seen_end = self.known_end();
+        }
         Ok(match self.end {
             End::NotSeen | End::Unconfirmed => Polled::More,
             End::Seen => Polled::AtEnd,
@@ -135,20 +141,23 @@ impl PartitionReader for KafkaReader {
     }
 
     fn lag(&self) -> Lag {
-        let known =
-            || self.client.known_end(&self.topic_partition.topic, self.topic_partition.number);
-        let records = match self.end {
-            End::Seen | End::Exhausted => 0,
-            End::NotSeen | End::Unconfirmed => {
-                let end = self.end_offset.or_else(known).unwrap_or(0);
-                end.saturating_sub(self.next_offset)
-            }
-        };
-        Lag { bytes: 0, records }
+        if self.end == End::Exhausted {
+            return Lag::default();
+        }
+        // Control records of transactions take up offsets too. Those before an end that was seen
+        // are no lag.
+        let read_before = self.next_offset.max(self.seen_end.unwrap_or(0));
+        let end = self.end_offset.or_else(|| self.known_end());
+        Lag::of_records(end.map(|end| end.saturating_sub(read_before)))
     }
 }
 
 impl KafkaReader {
+    /// The end offset in the last statistics of librdkafka, if they tell it.
+    fn known_end(&self) -> Option<u64> {
+        self.client.known_end(&self.topic_partition.topic, self.topic_partition.number)
+    }
+
     fn read(&mut self, batch: &mut Batch, records_max: usize) -> Result<(), SourceError> {
         let bytes_before = batch.bytes;
         if !self.decode_held(batch)? {
