@@ -5,9 +5,9 @@
 //! in eight partitions of each kind; a round holds 100,000 events of all workers together. Every
 //! configuration must give the same totals before its time counts.
 //!
-//! Two concurrent jobs of one worker share nothing but the machine. They show how much work its two
-//! cores can do: twice that of one, unless other programs use the cores or the memory. The speedup
-//! of one job with two workers is printed beside it for comparison.
+//! The control runs two independent jobs of one worker at the same time. Their combined speedup is
+//! what two cores can deliver: 2, unless other programs use the cores or the memory. It is printed
+//! beside the speedup of one job with two workers.
 //!
 //! `cargo bench --bench engine -- [--impressions N] [--repeat N]`
 //! With `--test`, as in CI, it runs once on a small log.
@@ -51,18 +51,23 @@ fn measure(source: &MemorySource, cluster: &Cluster) -> (Duration, [u64; 3]) {
 }
 
 /// A configuration: jobs, which each process all events, processes per job, workers per process.
-struct Way {
+struct Configuration {
     name: &'static str,
     jobs: usize,
     processes: usize,
     workers: usize,
 }
 
-const WAYS: [Way; 4] = [
-    Way { name: "1 worker", jobs: 1, processes: 1, workers: 1 },
-    Way { name: "2 workers", jobs: 1, processes: 1, workers: 2 },
-    Way { name: "2 processes of 1 worker", jobs: 1, processes: 2, workers: 1 },
-    Way { name: "2 jobs of 1 worker at once, each", jobs: 2, processes: 1, workers: 1 },
+const CONFIGURATIONS: [Configuration; 4] = [
+    Configuration { name: "1 worker", jobs: 1, processes: 1, workers: 1 },
+    Configuration { name: "2 workers", jobs: 1, processes: 1, workers: 2 },
+    Configuration { name: "2 processes of 1 worker", jobs: 1, processes: 2, workers: 1 },
+    Configuration {
+        name: "each of 2 concurrent jobs of 1 worker",
+        jobs: 2,
+        processes: 1,
+        workers: 1,
+    },
 ];
 
 /// A process of a job that has its events and waits for the others.
@@ -103,12 +108,15 @@ impl Ready {
 /// Runs a configuration in new processes of this program: in a process that is reused, the memory
 /// left by the earlier run slows the later one by up to a fifth. Returns the time of the slowest
 /// job, and the totals of each job.
-fn measure_apart(impressions: u64, way: &Way) -> (Duration, Vec<[u64; 3]>) {
-    let jobs = (0..way.jobs).map(|_| addresses(way.processes)).collect::<Vec<_>>();
+fn measure_apart(impressions: u64, configuration: &Configuration) -> (Duration, Vec<[u64; 3]>) {
+    let jobs =
+        (0..configuration.jobs).map(|_| addresses(configuration.processes)).collect::<Vec<_>>();
     let mut started: Vec<Ready> = Vec::new();
     for addresses in &jobs {
-        let processes = 0..way.processes;
-        started.extend(processes.map(|it| Ready::start(impressions, way.workers, addresses, it)));
+        let processes = 0..configuration.processes;
+        started.extend(
+            processes.map(|it| Ready::start(impressions, configuration.workers, addresses, it)),
+        );
     }
     for ready in &mut started {
         assert_eq!(ready.line().trim(), READY);
@@ -117,7 +125,7 @@ fn measure_apart(impressions: u64, way: &Way) -> (Duration, Vec<[u64; 3]>) {
         ready.child.stdin.take().unwrap().write_all(b"\n").unwrap();
     }
     let said: Vec<String> = started.into_iter().map(Ready::finish).collect();
-    let jobs = said.iter().step_by(way.processes).map(|numbers| {
+    let jobs = said.iter().step_by(configuration.processes).map(|numbers| {
         let mut numbers = numbers.split_whitespace().map(|text| text.parse().unwrap());
         let elapsed = Duration::from_micros(numbers.next().unwrap());
         (elapsed, [(); 3].map(|()| numbers.next().unwrap()))
@@ -138,7 +146,7 @@ fn addresses(processes: usize) -> String {
 const READY: &str = "ready";
 
 /// Runs a process that [`measure_apart`] started.
-fn be_process(model: &Model, addresses: &str) {
+fn run_child_process(model: &Model, addresses: &str) {
     let process = parameter("--process", 0, 0);
     let workers = parameter("--workers", 1, 1);
     let addresses = addresses.split(',').map(str::to_string).collect();
@@ -157,25 +165,34 @@ fn main() {
     let model = Model { impressions, ..Model::default() };
     let addresses: String = parameter("--addresses", String::new(), String::new());
     if !addresses.is_empty() {
-        return be_process(&model, &addresses);
+        return run_child_process(&model, &addresses);
     }
     let (_, events) = generated(&model);
-    let mut times: [Vec<Duration>; WAYS.len()] = Default::default();
+    let mut times: [Vec<Duration>; CONFIGURATIONS.len()] = Default::default();
     let mut expected = None;
     for _ in 0..parameter("--repeat", 5, 1) {
-        for (way, times) in WAYS.iter().zip(&mut times) {
-            let (elapsed, totals) = measure_apart(impressions, way);
+        for (configuration, times) in CONFIGURATIONS.iter().zip(&mut times) {
+            let (elapsed, totals) = measure_apart(impressions, configuration);
             let expected = *expected.get_or_insert(totals[0]);
-            assert!(totals.iter().all(|totals| *totals == expected), "{} differ", way.name);
+            assert!(
+                totals.iter().all(|totals| *totals == expected),
+                "{} differ",
+                configuration.name
+            );
             times.push(elapsed);
         }
     }
     let [plays, shown, rows] = expected.unwrap_or_default();
     println!("{events} events: {rows} rows, {plays} plays, {shown} impressions each time");
-    for (way, times) in WAYS.iter().zip(&times) {
+    for (configuration, times) in CONFIGURATIONS.iter().zip(&times) {
         let rate = |elapsed: Duration| events as f64 / elapsed.as_secs_f64() / 1e6;
         let all: Vec<_> = times.iter().map(|elapsed| format!("{:.2}", rate(*elapsed))).collect();
-        println!("{}: {:.2} M events/s (all: {})", way.name, rate(median(times)), all.join(", "));
+        println!(
+            "{}: {:.2} M events/s (all: {})",
+            configuration.name,
+            rate(median(times)),
+            all.join(", ")
+        );
     }
     let [one, two, processes, jobs] = times.map(|times| median(&times).as_secs_f64());
     println!(

@@ -25,7 +25,7 @@ pub static QUERY: Query = Query {
     role: Role::Table,
     key: &[
         Column::new("winner_id", ColumnType::Video, "id of the played video"),
-        Column::new("loser_id", ColumnType::Video, "id of the video that was not"),
+        Column::new("loser_id", ColumnType::Video, "id of the video shown but not played"),
     ],
     values: &[Column::new("requests", ColumnType::Count, "request ids")],
     parameters: &[],

@@ -6,7 +6,7 @@
 //! sums over the last `epochs` epochs, including its own.
 //! Row: `(video, epoch) → rate, recent_plays, recent_impressions, recent_rate`, rates with bounds,
 //! in millionths, the bounds rounded outwards; one for each row of `trends`.
-//! State: a sum per video and epoch, for the history, the open epochs, and as many after these.
+//! State: a sum per video and epoch, for the history, the open epochs and the `epochs - 1` after.
 //! Cost: `epochs` updates for each row of `trends` that changes.
 //! Reader: analysts who rank videos by how often they are played when shown.
 

@@ -88,7 +88,7 @@ fn every_malformed_record_is_counted_and_recorded_with_its_location_and_never_st
     }
     let arguments = ["--impressions", "in", "--dead-letter", "dead.jsonl"];
     let finished = place.run(&arguments).succeeded();
-    assert!(finished.stderr.contains("no more will be shown"), "{finished:#?}");
+    assert!(finished.stderr.contains("more are not logged"), "{finished:#?}");
     let letters = std::fs::read_to_string(place.path("dead.jsonl")).unwrap();
     let letters: Vec<serde_json::Value> =
         letters.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -97,7 +97,7 @@ fn every_malformed_record_is_counted_and_recorded_with_its_location_and_never_st
         let malformed = format!("malformed FROM partitions WHERE partition = '{partition}'");
         assert_eq!(place.select(&malformed), ["1"], "{name}");
         let letter = letters.iter().find(|letter| letter["partition"] == *partition).unwrap();
-        assert!(letter["place"].as_str().unwrap().starts_with(at), "{letter}");
+        assert!(letter["location"].as_str().unwrap().starts_with(at), "{letter}");
         assert!(letter["reason"].as_str().unwrap().contains(reason), "{letter}");
         assert_eq!(letter["topic"], "impressions");
     }

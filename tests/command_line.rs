@@ -128,7 +128,7 @@ fn a_store_in_use_is_refused_with_the_process_id_of_its_owner() {
     let input = ["--impressions", "i.jsonl"];
     let mut first = place.follow(&input);
     first.wait_until("the first lines are committed", || place.events_committed() == 3);
-    let owner = format!("another trendmark run has it, process {}", first.id());
+    let owner = format!("another job holds it, process {}", first.id());
     place.run(&input).failed(1, &["is in use", &owner]);
     first.interrupt();
     first.finish().succeeded();
@@ -286,7 +286,7 @@ fn show_prints_tables_csv_and_json_with_all_filters() {
 }
 
 #[test]
-fn events_at_the_edges_of_epochs_and_of_time_itself_are_counted_in_the_right_epoch() {
+fn events_at_the_limits_of_epochs_and_of_event_time_are_in_the_right_epoch() {
     let place = Workspace::new();
     let record = |request: u64, time: &str| {
         format!("{{\"request_id\":\"r{request}\",\"video_id\":1,\"event_time\":{time}}}\n")

@@ -207,8 +207,11 @@ fn the_settings_are_those_of_the_program() {
             })
             .collect();
         let difference = |what: &str, flag: &Flag| format!("{name}: {what}: {flag:?}");
-        broken.extend(actual.difference(&written).map(|flag| difference("not written", flag)));
-        broken.extend(written.difference(&actual).map(|flag| difference("not so", flag)));
+        broken.extend(
+            actual.difference(&written).map(|flag| difference("missing in docs/settings.md", flag)),
+        );
+        broken
+            .extend(written.difference(&actual).map(|flag| difference("not in the program", flag)));
     }
     refuse(&broken);
 }
@@ -282,7 +285,6 @@ fn current_version() -> String {
 #[test]
 fn the_changelog_has_an_entry_for_this_version() {
     let changes = read("CHANGELOG.md");
-    assert!(changes.text.contains("\n## Unreleased\n"));
     assert!(changes.text.contains(&format!("\n## {}", current_version())));
 }
 

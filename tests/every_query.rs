@@ -26,7 +26,7 @@ use trendmark::time::{Definition, Epoch, EpochRange, Through};
 
 /// The settings of a run. None of them may change the results.
 #[derive(Clone, Debug)]
-struct Way {
+struct RunSettings {
     workers: usize,
     batch_events: usize,
     round_events: usize,
@@ -36,16 +36,18 @@ struct Way {
     publish_interval_ms: u64,
 }
 
-fn ways() -> impl Strategy<Value = Way> {
+fn run_settings() -> impl Strategy<Value = RunSettings> {
     (1..=4usize, 1..50usize, 1..80usize, 1..5usize, 1..100usize, 0..20u64).prop_map(
-        |(workers, batch_events, round_events, rounds_in_flight, rows_waiting_max, interval)| Way {
-            workers,
-            batch_events,
-            round_events,
-            rounds_in_flight,
-            gather_bytes: 0,
-            rows_waiting_max,
-            publish_interval_ms: interval,
+        |(workers, batch_events, round_events, rounds_in_flight, rows_waiting_max, interval)| {
+            RunSettings {
+                workers,
+                batch_events,
+                round_events,
+                rounds_in_flight,
+                gather_bytes: 0,
+                rows_waiting_max,
+                publish_interval_ms: interval,
+            }
         },
     )
 }
@@ -64,10 +66,10 @@ struct Crash {
     is_committed: bool,
 }
 
-fn crashes() -> impl Strategy<Value = Vec<(Crash, Way)>> {
+fn crashes() -> impl Strategy<Value = Vec<(Crash, RunSettings)>> {
     let crash = (0..8u64, any::<bool>())
         .prop_map(|(commits, is_committed)| Crash { commits, is_committed });
-    proptest::collection::vec((crash, ways()), 0..5)
+    proptest::collection::vec((crash, run_settings()), 0..5)
 }
 
 /// A store that checks every publication when it is committed. It may fail at a given commit, which
@@ -225,16 +227,16 @@ fn attempt(
     definition: Definition,
     log: &Arc<Log>,
     whole: &Arc<Expected>,
-    way: &Way,
+    run: &RunSettings,
     store: &MemoryStore,
     crash: Option<Crash>,
 ) -> Result<Result<Summary, EngineError>, TestCaseError> {
     let mut settings = Settings::new(definition, queries());
-    settings.round_events = way.round_events;
-    settings.rounds_in_flight = way.rounds_in_flight;
-    settings.gather_bytes = way.gather_bytes;
-    settings.rows_waiting_max = way.rows_waiting_max;
-    settings.publish_interval = Duration::from_millis(way.publish_interval_ms);
+    settings.round_events = run.round_events;
+    settings.rounds_in_flight = run.rounds_in_flight;
+    settings.gather_bytes = run.gather_bytes;
+    settings.rows_waiting_max = run.rows_waiting_max;
+    settings.publish_interval = Duration::from_millis(run.publish_interval_ms);
     settings.tick = Duration::from_millis(5);
     let wrong: Arc<Mutex<Option<String>>> = Arc::default();
     let store = CheckedStore {
@@ -245,7 +247,7 @@ fn attempt(
         crash,
         wrong: Arc::clone(&wrong),
     };
-    let source = MemorySource::new(log.to_vec()).with_batches_of(way.batch_events);
+    let source = MemorySource::new(log.to_vec()).with_batches_of(run.batch_events);
     let job = Job {
         settings,
         source: Box::new(move || Box::new(source.clone())),
@@ -254,7 +256,7 @@ fn attempt(
         counters: Arc::new(Counters::default()),
         stop: Arc::new(AtomicBool::new(false)),
     };
-    let result = engine::run(&Cluster::threads(way.workers), job);
+    let result = engine::run(&Cluster::threads(run.workers), job);
     match wrong.lock().unwrap().take() {
         Some(wrong) => Err(TestCaseError::fail(wrong)),
         None => Ok(result),
@@ -300,14 +302,14 @@ fn check_digests(committed: &Committed) -> Result<(), TestCaseError> {
 fn check(
     definition: Definition,
     log: Log,
-    crashes: &[(Crash, Way)],
-    last: &Way,
+    crashes: &[(Crash, RunSettings)],
+    last: &RunSettings,
 ) -> Result<(), TestCaseError> {
     let whole = Arc::new(expect(definition, &log));
     let log = Arc::new(log);
     let store = MemoryStore::new(&definition, &queries());
-    for (crash, way) in crashes {
-        match attempt(definition, &log, &whole, way, &store, Some(*crash))? {
+    for (crash, run) in crashes {
+        match attempt(definition, &log, &whole, run, &store, Some(*crash))? {
             Ok(_) | Err(EngineError::Store(_)) => {}
             Err(other) => return Err(TestCaseError::fail(other.to_string())),
         }
@@ -327,10 +329,10 @@ proptest! {
     fn every_query_equals_its_oracle_however_it_is_run(
         definition in definitions(),
         log in logs(),
-        way in ways(),
+        run in run_settings(),
         gather_bytes in gather_bytes(),
     ) {
-        check(definition, log, &[], &Way { gather_bytes, ..way })?;
+        check(definition, log, &[], &RunSettings { gather_bytes, ..run })?;
     }
 
     #[test]
@@ -338,16 +340,16 @@ proptest! {
         definition in definitions(),
         log in logs(),
         crashes in crashes(),
-        way in ways(),
+        run in run_settings(),
         gather_bytes in gather_bytes(),
     ) {
         // The jobs gather different amounts: one none, the others `gather_bytes` or twice that.
-        let crashes = crashes.into_iter().enumerate().map(|(job, (crash, way))| {
+        let crashes = crashes.into_iter().enumerate().map(|(job, (crash, run))| {
             let gather_bytes = gather_bytes * (job % 3);
-            (crash, Way { gather_bytes, ..way })
+            (crash, RunSettings { gather_bytes, ..run })
         });
         let crashes: Vec<_> = crashes.collect();
-        check(definition, log, &crashes, &Way { gather_bytes, ..way })?;
+        check(definition, log, &crashes, &RunSettings { gather_bytes, ..run })?;
     }
 
     #[test]

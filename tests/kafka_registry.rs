@@ -137,9 +137,9 @@ fn avro_and_protobuf_give_the_same_rows_as_json() {
     registry.register(7, "AVRO", AVRO, &[]);
     registry.register(8, "PROTOBUF", PROTOBUF, &[("envelope.proto", "a/envelope value", 3)]);
     registry.register_subject("a%2Fenvelope%20value", 3, "PROTOBUF", ENVELOPE);
-    registry.require("Basic cmVhZGVyOmdlaGVpbQ==");
+    registry.require("Basic cmVhZGVyOnMzY3JldA==");
     let user = folder.path().join("user");
-    std::fs::write(&user, "reader:geheim\n").unwrap();
+    std::fs::write(&user, "reader:s3cret\n").unwrap();
     let (url, auth) = (registry.url(), format!("file:{}", user.display()));
     let more = ["--schema-registry", &url, "--schema-registry-auth", &auth];
 
@@ -232,13 +232,13 @@ fn a_registry_that_denies_access_ends_the_job_and_no_secret_is_printed() {
         ["impressions", "plays"].map(|kind| to_topic(&cluster, kind, std::slice::from_ref(&good)));
     let (store, url) = (folder.path().join("s.db"), registry.url());
     let more = ["--kafka-format", "avro", "--schema-registry", &url];
-    let auth = ["--schema-registry-auth", "reader:geheim"];
+    let auth = ["--schema-registry-auth", "reader:s3cret"];
     let more = [&more[..], &auth].concat();
     let mut command = command(&cluster, [&topics[0], &topics[1]], &store, &more);
     let finished = Running::start(&mut command).finish();
     let said = ["denies access: it answers 401; check --schema-registry-auth"];
     let finished = finished.failed(1, &said);
-    assert!(!finished.stderr.contains("geheim") && !finished.stdout.contains("geheim"));
+    assert!(!finished.stderr.contains("s3cret") && !finished.stdout.contains("s3cret"));
 }
 
 #[test]
@@ -251,17 +251,17 @@ fn wrong_flags_are_reported() {
     refused(&["--schema-registry", "http://r"], "give --kafka-format avro or protobuf");
     let avro = ["--kafka-format", "avro", "--schema-registry"];
     let with = |url| [&avro[..], &[url]].concat();
-    for url in ["r:8081", "http://", "http://user:geheim@r", "http://r?x=geheim"] {
+    for url in ["r:8081", "http://", "http://user:s3cret@r", "http://r?x=s3cret"] {
         let finished = refused(&with(url), "--schema-registry is not a valid URL");
-        assert!(!finished.stderr.contains("geheim"), "{finished:#?}");
+        assert!(!finished.stderr.contains("s3cret"), "{finished:#?}");
     }
     let auth = |auth| [&with("http://r")[..], &["--schema-registry-auth", auth]].concat();
-    let finished = refused(&auth("geheim"), "--schema-registry-auth is not USER:PASSWORD");
-    assert!(!finished.stderr.contains("geheim"), "{finished:#?}");
+    let finished = refused(&auth("s3cret"), "--schema-registry-auth is not USER:PASSWORD");
+    assert!(!finished.stderr.contains("s3cret"), "{finished:#?}");
     refused(&auth("(hidden)"), "printed in place of the secret");
     run(arguments.iter().chain(&auth("file:/no/such/file"))).failed(1, &["`/no/such/file`"]);
 
-    let printed = run(arguments.iter().chain(&auth("u:geheim")).chain(&["--print-config"]));
+    let printed = run(arguments.iter().chain(&auth("u:s3cret")).chain(&["--print-config"]));
     let printed = printed.succeeded().stdout;
     assert!(printed.contains("schema-registry-auth = \"(hidden)\""), "{printed}");
     assert!(printed.contains("schema-registry = \"http://r\""), "{printed}");

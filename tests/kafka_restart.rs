@@ -34,7 +34,7 @@ use trendmark::time::Definition;
 /// The number of kills, unless the environment sets another.
 const KILLS: u64 = 12;
 /// The longest time that a job runs before it is killed, in milliseconds.
-const LIFE_MS_MAX: u64 = 2_500;
+const RUN_MAX_MS: u64 = 2_500;
 /// The partitions of each topic.
 const PARTITIONS: usize = 3;
 
@@ -132,7 +132,7 @@ impl Workspace {
             command.args(&limits).args(["--until-end", "--launch-timeout", "2s"]);
             command
         });
-        std::thread::sleep(Duration::from_millis(random.random_range(0..LIFE_MS_MAX)));
+        std::thread::sleep(Duration::from_millis(random.random_range(0..RUN_MAX_MS)));
         let one = random.random_range(0..processes);
         kill(job, random.random::<bool>().then_some(one))
     }
@@ -324,14 +324,14 @@ fn a_suspended_job_that_resumes_after_a_takeover_writes_nothing() {
     zombie.wait_until("everything is committed", || place.events_committed() == place.events());
     place.write(third(1));
     // While it is committing, unless it has finished already.
-    zombie.stop();
+    zombie.suspend();
     let mut owner = follow(&place);
     // Until then the zombie may commit, and may have committed everything.
     owner.wait_until("it owns the store", || place.generation() == 2);
     owner.wait_until("everything is committed", || place.events_committed() == place.events());
     // Both jobs will try to commit these events.
     place.write(third(2));
-    zombie.go_on();
+    zombie.resume();
     zombie.finish().failed(1, &["another job has taken over"]);
     owner.wait_until("everything is committed", || place.events_committed() == place.events());
     owner.interrupt();

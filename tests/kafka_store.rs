@@ -128,7 +128,7 @@ fn a_job_with_another_definition_is_refused_and_fences_no_job() {
     let other = Definition { epoch_length_ms: 3_600_000, ..Definition::default() };
     let error = KafkaStore::open(&place.settings, &place.topic, &other, &queries());
     let error = error.map(|_| ()).unwrap_err().to_string();
-    assert!(error.contains("epoch-length = 30m, but this run has epoch-length = 1h"), "{error}");
+    assert!(error.contains("epoch-length = 30m, but this job has epoch-length = 1h"), "{error}");
     let [trends, requests, ledger] = queries();
     let fewer = [trends.clone(), ledger.clone()];
     let error = KafkaStore::open(&place.settings, &place.topic, &Definition::default(), &fewer);

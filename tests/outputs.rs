@@ -96,7 +96,7 @@ fn a_rate_limits_the_records_that_are_written() {
 }
 
 #[test]
-fn output_that_nobody_reads_is_no_error_and_ends_no_job() {
+fn a_closed_output_is_not_an_error_and_ends_no_job() {
     let place = Workspace::new();
     place.write("i.jsonl", lines(0..3));
     let job = ["run", "--impressions", "i.jsonl", "--store"];

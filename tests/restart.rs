@@ -20,7 +20,7 @@ use std::time::Duration;
 /// The number of kills, unless the environment sets another.
 const KILLS: u64 = 40;
 /// The longest time that a job runs before it is killed, in milliseconds.
-const LIFE_MS_MAX: u64 = 400;
+const RUN_MAX_MS: u64 = 400;
 
 /// Runs a job until it ends or is killed. Returns whether it was cut short.
 fn live(fixture: &Fixture, random: &mut ChaCha8Rng) -> bool {
@@ -38,7 +38,7 @@ fn live(fixture: &Fixture, random: &mut ChaCha8Rng) -> bool {
         command.args(&limits).args(["--launch-timeout", "2s"]);
         command
     });
-    std::thread::sleep(Duration::from_millis(random.random_range(0..LIFE_MS_MAX)));
+    std::thread::sleep(Duration::from_millis(random.random_range(0..RUN_MAX_MS)));
     let one = random.random_range(0..processes);
     kill(job, random.random::<bool>().then_some(one))
 }
@@ -116,7 +116,7 @@ fn status_shows_the_lag_of_a_job_and_its_replay_distance() {
     // All partitions are idle, so the highest watermark determines which epochs are closed.
     assert_eq!(told["final_through"], -5);
     assert_eq!(told["open_epochs"], serde_json::json!([0]));
-    assert_eq!((&told["behind"], &told["replay"]), (&50.into(), &1_000.into()));
+    assert_eq!((&told["lag"], &told["replay"]), (&50.into(), &1_000.into()));
     // The last event is 999 s after the start of 1970, and the maximum delay is ten minutes.
     assert_eq!(told["watermark"], "1970-01-01T00:06:39Z");
     let table = status(&[]);
@@ -186,14 +186,14 @@ fn a_suspended_job_that_resumes_after_a_takeover_writes_nothing() {
         place.write("i.jsonl", lines(0..1_000));
         let mut zombie = place.follow(&INPUT);
         zombie.wait_until("everything is committed", || place.events_committed() == 1_000);
-        zombie.stop();
+        zombie.suspend();
         place.append("i.jsonl", lines(1_000..1_500));
         place.run(&INPUT).failed(1, &["is in use", "--take-over"]);
         let mut owner = place.follow(&[&INPUT[..], &["--take-over"]].concat());
         owner.wait_until("it owns the store", || place.number("generation FROM job") == 2);
         owner.wait_until("everything is committed", || place.events_committed() == 1_500);
         place.append("i.jsonl", lines(1_500..2_000));
-        zombie.go_on();
+        zombie.resume();
         let fenced = zombie.finish();
         fenced.failed(1, &["another job has taken over", "generation 1"]);
         owner.wait_until("everything is committed", || place.events_committed() == 2_000);

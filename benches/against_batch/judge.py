@@ -1,8 +1,8 @@
 """The acceptance rules in SQL: a slow, independent check on a small log.
 
-Every record is judged by the earlier records of its file. Then the `batch_sql` of a query of single
-epochs runs for one epoch at a time, over the accepted events that contribute to it, and that of a
-query across epochs over the rows of the queries that it reads.
+Every record is judged by the earlier records of its file. Then each `batch_sql` is run: for a query
+of single epochs, once per epoch, over the accepted events that contribute to it; for a query across
+epochs, over the rows of the queries that it reads.
 """
 
 from dataclasses import dataclass

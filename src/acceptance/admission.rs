@@ -25,12 +25,17 @@ pub enum Fate {
     Future,
 }
 
-/// Decides on an event of the given kind; `job` is the epochs that the job has closed.
+/// Decides on an event of the given kind. `closed_by_job` holds the epochs that the job has closed.
 ///
 /// An impression contributes to its own epoch, a play in epoch `q` to each epoch in `q - H ..= q`,
 /// except those that have closed for its partition or for the job.
 #[inline]
-pub fn admit(definition: &Definition, kind: Kind, reading: &Reading, job: Through) -> Fate {
+pub fn admit(
+    definition: &Definition,
+    kind: Kind,
+    reading: &Reading,
+    closed_by_job: Through,
+) -> Fate {
     if reading.is_future {
         return Fate::Future;
     }
@@ -38,7 +43,7 @@ pub fn admit(definition: &Definition, kind: Kind, reading: &Reading, job: Throug
         Kind::Impression => EpochRange::only(reading.epoch),
         Kind::Play => definition.impression_epochs(reading.epoch),
     };
-    let open = reading.closed_through.max(job).remainder(reach);
+    let open = reading.closed_through.max(closed_by_job).remainder(reach);
     if open.is_empty() { Fate::Late } else { Fate::Accepted(open) }
 }
 

@@ -194,7 +194,7 @@ pub struct RunArguments {
     #[arg(long, value_name = "DURATION", help_heading = "Queries and epochs")]
     pub epoch_length: Option<Span>,
 
-    /// Epochs after the epoch of an impression in which its play still counts [default: 4]
+    /// A play counts in its impression's epoch and in this many epochs after it [default: 4]
     #[arg(
         long,
         value_name = "EPOCHS",
@@ -235,7 +235,7 @@ pub struct RunArguments {
     #[arg(long, value_name = "DURATION", help_heading = "Pace and limits")]
     pub publish_interval: Option<Span>,
 
-    /// Time without new records at the end of a partition until it holds no epoch open
+    /// Time without new records after which a partition is idle and no longer holds epochs open
     /// [default: 10s]
     #[arg(long, value_name = "DURATION", help_heading = "Pace and limits")]
     pub idle_timeout: Option<Span>,
@@ -252,11 +252,11 @@ pub struct RunArguments {
     #[arg(long, value_name = "DURATION", help_heading = "Pace and limits")]
     pub tick: Option<Span>,
 
-    /// Maximum events of a topic in a worker's round [default: 100000]
+    /// Maximum events of one log (impressions or plays) in a worker's round [default: 100000]
     #[arg(long, value_name = "EVENTS", help_heading = "Pace and limits")]
     pub round_events: Option<usize>,
 
-    /// Maximum bytes of a topic in a worker's round [default: 67108864]
+    /// Maximum bytes of one log (impressions or plays) in a worker's round [default: 67108864]
     #[arg(long, value_name = "BYTES", help_heading = "Pace and limits")]
     pub round_bytes: Option<u64>,
 

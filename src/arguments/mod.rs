@@ -40,11 +40,11 @@ pub enum Command {
     Demo(DemoArguments),
     /// Print the rows of a store
     Show(ShowArguments),
-    /// Print the status of a job: generation, lag, watermarks, open epochs, replay distance
+    /// Print the status of a job: generation, lag, watermarks, open epochs, records to replay
     Status(StatusArguments),
     /// Write a realistic, seeded log of impressions and plays
     Generate(Box<GenerateArguments>),
-    /// Print the completions of a shell, to be sourced or put where it looks for them
+    /// Print completions for a shell; source them, or save them in the shell's completions folder
     Completions {
         /// The shell
         shell: clap_complete::Shell,

@@ -125,7 +125,7 @@ impl RunArguments {
         let servers = self.bootstrap_servers.as_deref().unwrap_or("");
         let kafka = in_kafka.then(|| KafkaSettings::given(servers, &self.kafka)).transpose()?;
         let mut settings = self.settings(inputs.is_endless(self.follow))?;
-        // A Kafka store cannot look rows up, so it needs back those that will become final.
+        // A Kafka store cannot look up rows by key: the replay passes it the rows of open epochs.
         settings.restores_rows = matches!(store, StoreLocation::Kafka { .. });
         Ok(Plan {
             settings,

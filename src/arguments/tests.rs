@@ -170,12 +170,12 @@ fn kafka_settings_are_flags_or_a_table_and_the_flag_wins() {
 
 #[test]
 fn a_secret_is_never_printed() {
-    let secrets = ["--kafka", "sasl.password=geheim", "--kafka", "ssl.key.password=env:KEY"];
+    let secrets = ["--kafka", "sasl.password=s3cret", "--kafka", "ssl.key.password=env:KEY"];
     let typed = run(&[&IN_KAFKA[..], &secrets].concat());
     let complete = typed.with_config().unwrap();
     let printed = complete.to_toml();
     let debug = format!("{typed:?} {complete:?} {:?}", complete.plan().unwrap());
-    assert!(!printed.contains("geheim") && !debug.contains("geheim"), "{printed} {debug}");
+    assert!(!printed.contains("s3cret") && !debug.contains("s3cret"), "{printed} {debug}");
     assert!(printed.contains("\"sasl.password\" = \"(hidden)\""), "{printed}");
     assert!(printed.contains("\"ssl.key.password\" = \"env:KEY\""), "{printed}");
     let read_back = RunArguments::from_toml(&printed).unwrap();
@@ -193,7 +193,7 @@ fn a_schema_registry_is_given_by_flag_or_configuration_and_its_secret_is_not_pri
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("job.toml");
     let text = "kafka-format = \"protobuf\"\nschema-registry = \"https://r/path/\"\n\
-                schema-registry-auth = \"u:geheim\"";
+                schema-registry-auth = \"u:s3cret\"";
     std::fs::write(&path, text).unwrap();
     let config = ["--config", path.to_str().unwrap()];
     let planned = |more: &[&str]| {
@@ -201,19 +201,19 @@ fn a_schema_registry_is_given_by_flag_or_configuration_and_its_secret_is_not_pri
         let printed = complete.to_toml();
         let plan = complete.plan().unwrap();
         let told = format!("{complete:?} {plan:?} {printed}");
-        assert!(!told.contains("geheim"), "{told}");
+        assert!(!told.contains("s3cret"), "{told}");
         (plan.message_format, plan.registry.unwrap())
     };
     let url = |url: &str| url.parse::<SecretText>().unwrap();
     let settings = |at, auth| RegistrySettings::given(&url(at), Some(&url(auth))).unwrap();
-    assert_eq!(planned(&[]), (MessageFormat::Protobuf, settings("https://r/path", "u:geheim")));
+    assert_eq!(planned(&[]), (MessageFormat::Protobuf, settings("https://r/path", "u:s3cret")));
     let typed = ["--kafka-format", "avro", "--schema-registry-auth", "env:USER"];
     assert_eq!(planned(&typed), (MessageFormat::Avro, settings("https://r/path", "env:USER")));
     let typed = ["--schema-registry", "http://s:1"];
-    assert_eq!(planned(&typed), (MessageFormat::Protobuf, settings("http://s:1", "u:geheim")));
-    std::fs::write(&path, "schema-registry-auth = geheim").unwrap();
+    assert_eq!(planned(&typed), (MessageFormat::Protobuf, settings("http://s:1", "u:s3cret")));
+    std::fs::write(&path, "schema-registry-auth = s3cret").unwrap();
     let error = run(&config).with_config().unwrap_err();
-    assert!(!format!("{error} {error:?}").contains("geheim"), "{error}");
+    assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
 }
 
 #[test]
@@ -221,12 +221,12 @@ fn a_line_that_may_hold_a_secret_is_not_quoted() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("job.toml");
     let lines =
-        ["\"sasl.password\" = geheim", "\"sasl.password\" = [\"geheim\"]", "token = \"geheim"];
+        ["\"sasl.password\" = s3cret", "\"sasl.password\" = [\"s3cret\"]", "token = \"s3cret"];
     for line in lines {
         std::fs::write(&path, format!("[kafka]\n{line}\n")).unwrap();
         let error = run(&["--config", path.to_str().unwrap()]).with_config().unwrap_err();
         let told = format!("{error} {error:?}");
-        assert!(told.contains("invalid configuration") && !told.contains("geheim"), "{told}");
+        assert!(told.contains("invalid configuration") && !told.contains("s3cret"), "{told}");
     }
 }
 
@@ -237,7 +237,7 @@ fn invalid_kafka_settings_are_refused() {
     let told_with = |more: &[&str]| told(&[&IN_KAFKA[..], more].concat());
     assert!(told(&IN_KAFKA[..4]).starts_with("give --bootstrap-servers"));
     assert!(told_with(&["--kafka", "isolation.level=read_uncommitted"]).contains("cannot be set"));
-    let error = told_with(&["--kafka", "sasl.password geheim"]);
+    let error = told_with(&["--kafka", "sasl.password s3cret"]);
     assert!(error.contains("`sasl.password` has no value"), "{error}");
     assert!(
         told_with(&["--impressions", "kafka:a/b"]).contains("`kafka:a/b` is not a valid topic")

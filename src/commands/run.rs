@@ -195,7 +195,7 @@ fn report(
     } else {
         "every epoch is final"
     };
-    lines + &format!("{state}; `trendmark show --store {}`\n", plan.store)
+    lines + &format!("{state}; show the rows: `trendmark show --store {}`\n", plan.store)
 }
 
 /// Returns a flag that the first Ctrl-C sets. The second ends the process.

@@ -1,5 +1,5 @@
-//! `trendmark status`: the progress of a store, its lag behind the logs, and the replay distance of
-//! a restart. It only reads: it takes nothing over and locks nothing.
+//! `trendmark status`: the progress of a store, its lag behind the logs, and how many records a
+//! restart would replay. It only reads: it takes nothing over and locks nothing.
 
 use super::kafka;
 use super::run::RunError;
@@ -164,7 +164,7 @@ impl Status {
                 "topic": at.partition.kind.topic(),
                 "partition": at.partition.name,
                 "next_offset": at.next_offset,
-                "behind": lag,
+                "lag": lag,
                 "replay_offset": at.replay_offset,
                 "watermark": at.watermark_ms.map(rfc3339),
                 "malformed": at.malformed,
@@ -180,7 +180,7 @@ impl Status {
             "finished": progress.final_through == Through::Everything,
             "open_epochs": progress.digests.keys().collect::<Vec<_>>(),
             "watermark": progress.watermark_ms().map(rfc3339),
-            "behind": self.lag(),
+            "lag": self.lag(),
             "replay": self.replay(),
             "partitions": partitions.collect::<Vec<_>>(),
         })

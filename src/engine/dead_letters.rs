@@ -28,7 +28,6 @@ struct DeadLetter<'a> {
     topic: &'a str,
     partition: &'a str,
     offset: u64,
-    #[serde(rename = "place")]
     location: &'a str,
     reason: &'a str,
     sample: &'a str,
@@ -56,7 +55,7 @@ impl DeadLetters {
     pub fn write(&self, partition: &PartitionName, record: &Malformed) {
         let before = self.malformed.fetch_add(1, Ordering::Relaxed);
         if before < SHOWN_MAX && !self.is_silent {
-            let silence = if before + 1 == SHOWN_MAX { "; no more will be shown" } else { "" };
+            let silence = if before + 1 == SHOWN_MAX { "; more are not logged" } else { "" };
             tracing::warn!(
                 "malformed: {} {}: {}{silence}",
                 partition.name,
@@ -83,7 +82,7 @@ impl DeadLetters {
         if let Err(error) = written
             && !self.has_failed.swap(true, Ordering::Relaxed)
         {
-            tracing::error!("cannot write all dead letters: {error}; no more will be shown");
+            tracing::error!("cannot write all dead letters: {error}; not logged again");
         }
     }
 

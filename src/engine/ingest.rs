@@ -275,15 +275,15 @@ struct Admission<'a> {
 }
 
 /// Consecutive events with the same epoch and fate, as most have; they are counted together.
-struct Alike {
+struct SameFateEvents {
     epoch: Epoch,
     fate: Fate,
     events: u64,
 }
 
-impl Alike {
+impl SameFateEvents {
     #[inline]
-    fn is_like(&self, reading: &Reading, fate: Fate) -> bool {
+    fn has_fate(&self, reading: &Reading, fate: Fate) -> bool {
         self.epoch == reading.epoch
             && std::mem::discriminant(&self.fate) == std::mem::discriminant(&fate)
     }
@@ -300,7 +300,7 @@ impl Admission<'_> {
             false => partition.batch.events.len(),
         };
         let kind = partition.name.kind;
-        let mut alike: Option<Alike> = None;
+        let mut same: Option<SameFateEvents> = None;
         while partition.next < end && partition.next - start < events_max {
             let event = partition.batch.events[partition.next];
             let before_ms = partition.watermark.at_ms();
@@ -319,20 +319,20 @@ impl Admission<'_> {
             if replayed {
                 continue;
             }
-            match &mut alike {
-                Some(alike) if alike.is_like(&reading, fate) => alike.events += 1,
+            match &mut same {
+                Some(same) if same.has_fate(&reading, fate) => same.events += 1,
                 _ => {
-                    self.count(kind, alike.take());
-                    alike = Some(Alike { epoch: reading.epoch, fate, events: 1 });
+                    self.count(kind, same.take());
+                    same = Some(SameFateEvents { epoch: reading.epoch, fate, events: 1 });
                 }
             }
         }
-        self.count(kind, alike);
+        self.count(kind, same);
         partition.next - start
     }
 
-    fn count(&mut self, kind: Kind, alike: Option<Alike>) {
-        if let Some(Alike { epoch, fate, events }) = alike {
+    fn count(&mut self, kind: Kind, same: Option<SameFateEvents>) {
+        if let Some(SameFateEvents { epoch, fate, events }) = same {
             self.ledger.record(epoch, kind, fate, events);
         }
     }

@@ -142,7 +142,7 @@ impl Leader {
                 compare(&self.progress.digests, &rebuilt.digests)?;
                 if self.progress.publication > Publication::REPLAY {
                     let seconds = state.summary.replay.as_secs_f64();
-                    tracing::info!("replay: complete after {seconds:.2} s, rows as in the store");
+                    tracing::info!("replay: complete in {seconds:.2} s, rows equal the store");
                 }
                 committer.restore(rebuilt.rows);
             }
@@ -189,7 +189,7 @@ fn describe(progress: &Progress) -> String {
     }
 }
 
-/// Logs a command that somebody who watches a job wants to know about.
+/// Logs the commands that matter to an operator.
 fn log(command: &Command, definition: &Definition) {
     match command {
         Command::Open(epoch) => {
@@ -197,14 +197,14 @@ fn log(command: &Command, definition: &Definition) {
         }
         Command::Close(Through::Epoch(epoch)) => {
             let start = definition.start_rfc3339(*epoch);
-            tracing::info!("epochs through {epoch} ({start}): closed, final when published");
+            tracing::info!("epochs through {epoch} ({start}): closed, and final once committed");
         }
         Command::Close(Through::Everything) => tracing::info!("all epochs: closed"),
         Command::Finalize(Through::Epoch(epoch)) => {
             tracing::info!("epochs through {epoch} ({}): final", definition.start_rfc3339(*epoch));
         }
         Command::Finalize(Through::Everything) => tracing::info!("all epochs: final"),
-        Command::Drain => tracing::info!("stopping: the rest is published"),
+        Command::Drain => tracing::info!("stopping: publishing the events read so far"),
         Command::End => tracing::info!("the job has ended"),
         _ => {}
     }

@@ -265,9 +265,9 @@ impl<'a> State<'a> {
         let (before, after) = (self.round.publication(), round.publication());
         if after > before {
             // The store already contains the progress of the replay.
-            let is_news = before > Publication::REPLAY;
+            let is_after_replay = before > Publication::REPLAY;
             let (partitions, ledger) =
-                if is_news { self.ingest.snapshot() } else { Default::default() };
+                if is_after_replay { self.ingest.snapshot() } else { Default::default() };
             self.job.dead_letters.flush();
             let closed_through = self.ingest.closed_through();
             let digests = Digests::new();

@@ -41,7 +41,7 @@ impl Arrival {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroundTruth {
     /// An event that arrives in time.
-    Honest,
+    OnTime,
     /// A play without an impression.
     Orphan,
     /// A repeated event. If both arrive in the same millisecond, it may come first.

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant};
 
 /// The clock is read once per this number of records.
-const RECORDS_BETWEEN_LOOKS: u64 = 1 << 16;
+const RECORDS_BETWEEN_CLOCK_READS: u64 = 1 << 16;
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 const BAR: &str = "{wide_bar} {human_pos} of {human_len} impressions, {per_sec}, {eta} left";
 
@@ -31,7 +31,7 @@ impl Bar {
     /// Updates the progress, if it is due.
     #[inline]
     pub fn show(&mut self, summary: &Summary) {
-        if summary.records().is_multiple_of(RECORDS_BETWEEN_LOOKS) {
+        if summary.records().is_multiple_of(RECORDS_BETWEEN_CLOCK_READS) {
             self.show_now(summary);
         }
     }

@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_line_has_four_fields_in_this_order() {
         assert_eq!(
-            line(GroundTruth::Honest),
+            line(GroundTruth::OnTime),
             "{\"request_id\":\"00000000-0000-4000-8000-000000000007\",\"video_id\":80117470,\
              \"event_time\":1767225600000,\"record_time\":1767225600123}"
         );

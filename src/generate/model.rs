@@ -154,7 +154,7 @@ impl Generator {
         } else if lot < model.late_rate + model.future_rate + orphan_rate {
             GroundTruth::Orphan
         } else {
-            GroundTruth::Honest
+            GroundTruth::OnTime
         }
     }
 
@@ -201,7 +201,7 @@ impl Generator {
     /// Sends the honest and orphan events from index `from` on again, early enough not to be late.
     fn repeat(&mut self, batch: &Batch, from: usize) {
         let is_repeated =
-            |event: &&QueuedEvent| matches!(event.truth, GroundTruth::Honest | GroundTruth::Orphan);
+            |event: &&QueuedEvent| matches!(event.truth, GroundTruth::OnTime | GroundTruth::Orphan);
         let events: Vec<QueuedEvent> = batch.events[from..]
             .iter()
             .filter(is_repeated)

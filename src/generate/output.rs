@@ -67,8 +67,8 @@ impl Output {
         Ok(())
     }
 
-    /// Hands over what is in buffers, for readers that follow the log. Messages leave by
-    /// themselves.
+    /// Flushes buffered records to the files, for readers that follow them. Kafka messages need no
+    /// flush.
     ///
     /// # Errors
     /// When it cannot be written.

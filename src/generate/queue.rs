@@ -93,7 +93,7 @@ mod tests {
 
     fn batch(arrival_ms: i64, video: u64, count: usize) -> Batch {
         let event =
-            QueuedEvent { video: VideoId(video), event_time_ms: 0, truth: GroundTruth::Honest };
+            QueuedEvent { video: VideoId(video), event_time_ms: 0, truth: GroundTruth::OnTime };
         let request = RequestName::uuid(0);
         Batch { arrival_ms, kind: Kind::Play, request, events: vec![event; count] }
     }

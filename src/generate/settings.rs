@@ -120,7 +120,7 @@ pub struct Model {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0005, value_parser = parse_share)]
     pub future_rate: f64,
 
-    /// Minimum time that a wrong clock is ahead of the arrival; the maximum is 30 days more
+    /// Minimum time that a wrong clock is ahead of the arrival; up to 30 days are added at random
     #[arg(
         long = "future-offset", value_name = "DURATION", default_value = "1h",
         value_parser = parse_duration_ms
@@ -131,7 +131,7 @@ pub struct Model {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0005, value_parser = parse_share)]
     pub malformed_rate: f64,
 
-    /// Share of requests whose id is text other than a UUID
+    /// Share of requests whose id is not a UUID but other text
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
     pub text_id_rate: f64,
 }

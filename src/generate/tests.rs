@@ -219,7 +219,7 @@ fn arrival_delays_reach_the_longest_and_never_exceed_it() {
         .filter(|arrival| {
             matches!(
                 arrival.truth,
-                GroundTruth::Honest | GroundTruth::Orphan | GroundTruth::Duplicate
+                GroundTruth::OnTime | GroundTruth::Orphan | GroundTruth::Duplicate
             )
         })
         .map(|arrival| arrival.arrival_ms - arrival.event_time_ms)

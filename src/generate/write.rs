@@ -51,8 +51,8 @@ pub enum WriteError {
     },
     /// A file cannot be written.
     #[error(
-        "cannot write `{path}`: {error}; the log is incomplete: make room or give another folder, \
-         and write it again (--force replaces what is there)"
+        "cannot write `{path}`: {error}; the log is incomplete: free some space or give another \
+         folder, and generate the log again (--force replaces the incomplete one)"
     )]
     Io {
         /// The file.
@@ -66,8 +66,8 @@ pub enum WriteError {
     /// The Parquet writer failed, usually because the file cannot be written.
     #[cfg(feature = "parquet")]
     #[error(
-        "cannot write `{path}`: {error}; the log is incomplete: make room or give another folder, \
-         and write it again (--force replaces what is there)"
+        "cannot write `{path}`: {error}; the log is incomplete: free some space or give another \
+         folder, and generate the log again (--force replaces the incomplete one)"
     )]
     Parquet {
         /// The file.

@@ -1,8 +1,8 @@
 //! The contract between the engine and a query: what a file in `dataflows/` must define.
 //!
-//! A query incrementally computes rows from the showings of one epoch, or from the rows of such
-//! queries across epochs. It also defines how to compute the same rows from scratch. It does no
-//! input or output and never reads a clock.
+//! A query computes rows incrementally. Its input is either the showings of one epoch, or the rows
+//! of other queries in several epochs. It also defines how to compute the same rows from scratch.
+//! It does no input or output and never reads a clock.
 //!
 //! - [`row`], [`value`]: rows, and the values in their columns.
 //! - [`parameters`]: the parameters of a query.
@@ -52,8 +52,8 @@ impl Column {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// The table that the store is named after; a store has at most one. Its rows are marked as
-    /// final even in stores without another way to show it.
+    /// The table that the store is named after; a store has at most one. SQLite marks whole epochs
+    /// as final. Kafka cannot, so each row of this table has a field `final`.
     Main,
     /// A separate table.
     Table,

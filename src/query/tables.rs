@@ -23,7 +23,7 @@ impl<'scope> Tables<'scope> {
     /// Returns the rows of a query.
     ///
     /// # Panics
-    /// If the reader does not declare that it reads them, which is a bug in the reader.
+    /// If no query of the job lists `query` in its `reads`, which is a bug in the calling query.
     pub fn rows(&self, query: &'static Query) -> TableRows<'scope> {
         match self.rows.get(query.name) {
             Some(rows) => rows.clone(),

@@ -35,7 +35,7 @@ impl PendingSums {
 
     fn add(&self, sums: isize) {
         let sums = self.0.get().checked_add_signed(sums);
-        self.0.set(sums.expect("a sum that no longer waits was counted"));
+        self.0.set(sums.expect("the number of waiting sums is never negative"));
     }
 }
 

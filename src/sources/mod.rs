@@ -207,7 +207,7 @@ pub enum SourceError {
     },
     /// A file with an unknown format.
     #[error(
-        "`{0}` is neither JSON Lines (.jsonl, .jsonl.gz, .jsonl.zst) nor Parquet (.parquet); \
+        "`{0}` is neither JSON Lines (.jsonl or .ndjson, also .gz, .zst) nor Parquet (.parquet); \
          rename it, or give other files"
     )]
     UnknownFormat(PathBuf),

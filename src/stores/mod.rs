@@ -95,7 +95,7 @@ impl StoreError {
 pub enum StoreError {
     /// The store holds results of another definition or other queries.
     #[error(
-        "`{store}` was written with {key} = {stored}, but this run has {key} = {given}; give the \
+        "`{store}` was written with {key} = {stored}, but this job has {key} = {given}; give the \
          same value, or another --store"
     )]
     OtherDefinition {

@@ -10,7 +10,7 @@ use std::fmt;
 pub struct Definition {
     /// `L`: the length of an epoch, in milliseconds; positive.
     pub epoch_length_ms: i64,
-    /// `H`: the number of epochs after that of the impression in which a play still counts.
+    /// `H`: the number of epochs after the epoch of an impression in which its play still counts.
     pub join_window_epochs: i64,
     /// `D`: how far a partition's watermark trails its largest event time, in milliseconds.
     pub max_delay_ms: i64,

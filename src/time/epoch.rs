@@ -1,4 +1,4 @@
-//! Epochs, ranges of epochs, and through which epoch all are closed or final.
+//! Epochs, ranges of epochs, and [`Through`]: the last epoch that is closed or final.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -5,7 +5,7 @@
 //! milliseconds ends in `_ms`. Only [`Definition::epoch`] divides times.
 //!
 //! - [`definition`]: which epoch an instant lies in, and when an epoch closes.
-//! - [`epoch`]: epochs, ranges of epochs, and through which epoch all are closed or final.
+//! - [`epoch`]: epochs, ranges of epochs, and [`Through`]: the last epoch that is closed or final.
 //! - [`round`]: the timestamps of the dataflows.
 //! - [`text`]: the text forms of dates and durations.
 

@@ -45,7 +45,7 @@ pub fn computed(store: &Path) -> Contents {
 /// Opens a store for reading.
 pub fn open(store: &Path) -> Connection {
     let connection = Connection::open_with_flags(store, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
-    connection.busy_timeout(super::program::PATIENCE).unwrap();
+    connection.busy_timeout(super::program::WAIT_MAX).unwrap();
     connection
 }
 

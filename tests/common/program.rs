@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The longest wait for anything before the test fails.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const WAIT_MAX: Duration = Duration::from_secs(60);
 /// The pause between two checks of a condition.
-const GLANCE: Duration = Duration::from_millis(5);
+const POLL_PAUSE: Duration = Duration::from_millis(5);
 
 /// The program without arguments.
 pub fn trendmark() -> Command {
@@ -30,8 +30,8 @@ pub fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Finished 
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
-        assert!(started.elapsed() < PATIENCE, "waited {PATIENCE:?}, but not true: {what}");
-        std::thread::sleep(GLANCE);
+        assert!(started.elapsed() < WAIT_MAX, "waited {WAIT_MAX:?}, but not true: {what}");
+        std::thread::sleep(POLL_PAUSE);
     }
 }
 
@@ -91,7 +91,7 @@ impl Running {
     }
 
     /// Suspends all its threads, like a machine that hangs, until [`Running::go_on`].
-    pub fn stop(&mut self) {
+    pub fn suspend(&mut self) {
         self.signal("STOP");
         let threads = format!("/proc/{}/task", self.id());
         self.wait_until("all threads are suspended", || {
@@ -101,7 +101,7 @@ impl Running {
     }
 
     /// Resumes it.
-    pub fn go_on(&self) {
+    pub fn resume(&self) {
         self.signal("CONT");
     }
 
@@ -119,10 +119,10 @@ impl Running {
                 let (stdout, stderr) = (text(&self.stdout), text(&self.stderr));
                 return Finished { command, code, stdout, stderr, waited: started.elapsed() };
             }
-            if started.elapsed() >= PATIENCE {
+            if started.elapsed() >= WAIT_MAX {
                 panic!("{} does not end: {}", self.command, self.stderr());
             }
-            std::thread::sleep(GLANCE);
+            std::thread::sleep(POLL_PAUSE);
         }
     }
 }
@@ -194,7 +194,7 @@ pub fn start_processes(
         command.arg("--processes").arg(processes.to_string());
         command.arg("--process").arg(process.to_string());
         command.arg("--hostfile").arg(hostfile);
-        // Shorter than `PATIENCE`, so that a failed launch is reported as such.
+        // Shorter than `WAIT_MAX`, so that a failed launch is reported as such.
         if !command.get_args().any(|argument| argument == "--launch-timeout") {
             command.args(["--launch-timeout", "20s"]);
         }

@@ -2,7 +2,7 @@
 //!
 //! `…` in a line stands for any text, and a line that is only `…` for any number of lines.
 
-/// The mark for what is left open.
+/// The placeholder for any text.
 const ANY: &str = "…";
 
 /// Compares an output with the expected one, without spaces at the ends of lines.

@@ -2,7 +2,7 @@
 //! path.
 
 use super::blocks::{Block, Document};
-use super::common::program::{PATIENCE, write_hostfile};
+use super::common::program::{WAIT_MAX, write_hostfile};
 use super::matching;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::File;
@@ -128,7 +128,7 @@ impl Playground {
         let status = loop {
             match child.try_wait().unwrap() {
                 Some(status) => break Some(status),
-                None if started.elapsed() >= PATIENCE => break None,
+                None if started.elapsed() >= WAIT_MAX => break None,
                 None => std::thread::sleep(Duration::from_millis(5)),
             }
         };
@@ -140,7 +140,7 @@ impl Playground {
         match status {
             Some(status) if status.success() => Ok(printed),
             Some(status) => Err(format!("{status}:\n{script}\n{printed}")),
-            None => Err(format!("does not end within {PATIENCE:?}:\n{script}\n{printed}")),
+            None => Err(format!("does not end within {WAIT_MAX:?}:\n{script}\n{printed}")),
         }
     }
 }

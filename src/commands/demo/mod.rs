@@ -31,7 +31,7 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     /// The temporary folder cannot be created.
-    #[error("cannot create a temporary folder: {0}; set TMPDIR to a folder with room")]
+    #[error("cannot create a temporary folder: {0}; set TMPDIR to a folder with free space")]
     Folder(std::io::Error),
     /// The flags are out of range for the generator.
     #[error(transparent)]
@@ -90,13 +90,13 @@ pub fn demo(arguments: &DemoArguments, stop: Arc<AtomicBool>) -> Result<(), Demo
 
 fn title(arguments: &DemoArguments) -> String {
     format!(
-        "demo: {} impressions and {} of event time a second",
+        "demo: {} impressions and {} of event time per second",
         grouped(arguments.rate),
         arguments.pace
     )
 }
 
-/// Nobody looks any more: that is not an error.
+/// Turns the error of a closed standard output into success.
 fn unless_closed(shown: Result<(), DemoError>) -> Result<(), DemoError> {
     match shown {
         Err(DemoError::Print(error) | DemoError::Show(ShowError::Output(error)))
@@ -133,7 +133,7 @@ struct PacedLog {
 impl PacedLog {
     fn create(folder: &Path, arguments: &DemoArguments) -> Result<PacedLog, DemoError> {
         let pace_ms = arguments.pace.ms.max(1);
-        // A week, or less if a year of event time has passed before: longer than any demo.
+        // Longer than any demo: a week, or the time in which a year of event time passes.
         let seconds = (YEAR_MS / pace_ms).clamp(1, 7 * 86_400);
         let model = Model {
             seed: arguments.seed,

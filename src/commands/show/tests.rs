@@ -56,7 +56,7 @@ fn two_epochs() -> (TempDir, PathBuf) {
 }
 
 #[test]
-fn the_trends_table_equals_the_one_of_the_talk() {
+fn the_trends_table_is_printed_exactly() {
     let (_folder, path) = two_epochs();
     let expected = "               Video | Epoch            | Plays | Impressions
 ---------------------+------------------+-------+-------------

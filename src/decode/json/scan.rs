@@ -1,9 +1,9 @@
 //! The fast decoder: a scanner for records of the common shape, which gives up on all others.
 //!
-//! It is sound: serde_json accepts every record that it accepts, as the same event. It therefore
-//! accepts only strings without escapes, numbers of the JSON grammar, each wanted field once, and
-//! only white space after the end. Nested objects, arrays, escapes, duplicates and all errors are
-//! left to [`super::strict`].
+//! Every record that the scanner accepts, serde_json also accepts, as the same event. So the
+//! scanner takes only strings without escapes, numbers of the JSON grammar, each wanted field once,
+//! and only white space after the end. Nested objects, arrays, escapes, duplicates and all errors
+//! are left to [`super::strict`].
 
 use crate::decode::{FieldNames, time_from_text, time_in_range};
 use crate::event::{Event, RequestId, VideoId, uuid_bits};

@@ -119,9 +119,12 @@ impl Coordinator {
 
     /// Handles a commit.
     pub fn committed(&mut self, committed: Committed) -> Vec<Command> {
-        let is_news = committed.final_through > self.committed.final_through;
+        let has_new_final_epochs = committed.final_through > self.committed.final_through;
         self.committed = committed;
-        is_news.then_some(Command::Finalize(committed.final_through)).into_iter().collect()
+        has_new_final_epochs
+            .then_some(Command::Finalize(committed.final_through))
+            .into_iter()
+            .collect()
     }
 
     /// Assigns new partitions, largest first, each to the worker with the fewest bytes so far.

@@ -6,10 +6,10 @@ use super::super::tests::settings;
 fn a_value_comes_from_a_file_without_its_newline() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("password");
-    std::fs::write(&path, "geheim\n").unwrap();
+    std::fs::write(&path, "s3cret\n").unwrap();
     let reference = format!("file:{}", path.display());
     let config = settings(&[("sasl.password", &reference)]).client_config().unwrap();
-    assert_eq!(config.get("sasl.password"), Some("geheim"));
+    assert_eq!(config.get("sasl.password"), Some("s3cret"));
     assert_eq!(config.get("bootstrap.servers"), Some("localhost:9092"));
 }
 
@@ -26,8 +26,8 @@ fn errors_do_not_contain_secrets() {
     assert!(missing.contains("`TRENDMARK_NO_SUCH_VARIABLE`, which is not set"), "{missing}");
     let missing = told(&[("sasl.password", "file:/no/such/file")]);
     assert!(missing.contains("`/no/such/file`"), "{missing}");
-    let unknown = told(&[("no.such.password", "geheim")]);
-    assert!(unknown.contains("no.such.password") && !unknown.contains("geheim"), "{unknown}");
+    let unknown = told(&[("no.such.password", "s3cret")]);
+    assert!(unknown.contains("no.such.password") && !unknown.contains("s3cret"), "{unknown}");
     let unknown = told(&[("fetch.wait.max.ms", "soon")]);
     assert!(unknown.contains("`fetch.wait.max.ms` is wrong: Invalid value"), "{unknown}");
     let hidden = told(&[("sasl.password", "(hidden)")]);

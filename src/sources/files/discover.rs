@@ -92,7 +92,7 @@ impl Finder {
                 None => Err(SourceError::UnknownFormat(path.into())),
             },
             Ok(_) => {
-                let what = "it is neither a file nor a folder, so it cannot be read twice";
+                let what = "neither a file nor a folder, so a restart could not read it again";
                 Err(io_error(path, std::io::Error::new(ErrorKind::InvalidInput, what)))
             }
             Err(error) if error.kind() == ErrorKind::NotFound => self.matches(argument),

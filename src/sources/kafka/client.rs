@@ -345,7 +345,7 @@ impl Context {
 
     fn note_commit_failure(&self, error: &KafkaError) {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-        let what = "cannot commit offsets to the group, which only dashboards need";
+        let what = "cannot commit offsets to the consumer group (only dashboards use them)";
         self.record(code, &format!("{what}: {error}"));
     }
 }

@@ -1,5 +1,5 @@
-//! The lock that keeps two runs from writing one store: a file beside it, `<store>.lock`, with the
-//! process id of its owner.
+//! The lock that keeps two jobs from writing the same store: a file beside it, `<store>.lock`, with
+//! the process id of its owner.
 //!
 //! The operating system holds the lock, and releases it however the process ends. If the process is
 //! killed, the file stays behind, but has no effect without the lock.
@@ -17,11 +17,11 @@ pub(super) struct StoreLock {
 }
 
 impl StoreLock {
-    /// Acquires the lock of a store, which need not exist yet. With `take_over`, a run that holds
+    /// Acquires the lock of a store, which need not exist yet. With `take_over`, a job that holds
     /// the lock loses it: the lock file is replaced.
     ///
     /// # Errors
-    /// When another run holds the lock, or the folder of the store is missing or not writable.
+    /// When another job holds the lock, or the folder of the store is missing or not writable.
     pub fn acquire(store: &Path, take_over: bool) -> Result<StoreLock, StoreError> {
         let mut name = store.as_os_str().to_owned();
         name.push(".lock");
@@ -50,7 +50,7 @@ impl StoreLock {
 
 impl Drop for StoreLock {
     fn drop(&mut self) {
-        // After a take-over, the file at the path belongs to the other run.
+        // After a take-over, the file at the path belongs to the other job.
         if cfg!(unix)
             && is_at(&self.file, &self.path)
             && let Err(error) = std::fs::remove_file(&self.path)
@@ -69,9 +69,9 @@ fn locked(store: &Path, mut file: File) -> StoreError {
     let mut owner = String::new();
     let reason = match file.read_to_string(&mut owner) {
         Ok(_) if !owner.trim().is_empty() => {
-            format!("another trendmark run has it, process {}", owner.trim())
+            format!("another job holds it, process {}", owner.trim())
         }
-        _ => "another trendmark run has it".to_owned(),
+        _ => "another job holds it".to_owned(),
     };
     StoreError::Locked { path: store.to_owned(), reason }
 }

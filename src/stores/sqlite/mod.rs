@@ -1,8 +1,8 @@
 //! A store in one SQLite file, which any program can read while the job runs.
 //!
 //! The file is in WAL mode, so that readers and the writer do not block each other. Every
-//! publication is one transaction, on disk when [`Store::commit`] returns. A run that writes the
-//! store holds the lock `<store>.lock`, which keeps other runs out.
+//! publication is one transaction, on disk when [`Store::commit`] returns. A job that writes the
+//! store holds the lock `<store>.lock`, which keeps other jobs out.
 //!
 //! - [`schema`]: the tables and the views that analysts read.
 //! - [`read`]: reading a store, while a job writes it or afterwards.
@@ -57,8 +57,8 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens a store, or creates it if there is none, and takes it over. If another run has the
-    /// store, `take_over` fences that run; without `take_over`, opening fails.
+    /// Opens a store, or creates it if there is none, and takes it over. If another job has the
+    /// store, `take_over` fences that job; without `take_over`, opening fails.
     ///
     /// # Errors
     /// When the store has another definition or other queries, the file is not a store, another

@@ -69,7 +69,7 @@ fn values(stored: &StoredRow) -> [Value; 3] {
 }
 
 #[test]
-fn analysts_read_trends_as_promised() {
+fn the_trends_view_has_the_documented_columns() {
     let (_folder, path) = folder();
     let mut store = create(&path);
     let rows = vec![trend(7, 981_793, 2, 9), trend(7, -1, 0, 1), trend(8, 981_793, 1, 1)];
