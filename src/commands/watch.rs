@@ -96,7 +96,7 @@ impl Sample {
         let rate = (self.events - before.events) as f64 / seconds;
         let replay = if self.is_replaying { "replay, " } else { "" };
         let committed = match self.committed {
-            Some((last, age)) => format!(", publication {last} committed {} ago", age_text(age)),
+            Some((last, age)) => format!(", publication {last} ({} ago)", age_text(age)),
             None => String::new(),
         };
         format!(
@@ -121,7 +121,7 @@ impl Sample {
         let Some(watermark_ms) = self.watermark_ms else { return "no watermark yet".into() };
         let behind_ms = self.wall_ms.saturating_sub(watermark_ms).max(0);
         let behind = Duration::from_millis(behind_ms.unsigned_abs());
-        format!("watermark {}, {} behind the clock", rfc3339(watermark_ms), age_text(behind))
+        format!("watermark {} behind ({})", age_text(behind), rfc3339(watermark_ms))
     }
 }
 
@@ -189,8 +189,8 @@ mod tests {
         let lag = Lag::of_bytes(3 << 20);
         assert_eq!(
             line(sample(12_000, lag)),
-            "12,000 events, 2,000/s, lag 3.00 MiB, publication 41 committed 1 s ago, \
-             watermark 2024-03-01T14:00:00Z, 3 s behind the clock"
+            "12,000 events, 2,000/s, lag 3.00 MiB, publication 41 (1 s ago), \
+             watermark 3 s behind (2024-03-01T14:00:00Z)"
         );
         let at_start =
             Sample { committed: None, watermark_ms: None, ..sample(2_000, Lag::default()) };
