@@ -68,6 +68,26 @@ fn topics_give_the_same_rows_as_files() {
 }
 
 #[test]
+fn the_status_is_shown_although_no_broker_answers() {
+    let cluster = Cluster::any();
+    let folder = generated();
+    let folder = folder.path();
+    let topic = to_topic(&cluster, folder, "impressions");
+    let store = folder.join("s.db");
+    let store = ["--store", store.to_str().unwrap()];
+    let job = ["run", "--impressions", &topic, "--until-end", "--bootstrap-servers"];
+    run(job.iter().chain(&[cluster.servers()]).chain(&store)).succeeded();
+    let status = ["status", "--bootstrap-servers", "127.0.0.1:1"];
+    // Each question takes half a minute, so only one is asked.
+    let shown = run(status.iter().chain(&store)).succeeded();
+    assert!(shown.waited.as_secs() < 60, "{shown:#?}");
+    assert!(shown.stdout.contains("unknown in 3 partitions"), "{shown:#?}");
+    assert!(shown.stderr.contains("no answer from the Kafka brokers"), "{shown:#?}");
+    let shown = run(["status"].iter().chain(&store)).succeeded();
+    assert!(shown.stdout.contains("unknown in 3 partitions"), "{shown:#?}");
+}
+
+#[test]
 fn wrong_kafka_settings_are_reported_and_no_store_is_created() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("s.db");

@@ -6,7 +6,7 @@ use crate::decode::FieldNames;
 use crate::kafka::KafkaSettings;
 use crate::log::PartitionName;
 use crate::query::QueryInstance;
-use crate::sources::kafka::{KafkaSource, MessageSettings};
+use crate::sources::kafka::{KafkaSource, KafkaSourceError, MessageSettings};
 use crate::sources::{Source, SourceError};
 use crate::stores::kafka::{KafkaReader, KafkaStore};
 use crate::stores::{Store, StoreError, StoreReader};
@@ -71,11 +71,35 @@ pub fn reader(settings: &KafkaSettings, topic: &str) -> Result<Box<dyn StoreRead
     Ok(Box::new(KafkaReader::open(settings, topic)?))
 }
 
-/// Returns the offset after the last committed message of a partition.
-///
-/// # Errors
-/// When the brokers do not return it.
-pub fn end_offset(settings: &KafkaSettings, partition: &PartitionName) -> Result<u64, SourceError> {
-    let source = KafkaSource::new(settings.clone(), vec![], FieldNames::default(), false);
-    source.end_offset(partition)
+/// The end offsets of partitions.
+pub struct EndOffsets {
+    source: KafkaSource,
+    /// Whether the brokers have answered so far.
+    answers: bool,
+}
+
+impl EndOffsets {
+    /// Creates a client, which connects at the first question.
+    pub fn new(settings: &KafkaSettings) -> EndOffsets {
+        let source = KafkaSource::new(settings.clone(), vec![], FieldNames::default(), false);
+        EndOffsets { source, answers: true }
+    }
+
+    /// Returns the offset after the last committed message of a partition; `None` if the brokers
+    /// have not answered an earlier question, as each question takes half a minute then.
+    ///
+    /// # Errors
+    /// When the brokers do not return it.
+    pub fn of(&mut self, partition: &PartitionName) -> Result<Option<u64>, SourceError> {
+        if !self.answers {
+            return Ok(None);
+        }
+        let end = self.source.end_offset(partition);
+        let about_partition =
+            |error: &KafkaSourceError| matches!(error, KafkaSourceError::UnknownTopic { .. });
+        if let Err(SourceError::Kafka(error)) = &end {
+            self.answers = about_partition(error);
+        }
+        end.map(Some)
+    }
 }

@@ -49,13 +49,20 @@ pub fn reader(_settings: &KafkaSettings, topic: &str) -> Result<Box<dyn StoreRea
     Err(missing(topic).into())
 }
 
-/// Refuses a partition.
-///
-/// # Errors
-/// Always.
-pub fn end_offset(
-    _settings: &KafkaSettings,
-    partition: &PartitionName,
-) -> Result<u64, SourceError> {
-    Err(Feature::Kafka.missing(format!("`{}`", partition.name)).into())
+/// The end offsets of partitions, which are not known.
+pub struct EndOffsets;
+
+impl EndOffsets {
+    /// Returns what refuses every question.
+    pub fn new(_settings: &KafkaSettings) -> EndOffsets {
+        EndOffsets
+    }
+
+    /// Refuses a partition.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn of(&mut self, partition: &PartitionName) -> Result<Option<u64>, SourceError> {
+        Err(Feature::Kafka.missing(format!("`{}`", partition.name)).into())
+    }
 }

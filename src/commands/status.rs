@@ -1,15 +1,15 @@
 //! `trendmark status`: the progress of a store, its lag behind the logs, and how many records a
 //! restart would replay. It only reads: it takes nothing over and locks nothing.
 
-use super::kafka;
+use super::kafka::EndOffsets;
 use super::run::RunError;
 use super::store::{self, OpenStore};
 use crate::arguments::{StatusArguments, StatusFormat};
 use crate::decode::FieldNames;
-use crate::kafka::{KafkaSettings, parse_partition};
-use crate::log::PartitionProgress;
+use crate::kafka::parse_partition;
+use crate::log::{PartitionName, PartitionProgress};
 use crate::sources::files::FileSource;
-use crate::sources::{Batch, Discovered, Polled, Source};
+use crate::sources::{Batch, Discovered, Polled, Source, SourceError};
 use crate::stores::Progress;
 use crate::stores::description::Description;
 use crate::time::{Through, rfc3339};
@@ -33,7 +33,8 @@ struct Status {
 pub fn status(arguments: &StatusArguments) -> Result<String, RunError> {
     let OpenStore { location, reader, kafka } = store::open(&arguments.store)?;
     let (description, progress) = (reader.description().clone(), reader.progress()?);
-    let lag = progress.partitions.values().map(|at| lag(at, kafka.as_ref())).collect();
+    let mut ends = kafka.as_ref().map(EndOffsets::new);
+    let lag = progress.partitions.values().map(|at| lag(at, ends.as_mut())).collect();
     let status = Status { store: location.to_string(), description, progress, lag };
     Ok(match arguments.format {
         StatusFormat::Table => status.table(),
@@ -43,29 +44,33 @@ pub fn status(arguments: &StatusArguments) -> Result<String, RunError> {
 
 /// The lag of a partition, in records. A file is read from the store's position to its end for
 /// that.
-fn lag(at: &PartitionProgress, settings: Option<&KafkaSettings>) -> Option<u64> {
+fn lag(at: &PartitionProgress, ends: Option<&mut EndOffsets>) -> Option<u64> {
     let name = &at.partition;
     let end = if parse_partition(&name.name).is_some() {
-        kafka::end_offset(settings?, name)
+        ends?.of(name)
     } else {
-        let files = FileSource::new(vec![], FieldNames::default(), false);
-        let partition = Discovered { name: name.clone(), size_bytes: 0, end_offset: None };
-        files.open(&partition, Some(at.next_offset)).and_then(|mut reader| {
-            const RECORDS_MAX: usize = 4_096;
-            let mut batch = Batch::default();
-            while reader.poll(&mut batch, RECORDS_MAX)? == Polled::More {
-                batch.clear();
-            }
-            Ok(batch.next_offset)
-        })
+        end_of_file(name, at.next_offset).map(Some)
     };
     match end {
-        Ok(end) => Some(end.saturating_sub(at.next_offset)),
+        Ok(end) => Some(end?.saturating_sub(at.next_offset)),
         Err(error) => {
             tracing::warn!("{error}");
             None
         }
     }
+}
+
+/// Returns the offset after the last record of a file, which is read from an offset for that.
+fn end_of_file(name: &PartitionName, offset: u64) -> Result<u64, SourceError> {
+    const RECORDS_MAX: usize = 4_096;
+    let files = FileSource::new(vec![], FieldNames::default(), false);
+    let partition = Discovered { name: name.clone(), size_bytes: 0, end_offset: None };
+    let mut reader = files.open(&partition, Some(offset))?;
+    let mut batch = Batch::default();
+    while reader.poll(&mut batch, RECORDS_MAX)? == Polled::More {
+        batch.clear();
+    }
+    Ok(batch.next_offset)
 }
 
 impl Status {
@@ -75,9 +80,17 @@ impl Status {
         each.map(|at| at.next_offset.saturating_sub(at.replay_offset)).sum()
     }
 
-    /// The total lag in records, of the partitions where it is known.
-    fn lag(&self) -> u64 {
-        self.lag.iter().flatten().sum()
+    /// The total lag in records, if it is known of all partitions.
+    fn lag(&self) -> Option<u64> {
+        self.lag.iter().copied().sum()
+    }
+
+    fn lag_text(&self) -> String {
+        let known: u64 = self.lag.iter().flatten().sum();
+        match self.lag.iter().filter(|lag| lag.is_none()).count() {
+            0 => format!("{known} records"),
+            unknown => format!("{known} records, and unknown in {unknown} partitions"),
+        }
     }
 
     fn final_through(&self) -> String {
@@ -117,7 +130,7 @@ impl Status {
             ("Final", self.final_through()),
             ("Open epochs", self.open_epochs()),
             ("Watermark", self.watermark()),
-            ("Lag", format!("{} records", self.lag())),
+            ("Lag", self.lag_text()),
             ("Replay", format!("{} records would be read again by a restart", self.replay())),
         ];
         for (name, value) in lines {
