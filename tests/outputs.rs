@@ -33,7 +33,13 @@ fn a_store_or_dead_letter_file_that_would_be_read_is_a_usage_error() {
     std::os::unix::fs::symlink(place.path("dead.txt"), place.path("logs/dead.jsonl")).unwrap();
     let linked = ["--impressions", "logs", "--dead-letter", "dead.txt"];
     place.run(&linked).failed(2, &["is also a source"]);
+    std::fs::remove_file(place.path("dead.txt")).unwrap();
+    place.run(&linked).failed(2, &["is also a source"]);
     std::fs::remove_file(place.path("logs/dead.jsonl")).unwrap();
+    for file in ["s.db", "./s.db-wal", "s.db.lock"] {
+        let beside = ["--impressions", "logs", "--dead-letter", file];
+        place.run(&beside).failed(2, &["--dead-letter", "is a file of the store"]);
+    }
     let fine = ["--impressions", "logs", "--dead-letter", "logs/dead.json"];
     place.run(&fine).succeeded();
 }
@@ -43,7 +49,15 @@ fn a_file_stays_the_same_partition_however_its_path_is_typed() {
     let place = Workspace::new();
     place.write("logs/i.jsonl", lines(0..3));
     std::os::unix::fs::symlink(place.path("logs"), place.path("link")).unwrap();
-    let typed = ["logs/i.jsonl", "./logs/i.jsonl", "link", "logs/*.jsonl", &place.text("logs")];
+    std::os::unix::fs::symlink("i.jsonl", place.path("logs/a.jsonl")).unwrap();
+    let typed = [
+        "logs/i.jsonl",
+        "logs/a.jsonl",
+        "./logs/i.jsonl",
+        "link",
+        "logs/*.jsonl",
+        &place.text("logs"),
+    ];
     let mut count = 3;
     for path in typed {
         place.append("logs/i.jsonl", lines(count..count + 1));

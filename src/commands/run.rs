@@ -11,7 +11,7 @@ use crate::sources::files::FileSource;
 use crate::sources::{Source, SourceError};
 use crate::stores::sqlite::SqliteStore;
 use crate::stores::{Store, StoreError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -97,6 +97,8 @@ pub fn start(
     let source = source(plan)?;
     source().discover()?;
     let dead_letters = Arc::new(dead_letters(plan)?);
+    // A link in a source folder may lead to the dead-letter file, which exists now.
+    refuse_outputs_among_sources(plan)?;
     let store = match plan.cluster.process {
         0 => Some(store(plan)?),
         _ => None,
@@ -113,6 +115,17 @@ pub fn start(
     Ok((summary, dead_letters.malformed()))
 }
 
+/// Whether a file is the store, or one of the files beside it.
+fn belongs_to_store(file: &Path, store: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
+    let (Ok(file), Ok(store)) = (real(file), real(store)) else { return false };
+    ["", "-wal", "-shm", ".lock"].iter().any(|ending| {
+        let mut beside = store.clone().into_os_string();
+        beside.push(ending);
+        file.as_os_str() == beside
+    })
+}
+
 /// Refuses a store or a dead-letter file that the sources would read.
 fn refuse_outputs_among_sources(plan: &Plan) -> Result<(), ArgumentError> {
     let files = FileSource::new(plan.inputs.paths.clone(), plan.fields.clone(), true);
@@ -121,6 +134,14 @@ fn refuse_outputs_among_sources(plan: &Plan) -> Result<(), ArgumentError> {
         StoreLocation::Kafka { .. } => None,
     };
     let dead_letter = plan.dead_letter.as_ref().map(|path| ("dead-letter", path));
+    if let (Some((_, store)), Some((_, letters))) = (store, dead_letter)
+        && belongs_to_store(letters, store)
+    {
+        return Err(ArgumentError::Conflict(format!(
+            "--dead-letter `{}` is a file of the store: give another file",
+            letters.display()
+        )));
+    }
     let mut outputs = store.into_iter().chain(dead_letter);
     match outputs.find(|(_, path)| files.would_read(path)) {
         Some((flag, path)) => Err(ArgumentError::Conflict(format!(

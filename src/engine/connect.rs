@@ -31,6 +31,19 @@ const MESSAGE_INTERVAL: Duration = Duration::from_secs(5);
 struct Greeting {
     process: usize,
     processes: usize,
+    /// The workers of each process, which must be the same everywhere.
+    workers: usize,
+}
+
+/// The bytes of a greeting.
+const GREETING_BYTES: usize = 32;
+
+/// Why a connection is not used.
+enum Refusal {
+    /// It is dropped, and another may come.
+    Dropped(String),
+    /// The job cannot start.
+    Fatal(String),
 }
 
 /// Returns a connection to each other process, and `None` for this one.
@@ -59,7 +72,7 @@ pub fn connect(cluster: &Cluster, stop: &AtomicBool) -> Result<Vec<Option<TcpStr
         if started.elapsed() >= cluster.launch_timeout {
             return Err(meeting.timed_out());
         }
-        let progressed = meeting.accept(&listener) | meeting.call();
+        let progressed = meeting.accept(&listener)? | meeting.call()?;
         meeting.tell();
         if !progressed {
             std::thread::sleep(PAUSE);
@@ -88,73 +101,93 @@ impl Meeting<'_> {
     }
 
     fn greeting(&self) -> Greeting {
-        Greeting { process: self.cluster.process, processes: self.connections.len() }
+        let Cluster { process, workers, .. } = *self.cluster;
+        Greeting { process, processes: self.connections.len(), workers }
     }
 
     /// Answers the call of a later process. Returns whether there was one.
-    fn accept(&mut self, listener: &TcpListener) -> bool {
-        let Ok((mut stream, address)) = listener.accept() else { return false };
+    fn accept(&mut self, listener: &TcpListener) -> Result<bool, String> {
+        let Ok((mut stream, address)) = listener.accept() else { return Ok(false) };
         match self.answer(&mut stream) {
             Ok(process) => self.connections[process] = Some(stream),
-            Err(reason) => tracing::warn!("the connection from {address} is dropped: {reason}"),
+            Err(Refusal::Fatal(reason)) => return Err(reason),
+            Err(Refusal::Dropped(reason)) => {
+                tracing::warn!("the connection from {address} is dropped: {reason}");
+            }
         }
-        true
+        Ok(true)
     }
 
     /// Calls the earlier processes that are missing. Returns whether one answered.
-    fn call(&mut self) -> bool {
+    fn call(&mut self) -> Result<bool, String> {
         let own = self.cluster.process;
         let earlier: Vec<usize> = self.missing().take_while(|&process| process < own).collect();
         let mut progressed = false;
         for process in earlier {
             let address = &self.cluster.addresses[process];
-            let called = dial(address).map_err(|error| reason(&error));
+            let called = dial(address).map_err(|error| dropped(&error));
             match called.and_then(|mut stream| self.greet(&mut stream, process).map(|()| stream)) {
                 Ok(stream) => {
                     self.connections[process] = Some(stream);
                     progressed = true;
                 }
-                Err(reason) => {
+                Err(Refusal::Fatal(reason)) => return Err(reason),
+                Err(Refusal::Dropped(reason)) => {
                     tracing::debug!("process {process} at {address} does not answer: {reason}");
                 }
             }
         }
-        progressed
+        Ok(progressed)
     }
 
     /// Exchanges greetings with a process that was called.
-    fn greet(&self, stream: &mut TcpStream, process: usize) -> Result<(), String> {
+    fn greet(&self, stream: &mut TcpStream, process: usize) -> Result<(), Refusal> {
         prepare(stream)
             .and_then(|()| stream.write_all(&self.greeting().to_bytes()))
-            .map_err(|error| reason(&error))?;
+            .map_err(|error| dropped(&error))?;
         let other = read_greeting(stream)?;
         let expected = Greeting { process, ..self.greeting() };
+        self.check_workers(other)?;
         if other != expected {
-            return Err(format!("it is {other}, and should be {expected}"));
+            return Err(Refusal::Dropped(format!("it is {other}, and should be {expected}")));
         }
-        stream.write_all(&[CONFIRMATION]).map_err(|error| reason(&error))?;
+        stream.write_all(&[CONFIRMATION]).map_err(|error| dropped(&error))?;
         without_timeouts(stream)
     }
 
     /// Exchanges greetings with a process that has called. Returns which one it is.
-    fn answer(&self, stream: &mut TcpStream) -> Result<usize, String> {
-        prepare(stream).map_err(|error| reason(&error))?;
+    fn answer(&self, stream: &mut TcpStream) -> Result<usize, Refusal> {
+        prepare(stream).map_err(|error| dropped(&error))?;
         let (own, other) = (self.greeting(), read_greeting(stream)?);
+        stream.write_all(&own.to_bytes()).map_err(|error| dropped(&error))?;
+        self.check_workers(other)?;
         let is_later = other.process > own.process && other.process < own.processes;
         if other.processes != own.processes || !is_later {
-            return Err(format!("it is {other}, and this is {own}"));
+            return Err(Refusal::Dropped(format!("it is {other}, and this is {own}")));
         }
         if self.connections[other.process].is_some() {
-            return Err(format!("there is a process {} already", other.process));
+            return Err(Refusal::Dropped(format!("there is a process {} already", other.process)));
         }
         let mut confirmation = [0];
         stream
-            .write_all(&own.to_bytes())
-            .and_then(|()| stream.set_read_timeout(Some(CONFIRMATION_TIMEOUT)))
+            .set_read_timeout(Some(CONFIRMATION_TIMEOUT))
             .and_then(|()| stream.read_exact(&mut confirmation))
-            .map_err(|error| reason(&error))?;
+            .map_err(|error| dropped(&error))?;
         without_timeouts(stream)?;
         Ok(other.process)
+    }
+
+    /// Timely needs the same number of workers in every process.
+    fn check_workers(&self, other: Greeting) -> Result<(), Refusal> {
+        let own = self.greeting();
+        if other.processes != own.processes || other.workers == own.workers {
+            return Ok(());
+        }
+        Err(Refusal::Fatal(format!(
+            "process {} has --workers {}, and process {} has --workers {}: start all processes \
+             with the same flags",
+            other.process, other.workers, own.process, own.workers
+        )))
     }
 
     /// Tells people from time to time who is waited for.
@@ -193,25 +226,25 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_write_timeout(Some(GREETING_TIMEOUT))
 }
 
-fn without_timeouts(stream: &TcpStream) -> Result<(), String> {
+fn without_timeouts(stream: &TcpStream) -> Result<(), Refusal> {
     stream
         .set_read_timeout(None)
         .and_then(|()| stream.set_write_timeout(None))
-        .map_err(|error| reason(&error))
+        .map_err(|error| dropped(&error))
 }
 
-fn read_greeting(stream: &mut TcpStream) -> Result<Greeting, String> {
-    let mut bytes = [0; 24];
-    stream.read_exact(&mut bytes).map_err(|error| reason(&error))?;
-    Greeting::of(bytes).ok_or_else(|| "it is no trendmark process".into())
+fn read_greeting(stream: &mut TcpStream) -> Result<Greeting, Refusal> {
+    let mut bytes = [0; GREETING_BYTES];
+    stream.read_exact(&mut bytes).map_err(|error| dropped(&error))?;
+    Greeting::of(bytes).ok_or_else(|| Refusal::Dropped("it is no trendmark process".into()))
 }
 
-fn reason(error: &io::Error) -> String {
-    match error.kind() {
+fn dropped(error: &io::Error) -> Refusal {
+    Refusal::Dropped(match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => "it sends nothing".into(),
         ErrorKind::UnexpectedEof => "it ends the connection".into(),
         _ => error.to_string(),
-    }
+    })
 }
 
 /// Connects to an address, which may resolve to several.
@@ -227,22 +260,24 @@ fn dial(address: &str) -> io::Result<TcpStream> {
 }
 
 impl Greeting {
-    fn to_bytes(self) -> [u8; 24] {
-        let mut bytes = [0; 24];
+    fn to_bytes(self) -> [u8; GREETING_BYTES] {
+        let mut bytes = [0; GREETING_BYTES];
         bytes[..8].copy_from_slice(&MAGIC);
-        bytes[8..16].copy_from_slice(&(self.process as u64).to_be_bytes());
-        bytes[16..].copy_from_slice(&(self.processes as u64).to_be_bytes());
+        for (at, number) in [(8, self.process), (16, self.processes), (24, self.workers)] {
+            bytes[at..at + 8].copy_from_slice(&(number as u64).to_be_bytes());
+        }
         bytes
     }
 
-    fn of(bytes: [u8; 24]) -> Option<Greeting> {
+    fn of(bytes: [u8; GREETING_BYTES]) -> Option<Greeting> {
         let number = |at: usize| {
             let bytes = bytes[at..at + 8].try_into().ok()?;
             usize::try_from(u64::from_be_bytes(bytes)).ok()
         };
-        (bytes[..8] == MAGIC)
-            .then(|| Some(Greeting { process: number(8)?, processes: number(16)? }))
-            .flatten()
+        if bytes[..8] != MAGIC {
+            return None;
+        }
+        Some(Greeting { process: number(8)?, processes: number(16)?, workers: number(24)? })
     }
 }
 
@@ -293,9 +328,9 @@ mod tests {
             let greetings = [
                 b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
                 Vec::new(),
-                Greeting { process: 7, processes: 2 }.to_bytes().to_vec(),
-                Greeting { process: 1, processes: 3 }.to_bytes().to_vec(),
-                Greeting { process: 0, processes: 2 }.to_bytes().to_vec(),
+                Greeting { process: 7, processes: 2, workers: 1 }.to_bytes().to_vec(),
+                Greeting { process: 1, processes: 3, workers: 1 }.to_bytes().to_vec(),
+                Greeting { process: 0, processes: 2, workers: 1 }.to_bytes().to_vec(),
             ];
             for greeting in greetings {
                 let started = Instant::now();
@@ -318,6 +353,24 @@ mod tests {
             assert!(second[0].is_some() && second[1].is_none());
             let first = first.join().unwrap();
             assert!(first[0].is_none() && first[1].is_some());
+        });
+    }
+
+    #[test]
+    fn processes_with_different_numbers_of_workers_say_so() {
+        let addresses = addresses::<2>();
+        let processes = [0, 1].map(|process| Cluster {
+            workers: process + 1,
+            ..cluster(process, &addresses, 20_000)
+        });
+        std::thread::scope(|scope| {
+            let connected = processes.each_ref().map(|process| {
+                scope.spawn(|| connect(process, &AtomicBool::new(false)).unwrap_err())
+            });
+            for said in connected.map(|process| process.join().unwrap()) {
+                assert!(said.contains("process 1 has --workers 2"), "{said}");
+                assert!(said.contains("process 0 has --workers 1"), "{said}");
+            }
         });
     }
 

@@ -165,9 +165,10 @@ impl Partition {
         Ok(self.batch.bytes)
     }
 
-    /// Returns how much is left to read.
+    /// Returns how much is left to read, and the events that are read but not processed.
     pub(super) fn lag(&self) -> Lag {
-        self.reader.lag()
+        let waiting = self.batch.events.len() - self.next;
+        self.reader.lag().merge(Lag::of_records(Some(waiting as u64)))
     }
 
     /// Returns the offset after the last processed record.

@@ -63,7 +63,8 @@ impl Settings {
 
     /// Describes the definition and the queries as text. Jobs with equal texts give equal rows.
     pub(super) fn job_description(&self) -> String {
-        let queries: Vec<_> = self.queries.iter().map(ToString::to_string).collect();
+        let shown = self.queries.iter().filter(|one| one.query.role != Role::Ledger);
+        let queries: Vec<_> = shown.map(ToString::to_string).collect();
         format!("{}, queries {}", self.definition, queries.join(", "))
     }
 

@@ -154,7 +154,9 @@ impl EpochLabels {
         let start_ms = self.definition.start_ms(epoch);
         let number = start_ms.rem_euclid(DAY_MS) / self.definition.epoch_length_ms + 1;
         let (date, start) = date_and_time(start_ms);
-        let (_, end) = date_and_time(self.definition.end_ms(epoch));
+        let (end_date, end) = date_and_time(self.definition.end_ms(epoch));
+        let is_long = self.definition.epoch_length_ms > DAY_MS;
+        let end = if is_long { format!("{end_date} {end}") } else { end };
         let date = if self.with_date { format!("{date} ") } else { String::new() };
         format!("{date}{number} ({start}-{end})")
     }

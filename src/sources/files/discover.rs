@@ -178,7 +178,7 @@ fn in_true_folder(file: &Path) -> Option<PathBuf> {
 
 /// A file that exists.
 struct Inspected {
-    /// Its path, with the canonical path of its folder.
+    /// Its path without symbolic links, or that of the link if only the link has a known format.
     path: PathBuf,
     /// Its path without symbolic links.
     target: PathBuf,
@@ -186,6 +186,11 @@ struct Inspected {
 }
 
 fn inspect(file: &Path) -> std::io::Result<Inspected> {
-    let path = in_true_folder(file).ok_or(ErrorKind::NotFound)?;
-    Ok(Inspected { path, target: file.canonicalize()?, size_bytes: file.metadata()?.len() })
+    let target = file.canonicalize()?;
+    // The name must have a known format: a link may have one where its target has none.
+    let path = match FileFormat::of(&target) {
+        Some(_) => target.clone(),
+        None => in_true_folder(file).ok_or(ErrorKind::NotFound)?,
+    };
+    Ok(Inspected { path, target, size_bytes: file.metadata()?.len() })
 }

@@ -1,8 +1,8 @@
 //! JSON Lines and Parquet files as a source.
 //!
-//! Each file is one partition. Its name is the absolute path of its folder, without symbolic links,
-//! and its own name, however its path was typed. The offset of a record is its line or row number,
-//! from 0. Empty lines are counted, but contain no record.
+//! Each file is one partition. Its name is its absolute path without symbolic links, however its
+//! path was typed; only a link to a file without a known format is a name of its own. The offset of
+//! a record is its line or row number, from 0. Empty lines are counted, but contain no record.
 //!
 //! - `.jsonl` and `.ndjson`, plain or compressed (`.gz`, `.zst`): one record per line, see
 //!   [`crate::decode`]. A line longer than [`LINE_BYTES_MAX`] is malformed.
