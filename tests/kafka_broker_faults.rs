@@ -9,8 +9,10 @@ use common::topics::{Cluster, TIMEOUT, real_broker};
 use std::time::{Duration, Instant};
 use trendmark::decode::FieldNames;
 use trendmark::event::Kind;
-use trendmark::sources::kafka::{KafkaSource, KafkaSourceError};
-use trendmark::sources::{Batch, PartitionReader, Polled, Source, SourceError};
+use trendmark::sources::kafka::KafkaSource;
+use trendmark::sources::{Batch, PartitionReader, Polled, Source};
+#[cfg(feature = "kafka-tls")]
+use trendmark::sources::{SourceError, kafka::KafkaSourceError};
 
 fn source(cluster: &Cluster, topic: &str) -> KafkaSource {
     let topics = vec![(Kind::Play, topic.to_string())];
