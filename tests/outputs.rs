@@ -40,8 +40,10 @@ fn a_store_or_dead_letter_file_that_would_be_read_is_a_usage_error() {
         let beside = ["--impressions", "logs", "--dead-letter", file];
         place.run(&beside).failed(2, &["--dead-letter", "is a file of the store"]);
     }
-    let fine = ["--impressions", "logs", "--dead-letter", "logs/dead.json"];
-    place.run(&fine).succeeded();
+    for input in ["logs", "logs/*", "lo*/*"] {
+        let fine = ["--impressions", input, "--dead-letter", "logs/dead.json"];
+        place.run(&fine).succeeded();
+    }
 }
 
 #[test]

@@ -149,16 +149,18 @@ fn is_hidden(path: &Path) -> bool {
 /// Whether an argument stands for a file that may not exist yet.
 fn would_match(argument: &str, file: &Path) -> bool {
     let (argument, Some(file)) = (Path::new(argument), in_true_folder(file)) else { return false };
-    if argument.is_dir() {
-        let is_in = argument.canonicalize().is_ok_and(|folder| file.parent() == Some(&folder));
-        return is_in && !is_hidden(&file) && FileFormat::of(&file).is_some();
+    let is_in =
+        |folder: &Path| folder.canonicalize().is_ok_and(|folder| file.parent() == Some(&folder));
+    if is_hidden(&file) || FileFormat::of(&file).is_none() {
+        return false;
     }
-    let name = argument.file_name().and_then(|name| Pattern::new(name.to_str()?).ok());
-    let is_match =
-        name.zip(file.file_name()).is_some_and(|(name, file)| name.matches_path(Path::new(file)));
-    is_match
-        && folders(argument)
-            .any(|folder| folder.canonicalize().is_ok_and(|folder| file.parent() == Some(&folder)))
+    if argument.is_dir() {
+        return is_in(argument);
+    }
+    let pattern = argument.file_name().and_then(|name| Pattern::new(name.to_str()?).ok());
+    let names = pattern.zip(file.file_name());
+    names.is_some_and(|(pattern, name)| pattern.matches_path(Path::new(name)))
+        && folders(argument).any(|folder| is_in(&folder))
 }
 
 /// Returns the folders that the folder part of a pattern matches now.
