@@ -22,10 +22,10 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 use trendmark::event::Event;
 use trendmark::generate::{Generator, Model};
+use trendmark::kafka::client::block_on;
 
 /// Partitions of each kind.
 const PARTITIONS: usize = 8;
@@ -59,11 +59,7 @@ impl Topics {
         let new = names
             .each_ref()
             .map(|name| NewTopic::new(name, PARTITIONS as i32, TopicReplication::Fixed(1)));
-        let mut created = Box::pin(admin.create_topics(&new, &AdminOptions::new()));
-        let mut context = Context::from_waker(Waker::noop());
-        while created.as_mut().poll(&mut context).is_pending() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        block_on(admin.create_topics(&new, &AdminOptions::new())).unwrap();
         topics
     }
 

@@ -65,7 +65,9 @@ fn completions(shell: Shell) -> String {
 /// If the command fails.
 pub fn execute(command: Command) -> Result<(), CommandError> {
     match command {
-        Command::Run(arguments) => run::run(&arguments, run::stop_on_interrupt())?,
+        Command::Run(arguments) => {
+            console::print(run::run(&arguments, run::stop_on_interrupt())?)?;
+        }
         Command::Demo(arguments) => demo::demo(&arguments, run::stop_on_interrupt())?,
         Command::Show(arguments) => show::show(&arguments, &mut std::io::stdout().lock())?,
         Command::Status(arguments) => console::print_line(status::status(&arguments)?)?,

@@ -42,9 +42,6 @@ pub enum RunError {
         /// The system error.
         error: std::io::Error,
     },
-    /// The results cannot be printed.
-    #[error("cannot write to standard output: {0}")]
-    Output(#[from] std::io::Error),
 }
 
 impl RunError {
@@ -55,19 +52,20 @@ impl RunError {
             RunError::MissingFeature(_) => true,
             RunError::Source(error) => error.is_usage(),
             RunError::Store(error) => error.is_usage(),
-            RunError::Engine(_) | RunError::DeadLetters { .. } | RunError::Output(_) => false,
+            RunError::Engine(_) | RunError::DeadLetters { .. } => false,
         }
     }
 }
 
-/// Runs a job to its end or until `stop` is set.
+/// Runs a job to its end or until `stop` is set. Returns the text to print: the final lines of the
+/// first process, or the complete configuration with `--print-config`.
 ///
 /// # Errors
 /// When the arguments are invalid, a source or the store cannot be used, or the job fails.
-pub fn run(arguments: &RunArguments, stop: Arc<AtomicBool>) -> Result<(), RunError> {
+pub fn run(arguments: &RunArguments, stop: Arc<AtomicBool>) -> Result<String, RunError> {
     let complete = arguments.with_config()?;
     if arguments.print_config {
-        return Ok(console::print(complete.to_toml())?);
+        return Ok(complete.to_toml());
     }
     let plan = complete.plan()?;
     let counters = Arc::new(Counters::default());
@@ -76,10 +74,10 @@ pub fn run(arguments: &RunArguments, stop: Arc<AtomicBool>) -> Result<(), RunErr
     let result = start(&plan, Arc::clone(&counters), stop);
     watch.finish();
     let (summary, malformed) = result?;
-    if plan.cluster.process == 0 {
-        console::print(report(&plan, &counters, &summary, malformed, started.elapsed()))?;
-    }
-    Ok(())
+    Ok(match plan.cluster.process {
+        0 => report(&plan, &counters, &summary, malformed, started.elapsed()),
+        _ => String::new(),
+    })
 }
 
 /// Runs a planned job to its end. Returns its summary and the number of malformed records in this

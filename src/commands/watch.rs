@@ -5,7 +5,6 @@ use crate::engine::Counters;
 use crate::sources::Lag;
 use crate::time::rfc3339;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
-use std::io::{IsTerminal, stderr};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -30,7 +29,7 @@ impl ProgressReporter {
         let (end, ended) = channel();
         let thread = std::thread::spawn(move || {
             let bar = console::add_bar(|| new_bar(follow));
-            let interval = if stderr().is_terminal() { BAR_INTERVAL } else { LINE_INTERVAL };
+            let interval = if bar.is_some() { BAR_INTERVAL } else { LINE_INTERVAL };
             let mut before = Sample::at(&counters);
             while ended.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                 let now = Sample::at(&counters);
@@ -139,7 +138,7 @@ fn lag_text(lag: Lag) -> String {
 }
 
 /// Formats a count with its unit: `1 record`, `2,000 records`.
-pub fn counted(count: u64, unit: &str) -> String {
+fn counted(count: u64, unit: &str) -> String {
     format!("{} {unit}{}", HumanCount(count), if count == 1 { "" } else { "s" })
 }
 

@@ -4,8 +4,9 @@ use super::arrival::Arrival;
 use super::json;
 use super::settings::Model;
 use crate::event::Kind;
-use crate::kafka::{KafkaSettings, KafkaSettingsError, block_on, retry_transient};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use crate::kafka::client::{self, create_topic, partitions, reason, retry_transient, set_defaults};
+use crate::kafka::{KafkaSettings, KafkaSettingsError};
+use rdkafka::admin::{AdminClient, NewTopic, TopicReplication};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -34,7 +35,7 @@ pub enum TopicError {
         /// The topic.
         topic: String,
         /// Its number of partitions.
-        has: usize,
+        has: i32,
     },
     /// The brokers did not do what was asked.
     #[error(
@@ -56,11 +57,7 @@ impl TopicError {
     }
 
     fn kafka(topic: &str, error: &KafkaError) -> TopicError {
-        let code = match error {
-            KafkaError::AdminOp(code) => Some(*code),
-            error => error.rdkafka_error_code(),
-        };
-        let reason = code.map_or_else(|| error.to_string(), |code| code.to_string());
+        let reason = reason(error);
         TopicError::Kafka { topic: topic.into(), reason }
     }
 }
@@ -95,8 +92,9 @@ impl TopicWriter {
         let writer = TopicWriter { producer, topics, line: Vec::with_capacity(256), bytes: 0 };
         let admin: AdminClient<_> =
             config.create().map_err(|error| TopicError::kafka(name, &error))?;
+        let partitions = i32::try_from(model.partitions).unwrap_or(i32::MAX);
         for topic in &writer.topics {
-            writer.prepare(&admin, topic, model.partitions, force)?;
+            writer.prepare(&admin, topic, partitions, force)?;
         }
         Ok(writer)
     }
@@ -106,30 +104,25 @@ impl TopicWriter {
         &self,
         admin: &AdminClient<impl ClientContext>,
         topic: &str,
-        partitions: u32,
+        count: i32,
         force: bool,
     ) -> Result<(), TopicError> {
         let failed = |error| TopicError::kafka(topic, &error);
-        let count = i32::try_from(partitions).unwrap_or(i32::MAX);
         let new = NewTopic::new(topic, count, TopicReplication::Fixed(-1))
             .set("retention.ms", "-1")
             .set("message.timestamp.after.max.ms", CENTURY_MS);
-        let timeout = Some(ANSWER_TIMEOUT);
-        let options = AdminOptions::new().request_timeout(timeout).operation_timeout(timeout);
-        let created = block_on(admin.create_topics([&new], &options)).map_err(failed)?;
-        for result in created {
-            match result {
-                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((_, code)) => return Err(failed(KafkaError::AdminOp(code))),
-            }
-        }
-        let has = self.wait_for(topic).map_err(failed)?;
-        if has != partitions as usize {
+        let client = self.producer.client();
+        let partitions_of =
+            || partitions(&client.fetch_metadata(Some(topic), ANSWER_TIMEOUT)?, topic);
+        let has = create_topic(admin, &new, ANSWER_TIMEOUT, partitions_of)
+            .and_then(|created| created.map_err(KafkaError::AdminOp))
+            .map_err(failed)?;
+        if has != count {
             return Err(TopicError::Partitions { topic: topic.into(), has });
         }
         for number in 0..count {
             let offsets = retry_transient(ANSWER_TIMEOUT, || {
-                self.producer.client().fetch_watermarks(topic, number, ANSWER_TIMEOUT)
+                client.fetch_watermarks(topic, number, ANSWER_TIMEOUT)
             });
             let (first, end) = offsets.map_err(failed)?;
             if first < end && !force {
@@ -137,21 +130,6 @@ impl TopicWriter {
             }
         }
         Ok(())
-    }
-
-    /// Waits until all partitions of a topic have a leader. Returns their number.
-    fn wait_for(&self, topic: &str) -> Result<usize, KafkaError> {
-        let unknown = KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition);
-        retry_transient(ANSWER_TIMEOUT, || {
-            let metadata = self.producer.client().fetch_metadata(Some(topic), ANSWER_TIMEOUT)?;
-            let found = metadata.topics().iter().find(|found| found.name() == topic);
-            let ready = found.filter(|found| {
-                let mut partitions = found.partitions().iter();
-                found.error().is_none() && partitions.all(|partition| partition.leader() >= 0)
-            });
-            let partitions = ready.map_or(0, |found| found.partitions().len());
-            if partitions > 0 { Ok(partitions) } else { Err(unknown.clone()) }
-        })
     }
 
     /// Sends one record.
@@ -213,15 +191,7 @@ struct Deliveries {
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Debug => {
-                tracing::debug!(target: "librdkafka", "{facility}: {message}")
-            }
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                tracing::info!(target: "librdkafka", "{facility}: {message}");
-            }
-            _ => tracing::warn!(target: "librdkafka", "{facility}: {message}"),
-        }
+        client::log(level, facility, message);
     }
 }
 
@@ -231,8 +201,7 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         use rdkafka::message::Message;
         if let Err((error, message)) = result {
-            let reason = error.rdkafka_error_code().map_or(error.to_string(), |it| it.to_string());
-            let _ = self.failure.set((message.topic().to_owned(), reason));
+            let _ = self.failure.set((message.topic().to_owned(), reason(error)));
         }
     }
 }
@@ -241,16 +210,12 @@ impl ProducerContext for Deliveries {
 fn producer_config(settings: &KafkaSettings) -> Result<ClientConfig, KafkaSettingsError> {
     let mut config = settings.client_config()?;
     let defaults = [
-        ("compression.type", "lz4"),
-        ("linger.ms", "5"),
-        ("message.timeout.ms", "30000"),
-        ("reconnect.backoff.max.ms", "1000"),
+        (["compression.type", "compression.codec"], "lz4"),
+        (["linger.ms", "queue.buffering.max.ms"], "5"),
+        (["message.timeout.ms", "delivery.timeout.ms"], "30000"),
+        (["reconnect.backoff.max.ms", ""], "1000"),
     ];
-    for (key, value) in defaults {
-        if config.get(key).is_none() {
-            config.set(key, value);
-        }
-    }
+    set_defaults(&mut config, defaults);
     config.set("enable.idempotence", "true").set("delivery.report.only.error", "true");
     Ok(config)
 }

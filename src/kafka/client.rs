@@ -1,10 +1,13 @@
-//! The configuration of librdkafka's clients, and how to wait for their answers.
+//! What all clients of librdkafka share: configuration, log, errors, topics, and how to wait.
 
 use super::settings::{KafkaSettings, KafkaSettingsError, is_secret, resolve};
 use crate::features::{Feature, MissingFeature};
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic};
+use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -74,6 +77,91 @@ fn invalid(error: KafkaError) -> KafkaSettingsError {
         KafkaError::ClientConfig(_, reason, key, _) => KafkaSettingsError::Invalid { key, reason },
         error => KafkaSettingsError::Conflict(error.to_string()),
     }
+}
+
+/// Sets defaults, unless the user has set them, by any of their names.
+pub fn set_defaults<const NAMES: usize>(
+    config: &mut ClientConfig,
+    defaults: impl IntoIterator<Item = ([&'static str; NAMES], impl Into<String>)>,
+) {
+    for (names, value) in defaults {
+        if names.iter().all(|name| config.get(name).is_none()) {
+            config.set(names[0], value);
+        }
+    }
+}
+
+/// Passes a line of librdkafka's log to `tracing`.
+pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", "{facility}: {message}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+            tracing::info!(target: "librdkafka", "{facility}: {message}");
+        }
+        _ => tracing::warn!(target: "librdkafka", "{facility}: {message}"),
+    }
+}
+
+/// Returns the code of an error, if it has one.
+pub fn error_code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        error => error.rdkafka_error_code(),
+    }
+}
+
+/// Returns the message of an error, without the name of its type.
+pub fn reason(error: &KafkaError) -> String {
+    match (error, error_code(error)) {
+        (KafkaError::Transaction(error), _) => error.to_string(),
+        (_, Some(code)) => code.to_string(),
+        (error, None) => error.to_string(),
+    }
+}
+
+/// Returns the number of partitions of a topic, or `None` if the topic does not exist.
+///
+/// # Errors
+/// When the brokers report an error about it, or a partition has no leader yet.
+pub fn partitions(metadata: &Metadata, topic: &str) -> KafkaResult<Option<i32>> {
+    let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+        return Ok(None);
+    };
+    match found.error().map(RDKafkaErrorCode::from) {
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+            return Ok(None);
+        }
+        Some(code) => return Err(KafkaError::MetadataFetch(code)),
+        None => {}
+    }
+    let partitions = found.partitions();
+    if partitions.iter().any(|partition| partition.leader() < 0) {
+        return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable));
+    }
+    Ok(Some(i32::try_from(partitions.len()).unwrap_or(i32::MAX)))
+}
+
+/// Creates a topic if it is missing, and waits until all its partitions have a leader. `count`
+/// returns their number, as [`partitions`] does.
+///
+/// # Errors
+/// The outer error when the brokers do not answer, the inner one when they refuse.
+pub fn create_topic<C: ClientContext>(
+    admin: &AdminClient<C>,
+    new: &NewTopic<'_>,
+    timeout: Duration,
+    count: impl Fn() -> KafkaResult<Option<i32>>,
+) -> KafkaResult<Result<i32, RDKafkaErrorCode>> {
+    let options =
+        AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout));
+    for created in block_on(admin.create_topics([new], &options))? {
+        match created {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((_, code)) => return Ok(Err(code)),
+        }
+    }
+    let unknown = KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition);
+    retry_transient(timeout, || count()?.ok_or_else(|| unknown.clone())).map(Ok)
 }
 
 /// Whether a retry may succeed.

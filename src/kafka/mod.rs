@@ -3,14 +3,12 @@
 //! so that every build can check them.
 
 #[cfg(feature = "kafka")]
-mod client;
+pub mod client;
 mod given;
 mod names;
 mod registry;
 mod settings;
 
-#[cfg(feature = "kafka")]
-pub use client::{block_on, is_transient, retry_transient};
 pub use given::{GivenSetting, deserialize_settings, serialize_settings};
 pub use names::{TopicNameError, parse_partition, parse_topic};
 pub use registry::{RegistryError, RegistrySettings, SecretText};

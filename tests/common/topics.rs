@@ -11,14 +11,11 @@ use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Wake};
-use std::thread::Thread;
 use std::time::Duration;
 use trendmark::kafka::KafkaSettings;
+use trendmark::kafka::client::block_on;
 
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -213,22 +210,4 @@ pub const EVENT_TIME_MS: i64 = 1_767_225_600_000;
 /// The record of an event with this video.
 pub fn event(video: u64) -> String {
     format!(r#"{{"request_id":"r{video}","video_id":{video},"event_time":{EVENT_TIME_MS}}}"#)
-}
-
-/// Waits in this thread until a future is ready.
-pub fn block_on<T>(future: impl Future<Output = T>) -> T {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Unpark>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Arc::new(Unpark(std::thread::current())).into();
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => std::thread::park(),
-        }
-    }
 }

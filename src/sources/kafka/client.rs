@@ -7,6 +7,7 @@
 
 use super::errors::{KafkaSourceError, Severity, invalidates_end, severity};
 use crate::kafka::KafkaSettings;
+use crate::kafka::client::{self, set_defaults};
 use crate::sources::SAMPLE_BYTES_MAX;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -269,11 +270,7 @@ fn consumer_config(settings: &KafkaSettings) -> Result<ClientConfig, KafkaSource
         ("log.connection.close", "false"),
         ("statistics.interval.ms", "1000"),
     ];
-    for (key, value) in defaults {
-        if config.get(key).is_none() {
-            config.set(key, value);
-        }
-    }
+    set_defaults(&mut config, defaults.map(|(key, value)| ([key], value)));
     config
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
@@ -355,16 +352,12 @@ impl ClientContext for Context {
         self.callbacks.fetch_add(1, Ordering::Relaxed);
         // `error` reports the first two as well; CONFWARN is only about settings of producers.
         let known = matches!(facility, "FAIL" | "ERROR" | "CONFWARN");
-        match level {
-            RDKafkaLogLevel::Debug => {
-                tracing::debug!(target: "librdkafka", "{facility}: {message}");
-            }
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                tracing::info!(target: "librdkafka", "{facility}: {message}");
-            }
-            _ if known => tracing::info!(target: "librdkafka", "{facility}: {message}"),
-            _ => tracing::warn!(target: "librdkafka", "{facility}: {message}"),
-        }
+        let level = match level {
+            RDKafkaLogLevel::Debug => level,
+            _ if known => RDKafkaLogLevel::Info,
+            _ => level,
+        };
+        client::log(level, facility, message);
     }
 
     fn stats(&self, statistics: Statistics) {

@@ -1,6 +1,7 @@
 //! The client that reads topics, and helpers shared by the Kafka clients of a store.
 
-use crate::kafka::{KafkaSettings, is_transient, retry_transient};
+use crate::kafka::KafkaSettings;
+use crate::kafka::client::{error_code, is_transient, partitions, reason, retry_transient};
 use crate::stores::StoreError;
 use crate::time::Publication;
 use rdkafka::client::ClientContext;
@@ -81,21 +82,7 @@ impl Client {
     /// When the brokers do not respond, or a partition has no leader yet.
     pub fn partitions(&self, topic: &str) -> KafkaResult<Option<i32>> {
         let metadata = self.questions.fetch_metadata(Some(topic), ANSWER_TIMEOUT)?;
-        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
-            return Ok(None);
-        };
-        match found.error().map(RDKafkaErrorCode::from) {
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-                return Ok(None);
-            }
-            Some(code) => return Err(KafkaError::MetadataFetch(code)),
-            None => {}
-        }
-        let partitions = found.partitions();
-        if partitions.iter().any(|partition| partition.leader() < 0) {
-            return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable));
-        }
-        Ok(Some(i32::try_from(partitions.len()).unwrap_or(i32::MAX)))
+        partitions(&metadata, topic)
     }
 
     /// Returns the first offset of a partition, and the offset after its last committed record.
@@ -246,27 +233,11 @@ impl ConsumerContext for Quiet {}
 
 /// Returns the error of an action that failed, with advice.
 pub(super) fn cannot(action: &'static str, store: &str, error: &KafkaError) -> StoreError {
-    let code = match error {
-        KafkaError::AdminOp(code) => Some(*code),
-        error => error.rdkafka_error_code(),
-    };
     StoreError::Kafka {
         action,
         store: store.to_owned(),
         reason: reason(error),
-        advice: advice(code),
-    }
-}
-
-/// Returns the message of an error, without the name of its type.
-fn reason(error: &KafkaError) -> String {
-    match error {
-        KafkaError::Transaction(error) => error.to_string(),
-        KafkaError::AdminOp(code) => code.to_string(),
-        error => match error.rdkafka_error_code() {
-            Some(code) => code.to_string(),
-            None => error.to_string(),
-        },
+        advice: advice(error_code(error)),
     }
 }
 

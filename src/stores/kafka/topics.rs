@@ -2,7 +2,7 @@
 //! existing topics.
 
 use super::client::Client;
-use crate::kafka::{block_on, retry_transient};
+use crate::kafka::client::{block_on, create_topic, retry_transient};
 use crate::query::Role;
 use crate::stores::StoreError;
 use crate::stores::description::StoredQuery;
@@ -164,21 +164,10 @@ impl<'a> Administrator<'a> {
         for (key, value) in topic.role.settings() {
             new = new.set(key, value);
         }
-        let created = block_on(self.admin.create_topics([&new], &self.options))
-            .map_err(|error| self.client.cannot("create the topics of", error))?;
-        for result in created {
-            match result {
-                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((_, code)) => return Err(self.refused(topic, code)),
-            }
-        }
-        let ready =
-            retry_transient(ADMIN_TIMEOUT, || match self.client.partitions(&topic.name)? {
-                Some(partitions) => Ok(partitions),
-                None => Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition)),
-            });
-        let partitions =
-            ready.map_err(|error| self.client.cannot("create the topics of", error))?;
+        let count = || self.client.partitions(&topic.name);
+        let partitions = create_topic(&self.admin, &new, ADMIN_TIMEOUT, count)
+            .map_err(|error| self.client.cannot("create the topics of", error))?
+            .map_err(|code| self.refused(topic, code))?;
         tracing::info!(topic = topic.name, partitions, "topic created");
         Ok(partitions)
     }

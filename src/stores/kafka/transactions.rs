@@ -4,6 +4,7 @@
 //! previous job. No transaction is open between publications.
 
 use super::client::{self, Client, PUBLICATION_HEADER};
+use crate::kafka::client::set_defaults;
 use crate::stores::StoreError;
 use crate::time::Publication;
 use rdkafka::ClientConfig;
@@ -323,12 +324,7 @@ fn producer_config(base: &ClientConfig, topic: &str) -> ClientConfig {
         (["linger.ms", "queue.buffering.max.ms"], "5".to_owned()),
         (["reconnect.backoff.max.ms", ""], "1000".to_owned()),
     ];
-    // Some settings have two names.
-    for (names, value) in defaults {
-        if names.iter().all(|name| base.get(name).is_none()) {
-            config.set(names[0], value);
-        }
-    }
+    set_defaults(&mut config, defaults);
     config
         .set("transactional.id", format!("trendmark-{topic}"))
         .set("enable.idempotence", "true")
