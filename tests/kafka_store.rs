@@ -250,6 +250,26 @@ fn compaction_by_the_broker_loses_no_row() {
 }
 
 #[test]
+fn a_store_whose_creation_was_aborted_is_created() {
+    let Some(place) = StoreTopics::new("aborted_creation") else { return };
+    place.create("-progress", 1, &[("cleanup.policy", "compact")]);
+    let mut config = place.config();
+    config.set("transactional.id", format!("{}.killed", place.topic));
+    let producer: BaseProducer = config.create().unwrap();
+    producer.init_transactions(TIMEOUT).unwrap();
+    producer.begin_transaction().unwrap();
+    let name = format!("{}-progress", place.topic);
+    let record = BaseRecord::to(&name).key("progress").payload("{\"format\":4}").partition(0);
+    producer.send(record).unwrap();
+    producer.flush(TIMEOUT).unwrap();
+    producer.abort_transaction(TIMEOUT).unwrap();
+    let mut store = place.open().unwrap();
+    assert_eq!(store.progress().unwrap().generation, 1);
+    commit(&mut store, &publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    assert_eq!(place.open().unwrap().progress().unwrap().publication, Publication(1));
+}
+
+#[test]
 fn many_rows_are_committed_in_one_publication() {
     let Some(place) = StoreTopics::new("many") else { return };
     let mut store = place.open().unwrap();

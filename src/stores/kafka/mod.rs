@@ -300,8 +300,12 @@ fn prepare_topics(
             None => administrator.create(topic)?,
         };
         administrator.check(topic, partitions, before)?;
-        if stored.is_none() {
-            refuse_records(client, topic, partitions)?;
+        if stored.is_none() && topic.role != TopicRole::Progress {
+            let is_created = || match found.contains_key(progress) {
+                true => read_progress(client, progress).map(|stored| stored.is_some()),
+                false => Ok(false),
+            };
+            refuse_records(client, topic, partitions, is_created)?;
         }
         if matches!(topic.role, TopicRole::Rows | TopicRole::Increments) {
             row_partitions.insert(topic.name.clone(), partitions);
@@ -310,11 +314,18 @@ fn prepare_topics(
     Ok(row_partitions)
 }
 
-/// Refuses a topic that holds records.
-fn refuse_records(client: &Client, topic: &Topic, partitions: i32) -> Result<(), StoreError> {
+/// Refuses a topic that holds records without a progress record. A job that was killed while it
+/// created the store may still complete its first commits, so the progress is read once more. In the
+/// progress topic itself, records that cannot be read are those of a creation that was aborted.
+fn refuse_records(
+    client: &Client,
+    topic: &Topic,
+    partitions: i32,
+    is_created: impl Fn() -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
     for partition in 0..partitions {
         let (first, end) = client.committed_offsets(&topic.name, partition)?;
-        if first < end {
+        if first < end && !is_created()? {
             let reason = format!(
                 "its topic `{}` holds records, but there is no progress record for them",
                 topic.name
