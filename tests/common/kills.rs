@@ -6,15 +6,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The most kills of one job.
 const JOB_KILLS_MAX: u64 = 20;
 
-/// Calls `check` with seeds until jobs have been killed `kills` times, or as often as the
-/// environment variable `TRENDMARK_TEST_KILLS` demands. `check` is given the maximum number of
-/// kills of its job, and returns the actual number.
+/// Calls `check` with seeds until jobs have been killed `kills` times. `check` is given the maximum
+/// number of kills of its job, and returns the actual number.
+///
+/// The environment variable `TRENDMARK_TEST_KILLS` sets another number of kills, and
+/// `TRENDMARK_TEST_FIRST_SEED` the first seed, so that many kills can be tried in parts.
 pub fn try_kills(kills: u64, check: impl Fn(u64, u64) -> u64 + Sync) {
-    let kills = match std::env::var("TRENDMARK_TEST_KILLS") {
-        Ok(text) => text.parse().expect("TRENDMARK_TEST_KILLS is a number"),
-        Err(_) => kills,
+    let number = |name: &str, default: u64| match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is a number")),
+        Err(_) => default,
     };
-    let (tried, seeds) = (AtomicU64::new(0), AtomicU64::new(0));
+    let kills = number("TRENDMARK_TEST_KILLS", kills);
+    let first_seed = number("TRENDMARK_TEST_FIRST_SEED", 0);
+    let (tried, seeds) = (AtomicU64::new(0), AtomicU64::new(first_seed));
     // Most of the time is spent waiting for jobs, so several run at once.
     std::thread::scope(|scope| {
         for _ in 0..3 {
@@ -26,7 +30,8 @@ pub fn try_kills(kills: u64, check: impl Fn(u64, u64) -> u64 + Sync) {
             });
         }
     });
-    eprintln!("{} kills in {} jobs", tried.into_inner(), seeds.into_inner());
+    let next_seed = seeds.into_inner();
+    eprintln!("{} kills with seeds {first_seed} to {}", tried.into_inner(), next_seed - 1);
 }
 
 /// Kills one process of a job, or all of them, and waits until the others have ended by themselves.

@@ -117,6 +117,15 @@ impl Cluster {
         block_on(self.admin().delete_topics(&[topic], &AdminOptions::new())).unwrap();
     }
 
+    /// Deletes a topic, and those whose names continue its name with `-`.
+    pub fn delete_topics(&self, topic: &str) {
+        let consumer: BaseConsumer = self.config().create().unwrap();
+        let metadata = consumer.fetch_metadata(None, TIMEOUT).unwrap();
+        let names = metadata.topics().iter().map(|topic| topic.name());
+        let is_named = |name: &str| name == topic || name.starts_with(&format!("{topic}-"));
+        names.filter(|name| is_named(name)).for_each(|name| self.delete_topic(name));
+    }
+
     /// Deletes the messages of partition 0 before an offset, as retention does.
     pub fn delete_records(&self, topic: &str, before: i64) {
         let mut offsets = TopicPartitionList::new();
