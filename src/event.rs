@@ -193,8 +193,18 @@ pub struct Event {
     pub video: VideoId,
     /// The event time, in milliseconds.
     pub event_time_ms: i64,
-    /// The timestamp of the record itself, in milliseconds, if the source has one.
+    /// The timestamp of the record itself, in milliseconds, if the source has one; the least if it
+    /// has several.
     pub record_time_ms: Option<i64>,
+}
+
+impl Event {
+    /// Returns the *stamp*, in milliseconds: the timestamp of the record, or the event time if
+    /// there is none. It says when the record was written.
+    #[inline]
+    pub fn stamp_ms(&self) -> i64 {
+        self.record_time_ms.unwrap_or(self.event_time_ms)
+    }
 }
 
 /// The state of a showing (a request id and a video) in one epoch, as a set of bits.

@@ -19,6 +19,67 @@ impl fmt::Display for PartitionName {
     }
 }
 
+/// What the judgement of a partition's events rests on, at the first event of a block of events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct BlockStart {
+    /// The offset of the first event of the block.
+    pub offset: u64,
+    /// The watermark before it, in milliseconds.
+    pub watermark_ms: Option<i64>,
+    /// The supported time before it, in milliseconds; `None` in the first block.
+    pub supported_ms: Option<i64>,
+}
+
+/// Verdicts on the stamps of events that did not follow from the log alone, because the log ended
+/// too early after them. They are committed, so that a replay repeats them.
+///
+/// Of the events in `first ..= last` whose stamp the supported time does not cover, those are
+/// plausible whose stamp is at most `plausible_max_ms`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The offset of the first event that was decided on.
+    pub first: u64,
+    /// The offset of the last event that was decided on.
+    pub last: u64,
+    /// The largest stamp that is plausible, in milliseconds; `None` if no stamp is.
+    pub plausible_max_ms: Option<i64>,
+    /// The smallest stamp that is not plausible, in milliseconds; `None` if every stamp is.
+    pub implausible_min_ms: Option<i64>,
+}
+
+impl Decision {
+    /// Returns the decision on one event.
+    pub fn new(offset: u64, stamp_ms: i64, is_plausible: bool) -> Decision {
+        let plausible_max_ms = is_plausible.then_some(stamp_ms);
+        let implausible_min_ms = (!is_plausible).then_some(stamp_ms);
+        Decision { first: offset, last: offset, plausible_max_ms, implausible_min_ms }
+    }
+
+    /// Whether a stamp is plausible, in milliseconds.
+    pub fn is_plausible(&self, stamp_ms: i64) -> bool {
+        self.plausible_max_ms.is_some_and(|most_ms| stamp_ms <= most_ms)
+    }
+
+    /// Whether a verdict on one more event is consistent with the verdicts so far.
+    pub fn agrees_with(&self, stamp_ms: i64, is_plausible: bool) -> bool {
+        match is_plausible {
+            true => self.implausible_min_ms.is_none_or(|least_ms| stamp_ms < least_ms),
+            false => self.plausible_max_ms.is_none_or(|most_ms| stamp_ms > most_ms),
+        }
+    }
+
+    /// Includes the verdict on a later event.
+    pub fn extend(&mut self, offset: u64, stamp_ms: i64, is_plausible: bool) {
+        self.last = offset;
+        if is_plausible {
+            self.plausible_max_ms = self.plausible_max_ms.max(Some(stamp_ms));
+        } else {
+            let least_ms = self.implausible_min_ms.map_or(stamp_ms, |least| least.min(stamp_ms));
+            self.implausible_min_ms = Some(least_ms);
+        }
+    }
+}
+
 /// The position of a partition as of a publication.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionProgress {
@@ -32,6 +93,10 @@ pub struct PartitionProgress {
     pub replay_offset: u64,
     /// The watermark just before the replay offset, in milliseconds.
     pub replay_watermark_ms: Option<i64>,
+    /// The start of the block of events that contains the replay offset. Reading resumes there.
+    pub block: BlockStart,
+    /// The decisions on events of this block or later, in order.
+    pub decisions: Vec<Decision>,
     /// The number of malformed records: in total, or since the previous publication, depending on
     /// the containing struct.
     pub malformed: u64,

@@ -4,17 +4,20 @@
 
 mod common;
 
+use common::adversary::campaigns;
 use common::random::{definitions, logs};
-use common::{Expected, Fates, Log, expect, queries};
+use common::{Expected, Fates, Log, expect, expect_prefix, queries};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use trendmark::acceptance::{Fate, LedgerRow, Watermark, admit};
+use trendmark::acceptance::{Ahead, ClockLimit, Fate, Judge, LedgerRow, LogEnd, admit};
 use trendmark::engine::{
     self, Cluster, Counters, DeadLetters, EngineError, Job, Settings, Summary,
 };
+use trendmark::event::Event;
+use trendmark::log::BlockStart;
 use trendmark::query::{Digest, Digests, QueryInstance, Row, digest};
 use trendmark::sources::memory::MemorySource;
 use trendmark::stores::memory::{Committed, MemoryStore};
@@ -153,14 +156,16 @@ impl Store for CheckedStore {
     }
 }
 
-/// The logs up to the committed positions, and `further` more events of each partition.
-fn prefix(log: &Log, progress: &Progress, further: usize) -> Log {
-    let prefix = log.iter().map(|(partition, events)| {
+/// The expected results of the logs up to the committed positions, and `further` more events of
+/// each partition.
+fn expect_read(definition: Definition, log: &Log, progress: &Progress, further: usize) -> Expected {
+    expect_prefix(definition, log, |partition| {
+        let events = log.iter().find(|(name, _)| name == partition).map(|(_, events)| events);
         let next_offset = progress.partitions.get(partition).map_or(0, |at| at.next_offset);
-        let read = events.partition_point(|event| event.offset < next_offset);
-        (partition.clone(), events[..events.len().min(read + further)].to_vec())
-    });
-    prefix.collect()
+        let read =
+            |events: &Vec<_>| events.partition_point(|event: &Event| event.offset < next_offset);
+        events.map_or(0, read) + further
+    })
 }
 
 /// Compares the contents of a store after a publication with the oracles on the part of the logs
@@ -172,7 +177,7 @@ fn check_publication(
     committed: &Committed,
 ) -> Result<(), TestCaseError> {
     let progress = &committed.progress;
-    let expected = expect(definition, &prefix(log, progress, 0));
+    let expected = expect_read(definition, log, progress, 0);
     for (number, instance) in queries().iter().enumerate() {
         let (rows, name) = (committed.rows(number), instance.query.name);
         same(&rows, &expected.rows(instance), name)?;
@@ -205,7 +210,7 @@ fn check_finality(
     log: &Log,
     progress: &Progress,
 ) -> Result<(), TestCaseError> {
-    let expected = expect(definition, &prefix(log, progress, 1));
+    let expected = expect_read(definition, log, progress, 1);
     for (partition, events) in log {
         let next_offset = progress.partitions.get(partition).map_or(0, |at| at.next_offset);
         let is_exhausted = events.iter().all(|event| event.offset < next_offset);
@@ -356,18 +361,34 @@ proptest! {
     fn admission_agrees_with_the_definition(definition in definitions(), log in logs()) {
         let expected = expect(definition, &log);
         for (partition, events) in &log {
-            let mut watermark = Watermark::new(definition, None);
-            for (event, expected) in events.iter().zip(&expected.events[partition]) {
-                let reading = watermark.read(event);
+            let mut judge = Judge::resume(&definition, BlockStart::default(), Vec::new());
+            for (at, expected) in expected.events[partition].iter().enumerate() {
+                let ahead = Ahead {
+                    events: &events[at..],
+                    next_offset: events.len() as u64,
+                    end: LogEnd::Exhausted,
+                    clock: ClockLimit { limit_ms: i64::MIN, is_final: true },
+                };
+                let reading = judge.read(&ahead).unwrap();
                 let fate = admit(&definition, partition.kind, &reading, Through::Nothing);
                 let found = match fate {
                     Fate::Accepted(epochs) => Some(epochs.iter().collect()),
                     Fate::Late => Some(vec![]),
                     Fate::Future => None,
                 };
-                prop_assert_eq!(&found, expected, "{:?}", event);
+                prop_assert_eq!(&found, expected, "{:?}", events[at]);
             }
-            prop_assert_eq!(watermark.at_ms(), expected.watermarks_ms[partition]);
+            prop_assert_eq!(judge.watermark_ms(), expected.watermarks_ms[partition]);
         }
+    }
+}
+
+proptest! {
+    // These logs are longer.
+    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 500, ..Default::default() })]
+
+    #[test]
+    fn every_query_equals_its_oracle_under_attack(campaign in campaigns(), run in run_settings()) {
+        check(campaign.definition, campaign.attacked, &[], &run)?;
     }
 }

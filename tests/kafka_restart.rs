@@ -79,9 +79,9 @@ impl Workspace {
                     offset += 1;
                 }
                 let line = files::line(&event);
-                writer.write(topic, number, Some(line.as_bytes()), EVENT_TIME_MS);
-                // Without a record time, the timestamp of the message would be used.
-                assert!(event.record_time_ms.is_some());
+                // The least of the record time and the timestamp of the message is used.
+                let record_time_ms = event.record_time_ms.unwrap();
+                writer.write(topic, number, Some(line.as_bytes()), record_time_ms);
                 log.push(Event { offset, ..event });
                 offset += 1;
             }

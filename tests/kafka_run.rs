@@ -37,7 +37,11 @@ fn to_topic(cluster: &Cluster, folder: &Path, kind: &str) -> String {
     let writer = cluster.writer();
     for (partition, file) in (0..).zip(files(folder, kind)) {
         for line in std::fs::read_to_string(file).unwrap().lines() {
-            writer.write(&topic, partition, Some(line.as_bytes()), EVENT_TIME_MS);
+            // The least of the record time and the timestamp of the message is used.
+            let record: Option<serde_json::Value> = serde_json::from_str(line).ok();
+            let time_ms = record.and_then(|record| record["record_time"].as_i64());
+            let time_ms = time_ms.unwrap_or(EVENT_TIME_MS);
+            writer.write(&topic, partition, Some(line.as_bytes()), time_ms);
         }
     }
     writer.flush();

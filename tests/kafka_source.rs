@@ -197,20 +197,22 @@ fn a_message_that_is_not_an_event_is_malformed_and_does_not_stop_the_job() {
 }
 
 #[test]
-fn a_record_without_a_record_time_has_the_timestamp_of_its_message() {
+fn the_least_of_record_time_and_message_timestamp_is_used() {
     let cluster = Cluster::any();
     let topic = cluster.create_topic("time", 1);
     let writer = cluster.writer();
-    let own = event(1).replace('}', &format!(r#","record_time":{}}}"#, EVENT_TIME_MS + 5));
-    writer.write(&topic, 0, Some(event(0).as_bytes()), EVENT_TIME_MS + 1);
-    writer.write(&topic, 0, Some(own.as_bytes()), EVENT_TIME_MS + 1);
+    writer.write(&topic, 0, Some(event(0).as_bytes()), EVENT_TIME_MS + 3);
+    for own_ms in [EVENT_TIME_MS + 1, EVENT_TIME_MS + 5] {
+        let own = event(1).replace('}', &format!(r#","record_time":{own_ms}}}"#));
+        writer.write(&topic, 0, Some(own.as_bytes()), EVENT_TIME_MS + 3);
+    }
     writer.flush();
     let mut source = source(&cluster, &[&topic], false);
     let found = source.discover().unwrap();
     let mut read = Read::new(&source, &found[0], None);
-    read.until_events(2).unwrap();
+    read.until_events(3).unwrap();
     let times: Vec<_> = read.batch.events.iter().map(|event| event.record_time_ms).collect();
-    assert_eq!(times, [Some(EVENT_TIME_MS + 1), Some(EVENT_TIME_MS + 5)]);
+    assert_eq!(times, [3, 1, 3].map(|later_ms| Some(EVENT_TIME_MS + later_ms)));
 }
 
 #[test]

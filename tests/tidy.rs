@@ -25,7 +25,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
     ("time", &[]),
     ("event", &[]),
     ("log", &["event"]),
-    ("acceptance", &["event", "time"]),
+    ("acceptance", &["event", "log", "time"]),
     ("decode", &["event", "time"]),
     ("showings", &["event", "time"]),
     ("query", &["event", "showings", "time"]),

@@ -4,8 +4,8 @@
 //! workers, makes the same decisions:
 //!
 //! - The watermark is the largest event time read so far, minus the maximum delay `D`.
-//! - An event whose event time is more than `S` after the timestamp of its record is *future*: it
-//!   is rejected and does not move the watermark.
+//! - An event is *future* if its stamp is not plausible ([`super::trust`]), or if its event time is
+//!   more than `S` after its stamp. It is rejected and does not move the watermark.
 //! - Epoch `e` closes when the watermark reaches `end(e + H)`.
 //!
 //! An event cannot close its own epoch (`D` and `H` are not negative), so it does not matter
@@ -56,20 +56,14 @@ impl Watermark {
 
     /// Processes the next event of the partition, which may move the watermark.
     #[inline]
-    pub fn read(&mut self, event: &Event) -> Reading {
+    pub fn read(&mut self, event: &Event, is_plausible: bool) -> Reading {
         let epoch = self.epoch(event.event_time_ms);
-        let is_future = self.is_future(event);
+        let latest_ms = event.stamp_ms().saturating_add(self.definition.max_future_ms);
+        let is_future = !is_plausible || event.event_time_ms > latest_ms;
         if !is_future {
             self.advance(event.event_time_ms - self.definition.max_delay_ms);
         }
         Reading { epoch, is_future, closed_through: self.closed_through }
-    }
-
-    #[inline]
-    fn is_future(&self, event: &Event) -> bool {
-        event.record_time_ms.is_some_and(|record_time_ms| {
-            event.event_time_ms > record_time_ms.saturating_add(self.definition.max_future_ms)
-        })
     }
 
     #[inline]
@@ -110,9 +104,9 @@ mod tests {
     use crate::event::{Kind, RequestId, VideoId};
     use crate::time::parse_rfc3339_ms;
 
-    /// The log of a partition, one event a line: `event time [record time] → watermark, closed
-    /// through; fate of an impression`. Epochs of 30 minutes are numbered within the day; the join
-    /// window is 1, and the maximum delay and future are 10 minutes.
+    /// The log of a partition, one event a line: `event time [record time | implausible] →
+    /// watermark, closed through; fate of an impression`. Epochs of 30 minutes are numbered within
+    /// the day; the join window is 1, and the maximum delay and future are 10 minutes.
     const LOG: &str = "
         00:05             → 23:55 d-1, -3; 0..0
         00:40             → 00:30, -1; 1..1
@@ -125,6 +119,8 @@ mod tests {
         09:00 08:49       → 01:00, 0; future
         09:00 08:50       → 08:50, 15; 18..18
         01:10             → 08:50, 15; late
+        09:30 implausible → 08:50, 15; future
+        09:00 implausible → 08:50, 15; future
         08:00 23:00       → 08:50, 15; 16..16
     ";
 
@@ -149,7 +145,9 @@ mod tests {
         let midnight = definition.epoch(ms("00:00"));
         for line in LOG.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let (times, expected) = line.split_once('→').unwrap();
-            let times: Vec<i64> = times.split_whitespace().map(ms).collect();
+            let is_plausible = !times.contains("implausible");
+            let times = times.split_whitespace().filter(|word| *word != "implausible");
+            let times: Vec<i64> = times.map(ms).collect();
             let event = Event {
                 offset: 0,
                 request: RequestId::from_u128(1),
@@ -157,7 +155,7 @@ mod tests {
                 event_time_ms: times[0],
                 record_time_ms: times.get(1).copied(),
             };
-            let reading = watermark.read(&event);
+            let reading = watermark.read(&event, is_plausible);
             let number = |epoch: Epoch| epoch.0 - midnight.0;
             let fate = match admit(&definition, Kind::Impression, &reading, Through::Nothing) {
                 Fate::Accepted(epochs) => {

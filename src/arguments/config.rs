@@ -94,6 +94,8 @@ impl RunArguments {
     pub(super) fn with_defaults(self) -> RunArguments {
         let definition = Definition::default();
         let epoch_length = self.epoch_length.unwrap_or(Span { ms: definition.epoch_length_ms });
+        let max_delay = self.max_delay.unwrap_or(Span { ms: definition.max_delay_ms });
+        let max_leap_ms = Definition::default_max_leap_ms(epoch_length.ms, max_delay.ms);
         let defaults = Settings::new(definition, Vec::new());
         let processes = self.processes.unwrap_or(1);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -107,8 +109,10 @@ impl RunArguments {
             kafka_format: self.kafka_format.or(Some(MessageFormat::Json)),
             epoch_length: Some(epoch_length),
             join_window: self.join_window.or(Some(definition.join_window_epochs)),
-            max_delay: self.max_delay.or(Some(Span { ms: definition.max_delay_ms })),
+            max_delay: Some(max_delay),
             max_future: self.max_future.or(Some(Span { ms: definition.max_future_ms })),
+            max_leap: self.max_leap.or(Some(Span { ms: max_leap_ms })),
+            leap_support: self.leap_support.or(Some(definition.leap_support)),
             workers: self.workers.or(Some(if processes == 1 { cores } else { 1 })),
             processes: Some(processes),
             process: self.process.or(Some(0)),

@@ -211,6 +211,17 @@ pub struct RunArguments {
     #[arg(long, value_name = "DURATION", help_heading = "Queries and epochs")]
     pub max_future: Option<Span>,
 
+    /// How far a record's time may be ahead of the time that the records before it support, unless
+    /// half of the records after it support it too [default: the longer of one epoch and
+    /// --max-delay]
+    #[arg(long, value_name = "DURATION", help_heading = "Queries and epochs")]
+    pub max_leap: Option<Span>,
+
+    /// Number of consecutive records of a partition that together support a time; half of them must
+    /// agree [default: 256]
+    #[arg(long, value_name = "RECORDS", help_heading = "Queries and epochs")]
+    pub leap_support: Option<usize>,
+
     /// Worker threads of each process [default: 1 per core, or 1 with --processes]
     #[arg(long, value_name = "COUNT", help_heading = "Workers and processes")]
     pub workers: Option<usize>,

@@ -234,16 +234,27 @@ impl RunArguments {
         let length = checked_span("epoch-length", self.epoch_length, 1_000, YEAR_MS)?;
         let delay = checked_span("max-delay", self.max_delay, 0, YEAR_MS)?;
         let future = checked_span("max-future", self.max_future, 0, YEAR_MS)?;
+        let leap = checked_span("max-leap", self.max_leap, 0, YEAR_MS)?;
+        let leap_support = self.leap_support.unwrap_or(default.leap_support);
+        if !(1..=LEAP_SUPPORT_MAX).contains(&leap_support) {
+            let most = format!("must be 1 to {LEAP_SUPPORT_MAX}");
+            return Err(invalid_value("leap-support", leap_support, &most));
+        }
         let join_window_epochs = self.join_window.unwrap_or(default.join_window_epochs);
         if !(0..=JOIN_WINDOW_MAX).contains(&join_window_epochs) {
             let most = format!("must be 0 to {JOIN_WINDOW_MAX}");
             return Err(invalid_value("join-window", join_window_epochs, &most));
         }
+        let epoch_length_ms = length.map_or(default.epoch_length_ms, |span| span.ms);
+        let max_delay_ms = delay.map_or(default.max_delay_ms, |span| span.ms);
+        let default_leap_ms = Definition::default_max_leap_ms(epoch_length_ms, max_delay_ms);
         Ok(Definition {
-            epoch_length_ms: length.map_or(default.epoch_length_ms, |span| span.ms),
+            epoch_length_ms,
             join_window_epochs,
-            max_delay_ms: delay.map_or(default.max_delay_ms, |span| span.ms),
+            max_delay_ms,
             max_future_ms: future.map_or(default.max_future_ms, |span| span.ms),
+            max_leap_ms: leap.map_or(default_leap_ms, |span| span.ms),
+            leap_support,
         })
     }
 
@@ -357,6 +368,8 @@ const WEEK_MS: i64 = 7 * 86_400_000;
 const YEAR_MS: i64 = 366 * 86_400_000;
 /// The maximum join window in epochs. Every play is held in each epoch of its join window.
 const JOIN_WINDOW_MAX: i64 = 1_000;
+/// The maximum number of records that support a time; as many are read ahead.
+const LEAP_SUPPORT_MAX: usize = 4_096;
 const WORKERS_MAX: usize = 1_024;
 
 fn checked_span(

@@ -1,7 +1,9 @@
 //! Reads the partitions of a worker, decides on their events, and sends the accepted ones to their
 //! epochs.
 //!
-//! A partition pauses before an event, without losing it, for one of three reasons:
+//! A partition pauses before an event, without losing it, for one of these reasons:
+//! - worker 0 must answer first: the partition was idle, or the log alone does not tell whether the
+//!   event's stamp is plausible;
 //! - *alignment*: its watermark would run too far ahead of the slowest partition of the job;
 //! - an epoch that the event needs is not open yet on every worker;
 //! - the round is full: each topic has its own budget of events and bytes in a round, and the
@@ -9,12 +11,12 @@
 
 use super::dead_letters::DeadLetters;
 use super::epochs::Epochs;
-use super::partition::Partition;
+use super::partition::{Partition, ReplayPoint};
 use super::protocol::Watermarks;
 use super::{Counters, Settings};
-use crate::acceptance::{Fate, Ledger, Reading, Watermark, admit};
+use crate::acceptance::{Fate, Ledger, Reading, admit};
 use crate::event::{Event, Kind, Touch};
-use crate::log::PartitionProgress;
+use crate::log::{BlockStart, PartitionProgress};
 use crate::sources::{Discovered, Lag, Source, SourceError};
 use crate::time::{Definition, Epoch, EpochRange, Through};
 use std::collections::BTreeSet;
@@ -42,6 +44,11 @@ pub struct Ingest {
     replaying: bool,
     ledger: Ledger,
     wanted: BTreeSet<Epoch>,
+    /// The number of requests to worker 0, and how many of them it has answered.
+    asked: u64,
+    granted: u64,
+    /// The limit that the clock gave when the publication began, in milliseconds.
+    clock_limit_ms: i64,
     /// The budget of a topic in a round, and the remaining budget of each topic.
     budget: Budget,
     budgets: [Budget; 2],
@@ -95,6 +102,9 @@ impl Ingest {
             replaying: true,
             ledger: Ledger::default(),
             wanted: BTreeSet::new(),
+            asked: 0,
+            granted: 0,
+            clock_limit_ms: i64::MIN,
             budget,
             budgets: [budget; 2],
         }
@@ -110,11 +120,24 @@ impl Ingest {
         partition: &Discovered,
         progress: Option<PartitionProgress>,
     ) -> Result<(), SourceError> {
-        let reader = source.open(partition, progress.as_ref().map(|at| at.replay_offset))?;
-        let before_ms = progress.as_ref().and_then(|at| at.replay_watermark_ms);
-        let watermark = Watermark::new(self.definition, before_ms);
-        let name = partition.name.clone();
-        self.partitions.push(Partition::new(name, reader, watermark, progress));
+        let found_at_start = self.replaying;
+        let mut block = progress.as_ref().map(|at| at.block);
+        let mut reader = source.open(partition, block.map(|block| block.offset));
+        if let (Some(at), Err(SourceError::Retention { .. })) = (&progress, &reader)
+            && at.block.offset < at.replay_offset
+        {
+            // The block is wanted, but only the events from the replay offset on are needed.
+            block = Some(BlockStart {
+                offset: at.replay_offset,
+                watermark_ms: at.replay_watermark_ms,
+                ..at.block
+            });
+            reader = source.open(partition, Some(at.replay_offset));
+        }
+        let (definition, name) = (&self.definition, partition.name.clone());
+        let block = block.unwrap_or_default();
+        let opened = Partition::new(definition, name, reader?, block, progress, found_at_start);
+        self.partitions.push(opened);
         Ok(())
     }
 
@@ -126,6 +149,19 @@ impl Ingest {
     /// Ends the replay: partitions are read beyond their offsets in the store.
     pub fn go_live(&mut self) {
         self.replaying = false;
+    }
+
+    /// Handles the beginning of a publication: worker 0 has answered the requests of this worker up
+    /// to `granted`, and its clock showed `clock_ms`.
+    pub fn begin_publication(&mut self, granted: u64, clock_ms: i64) {
+        self.granted = granted;
+        self.clock_limit_ms = clock_ms.saturating_add(self.definition.max_future_ms);
+        self.partitions.iter_mut().for_each(|partition| partition.grant(granted));
+    }
+
+    /// The number of requests to worker 0, and how many of them it has answered.
+    pub fn requests(&self) -> (u64, u64) {
+        (self.asked, self.granted)
     }
 
     /// Returns the epochs that take no more events.
@@ -164,6 +200,11 @@ impl Ingest {
     /// Whether all available records are processed.
     pub fn is_caught_up(&self) -> bool {
         self.partitions.iter().all(|partition| partition.is_drained() && partition.end_was_seen())
+    }
+
+    /// Whether all records are processed, and no more will follow.
+    pub fn is_exhausted(&self) -> bool {
+        self.partitions.iter().all(Partition::is_exhausted)
     }
 
     /// Returns how much of the partitions is left to read.
@@ -207,7 +248,7 @@ impl Ingest {
             let may_read = !self.replaying || partition.is_replaying();
             may_read && !partition.held_back && partition.may_have_more(now, self.poll_interval)
         });
-        readable.min_by_key(|(_, partition)| partition.watermark.at_ms()).map(|(index, _)| index)
+        readable.min_by_key(|(_, partition)| partition.judge.watermark_ms()).map(|(index, _)| index)
     }
 
     /// Processes the buffered events of a partition, or polls it if there are none. Returns the
@@ -220,7 +261,7 @@ impl Ingest {
     ) -> Result<usize, SourceError> {
         let partition = &mut self.partitions[index];
         let budget = &mut self.budgets[partition.name.kind as usize];
-        if partition.is_drained() {
+        if partition.needs_records() {
             let bytes = partition.poll(now, self.idle_timeout, &self.dead_letters)?;
             partition.check_end()?;
             budget.spend(0, bytes);
@@ -235,6 +276,9 @@ impl Ingest {
             epochs,
             wanted: &mut self.wanted,
             ledger: &mut self.ledger,
+            asked: &mut self.asked,
+            clock_limit_ms: self.clock_limit_ms,
+            now,
         };
         let replaying = partition.is_replaying();
         let events = admission.process_events(partition, budget.events);
@@ -255,7 +299,7 @@ impl Ingest {
             progress.extend(partition.take_changed_progress(&self.dead_letters));
             let exhausted = partition.is_exhausted();
             if exhausted {
-                self.exhausted_max_ms = self.exhausted_max_ms.max(partition.watermark.at_ms());
+                self.exhausted_max_ms = self.exhausted_max_ms.max(partition.judge.watermark_ms());
             }
             !exhausted
         });
@@ -272,6 +316,9 @@ struct Admission<'a> {
     epochs: &'a mut Epochs,
     wanted: &'a mut BTreeSet<Epoch>,
     ledger: &'a mut Ledger,
+    asked: &'a mut u64,
+    clock_limit_ms: i64,
+    now: Instant,
 }
 
 /// Consecutive events with the same epoch and fate, as most have; they are counted together.
@@ -303,17 +350,15 @@ impl Admission<'_> {
         let mut same: Option<SameFateEvents> = None;
         while partition.next < end && partition.next - start < events_max {
             let event = partition.batch.events[partition.next];
-            let before_ms = partition.watermark.at_ms();
-            let waited = partition.pending_reading.take();
-            let (reading, before_ms) =
-                waited.unwrap_or_else(|| (partition.watermark.read(&event), before_ms));
+            let Some((reading, before_ms)) = self.read_next(partition) else { break };
             let fate = admit(self.definition, kind, &reading, self.closed_through);
-            if let Fate::Accepted(epochs) = fate
-                && !self.send(partition, &event, &reading, epochs, before_ms)
-            {
-                partition.pending_reading = Some((reading, before_ms));
-                partition.held_back = true;
-                break;
+            if let Fate::Accepted(epochs) = fate {
+                if !self.send(partition, &event, &reading, epochs, before_ms) {
+                    partition.pending_reading = Some((reading, before_ms));
+                    partition.held_back = true;
+                    break;
+                }
+                partition.note_accepted(before_ms, self.now);
             }
             partition.next += 1;
             if replayed {
@@ -329,6 +374,19 @@ impl Admission<'_> {
         }
         self.count(kind, same);
         partition.next - start
+    }
+
+    /// Returns the reading of the next event and the watermark before it, unless it must wait.
+    #[inline]
+    fn read_next(&mut self, partition: &mut Partition) -> Option<(Reading, Option<i64>)> {
+        let before_ms = partition.judge.watermark_ms();
+        match partition.pending_reading.take() {
+            Some(waited) => Some(waited),
+            None => {
+                let reading = partition.read_next(self.clock_limit_ms, self.asked)?;
+                Some((reading, before_ms))
+            }
+        }
     }
 
     fn count(&mut self, kind: Kind, same: Option<SameFateEvents>) {
@@ -348,7 +406,7 @@ impl Admission<'_> {
         before_ms: Option<i64>,
     ) -> bool {
         // Alignment is not needed in the replay, which opens only epochs that were open before.
-        let is_ahead = partition.watermark.at_ms() > self.watermark_limit_ms;
+        let is_ahead = partition.judge.watermark_ms() > self.watermark_limit_ms;
         if is_ahead && !self.replaying {
             return false;
         }
@@ -368,8 +426,10 @@ impl Admission<'_> {
         }
         if is_new_epoch {
             partition.last_epoch = Some(reading.epoch);
+            let block = partition.judge.block();
+            let point = ReplayPoint { offset: event.offset, watermark_ms: before_ms, block };
             for epoch in epochs.iter() {
-                partition.replay_points.entry(epoch).or_insert((event.offset, before_ms));
+                partition.replay_points.entry(epoch).or_insert(point);
             }
         }
         true

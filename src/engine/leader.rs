@@ -6,13 +6,13 @@ use super::protocol::Command;
 use super::table::Parts;
 use super::worker::State;
 use super::{EngineError, Job};
-use crate::log::{PartitionName, PartitionProgress};
+use crate::log::{BlockStart, PartitionName, PartitionProgress};
 use crate::query::Digests;
 use crate::sources::SourceError;
 use crate::stores::{Changeset, Progress, Store, StoreError};
 use crate::time::{Definition, Publication, Through};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The interval between discoveries of partitions while following.
 const DISCOVERY_INTERVAL: Duration = Duration::from_millis(500);
@@ -83,7 +83,7 @@ impl Leader {
             self.committer = None;
             state.fail(error);
         }
-        commands.extend(self.coordinator.decide(Instant::now()));
+        commands.extend(self.coordinator.decide(Instant::now(), clock_ms()));
         if !commands.is_empty() {
             commands.iter().for_each(|command| log(command, &job.settings.definition));
             state.channels.command(commands);
@@ -246,7 +246,15 @@ fn without_replay(before: &Progress, moved: Vec<PartitionProgress>) -> Vec<Parti
     let settled = all.into_values().map(|at| PartitionProgress {
         replay_offset: at.next_offset,
         replay_watermark_ms: at.watermark_ms,
+        block: BlockStart { offset: at.next_offset, watermark_ms: at.watermark_ms, ..at.block },
+        decisions: Vec::new(),
         ..at
     });
     settled.collect()
+}
+
+/// The time of the clock, in milliseconds.
+fn clock_ms() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }

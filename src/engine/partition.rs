@@ -2,44 +2,86 @@
 
 use super::dead_letters::DeadLetters;
 use super::protocol::{SlowestWatermark, Watermarks};
-use crate::acceptance::{Reading, Watermark};
-use crate::log::{PartitionName, PartitionProgress};
+use crate::acceptance::{Ahead, ClockLimit, Judge, LogEnd, Missing, Reading};
+use crate::log::{BlockStart, PartitionName, PartitionProgress};
 use crate::sources::{Batch, Lag, PartitionReader, Polled, SourceError};
-use crate::time::Epoch;
+use crate::time::{Definition, Epoch};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// The number of records decoded at a time. It bounds the memory of a partition.
 const BATCH_RECORDS_MAX: usize = 2048;
+/// How many idle timeouts accepted events may arrive without moving the watermark, before the
+/// partition is idle.
+const IDLE_UNMOVED: u32 = 10;
 
 /// A partition and its reader.
 pub(super) struct Partition {
     pub(super) name: PartitionName,
     reader: Box<dyn PartitionReader>,
-    pub(super) watermark: Watermark,
+    pub(super) judge: Judge,
     /// The records read last; the events before index `next` are processed.
     pub(super) batch: Batch,
     pub(super) next: usize,
     /// The reading of the next event if it must wait, with the watermark before it in milliseconds.
     pub(super) pending_reading: Option<(Reading, Option<i64>)>,
+    /// Whether the next event can be judged only when more records are read.
+    needs_followers: bool,
     end: End,
-    idle: bool,
-    /// Whether it was idle in the previous job, and has had no new records since.
-    was_idle: bool,
+    activity: Activity,
+    /// The number of its request to worker 0, while it waits for the answer.
+    ask: Option<u64>,
+    /// Events before this offset arrived before the latest limit of the clock.
+    clock_is_final_before: u64,
     /// Records before this offset are in the store: they are replayed, but not counted again.
     pub(super) live_from_offset: u64,
     /// Whether to skip it for the rest of this call of [`super::ingest::Ingest::poll`].
     pub(super) held_back: bool,
-    /// For each epoch not final, the first offset that contributed, and the watermark before it.
-    pub(super) replay_points: BTreeMap<Epoch, (u64, Option<i64>)>,
+    /// For each epoch not final, the first offset that contributed.
+    pub(super) replay_points: BTreeMap<Epoch, ReplayPoint>,
     /// The epoch of the last event that contributed.
     pub(super) last_epoch: Option<Epoch>,
+    quiet: Quiet,
     /// Whether it was ever polled. Its first offset is not known before.
     was_polled: bool,
     /// The number of malformed records since the last report.
     malformed: u64,
     /// The last reported progress.
     reported: Option<PartitionProgress>,
+}
+
+/// The first event that contributed to an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ReplayPoint {
+    /// Its offset.
+    pub(super) offset: u64,
+    /// The watermark before it, in milliseconds.
+    pub(super) watermark_ms: Option<i64>,
+    /// The block that contains it.
+    pub(super) block: BlockStart,
+}
+
+/// Whether a partition holds epochs open, and whether its events may be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Activity {
+    /// It holds epochs open, and its events are judged.
+    Active,
+    /// It was found while the job ran. It holds epochs open, and its events wait for worker 0.
+    Starting,
+    /// It holds no epoch open, and new events wait for worker 0.
+    Idle,
+}
+
+/// What tells whether a partition is idle.
+struct Quiet {
+    /// Whether it was found at the start of the job.
+    found_at_start: bool,
+    /// The time of the last accepted event.
+    accepted_at: Option<Instant>,
+    /// The time when an accepted event last moved the watermark, or when it was opened.
+    moved_at: Instant,
+    /// The time when its end was seen first.
+    first_end_at: Option<Instant>,
 }
 
 /// Whether the end of a partition was seen.
@@ -56,28 +98,42 @@ enum End {
 
 impl Partition {
     pub(super) fn new(
+        definition: &Definition,
         name: PartitionName,
         reader: Box<dyn PartitionReader>,
-        watermark: Watermark,
+        block: BlockStart,
         progress: Option<PartitionProgress>,
+        found_at_start: bool,
     ) -> Partition {
         let progress = progress.map(|at| PartitionProgress { malformed: 0, ..at });
-        let next_offset = progress.as_ref().map_or(0, |at| at.replay_offset);
+        let decisions = progress.as_ref().map(|at| at.decisions.clone()).unwrap_or_default();
         Partition {
             name,
             reader,
-            watermark,
-            batch: Batch { next_offset, ..Batch::default() },
+            judge: Judge::resume(definition, block, decisions),
+            batch: Batch { next_offset: block.offset, ..Batch::default() },
             next: 0,
             pending_reading: None,
+            needs_followers: false,
             end: End::NotSeen,
-            idle: false,
-            was_idle: progress.as_ref().is_some_and(|at| at.idle),
+            activity: match &progress {
+                Some(at) if at.idle => Activity::Idle,
+                _ if found_at_start => Activity::Active,
+                _ => Activity::Starting,
+            },
+            ask: None,
+            clock_is_final_before: 0,
             live_from_offset: progress.as_ref().map_or(0, |at| at.next_offset),
             held_back: false,
             was_polled: false,
             replay_points: BTreeMap::new(),
             last_epoch: None,
+            quiet: Quiet {
+                found_at_start,
+                accepted_at: None,
+                moved_at: Instant::now(),
+                first_end_at: None,
+            },
             malformed: 0,
             reported: progress,
         }
@@ -86,6 +142,11 @@ impl Partition {
     /// Whether all buffered events are processed.
     pub(super) fn is_drained(&self) -> bool {
         self.next == self.batch.events.len()
+    }
+
+    /// Whether more records must be read before an event can be processed.
+    pub(super) fn needs_records(&self) -> bool {
+        self.is_drained() || self.needs_followers
     }
 
     /// Whether the next record was already read by an earlier job.
@@ -122,17 +183,83 @@ impl Partition {
             End::Seen { last, .. } => now.duration_since(last) >= poll_interval,
             End::Exhausted => false,
         };
-        !self.is_drained() || end_may_have_moved
+        !self.is_drained() && self.ask.is_none() || end_may_have_moved
     }
 
     pub(super) fn watermarks(&self) -> Watermarks {
-        let is_active = !self.idle && !self.is_exhausted();
-        let slowest = match self.watermark.at_ms() {
+        let is_active = self.activity != Activity::Idle && !self.is_exhausted();
+        let slowest = match self.judge.watermark_ms() {
             _ if !is_active => SlowestWatermark::NoneActive,
             Some(at_ms) => SlowestWatermark::At(at_ms),
             None => SlowestWatermark::Unknown,
         };
-        Watermarks { slowest, max_ms: self.watermark.at_ms(), exhausted: self.is_exhausted() }
+        Watermarks { slowest, max_ms: self.judge.watermark_ms(), exhausted: self.is_exhausted() }
+    }
+
+    /// Judges the next event, or says that it must wait: for more records, or for worker 0. Every
+    /// request to worker 0 takes the next number of `asked`.
+    #[inline]
+    pub(super) fn read_next(&mut self, limit_ms: i64, asked: &mut u64) -> Option<Reading> {
+        if self.ask.is_some() {
+            self.held_back = true;
+            return None;
+        }
+        let event = &self.batch.events[self.next];
+        let is_replayed = event.offset < self.live_from_offset;
+        if self.activity != Activity::Active && !is_replayed {
+            self.ask(asked);
+            return None;
+        }
+        let ahead = Ahead {
+            events: &self.batch.events[self.next..],
+            next_offset: self.batch.next_offset,
+            end: match self.end {
+                End::NotSeen => LogEnd::NotReached,
+                End::Seen { .. } => LogEnd::Live,
+                End::Exhausted => LogEnd::Exhausted,
+            },
+            clock: ClockLimit {
+                limit_ms,
+                is_final: is_replayed || event.offset < self.clock_is_final_before,
+            },
+        };
+        match self.judge.read(&ahead) {
+            Ok(reading) => Some(reading),
+            Err(Missing::Followers) => {
+                self.needs_followers = true;
+                None
+            }
+            Err(Missing::Clock) => {
+                self.ask(asked);
+                None
+            }
+        }
+    }
+
+    #[cold]
+    fn ask(&mut self, asked: &mut u64) {
+        *asked += 1;
+        self.ask = Some(*asked);
+        self.held_back = true;
+    }
+
+    /// Handles the answers to the requests up to a number: its events are judged from now on, and
+    /// the clock has given a limit for those that have arrived.
+    pub(super) fn grant(&mut self, through: u64) {
+        if self.ask.is_some_and(|ask| ask <= through) {
+            self.ask = None;
+            self.activity = Activity::Active;
+            self.clock_is_final_before = self.batch.next_offset;
+        }
+    }
+
+    /// Notes that an event was accepted, and the watermark before it, in milliseconds.
+    #[inline]
+    pub(super) fn note_accepted(&mut self, before_ms: Option<i64>, now: Instant) {
+        self.quiet.accepted_at = Some(now);
+        if self.judge.watermark_ms() > before_ms {
+            self.quiet.moved_at = now;
+        }
     }
 
     /// Reads more records. Returns the number of bytes read.
@@ -143,8 +270,9 @@ impl Partition {
         dead_letters: &DeadLetters,
     ) -> Result<u64, SourceError> {
         self.was_polled = true;
-        self.report_malformed_before(u64::MAX, dead_letters);
-        self.batch.clear();
+        self.needs_followers = false;
+        self.report_malformed(dead_letters);
+        self.batch.discard(self.next);
         self.next = 0;
         let polled = self.reader.poll(&mut self.batch, BATCH_RECORDS_MAX)?;
         let nothing = self.batch.bytes == 0;
@@ -154,15 +282,27 @@ impl Partition {
             (Polled::AtEnd, End::Seen { since, .. }) if nothing => End::Seen { since, last: now },
             (Polled::AtEnd, _) => End::Seen { since: now, last: now },
         };
-        self.was_idle &= nothing || self.is_replaying();
-        self.idle = match self.end {
-            End::Seen { since, .. } => {
-                nothing && (self.was_idle || now.duration_since(since) >= idle_timeout)
-            }
-            _ => false,
-        };
+        if self.is_quiet(now, idle_timeout) {
+            self.activity = Activity::Idle;
+        }
         self.held_back = nothing;
         Ok(self.batch.bytes)
+    }
+
+    /// Whether it is at its end, and nothing was accepted, or moved its watermark, for so long that
+    /// it must not hold epochs open.
+    fn is_quiet(&mut self, now: Instant, idle_timeout: Duration) -> bool {
+        if !matches!(self.end, End::Seen { .. }) || !self.is_drained() || self.is_replaying() {
+            return false;
+        }
+        let Quiet { found_at_start, accepted_at, moved_at, first_end_at } = &mut self.quiet;
+        let first_end_at = *first_end_at.get_or_insert(now);
+        let is_over = |at: Instant, timeouts| now.duration_since(at) >= idle_timeout * timeouts;
+        match *accepted_at {
+            Some(accepted_at) => is_over(accepted_at, 1) || is_over(*moved_at, IDLE_UNMOVED),
+            // Nothing honest was seen in this job.
+            None => !*found_at_start || is_over(first_end_at, 1),
+        }
     }
 
     /// Returns how much is left to read, and the events that are read but not processed.
@@ -176,8 +316,9 @@ impl Partition {
         self.batch.events.get(self.next).map_or(self.batch.next_offset, |event| event.offset)
     }
 
-    /// Counts the malformed records before an offset and writes them to the dead letters.
-    pub(super) fn report_malformed_before(&mut self, before: u64, dead_letters: &DeadLetters) {
+    /// Counts the malformed records before the next event, and writes them to the dead letters.
+    fn report_malformed(&mut self, dead_letters: &DeadLetters) {
+        let before = if self.is_drained() { u64::MAX } else { self.next_offset() };
         let settled = self.batch.malformed.partition_point(|record| record.offset < before);
         for record in self.batch.malformed.drain(..settled) {
             if record.offset >= self.live_from_offset {
@@ -195,23 +336,25 @@ impl Partition {
         if !self.was_polled {
             return None;
         }
+        self.report_malformed(dead_letters);
         let next_offset = self.next_offset();
-        let at_end = if self.is_drained() { u64::MAX } else { next_offset };
-        self.report_malformed_before(at_end, dead_letters);
-        let watermark_ms = match self.pending_reading {
-            Some((_, before_ms)) => before_ms,
-            None => self.watermark.at_ms(),
+        let (watermark_ms, block) = match self.pending_reading {
+            Some((_, before_ms)) => (before_ms, self.judge.block()),
+            None => (self.judge.watermark_ms(), self.judge.next_block(next_offset)),
         };
-        let replay =
-            self.replay_points.values().min().copied().unwrap_or((next_offset, watermark_ms));
+        let here = ReplayPoint { offset: next_offset, watermark_ms, block };
+        let replay = self.replay_points.values().min().copied().unwrap_or(here);
+        self.judge.forget_before(replay.block.offset);
         let progress = PartitionProgress {
             partition: self.name.clone(),
             next_offset,
             watermark_ms,
-            replay_offset: replay.0,
-            replay_watermark_ms: replay.1,
+            replay_offset: replay.offset,
+            replay_watermark_ms: replay.watermark_ms,
+            block: replay.block,
+            decisions: self.judge.decisions().to_vec(),
             malformed: std::mem::take(&mut self.malformed),
-            idle: self.idle || self.was_idle || self.is_exhausted(),
+            idle: self.activity == Activity::Idle || self.is_exhausted(),
         };
         let unmoved = PartitionProgress { malformed: 0, ..progress.clone() };
         if progress.malformed == 0 && self.reported.as_ref() == Some(&unmoved) {

@@ -32,12 +32,19 @@ pub struct Report {
     pub assigned: u64,
     /// Whether all its partitions have been replayed.
     pub replayed: bool,
+    /// The number of its requests: partitions that wait for the next publication, because they were
+    /// idle or because an event needs a limit of the clock.
+    pub asked: u64,
+    /// How many of its requests [`Command::Begin`] has answered.
+    pub granted: u64,
     /// The watermarks of its partitions.
     pub watermarks: Watermarks,
     /// Epochs that its events need but that are not open.
     pub wanted: Vec<Epoch>,
     /// The number of epoch dataflows that have completed on it.
     pub completed: u64,
+    /// Whether nothing was read in its current round.
+    pub round_is_empty: bool,
     /// Whether it has processed all available records, and nothing new has arrived for a moment.
     pub quiet: bool,
     /// Whether its waiting rows and sums have reached half of their limit.
@@ -107,8 +114,18 @@ pub enum Command {
     /// Do not let partitions run further ahead of this watermark, in milliseconds, than the
     /// alignment bound.
     Align(i64),
-    /// Follow the other workers into this round.
+    /// Follow the other workers into this round, of the same publication.
     Advance(Round),
+    /// Begin a publication.
+    Begin {
+        /// Its first round.
+        round: Round,
+        /// The time of worker 0's clock, in milliseconds.
+        clock_ms: i64,
+        /// For each worker, the number of its requests that this answers. Worker 0 counts their
+        /// partitions as active from now on.
+        granted: Vec<u64>,
+    },
     /// Note that these epochs are final in the store.
     Finalize(Through),
     /// Stop reading.

@@ -152,6 +152,10 @@ impl<'a> State<'a> {
                     self.ingest.align(slowest_ms);
                 }
                 Command::Advance(round) => self.follow(round),
+                Command::Begin { round, clock_ms, granted } => {
+                    self.follow(round);
+                    self.ingest.begin_publication(granted[self.index], clock_ms);
+                }
                 Command::Finalize(through) => self.finalize(through),
                 Command::Drain => self.drain(),
                 Command::End => self.ended = true,
@@ -227,14 +231,15 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Ends the round if it has been open for a tick, or if no new events have arrived for a
-    /// moment. A steady stream fills a round for a whole tick: small rounds cost much more than
-    /// large ones.
+    /// Ends the round if it has been open for a tick, if no new events have arrived for a moment,
+    /// or if none will arrive. A steady stream fills a round for a whole tick: small rounds cost
+    /// much more than large ones.
     fn end_round_if_due(&mut self) {
         let settings = &self.job.settings;
         let waited = self.round_began.elapsed() >= settings.tick;
         let paused = self.read_at.elapsed() >= settings.poll_interval;
-        if !self.round_is_empty && (waited || paused && self.ingest.is_caught_up()) {
+        let is_over = waited || paused && self.ingest.is_caught_up() || self.ingest.is_exhausted();
+        if !self.round_is_empty && is_over {
             self.end_round();
         }
     }
@@ -314,15 +319,19 @@ impl<'a> State<'a> {
     /// Sends a report to worker 0 if the state has changed.
     fn report(&mut self) {
         let job = self.job;
+        let (asked, granted) = self.ingest.requests();
         let report = Report {
             worker: self.index,
             job: self.job_description.clone(),
             round: self.round,
             assigned: self.assigned,
             replayed: self.ingest.is_replayed(),
+            asked,
+            granted,
             watermarks: self.ingest.watermarks(),
             wanted: self.ingest.wanted(),
             completed: self.epochs.completed(),
+            round_is_empty: self.round_is_empty,
             quiet: self.is_quiet(),
             row_limit_near: self.epochs.rows_waiting() * 2 >= job.settings.rows_waiting_max,
             drained: self.drained,

@@ -1,9 +1,10 @@
 //! Tests of the properties that every generated log has, on small logs.
 
 use super::*;
-use crate::acceptance::{Fate, Watermark, admit};
+use crate::acceptance::{Ahead, ClockLimit, Fate, Judge, LogEnd, admit};
 use crate::event::{Event, Kind, RequestId, VideoId};
 use crate::features::Feature;
+use crate::log::BlockStart;
 use crate::time::{Definition, Through};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
@@ -178,17 +179,31 @@ fn a_play_follows_an_impression_of_its_request_unless_it_is_an_orphan() {
     assert_eq!(orphans, expected);
 }
 
-/// The ground truth of every event, with its fate according to its partition's watermark.
+/// The ground truth of every event, with its fate according to the log of its partition.
 fn fates(model: &Model) -> Vec<(GroundTruth, Fate)> {
+    let mut logs: BTreeMap<_, Vec<(GroundTruth, Event)>> = BTreeMap::new();
+    for arrival in arrivals(model) {
+        let log = logs.entry((arrival.kind, arrival.partition)).or_default();
+        log.extend(arrival.event(log.len() as u64).map(|event| (arrival.truth, event)));
+    }
+    logs.iter().flat_map(|((kind, _), log)| fates_of(*kind, log)).collect()
+}
+
+fn fates_of(kind: Kind, log: &[(GroundTruth, Event)]) -> Vec<(GroundTruth, Fate)> {
     let definition = Definition::default();
-    let mut watermarks = [(); 2].map(|()| vec![Watermark::new(definition, None); 8]);
-    let read = |arrival: Arrival| {
-        let kind = arrival.kind;
-        let watermark = &mut watermarks[kind as usize][arrival.partition as usize];
-        let reading = watermark.read(&arrival.event(0)?);
-        Some((arrival.truth, admit(&definition, kind, &reading, Through::Nothing)))
-    };
-    arrivals(model).into_iter().filter_map(read).collect()
+    let mut judge = Judge::resume(&definition, BlockStart::default(), Vec::new());
+    let events: Vec<Event> = log.iter().map(|(_, event)| *event).collect();
+    let judged = log.iter().enumerate().map(|(at, (truth, _))| {
+        let ahead = Ahead {
+            events: &events[at..],
+            next_offset: events.len() as u64,
+            end: LogEnd::Exhausted,
+            clock: ClockLimit { limit_ms: i64::MIN, is_final: true },
+        };
+        let reading = judge.read(&ahead).unwrap();
+        (*truth, admit(&definition, kind, &reading, Through::Nothing))
+    });
+    judged.collect()
 }
 
 /// A late event of the last hours is accepted, because the log ends before its epoch closes.

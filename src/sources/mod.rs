@@ -144,8 +144,13 @@ pub struct Batch {
 impl Batch {
     /// Clears the batch, but keeps its buffers and `next_offset`.
     pub fn clear(&mut self) {
-        self.events.clear();
         self.malformed.clear();
+        self.discard(self.events.len());
+    }
+
+    /// Removes the first events, before more are appended.
+    pub fn discard(&mut self, events: usize) {
+        self.events.drain(..events);
         self.bytes = 0;
     }
 }

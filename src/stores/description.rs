@@ -13,10 +13,11 @@ use std::fmt;
 
 /// The store format that this version reads and writes. It is raised whenever stores of the
 /// previous version cannot be read; see `docs/store-formats.md`.
-pub const FORMAT: i64 = 3;
+pub const FORMAT: i64 = 4;
 
 /// The older formats, each with the version of trendmark that wrote it.
-const OLDER_FORMATS: [(i64, &str); 2] = [(1, "0.1.0"), (2, "0.1.0")];
+const OLDER_FORMATS: [(i64, &str); 3] =
+    [(1, "0.1.0"), (2, "0.1.0"), (3, "0.2.0 before its release")];
 
 /// Refuses a store whose format this version does not support.
 ///
@@ -236,11 +237,14 @@ impl Description {
         let (ours, theirs) = (&self.definition, &given.definition);
         let span = |ms| Span { ms }.to_string();
         let epochs = |epochs: i64| format!("{epochs} epochs");
+        let events = |events: usize| format!("{events} events");
         let settings = [
             ("epoch-length", span(ours.epoch_length_ms), span(theirs.epoch_length_ms)),
             ("join-window", epochs(ours.join_window_epochs), epochs(theirs.join_window_epochs)),
             ("max-delay", span(ours.max_delay_ms), span(theirs.max_delay_ms)),
             ("max-future", span(ours.max_future_ms), span(theirs.max_future_ms)),
+            ("max-leap", span(ours.max_leap_ms), span(theirs.max_leap_ms)),
+            ("leap-support", events(ours.leap_support), events(theirs.leap_support)),
             ("query", names(self), names(given)),
         ];
         let differs = |(key, stored, given): (&str, String, String)| {

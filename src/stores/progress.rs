@@ -68,6 +68,7 @@ fn deserialize_list<'de, D: Deserializer<'de>>(
 mod tests {
     use super::*;
     use crate::event::Kind;
+    use crate::log::{BlockStart, Decision};
     use crate::query::Digest;
     use crate::time::Epoch;
 
@@ -78,6 +79,8 @@ mod tests {
             watermark_ms: Some(1_000 * next_offset as i64),
             replay_offset: 0,
             replay_watermark_ms: None,
+            block: BlockStart { offset: 3, watermark_ms: Some(5), supported_ms: None },
+            decisions: vec![Decision::new(4, 7_000, true)],
             malformed,
             idle: false,
         }

@@ -4,7 +4,7 @@ use super::{Epoch, EpochRange, Span, Through, rfc3339};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The four parameters that determine which events count in which epochs. Results under different
+/// The parameters that determine which events count in which epochs. Results under different
 /// definitions must not be mixed, so a store rejects any definition other than its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definition {
@@ -16,10 +16,16 @@ pub struct Definition {
     pub max_delay_ms: i64,
     /// `S`: how far an event time may lie after the timestamp of its record, in milliseconds.
     pub max_future_ms: i64,
+    /// How far a timestamp may leap ahead of the time that the records before it support, in
+    /// milliseconds, without support from the records after it.
+    pub max_leap_ms: i64,
+    /// `K`: the number of consecutive records that together support a time; positive.
+    pub leap_support: usize,
 }
 
 impl Default for Definition {
-    /// Epochs of 30 minutes, a join window of 4, and 10 minutes for both maximum delay and future.
+    /// Epochs of 30 minutes, a join window of 4, 10 minutes for both maximum delay and future, and
+    /// a maximum leap of one epoch, supported by 256 records.
     fn default() -> Self {
         let minute_ms = 60_000;
         Definition {
@@ -27,11 +33,19 @@ impl Default for Definition {
             join_window_epochs: 4,
             max_delay_ms: 10 * minute_ms,
             max_future_ms: 10 * minute_ms,
+            max_leap_ms: 30 * minute_ms,
+            leap_support: 256,
         }
     }
 }
 
 impl Definition {
+    /// Returns the maximum leap of a definition that does not state it, in milliseconds: one epoch,
+    /// or the maximum delay if that is longer, as timestamps may be so far out of order.
+    pub fn default_max_leap_ms(epoch_length_ms: i64, max_delay_ms: i64) -> i64 {
+        epoch_length_ms.max(max_delay_ms)
+    }
+
     /// Returns the epoch of a time, `floor(time / L)`. Plain `/` would put -1 ms into epoch 0.
     #[inline]
     pub fn epoch(&self, time_ms: i64) -> Epoch {
@@ -86,12 +100,13 @@ impl Definition {
 impl fmt::Display for Definition {
     /// Writes the definition as on the command line. Equal texts mean equal definitions.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [length, delay, future] =
-            [self.epoch_length_ms, self.max_delay_ms, self.max_future_ms].map(|ms| Span { ms });
+        let spans = [self.epoch_length_ms, self.max_delay_ms, self.max_future_ms, self.max_leap_ms];
+        let [length, delay, future, leap] = spans.map(|ms| Span { ms });
         write!(
             formatter,
-            "epoch-length {length}, join-window {}, max-delay {delay}, max-future {future}",
-            self.join_window_epochs
+            "epoch-length {length}, join-window {}, max-delay {delay}, max-future {future}, \
+             max-leap {leap}, leap-support {}",
+            self.join_window_epochs, self.leap_support
         )
     }
 }
@@ -127,7 +142,8 @@ mod tests {
             Definition { max_delay_ms: 0, max_future_ms: 90_000, ..Definition::default() };
         assert_eq!(
             definition.to_string(),
-            "epoch-length 30m, join-window 4, max-delay 0s, max-future 1m30s"
+            "epoch-length 30m, join-window 4, max-delay 0s, max-future 1m30s, max-leap 30m, \
+             leap-support 256"
         );
     }
 }

@@ -122,14 +122,8 @@ pub fn expected(definition: Definition, log: &Log, files: &[Written]) -> Content
         .iter()
         .map(|epoch| format!("{},{},1", epoch.0, rfc3339(epoch.0 * definition.epoch_length_ms)));
     contents.insert("epochs".into(), epochs.collect());
-    let partitions = log.iter().zip(files).map(|((partition, events), file)| {
-        let is_honest = |record_ms: Option<i64>, event_ms: i64| {
-            record_ms.is_none_or(|record_ms| event_ms <= record_ms + definition.max_future_ms)
-        };
-        let honest =
-            events.iter().filter(|event| is_honest(event.record_time_ms, event.event_time_ms));
-        let latest_ms = honest.map(|event| event.event_time_ms).max();
-        let watermark_ms = latest_ms.map(|latest_ms| latest_ms - definition.max_delay_ms);
+    let partitions = log.iter().zip(files).map(|((partition, _), file)| {
+        let watermark_ms = expected.watermarks_ms[partition];
         let date = watermark_ms.map(rfc3339).unwrap_or_default();
         let watermark_ms = watermark_ms.map(|ms| ms.to_string()).unwrap_or_default();
         let (topic, name) = (partition.kind.topic(), &partition.name);

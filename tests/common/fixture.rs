@@ -78,6 +78,8 @@ impl Fixture {
         command.arg("--join-window").arg(definition.join_window_epochs.to_string());
         command.arg("--max-delay").arg(format!("{}ms", definition.max_delay_ms));
         command.arg("--max-future").arg(format!("{}ms", definition.max_future_ms));
+        command.arg("--max-leap").arg(format!("{}ms", definition.max_leap_ms));
+        command.arg("--leap-support").arg(definition.leap_support.to_string());
         command
     }
 

@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "every test binary uses another part")]
 
+pub mod adversary;
 pub mod contents;
 pub mod files;
 pub mod fixture;
@@ -61,20 +62,54 @@ impl Expected {
 
 /// Decides on every event of every partition by the definition alone.
 pub fn expect(definition: Definition, log: &Log) -> Expected {
+    expect_prefix(definition, log, |_| usize::MAX)
+}
+
+/// Like [`expect`], with watermarks as far ahead as records that are not honest may move them: by a
+/// maximum leap and a maximum future more than the honest stamps, K events early.
+pub fn expect_hasty(definition: Definition, log: &Log) -> Expected {
+    let Definition { max_leap_ms, max_future_ms, leap_support, .. } = definition;
+    let latest_ms = |events: &[Event], at: usize| {
+        let near = &events[..events.len().min(at + leap_support)];
+        near.iter().map(Event::stamp_ms).max().map(|stamp| stamp + max_leap_ms + max_future_ms)
+    };
+    expect_with(definition, log, |_| usize::MAX, latest_ms)
+}
+
+/// Like [`expect`], but only the first events of each partition count, `read` of it. The others are
+/// known: whether a stamp is plausible depends on the events that follow it.
+pub fn expect_prefix(
+    definition: Definition,
+    log: &Log,
+    read: impl Fn(&PartitionName) -> usize,
+) -> Expected {
+    expect_with(definition, log, read, |_, _| None)
+}
+
+/// Decides on every event, with the time `hasty_ms` where it is later than the latest event time of
+/// the partition.
+fn expect_with(
+    definition: Definition,
+    log: &Log,
+    read: impl Fn(&PartitionName) -> usize,
+    hasty_ms: impl Fn(&[Event], usize) -> Option<i64>,
+) -> Expected {
     let mut expected = Expected::default();
     for (partition, events) in log {
+        let plausible = plausible(definition, events);
         let mut latest_ms: Option<i64> = None;
         let mut fates_of_events = Vec::new();
-        for event in events {
+        let judged = events.iter().zip(plausible).take(read(partition));
+        for (at, (event, is_plausible)) in judged.enumerate() {
             let epoch = Epoch(event.event_time_ms.div_euclid(definition.epoch_length_ms));
             let fates = expected.fates.entry((epoch, partition.kind)).or_default();
-            let limit_ms = event.record_time_ms.map(|at| at + definition.max_future_ms);
-            if limit_ms.is_some_and(|limit_ms| event.event_time_ms > limit_ms) {
+            let stamp_ms = event.record_time_ms.unwrap_or(event.event_time_ms);
+            if !is_plausible || event.event_time_ms > stamp_ms + definition.max_future_ms {
                 fates.2 += 1;
                 fates_of_events.push(None);
                 continue;
             }
-            latest_ms = latest_ms.max(Some(event.event_time_ms));
+            latest_ms = latest_ms.max(Some(event.event_time_ms)).max(hasty_ms(events, at));
             let watermark_ms = latest_ms.unwrap() - definition.max_delay_ms;
             let has_closed = |epoch: i64| {
                 let end_ms =
@@ -101,6 +136,39 @@ pub fn expect(definition: Definition, log: &Log) -> Expected {
         expected.events.insert(partition.clone(), fates_of_events);
     }
     expected
+}
+
+/// Whether the stamp of each event of a partition is plausible, if the log is read to its end.
+pub fn plausible(definition: Definition, events: &[Event]) -> Vec<bool> {
+    let (leap_ms, support) = (definition.max_leap_ms, definition.leap_support);
+    let stamp = |event: &Event| event.record_time_ms.unwrap_or(event.event_time_ms);
+    let span = 16 * support as u64;
+    // The events of the current block, and the supported time.
+    let mut block: Vec<&Event> = Vec::new();
+    let mut supported_ms: Option<i64> = None;
+    let mut verdicts = Vec::new();
+    for (at, event) in events.iter().enumerate() {
+        if block.first().is_some_and(|first| event.offset >= first.offset + span) {
+            block.clear();
+        }
+        let is_near = supported_ms.is_some_and(|at_ms| stamp(event) <= at_ms + leap_ms);
+        let following: Vec<&Event> = events[at..]
+            .iter()
+            .take(support)
+            .take_while(|follower| follower.offset < event.offset + span)
+            .collect();
+        let is_near_it = |follower: &&&Event| stamp(follower) >= stamp(event) - leap_ms;
+        let supporters = following.iter().filter(is_near_it).count();
+        verdicts.push(is_near || 2 * supporters >= following.len());
+        block.push(event);
+        if block.len() == support {
+            let mut stamps: Vec<i64> = block.iter().map(|event| stamp(event)).collect();
+            stamps.sort_unstable();
+            supported_ms = supported_ms.max(Some(stamps[support.div_ceil(2) - 1]));
+            block.clear();
+        }
+    }
+    verdicts
 }
 
 fn contribute(

@@ -17,7 +17,7 @@ use std::time::Duration;
 use trendmark::dataflows;
 use trendmark::event::{Kind, RequestId, VideoId};
 use trendmark::kafka::KafkaSettings;
-use trendmark::log::{PartitionName, PartitionProgress};
+use trendmark::log::{BlockStart, PartitionName, PartitionProgress};
 use trendmark::query::{QueryInstance, Value as Cell};
 use trendmark::stores::kafka::{KafkaReader, KafkaStore};
 use trendmark::stores::{Changeset, RowChange, Store, StoreError, StoreReader};
@@ -182,6 +182,8 @@ pub fn partition(name: &str, next_offset: u64, malformed: u64) -> PartitionProgr
         watermark_ms: Some(1_767_225_600_500),
         replay_offset: next_offset / 2,
         replay_watermark_ms: None,
+        block: BlockStart::default(),
+        decisions: Vec::new(),
         malformed,
         idle: false,
     }

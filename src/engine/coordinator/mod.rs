@@ -54,8 +54,12 @@ pub struct Coordinator {
     opened: u64,
     closed_through: Through,
     aligned_ms: Option<i64>,
+    /// For each worker, how many of its requests were answered.
+    granted: Vec<u64>,
     round: Round,
     begun_at: Instant,
+    /// When a publication last began early because of requests.
+    answered_at: Option<Instant>,
     /// Whether the replay is not complete. No epoch closes until it is: during the replay,
     /// watermarks lag behind the positions in the store.
     replaying: bool,
@@ -76,6 +80,8 @@ struct Activity {
     round: Round,
     completed: u64,
     closed_through: Through,
+    /// The number of requests of all workers.
+    asked: u64,
 }
 
 impl Coordinator {
@@ -86,6 +92,7 @@ impl Coordinator {
             closed_through: final_through,
             reports: vec![None; rules.workers],
             loads: vec![0; rules.workers],
+            granted: vec![0; rules.workers],
             rules,
             assigned: 0,
             open: BTreeSet::new(),
@@ -93,6 +100,7 @@ impl Coordinator {
             aligned_ms: None,
             round: Round::first(Publication::REPLAY),
             begun_at: now,
+            answered_at: None,
             replaying: true,
             exhausted: false,
             changed_at: None,
@@ -144,8 +152,10 @@ impl Coordinator {
         commands
     }
 
-    /// Returns the commands that are due now.
-    pub fn decide(&mut self, now: Instant) -> Vec<Command> {
+    /// Returns the commands that are due now. `clock_ms` is the time of the clock, in milliseconds:
+    /// the few decisions that depend on it take effect at the beginning of a publication, and are
+    /// committed.
+    pub fn decide(&mut self, now: Instant, clock_ms: i64) -> Vec<Command> {
         let mut commands = Vec::new();
         if self.ended {
             return commands;
@@ -159,14 +169,15 @@ impl Coordinator {
             self.draining = true;
             commands.push(Command::Drain);
         }
-        if let Some(watermarks) = self.watermarks()
+        let watermarks = self.watermarks(clock_ms);
+        if let Some(watermarks) = watermarks
             && !self.replaying
         {
             self.align(watermarks, &mut commands);
             self.close(watermarks, &mut commands);
         }
-        self.open_wanted(&mut commands);
-        self.advance(now, &mut commands);
+        self.open_wanted(watermarks, &mut commands);
+        self.advance(now, clock_ms, &mut commands);
         if self.is_finished() {
             self.ended = true;
             commands.push(Command::End);
@@ -192,13 +203,21 @@ impl Coordinator {
     }
 
     /// Returns the watermarks of all partitions, once every worker has reported after the last
-    /// assignment.
-    fn watermarks(&self) -> Option<Watermarks> {
+    /// assignment and the last answer to its requests.
+    ///
+    /// While no partition is active, time passes by the clock, so the highest watermark counts only
+    /// as far as the clock could have come.
+    fn watermarks(&self, clock_ms: i64) -> Option<Watermarks> {
         let mut all = Watermarks::NONE;
-        for report in &self.reports {
-            let report = report.as_ref().filter(|report| report.assigned == self.assigned)?;
+        for (report, granted) in self.reports.iter().zip(&self.granted) {
+            let report = report.as_ref()?;
+            if report.assigned != self.assigned || report.granted != *granted {
+                return None;
+            }
             all = all.merge(report.watermarks);
         }
+        let clock_limit_ms = clock_ms.saturating_add(self.rules.definition.max_future_ms);
+        all.max_ms = all.max_ms.map(|max_ms| max_ms.min(clock_limit_ms));
         Some(all)
     }
 
@@ -240,8 +259,16 @@ impl Coordinator {
         }
     }
 
-    /// Opens wanted epochs, earliest first, up to the limit on live dataflows.
-    fn open_wanted(&mut self, commands: &mut Vec<Command>) {
+    /// Opens wanted epochs, earliest first, up to the limit on live dataflows. What the slowest
+    /// partition needs is always opened: only it can close the epochs that are open.
+    fn open_wanted(&mut self, watermarks: Option<Watermarks>, commands: &mut Vec<Command>) {
+        let definition = self.rules.definition;
+        let needed_through = match watermarks.map(|watermarks| watermarks.slowest) {
+            Some(SlowestWatermark::At(slowest_ms)) => {
+                Some(definition.epoch(slowest_ms.saturating_add(definition.max_delay_ms)))
+            }
+            _ => None,
+        };
         let wanted: BTreeSet<Epoch> =
             self.reported().flat_map(|report| report.wanted.iter().copied()).collect();
         for epoch in wanted {
@@ -249,8 +276,10 @@ impl Coordinator {
                 continue;
             }
             let live = self.opened - self.completed_min();
+            let open_epochs_max = self.rules.open_epochs_max;
             // The replay needs all epochs that were open before, perhaps under a higher limit.
-            if live >= self.rules.open_epochs_max as u64 && !self.replaying {
+            let is_stuck = self.open.len() >= open_epochs_max && Some(epoch) <= needed_through;
+            if live >= open_epochs_max as u64 && !self.replaying && !is_stuck {
                 break;
             }
             self.open.insert(epoch);
@@ -266,25 +295,34 @@ impl Coordinator {
     }
 
     /// Keeps the rounds of all workers close together, and begins publications.
-    fn advance(&mut self, now: Instant, commands: &mut Vec<Command>) {
+    fn advance(&mut self, now: Instant, clock_ms: i64, commands: &mut Vec<Command>) {
         let latest = self.reported().map(|report| report.round).max().unwrap_or_default();
-        let mut round = self.round.max(latest);
+        let round = self.round.max(latest);
         if self.replaying {
             if self.is_replayed() {
                 self.replaying = false;
                 self.committed.publication = self.rules.progress.publication;
-                round = Round::first(self.committed.publication.next());
+                let first = Round::first(self.committed.publication.next());
+                return self.begin_publication(first, clock_ms, commands);
             }
         } else if let Some(activity) = self.due_publication(round, now) {
-            round = Round::first(round.publication().next());
-            self.published = Some(Activity { round, ..activity });
-            self.begun_at = now;
+            let first = Round::first(round.publication().next());
+            self.published = Some(Activity { round: first, ..activity });
             self.changed_at = None;
+            return self.begin_publication(first, clock_ms, commands);
         }
         if round > self.round {
             self.round = round;
             commands.push(Command::Advance(round));
         }
+    }
+
+    /// Begins a publication, and answers all requests.
+    fn begin_publication(&mut self, round: Round, clock_ms: i64, commands: &mut Vec<Command>) {
+        self.round = round;
+        let asked = self.reports.iter().map(|report| report.as_ref().map_or(0, |r| r.asked));
+        self.granted = asked.collect();
+        commands.push(Command::Begin { round, clock_ms, granted: self.granted.clone() });
     }
 
     /// Whether all workers have replayed all partitions.
@@ -296,7 +334,9 @@ impl Coordinator {
     /// Returns the current activity if the publication is to end now.
     ///
     /// After a pause longer than the interval, it ends as soon as all available records are read,
-    /// so that a burst of events is published whole and at once.
+    /// so that a burst of events is published whole and at once. Requests end it early, at most
+    /// once in an interval, and the publication that answers them may end as early as if they had
+    /// not.
     fn due_publication(&mut self, round: Round, now: Instant) -> Option<Activity> {
         let busy = self.committed.publication.next() < round.publication();
         if busy || self.reports.iter().any(Option::is_none) {
@@ -310,19 +350,31 @@ impl Coordinator {
         let changed_at = *self.changed_at.get_or_insert(now);
         let is_over = |since| now.duration_since(since) >= self.rules.publish_interval;
         let quiet = self.reported().all(|report| report.quiet);
-        let due = is_over(self.begun_at) && (quiet || is_over(changed_at));
         let row_limit_near = self.reported().any(|report| report.row_limit_near);
-        (due || row_limit_near || self.has_read_everything()).then_some(activity)
+        let is_due = is_over(self.begun_at) && (quiet || is_over(changed_at));
+        if is_due || row_limit_near || self.has_read_everything() {
+            self.begun_at = now;
+            return Some(activity);
+        }
+        let has_requests = activity.asked > self.granted.iter().sum();
+        if has_requests && is_over(self.begun_at) && self.answered_at.is_none_or(is_over) {
+            self.answered_at = Some(now);
+            return Some(activity);
+        }
+        None
     }
 
     fn activity(&self, round: Round) -> Activity {
         let completed = self.completed_min();
-        Activity { round, completed, closed_through: self.closed_through }
+        let asked = self.reported().map(|report| report.asked).sum();
+        Activity { round, completed, closed_through: self.closed_through, asked }
     }
 
-    /// Whether the job will read nothing more.
+    /// Whether the job will read nothing more, and no round contains what was read.
     fn has_read_everything(&self) -> bool {
-        self.is_drained() || self.exhausted && self.completed_min() == self.opened
+        let has_ended_rounds = || self.reported().all(|report| report.round_is_empty);
+        self.is_drained()
+            || self.exhausted && self.completed_min() == self.opened && has_ended_rounds()
     }
 
     fn is_drained(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::Kind;
-use crate::log::{PartitionName, PartitionProgress};
+use crate::log::{BlockStart, PartitionName, PartitionProgress};
 use crate::time::rfc3339;
 use std::fmt::Write;
 
@@ -11,13 +11,14 @@ use std::fmt::Write;
 /// - `discover NAME:BYTES …`: partitions are found.
 /// - `worker N …`: a report. Parts that are left out are unchanged: `round=PUBLICATION.TICK`,
 ///   `assigned=N`, `slowest=unknown|none|HH:MM`, `max=HH:MM`, `exhausted=yes|no`,
-///   `wanted=EPOCH+…` (none: `-`), `completed=N`, and the flags `replayed`, `quiet`, `busy` (not
-///   quiet), `row_limit_near`, `drained`, `stop`, `failed`.
+///   `wanted=EPOCH+…` (none: `-`), `completed=N`, `asked=N`, `granted=N`, and the flags `replayed`,
+///   `quiet`, `busy` (not quiet), `reading` (in a round), `row_limit_near`, `drained`, `stop`,
+///   `failed`.
 /// - `committed N [through]`: the store has committed a publication.
 /// - `after MS`: time passes.
 ///
-/// Epochs of 30 minutes are numbered within the day. The join window is 1 and the maximum delay 0,
-/// so that a watermark of 02:00 closes epoch 2.
+/// The clock shows 20:00. Epochs of 30 minutes are numbered within the day. The join window is 1
+/// and the maximum delay 0, so that a watermark of 02:00 closes epoch 2.
 fn check(rules: &Rules, scenario: &str) {
     let mut test = Test::new(rules);
     for line in scenario.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -58,9 +59,12 @@ impl Test {
             round: Round::first(Publication::REPLAY),
             assigned: 0,
             replayed: false,
+            asked: 0,
+            granted: 0,
             watermarks: Watermarks::NONE,
             wanted: Vec::new(),
             completed: 0,
+            round_is_empty: true,
             quiet: false,
             row_limit_near: false,
             drained: false,
@@ -93,7 +97,7 @@ impl Test {
             }
             other => panic!("unknown step: {other}"),
         };
-        commands.extend(self.coordinator.decide(self.now));
+        commands.extend(self.coordinator.decide(self.now, ms("20:00")));
         commands
     }
 }
@@ -141,8 +145,11 @@ fn change(report: &mut Report, word: &str) {
             report.wanted = value.split('+').map(|epoch| Epoch(epoch.parse().unwrap())).collect();
         }
         "completed" => report.completed = value.parse().unwrap(),
+        "asked" => report.asked = value.parse().unwrap(),
+        "granted" => report.granted = value.parse().unwrap(),
         "replayed" => report.replayed = true,
-        "quiet" => report.quiet = true,
+        "quiet" => (report.quiet, report.round_is_empty) = (true, true),
+        "reading" => report.round_is_empty = false,
         "busy" => report.quiet = false,
         "row_limit_near" => report.row_limit_near = true,
         "drained" => report.drained = true,
@@ -172,6 +179,12 @@ fn text(command: &Command) -> String {
             let first = Round::first(round.publication());
             write!(text, "advance {}.{}", round.publication(), round.ahead_of(first))
         }
+        Command::Begin { round, clock_ms, granted } => {
+            assert_eq!(*clock_ms, ms("20:00"));
+            let granted = granted.iter().enumerate().filter(|(_, granted)| **granted > 0);
+            let granted = granted.map(|(worker, granted)| format!(" granting {worker}:{granted}"));
+            write!(text, "begin {}{}", round.publication(), granted.collect::<String>())
+        }
         Command::Finalize(final_through) => write!(text, "finalize {}", through(final_through)),
         Command::Drain => write!(text, "drain"),
         Command::End => write!(text, "end"),
@@ -189,20 +202,20 @@ fn a_job_reads_its_files_to_their_ends() {
         begin                                                →
         discover a:10 b:20                                   → assign b to 0, assign a to 0
         worker 0 assigned=2 slowest=unknown exhausted=no     →
-        worker 0 replayed                                    → advance 1.0
+        worker 0 replayed                                    → begin 1
         worker 0 round=1.0 wanted=0                          → open 0
         worker 0 slowest=00:10 max=00:20                     → align 00:10, close -2
         worker 0 slowest=01:10 max=01:10 wanted=2            → align 01:10, close 0, open 2
         worker 0 round=1.1                                   → advance 1.1
         after 999                                            →
-        after 1                                              → advance 2.0
+        after 1                                              → begin 2
         worker 0 round=2.0 completed=1                       →
         after 5000                                           →
         committed 1 0                                        → finalize 0
-        worker 0 quiet                                       → advance 3.0
+        worker 0 quiet                                       → begin 3
         worker 0 round=3.0 busy slowest=none exhausted=yes wanted=- → close everything
         worker 0 completed=2                                 →
-        committed 2 0                                        → advance 4.0
+        committed 2 0                                        → begin 4
         worker 0 round=4.0                                   →
         committed 3 everything                               → finalize everything, end
         worker 0 quiet                                       →
@@ -229,7 +242,7 @@ fn the_slowest_worker_holds_epochs_open_and_holds_others_back() {
         discover a:1 b:1                                   → assign a to 0, assign b to 1
         worker 0 assigned=2 replayed slowest=03:00 max=03:00 exhausted=no →
         worker 1 assigned=1 replayed slowest=02:00 max=02:00 exhausted=no →
-        worker 1 assigned=2                                → advance 1.0
+        worker 1 assigned=2                                → begin 1
         worker 0 round=1.0                                 → align 02:00, close 2
         worker 1 round=1.0 slowest=unknown                 →
         worker 1 slowest=02:59                             → align 02:59, close 3
@@ -244,7 +257,7 @@ fn while_all_partitions_are_idle_the_largest_watermark_closes_epochs() {
         &Rules { follow: true, ..rules(1) },
         "
         discover a:1                                       → assign a to 0
-        worker 0 assigned=1 replayed exhausted=no          → advance 1.0
+        worker 0 assigned=1 replayed exhausted=no          → begin 1
         worker 0 round=1.0 slowest=unknown                 →
         worker 0 slowest=none                              →
         worker 0 slowest=none max=02:30                    → align 02:30, close 3
@@ -259,7 +272,7 @@ fn epochs_open_in_order_up_to_the_limit() {
         &rules(2),
         "
         worker 0 replayed slowest=unknown exhausted=no     →
-        worker 1 replayed                                  → advance 1.0
+        worker 1 replayed                                  → begin 1
         worker 0 round=1.0 wanted=5+3                      → open 3, open 5
         worker 1 round=1.0 wanted=9+4+3                    → open 4
         worker 0 wanted=- completed=1                      →
@@ -274,17 +287,17 @@ fn a_publication_ends_when_it_is_due_or_rows_near_their_limit_and_the_previous_o
         &rules(1),
         "
         discover a:1                                         → assign a to 0
-        worker 0 replayed assigned=1 slowest=00:00 exhausted=no → advance 1.0
+        worker 0 replayed assigned=1 slowest=00:00 exhausted=no → begin 1
         worker 0 round=1.0                                   → align 00:00, close -2
-        after 5000                                           → advance 2.0
+        after 5000                                           → begin 2
         worker 0 round=2.3                                   → advance 2.3
         after 2000                                           →
         committed 1                                          →
         after 999                                            →
-        worker 0 quiet                                       → advance 3.0
+        worker 0 quiet                                       → begin 3
         worker 0 round=3.1 busy                              → advance 3.1
         worker 0 row_limit_near                              →
-        committed 2                                          → advance 4.0
+        committed 2                                          → begin 4
         ",
     );
 }
@@ -294,9 +307,9 @@ fn a_job_that_is_stopped_publishes_what_was_read_and_ends() {
     check(
         &rules(1),
         "
-        worker 0 replayed slowest=00:00 exhausted=no         → advance 1.0
+        worker 0 replayed slowest=00:00 exhausted=no         → begin 1
         worker 0 round=1.4 stop                        → drain, align 00:00, close -2, advance 1.4
-        worker 0 drained                                     → advance 2.0
+        worker 0 drained                                     → begin 2
         worker 0 round=2.0                                   →
         committed 1                                          → end
         ",
@@ -318,6 +331,8 @@ fn a_job_continues_from_the_progress_of_its_store() {
         watermark_ms: Some(ms("02:00")),
         replay_offset: 7,
         replay_watermark_ms: None,
+        block: BlockStart::default(),
+        decisions: Vec::new(),
         malformed: 0,
         idle: false,
     };
@@ -334,9 +349,9 @@ fn a_job_continues_from_the_progress_of_its_store() {
         discover a:1 b:1                                    → assign a to 0 from 7, assign b to 0
         worker 0 assigned=2 slowest=01:40 max=05:00 exhausted=no →
         worker 0 wanted=1+3+4                               → open 3, open 4
-        worker 0 wanted=- replayed slowest=02:00            → advance 42.0
+        worker 0 wanted=- replayed slowest=02:00            → begin 42
         worker 0 round=42.1                                 → align 02:00, advance 42.1
-        after 2000                                          → advance 43.0
+        after 2000                                          → begin 43
         committed 42 2                                      →
         ",
     );
@@ -352,4 +367,69 @@ fn a_worker_that_fails_or_has_another_job_ends_the_job() {
                     processes with the same flags";
     assert_eq!(commands, [Command::Abort(expected.into())]);
     assert_eq!(test.step("worker 0 stop"), []);
+}
+
+#[test]
+fn requests_are_answered_when_a_publication_begins_and_hold_epochs_open_until_then() {
+    check(
+        &Rules { follow: true, ..rules(2) },
+        "
+        discover a:1 b:1                                   → assign a to 0, assign b to 1
+        worker 0 assigned=2 replayed slowest=none max=03:00 exhausted=no →
+        worker 1 assigned=2 replayed slowest=02:00 max=02:00 exhausted=no → begin 1
+        worker 0 round=1.0                                 → align 02:00, close 2
+        worker 1 round=1.0                                 →
+        after 999                                          →
+        worker 0 asked=1                                   →
+        after 1                                            → begin 2 granting 0:1
+        worker 1 round=2.0 slowest=03:00 max=03:00         →
+        worker 0 round=2.0 granted=1 slowest=02:30         → align 02:30, close 3
+        worker 1 asked=1                                   →
+        committed 1                                        →
+        after 999                                          →
+        after 1                                            → begin 3 granting 0:1 granting 1:1
+        ",
+    );
+}
+
+#[test]
+fn while_no_partition_is_active_no_epoch_closes_that_the_clock_has_not_passed() {
+    check(
+        &Rules { follow: true, ..rules(1) },
+        "
+        discover a:1                                       → assign a to 0
+        worker 0 assigned=1 replayed exhausted=no          → begin 1
+        worker 0 round=1.0 slowest=none max=23:00          → align 20:10, close 38
+        ",
+    );
+}
+
+#[test]
+fn what_the_slowest_partition_needs_is_opened_beyond_the_limit() {
+    check(
+        &rules(1),
+        "
+        worker 0 replayed slowest=02:00 max=09:00 exhausted=no wanted=8+9+10+11 \
+            → open 8, open 9, open 10, open 11, begin 1
+        worker 0 round=1.0 wanted=4+5+12                   → align 02:00, close 2, open 4
+        ",
+    );
+}
+
+#[test]
+fn a_job_does_not_end_before_the_round_of_the_last_events() {
+    check(
+        &Rules {
+            progress: Progress { final_through: Through::Everything, ..Progress::default() },
+            ..rules(1)
+        },
+        "
+        discover a:1                                       → assign a to 0
+        worker 0 assigned=1 replayed slowest=none exhausted=no → begin 1
+        worker 0 round=1.0 exhausted=yes reading           →
+        worker 0 round=1.1 quiet                           → begin 2
+        worker 0 round=2.0                                 →
+        committed 1 everything                             → end
+        ",
+    );
 }

@@ -5,7 +5,8 @@
 //! group (`group.id`, by default `trendmark`) are only for dashboards.
 //!
 //! - Only committed messages are read. A message that is not a valid event is malformed, as is one
-//!   without a value. A record without a `record_time` gets the timestamp of its message.
+//!   without a value. The record time is the least of its `record_time` and the timestamp of its
+//!   message: no claim of a producer raises it.
 //! - A message whose schema is not available yet blocks its partition until it is.
 //! - Unavailable brokers and leader changes are waited for. A partition counts as read to its end
 //!   only if the end was seen after the last connection loss.

@@ -320,9 +320,9 @@ fn decode_value(
     match decoder.decode(payload, offset)? {
         Decoded::Waiting => return Ok(false),
         Decoded::Event(mut event) => {
-            if event.record_time_ms.is_none() {
-                event.record_time_ms = time_ms();
-            }
+            // A producer's claim never raises the time that is trusted: the least time counts.
+            let times_ms = [event.record_time_ms, time_ms()].into_iter().flatten();
+            event.record_time_ms = times_ms.min();
             batch.events.push(event);
         }
         Decoded::Malformed(reason) => batch.malformed.push(malformed(offset, reason, payload)),

@@ -315,8 +315,8 @@ fn prepare_topics(
 }
 
 /// Refuses a topic that holds records without a progress record. A job that was killed while it
-/// created the store may still complete its first commits, so the progress is read once more. In the
-/// progress topic itself, records that cannot be read are those of a creation that was aborted.
+/// created the store may still complete its first commits, so the progress is read once more. In
+/// the progress topic itself, records that cannot be read are those of an aborted creation.
 fn refuse_records(
     client: &Client,
     topic: &Topic,

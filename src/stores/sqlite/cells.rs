@@ -1,6 +1,7 @@
 //! Converts the values of rows to and from their stored form in SQLite.
 
 use crate::event::{Kind, RequestId, VideoId};
+use crate::log::Decision;
 use crate::query::{ColumnType, Value};
 use rusqlite::types::{FromSqlError, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Error, ToSql};
@@ -27,6 +28,11 @@ impl ToSql for Stored {
             Stored::Bytes(bytes) => ValueRef::Blob(bytes),
         }))
     }
+}
+
+/// The stored form of the decisions on a partition.
+pub(super) fn decisions(decisions: &[Decision]) -> rusqlite::Result<String> {
+    serde_json::to_string(decisions).map_err(|error| Error::ToSqlConversionFailure(error.into()))
 }
 
 /// The stored form of a video id.

@@ -10,12 +10,15 @@ pub(super) fn write(connection: &Connection, description: &Description) -> rusql
     let definition = &description.definition;
     connection.execute(
         "INSERT INTO job (epoch_length_ms, join_window_epochs, max_delay_ms, max_future_ms, \
-             written_by, generation, publications, finished) VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, 0)",
+             max_leap_ms, leap_support, written_by, generation, publications, finished) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, 0)",
         params![
             definition.epoch_length_ms,
             definition.join_window_epochs,
             definition.max_delay_ms,
             definition.max_future_ms,
+            definition.max_leap_ms,
+            i64::try_from(definition.leap_support).unwrap_or(i64::MAX),
             env!("CARGO_PKG_VERSION")
         ],
     )?;
@@ -39,7 +42,8 @@ pub(super) fn write(connection: &Connection, description: &Description) -> rusql
 /// Reads the description of a store.
 pub(super) fn read(connection: &Connection) -> rusqlite::Result<Description> {
     let definition = connection.query_row(
-        "SELECT epoch_length_ms, join_window_epochs, max_delay_ms, max_future_ms FROM job",
+        "SELECT epoch_length_ms, join_window_epochs, max_delay_ms, max_future_ms, \
+                max_leap_ms, leap_support FROM job",
         [],
         |row| {
             Ok(Definition {
@@ -47,6 +51,8 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<Description> {
                 join_window_epochs: row.get(1)?,
                 max_delay_ms: row.get(2)?,
                 max_future_ms: row.get(3)?,
+                max_leap_ms: row.get(4)?,
+                leap_support: row.get::<_, u32>(5)? as usize,
             })
         },
     )?;

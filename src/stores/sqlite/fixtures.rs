@@ -2,7 +2,7 @@
 
 use crate::acceptance::{Fate, Ledger};
 use crate::event::{Kind, RequestId, VideoId};
-use crate::log::{PartitionName, PartitionProgress};
+use crate::log::{BlockStart, PartitionName, PartitionProgress};
 use crate::query::{
     AcceptedLog, Build, Column, ColumnType, EpochRows, Parameters, Query, QueryInstance, Role, Row,
     Value, no_history,
@@ -155,6 +155,8 @@ pub fn progress(name: &str, next_offset: u64, malformed: u64) -> PartitionProgre
         watermark_ms: Some(1_767_225_600_500),
         replay_offset: next_offset / 2,
         replay_watermark_ms: None,
+        block: BlockStart::default(),
+        decisions: Vec::new(),
         malformed,
         idle: false,
     }

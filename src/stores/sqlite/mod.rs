@@ -352,8 +352,9 @@ fn write_partitions<'a>(
 ) -> rusqlite::Result<()> {
     let mut upsert = transaction.prepare_cached(
         "REPLACE INTO partitions (topic, partition, next_offset, watermark, watermark_ms, \
-         replay_offset, replay_watermark_ms, malformed, idle) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+         replay_offset, replay_watermark_ms, malformed, idle, block_offset, block_watermark_ms, \
+         supported_ms, decisions) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     )?;
     for progress in partitions {
         upsert.execute(params![
@@ -365,7 +366,11 @@ fn write_partitions<'a>(
             cells::integer(progress.replay_offset)?,
             progress.replay_watermark_ms,
             cells::integer(progress.malformed)?,
-            progress.idle
+            progress.idle,
+            cells::integer(progress.block.offset)?,
+            progress.block.watermark_ms,
+            progress.block.supported_ms,
+            cells::decisions(&progress.decisions)?
         ])?;
     }
     Ok(())

@@ -2,11 +2,12 @@
 
 use crate::acceptance::{LedgerKey, LedgerRow};
 use crate::event::Kind;
-use crate::log::{PartitionName, PartitionProgress};
+use crate::log::{BlockStart, Decision, PartitionName, PartitionProgress};
 use crate::query::{Digest, Digests};
 use crate::stores::Progress;
 use crate::stores::sqlite::schema;
 use crate::time::{Epoch, Publication, Through};
+use rusqlite::types::Type;
 use rusqlite::{Connection, Result, Row};
 use std::collections::BTreeMap;
 
@@ -57,7 +58,8 @@ fn count(row: &Row<'_>, column: usize) -> Result<u64> {
 fn partitions(connection: &Connection) -> Result<BTreeMap<PartitionName, PartitionProgress>> {
     let mut statement = connection.prepare(
         "SELECT topic, partition, next_offset, watermark_ms, replay_offset, replay_watermark_ms, \
-         malformed, idle FROM partitions",
+         malformed, idle, block_offset, block_watermark_ms, supported_ms, decisions \
+         FROM partitions",
     )?;
     let partitions = statement.query_map([], partition)?;
     partitions
@@ -75,9 +77,20 @@ fn partition(row: &Row<'_>) -> Result<PartitionProgress> {
         watermark_ms: row.get(3)?,
         replay_offset: row.get::<_, i64>(4)?.cast_unsigned(),
         replay_watermark_ms: row.get(5)?,
+        block: BlockStart {
+            offset: row.get::<_, i64>(8)?.cast_unsigned(),
+            watermark_ms: row.get(9)?,
+            supported_ms: row.get(10)?,
+        },
+        decisions: decisions(&row.get::<_, String>(11)?)?,
         malformed: row.get::<_, i64>(6)?.cast_unsigned(),
         idle: row.get(7)?,
     })
+}
+
+fn decisions(text: &str) -> Result<Vec<Decision>> {
+    serde_json::from_str(text)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(11, Type::Text, error.into()))
 }
 
 /// The digests of the epochs that are not final and have rows.

@@ -22,6 +22,8 @@ CREATE TABLE job (
     join_window_epochs INTEGER NOT NULL,
     max_delay_ms INTEGER NOT NULL,
     max_future_ms INTEGER NOT NULL,
+    max_leap_ms INTEGER NOT NULL,
+    leap_support INTEGER NOT NULL,
     written_by TEXT NOT NULL, -- the version of trendmark that created the store
     generation INTEGER NOT NULL, -- the number of jobs so far; only the latest may write
     publications INTEGER NOT NULL, -- the number of the last publication
@@ -67,6 +69,10 @@ CREATE TABLE partitions (
     watermark_ms INTEGER,
     replay_offset INTEGER NOT NULL,
     replay_watermark_ms INTEGER,
+    block_offset INTEGER NOT NULL, -- where reading resumes: the block of events of replay_offset
+    block_watermark_ms INTEGER,
+    supported_ms INTEGER, -- the supported time before the block
+    decisions TEXT NOT NULL, -- the decisions on stamps that a replay repeats, in JSON
     malformed INTEGER NOT NULL,
     idle INTEGER NOT NULL,
     PRIMARY KEY (topic, partition)
