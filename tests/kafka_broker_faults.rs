@@ -34,6 +34,36 @@ fn check(batch: &Batch, events: u64) {
 }
 
 #[test]
+fn the_end_of_a_partition_is_not_its_end_while_its_broker_hangs() {
+    if real_broker("the_end_of_a_partition_is_not_its_end_while_its_broker_hangs").is_none() {
+        return;
+    }
+    let cluster = Cluster::own(&[]);
+    let topic = cluster.create_topic("hang", 1);
+    cluster.writer().write_events(&topic, 0, 0..10);
+    let mut source = source(&cluster, &topic);
+    let found = source.discover().unwrap();
+    let mut reader = source.open(&found[0], None).unwrap();
+    let mut batch = Batch::default();
+    read_to_end(reader.as_mut(), &mut batch, 10);
+    let mut poll_for = |seconds| {
+        let started = Instant::now();
+        let mut polled = Polled::AtEnd;
+        while started.elapsed() < Duration::from_secs(seconds) {
+            polled = reader.poll(&mut batch, 1_000).unwrap();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        polled
+    };
+    // While nothing is written, the end stays known.
+    assert_eq!(poll_for(6), Polled::AtEnd);
+    cluster.signal("STOP");
+    assert_eq!(poll_for(6), Polled::More);
+    cluster.signal("CONT");
+    assert_eq!(poll_for(6), Polled::AtEnd);
+}
+
+#[test]
 fn a_source_waits_for_a_broker_that_is_killed_and_restarted() {
     if real_broker("a_source_waits_for_a_broker_that_is_killed_and_restarted").is_none() {
         return;

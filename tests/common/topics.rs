@@ -78,6 +78,13 @@ impl Cluster {
         broker(order, self.folder(), &[]);
     }
 
+    /// Sends a signal to the first broker of an own cluster.
+    pub fn signal(&self, signal: &str) {
+        let pid = std::fs::read_to_string(self.folder().join("node-1/pid")).unwrap();
+        let sent = Command::new("kill").arg(format!("-{signal}")).arg(pid.trim()).status();
+        assert!(sent.unwrap().success());
+    }
+
     pub fn servers(&self) -> &str {
         &self.settings.bootstrap_servers
     }

@@ -135,6 +135,12 @@ impl Client {
         lock(&self.consumer.context().ends).get(topic)?.get(&number).copied()
     }
 
+    /// Returns when the broker of a partition has last answered, as far as the statistics of
+    /// librdkafka tell. While nothing is written, it answers four times a second.
+    pub(super) fn answered_at(&self, topic: &str, number: i32) -> Option<Instant> {
+        lock(&self.consumer.context().answers).get(topic)?.get(&number).copied()
+    }
+
     /// Seeks to an offset of a partition, without waiting.
     pub(super) fn seek(&self, topic: &str, number: i32, offset: Offset) -> KafkaResult<()> {
         self.consumer.seek(topic, number, offset, Duration::ZERO)
@@ -268,7 +274,6 @@ fn consumer_config(settings: &KafkaSettings) -> Result<ClientConfig, KafkaSource
         ("reconnect.backoff.max.ms", "2000"),
         ("check.crcs", "true"),
         ("log.connection.close", "false"),
-        ("statistics.interval.ms", "1000"),
     ];
     set_defaults(&mut config, defaults.map(|(key, value)| ([key], value)));
     config
@@ -276,6 +281,7 @@ fn consumer_config(settings: &KafkaSettings) -> Result<ClientConfig, KafkaSource
         .set("enable.auto.offset.store", "false")
         .set("enable.partition.eof", "true")
         .set("auto.offset.reset", "error")
+        .set("statistics.interval.ms", "1000")
         .set("isolation.level", "read_committed");
     Ok(config)
 }
@@ -300,6 +306,8 @@ pub(super) struct Context {
     last_loss: Mutex<Option<(RDKafkaErrorCode, String)>>,
     /// The end offset of each partition, for each topic.
     ends: Mutex<BTreeMap<String, BTreeMap<i32, u64>>>,
+    /// When the broker of each partition has last answered, for each topic.
+    answers: Mutex<BTreeMap<String, BTreeMap<i32, Instant>>>,
 }
 
 /// The last message about one error code.
@@ -362,8 +370,13 @@ impl ClientContext for Context {
 
     fn stats(&self, statistics: Statistics) {
         self.callbacks.fetch_add(1, Ordering::Relaxed);
-        let mut ends = lock(&self.ends);
+        let answered = answers_of_brokers(&statistics);
+        let (mut ends, mut answers) = (lock(&self.ends), lock(&self.answers));
         for (name, topic) in statistics.topics {
+            let of_topic = answers.entry(name.clone()).or_default();
+            of_topic.extend(topic.partitions.iter().filter_map(|(number, partition)| {
+                Some((*number, *answered.get(&partition.broker)?))
+            }));
             let known = topic.partitions.into_iter().filter_map(|(number, partition)| {
                 Some((number, u64::try_from(partition.ls_offset).ok()?))
             });
@@ -385,6 +398,16 @@ impl ClientContext for Context {
         }
         self.record(code, reason);
     }
+}
+
+/// When each broker has last answered, by its number.
+fn answers_of_brokers(statistics: &Statistics) -> BTreeMap<i32, Instant> {
+    let now = Instant::now();
+    let answered = statistics.brokers.values().filter_map(|broker| {
+        let silent = Duration::from_micros(u64::try_from(broker.rxidle).ok()?);
+        Some((broker.nodeid, now.checked_sub(silent)?))
+    });
+    answered.collect()
 }
 
 impl ConsumerContext for Context {

@@ -12,7 +12,7 @@ use rdkafka::Offset;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The maximum size of a poll in bytes, exceeded by at most one message.
 const POLL_BYTES_MAX: u64 = 16 << 20;
@@ -20,6 +20,8 @@ const POLL_BYTES_MAX: u64 = 16 << 20;
 /// new leader does not know at once how far its followers have replicated.
 const CHECKS_MAX: usize = 4;
 const CHECK_PAUSE: Duration = Duration::from_millis(500);
+/// How old the last answer of a broker may be for the end of a partition to count as its end.
+const ANSWER_AGE_MAX: Duration = Duration::from_secs(3);
 
 pub(super) struct KafkaReader {
     name: PartitionName,
@@ -35,6 +37,8 @@ pub(super) struct KafkaReader {
     end: End,
     /// The end offset that was known when the end was seen last.
     seen_end: Option<u64>,
+    /// When the end was reported last.
+    end_reported_at: Option<Instant>,
     /// The number of connection losses that this reader has handled.
     connection_losses: u64,
 }
@@ -89,6 +93,7 @@ pub(super) fn open(
         end_offset: partition.end_offset,
         end: if is_exhausted { End::Exhausted } else { End::NotSeen },
         seen_end: None,
+        end_reported_at: None,
         connection_losses: client.connection_losses(),
     }))
 }
@@ -134,8 +139,8 @@ impl PartitionReader for KafkaReader {
             self.seen_end = self.known_end();
         }
         Ok(match self.end {
-            End::NotSeen | End::Unconfirmed => Polled::More,
-            End::Seen => Polled::AtEnd,
+            End::Seen if self.has_fresh_answer() => Polled::AtEnd,
+            End::NotSeen | End::Unconfirmed | End::Seen => Polled::More,
             End::Exhausted => Polled::Exhausted,
         })
     }
@@ -153,6 +158,14 @@ impl PartitionReader for KafkaReader {
 }
 
 impl KafkaReader {
+    /// Whether the broker has answered a moment ago, so that the end that was seen is still the end.
+    /// A broker can hang without closing its connections.
+    fn has_fresh_answer(&self) -> bool {
+        let TopicPartition { topic, number } = &self.topic_partition;
+        let answered_at = self.client.answered_at(topic, *number).max(self.end_reported_at);
+        answered_at.is_some_and(|at| at.elapsed() < ANSWER_AGE_MAX)
+    }
+
     /// The end offset in the last statistics of librdkafka, if they tell it.
     fn known_end(&self) -> Option<u64> {
         self.client.known_end(&self.topic_partition.topic, self.topic_partition.number)
@@ -223,6 +236,7 @@ impl KafkaReader {
     /// Handles an end-of-partition event. All committed messages have been read: any offsets still
     /// missing before the end are transaction markers, not messages.
     fn on_partition_end(&mut self) {
+        self.end_reported_at = Some(Instant::now());
         match (self.end, self.end_offset) {
             (End::Unconfirmed, _) => self.seek_to_current(),
             (_, Some(_)) => self.end = End::Exhausted,
