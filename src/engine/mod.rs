@@ -25,6 +25,7 @@ mod epochs;
 mod ingest;
 mod leader;
 mod metrics;
+mod pace;
 mod partition;
 mod protocol;
 mod rows;

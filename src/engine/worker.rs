@@ -3,6 +3,7 @@
 use super::epochs::Epochs;
 use super::ingest::Ingest;
 use super::leader::Leader;
+use super::pace::Pace;
 use super::protocol::{Channels, Command, Report};
 use super::table::{Table, WorkerProgress};
 use super::{EngineError, Job, Summary};
@@ -16,8 +17,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use timely::worker::Worker;
 
-/// How many rounds a worker may be behind the others while it is filling a round.
-const ROUNDS_BEHIND_MAX: u64 = 2;
 /// How often a source is maintained and the lag is measured.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -61,10 +60,9 @@ pub(super) struct State<'a> {
     epochs: Epochs,
     ingest: Ingest,
     pub(super) table: Table,
-    /// The current round, the time of its first read, and whether nothing was read in it.
-    round: Round,
+    pace: Pace,
+    /// The time of the first read in the current round.
     round_began: Instant,
-    round_is_empty: bool,
     /// The time of the last read.
     read_at: Instant,
     /// Rounds that have ended but are not complete, oldest first.
@@ -107,9 +105,8 @@ impl<'a> State<'a> {
             epochs,
             ingest: Ingest::new(settings, dead_letters, Arc::clone(&job.counters)),
             table,
-            round,
+            pace: Pace::new(round),
             round_began: Instant::now(),
-            round_is_empty: true,
             read_at: Instant::now(),
             in_flight: VecDeque::new(),
             ended_publications: VecDeque::new(),
@@ -140,7 +137,7 @@ impl<'a> State<'a> {
                     self.assign(worker, &partition, progress);
                 }
                 Command::Open(epoch) => {
-                    self.epochs.open(worker, epoch, self.round);
+                    self.epochs.open(worker, epoch, self.pace.round());
                     self.summary.epochs += 1;
                 }
                 Command::Close(through) => {
@@ -216,8 +213,8 @@ impl<'a> State<'a> {
             Ok(progress) => {
                 if progress.work > 0 {
                     self.read_at = now;
-                    self.round_began = if self.round_is_empty { now } else { self.round_began };
-                    self.round_is_empty = false;
+                    self.round_began = if self.pace.is_empty() { now } else { self.round_began };
+                    self.pace.note_read();
                 }
                 if progress.budget_spent {
                     self.end_round();
@@ -239,27 +236,21 @@ impl<'a> State<'a> {
         let waited = self.round_began.elapsed() >= settings.tick;
         let paused = self.read_at.elapsed() >= settings.poll_interval;
         let is_over = waited || paused && self.ingest.is_caught_up() || self.ingest.is_exhausted();
-        if !self.round_is_empty && is_over {
+        if is_over {
             self.end_round();
         }
     }
 
     /// Ends the round, unless nothing was read in it.
     fn end_round(&mut self) {
-        if !self.round_is_empty
-            && let Some(next) = self.round.next()
-        {
+        if let Some(next) = self.pace.end() {
             self.enter(next);
         }
     }
 
-    /// Follows the others into a round. The boundary of a publication is crossed at once. Otherwise
-    /// the current round goes on filling, unless it is empty or the others are too far ahead: if
-    /// every worker ended its round whenever another did, all rounds would be small.
+    /// Follows the others into a round.
     fn follow(&mut self, round: Round) {
-        let crosses = round.publication() > self.round.publication();
-        let behind = round.ahead_of(self.round);
-        if crosses || behind > ROUNDS_BEHIND_MAX || behind > 0 && self.round_is_empty {
+        if let Some(round) = self.pace.follow(round) {
             self.enter(round);
         }
     }
@@ -267,7 +258,7 @@ impl<'a> State<'a> {
     /// Enters a later round. If it belongs to another publication, records the progress of this
     /// worker at the end of the current one.
     fn enter(&mut self, round: Round) {
-        let (before, after) = (self.round.publication(), round.publication());
+        let (before, after) = (self.pace.round().publication(), round.publication());
         if after > before {
             // The store already contains the progress of the replay.
             let is_after_replay = before > Publication::REPLAY;
@@ -282,11 +273,10 @@ impl<'a> State<'a> {
             self.ingest.go_live();
             self.job.counters.set_replaying(false);
         }
-        if !self.round_is_empty {
-            self.in_flight.push_back(self.round);
+        if !self.pace.is_empty() {
+            self.in_flight.push_back(self.pace.round());
         }
-        self.round = round;
-        self.round_is_empty = true;
+        self.pace.enter(round);
         self.ingest.begin_round();
         self.epochs.advance_to(round);
     }
@@ -313,7 +303,7 @@ impl<'a> State<'a> {
     /// Whether all available records are processed, and nothing was read for a poll interval.
     fn is_quiet(&self) -> bool {
         let settled = self.read_at.elapsed() > self.job.settings.poll_interval;
-        self.round_is_empty && settled && self.ingest.is_caught_up()
+        self.pace.is_empty() && settled && self.ingest.is_caught_up()
     }
 
     /// Sends a report to worker 0 if the state has changed.
@@ -323,7 +313,7 @@ impl<'a> State<'a> {
         let report = Report {
             worker: self.index,
             job: self.job_description.clone(),
-            round: self.round,
+            round: self.pace.round(),
             assigned: self.assigned,
             replayed: self.ingest.is_replayed(),
             asked,
@@ -331,7 +321,7 @@ impl<'a> State<'a> {
             watermarks: self.ingest.watermarks(),
             wanted: self.ingest.wanted(),
             completed: self.epochs.completed(),
-            round_is_empty: self.round_is_empty,
+            round_is_empty: self.pace.is_empty(),
             quiet: self.is_quiet(),
             row_limit_near: self.epochs.rows_waiting() * 2 >= job.settings.rows_waiting_max,
             drained: self.drained,
@@ -359,7 +349,7 @@ impl<'a> State<'a> {
     /// Returns how long to park if no message arrives.
     fn pause(&self) -> Duration {
         let settings = &self.job.settings;
-        if self.round_is_empty {
+        if self.pace.is_empty() {
             return settings.poll_interval;
         }
         settings.tick.saturating_sub(self.round_began.elapsed()).min(settings.poll_interval)
