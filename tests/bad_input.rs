@@ -173,3 +173,14 @@ fn a_full_disk_ends_the_job_with_code_1_and_keeps_its_commits() {
     assert_eq!(select(&connection, "next_offset FROM partitions"), [events.to_string()]);
     assert_eq!(number(&connection, "count(*) FROM requests"), events);
 }
+
+/// A partition is judged by its records and not by its bytes: an hour of empty lines fits into a few
+/// compressed bytes, and would be read a little at a time.
+#[test]
+fn millions_of_empty_lines_in_a_few_compressed_bytes_hold_nobody() {
+    let place = Workspace::new();
+    place.write("i.jsonl", lines(0..100));
+    place.write("j.jsonl.zst", zstd::encode_all(&vec![b'\n'; 50_000_000][..], 1).unwrap());
+    place.run(&["--impressions", "i.jsonl", "j.jsonl.zst"]).succeeded();
+    assert_eq!(place.select("sum(distinct_events) FROM ledger"), ["100"]);
+}

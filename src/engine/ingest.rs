@@ -74,7 +74,7 @@ impl Budget {
 /// The result of [`Ingest::poll`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ingested {
-    /// The work done: the number of events, plus one for each poll that returned bytes.
+    /// The work done: the number of events, plus one for each poll that read something.
     pub work: usize,
     /// Whether a topic with more to read has spent its budget.
     pub budget_spent: bool,
@@ -252,7 +252,7 @@ impl Ingest {
     }
 
     /// Processes the buffered events of a partition, or polls it if there are none. Returns the
-    /// number of events, or 1 for a poll that returned bytes.
+    /// number of events, or 1 for a poll that read something.
     fn read(
         &mut self,
         index: usize,
@@ -262,11 +262,11 @@ impl Ingest {
         let partition = &mut self.partitions[index];
         let budget = &mut self.budgets[partition.name.kind as usize];
         if partition.needs_records() {
-            let bytes = partition.poll(now, self.idle_timeout, &self.dead_letters)?;
+            let read = partition.poll(now, self.idle_timeout, &self.dead_letters)?;
             partition.check_end()?;
-            budget.spend(0, bytes);
-            self.counters.add_bytes(bytes);
-            return Ok(usize::from(bytes > 0));
+            budget.spend(0, read.bytes.max(read.records));
+            self.counters.add_bytes(read.bytes);
+            return Ok(usize::from(!read.is_nothing()));
         }
         let mut admission = Admission {
             definition: &self.definition,

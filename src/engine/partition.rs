@@ -84,6 +84,22 @@ struct Quiet {
     first_end_at: Option<Instant>,
 }
 
+/// How much a poll has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Amount {
+    /// The number of bytes, as they are in the source: a few compressed bytes can hold many records.
+    pub(super) bytes: u64,
+    /// The number of records, empty ones included.
+    pub(super) records: u64,
+}
+
+impl Amount {
+    /// Whether nothing was read.
+    pub(super) fn is_nothing(self) -> bool {
+        self.bytes == 0 && self.records == 0
+    }
+}
+
 /// Whether the end of a partition was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -262,20 +278,25 @@ impl Partition {
         }
     }
 
-    /// Reads more records. Returns the number of bytes read.
+    /// Reads more records. Returns how much was read.
     pub(super) fn poll(
         &mut self,
         now: Instant,
         idle_timeout: Duration,
         dead_letters: &DeadLetters,
-    ) -> Result<u64, SourceError> {
+    ) -> Result<Amount, SourceError> {
         self.was_polled = true;
         self.needs_followers = false;
         self.report_malformed(dead_letters);
         self.batch.discard(self.next);
         self.next = 0;
+        let before = self.batch.next_offset;
         let polled = self.reader.poll(&mut self.batch, BATCH_RECORDS_MAX)?;
-        let nothing = self.batch.bytes == 0;
+        let amount = Amount {
+            bytes: self.batch.bytes,
+            records: self.batch.next_offset.saturating_sub(before),
+        };
+        let nothing = amount.is_nothing();
         self.end = match (polled, self.end) {
             (Polled::More, _) => End::NotSeen,
             (Polled::Exhausted, _) => End::Exhausted,
@@ -286,7 +307,7 @@ impl Partition {
             self.activity = Activity::Idle;
         }
         self.held_back = nothing;
-        Ok(self.batch.bytes)
+        Ok(amount)
     }
 
     /// Whether it is at its end, and nothing was accepted, or moved its watermark, for so long that
