@@ -174,8 +174,8 @@ fn a_full_disk_ends_the_job_with_code_1_and_keeps_its_commits() {
     assert_eq!(number(&connection, "count(*) FROM requests"), events);
 }
 
-/// A partition is judged by its records and not by its bytes: an hour of empty lines fits into a few
-/// compressed bytes, and would be read a little at a time.
+/// A partition is judged by its records and not by its bytes: millions of empty lines fit into a
+/// few compressed bytes, and would be read a little at a time.
 #[test]
 fn millions_of_empty_lines_in_a_few_compressed_bytes_hold_nobody() {
     let place = Workspace::new();

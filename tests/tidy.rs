@@ -64,6 +64,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
     (
         "commands",
         &[
+            "acceptance",
             "arguments",
             "console",
             "decode",

@@ -7,6 +7,7 @@ pub mod run;
 pub mod show;
 pub mod status;
 pub mod store;
+mod totals;
 pub mod watch;
 
 use crate::arguments::{Arguments, Command};

@@ -1,7 +1,8 @@
 //! `trendmark run`: sets up sources, store and job, and runs the engine.
 
-use super::kafka;
+use super::totals::Totals;
 use super::watch::ProgressReporter;
+use super::{kafka, store};
 use crate::arguments::{ArgumentError, Plan, RunArguments, StoreLocation};
 use crate::console;
 use crate::engine::{self, Counters, DeadLetters, EngineError, Job, Summary};
@@ -75,7 +76,10 @@ pub fn run(arguments: &RunArguments, stop: Arc<AtomicBool>) -> Result<String, Ru
     watch.finish();
     let (summary, malformed) = result?;
     Ok(match plan.cluster.process {
-        0 => report(&plan, &counters, &summary, malformed, started.elapsed()),
+        0 => {
+            let lines = report(&plan, &counters, &summary, malformed, started.elapsed());
+            lines + &outcome(&plan, &counters, &summary)?
+        }
         _ => String::new(),
     })
 }
@@ -98,7 +102,7 @@ pub fn start(
     // A link in a source folder may lead to the dead-letter file, which exists now.
     refuse_outputs_among_sources(plan)?;
     let store = match plan.cluster.process {
-        0 => Some(store(plan)?),
+        0 => Some(create_store(plan)?),
         _ => None,
     };
     let job = Job {
@@ -162,7 +166,7 @@ fn source(plan: &Plan) -> Result<impl Fn() -> Box<dyn Source> + Send + Sync + 's
     })
 }
 
-fn store(plan: &Plan) -> Result<Box<dyn Store>, RunError> {
+fn create_store(plan: &Plan) -> Result<Box<dyn Store>, RunError> {
     let (definition, queries) = (&plan.settings.definition, &plan.settings.queries);
     match &plan.store {
         StoreLocation::Sqlite(path) => {
@@ -209,12 +213,24 @@ fn report(
         let rate = replayed as f64 / replay_s / 1e6;
         lines += &format!("replay: {replayed} events{whose} in {replay_s:.2} s ({rate:.2} M/s)\n");
     }
+    lines
+}
+
+/// Returns the last lines: the events of the store by their outcome, and how final its rows are.
+fn outcome(plan: &Plan, counters: &Counters, summary: &Summary) -> Result<String, RunError> {
+    let reader = store::reader(&plan.store, plan.kafka.as_ref())?;
+    let totals = Totals::of(reader.as_ref())?;
+    let mut lines = format!("in the store: {totals}\n");
+    if let Some(warning) = totals.warning() {
+        lines += &format!("warning: {warning}\n");
+        counters.first_rejected().iter().for_each(|first| lines += &format!("  {first}\n"));
+    }
     let state = if summary.stopped {
         "stopped early: open epochs are provisional"
     } else {
         "every epoch is final"
     };
-    lines + &format!("{state}; show the rows: `trendmark show --store {}`\n", plan.store)
+    Ok(lines + &format!("{state}; show the rows: `trendmark show --store {}`\n", plan.store))
 }
 
 /// Returns a flag that the first Ctrl-C sets. The second ends the process.

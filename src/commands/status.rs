@@ -4,6 +4,7 @@
 use super::kafka::EndOffsets;
 use super::run::RunError;
 use super::store::{self, OpenStore};
+use super::totals::Totals;
 use crate::arguments::{StatusArguments, StatusFormat};
 use crate::decode::FieldNames;
 use crate::kafka::parse_partition;
@@ -21,6 +22,7 @@ struct Status {
     store: String,
     description: Description,
     progress: Progress,
+    totals: Totals,
     /// The lag of each partition: the number of records that the store does not reflect; `None` if
     /// it is unknown.
     lag: Vec<Option<u64>>,
@@ -35,7 +37,8 @@ pub fn status(arguments: &StatusArguments) -> Result<String, RunError> {
     let (description, progress) = (reader.description().clone(), reader.progress()?);
     let mut ends = kafka.as_ref().map(EndOffsets::new);
     let lag = progress.partitions.values().map(|at| lag(at, ends.as_mut())).collect();
-    let status = Status { store: location.to_string(), description, progress, lag };
+    let (store, totals) = (location.to_string(), Totals::of(reader.as_ref())?);
+    let status = Status { store, description, progress, totals, lag };
     Ok(match arguments.format {
         StatusFormat::Table => status.table(),
         StatusFormat::Json => status.json().to_string(),
@@ -130,6 +133,7 @@ impl Status {
             ("Final", self.final_through()),
             ("Open epochs", self.open_epochs()),
             ("Watermark", self.watermark()),
+            ("Events", self.totals.to_string()),
             ("Lag", self.lag_text()),
             ("Replay", format!("{} records would be read again by a restart", self.replay())),
         ];
@@ -193,6 +197,14 @@ impl Status {
             "finished": progress.final_through == Through::Everything,
             "open_epochs": progress.digests.keys().collect::<Vec<_>>(),
             "watermark": progress.watermark_ms().map(rfc3339),
+            "events": {
+                "read": self.totals.events,
+                "distinct": self.totals.distinct,
+                "duplicate": self.totals.duplicate,
+                "late": self.totals.late,
+                "future": self.totals.future,
+            },
+            "malformed": self.totals.malformed,
             "lag": self.lag(),
             "replay": self.replay(),
             "partitions": partitions.collect::<Vec<_>>(),

@@ -30,12 +30,23 @@ pub fn open(arguments: &StoreArguments) -> Result<OpenStore, RunError> {
         .map(|servers| KafkaSettings::given(servers, &arguments.kafka))
         .transpose()
         .map_err(ArgumentError::from)?;
-    let reader: Box<dyn StoreReader> = match &location {
+    let reader = reader(&location, settings.as_ref())?;
+    Ok(OpenStore { location, reader, kafka: settings })
+}
+
+/// Opens the store at a location for reading.
+///
+/// # Errors
+/// When the store does not exist or cannot be read, or is in Kafka and no brokers were given.
+pub fn reader(
+    location: &StoreLocation,
+    settings: Option<&KafkaSettings>,
+) -> Result<Box<dyn StoreReader>, RunError> {
+    Ok(match location {
         StoreLocation::Sqlite(path) => Box::new(SqliteReader::open(path)?),
         StoreLocation::Kafka { topic } => {
             let missing = ArgumentError::Missing("give --bootstrap-servers");
-            kafka::reader(settings.as_ref().ok_or(missing)?, topic)?
+            kafka::reader(settings.ok_or(missing)?, topic)?
         }
-    };
-    Ok(OpenStore { location, reader, kafka: settings })
+    })
 }

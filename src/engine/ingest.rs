@@ -18,7 +18,7 @@ use crate::acceptance::{Fate, Ledger, Reading, admit};
 use crate::event::{Event, Kind, Touch};
 use crate::log::{BlockStart, PartitionProgress};
 use crate::sources::{Discovered, Lag, Source, SourceError};
-use crate::time::{Definition, Epoch, EpochRange, Through};
+use crate::time::{Definition, Epoch, EpochRange, Through, rfc3339};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -276,6 +276,7 @@ impl Ingest {
             epochs,
             wanted: &mut self.wanted,
             ledger: &mut self.ledger,
+            counters: &self.counters,
             asked: &mut self.asked,
             clock_limit_ms: self.clock_limit_ms,
             now,
@@ -316,6 +317,7 @@ struct Admission<'a> {
     epochs: &'a mut Epochs,
     wanted: &'a mut BTreeSet<Epoch>,
     ledger: &'a mut Ledger,
+    counters: &'a Counters,
     asked: &'a mut u64,
     clock_limit_ms: i64,
     now: Instant,
@@ -364,6 +366,7 @@ impl Admission<'_> {
             if replayed {
                 continue;
             }
+            self.report(partition, &event, fate, before_ms);
             match &mut same {
                 Some(same) if same.has_fate(&reading, fate) => same.events += 1,
                 _ => {
@@ -386,6 +389,49 @@ impl Admission<'_> {
                 let reading = partition.read_next(self.clock_limit_ms, self.asked)?;
                 Some((reading, before_ms))
             }
+        }
+    }
+
+    /// Keeps the first rejected events for people, and tells them of leaps of the watermark.
+    #[inline]
+    fn report(&self, partition: &Partition, event: &Event, fate: Fate, before_ms: Option<i64>) {
+        let after_ms = partition.judge.watermark_ms();
+        match (before_ms, after_ms) {
+            (Some(before_ms), Some(after_ms))
+                if after_ms.saturating_sub(before_ms) > self.definition.max_leap_ms =>
+            {
+                self.report_leap(partition, event, before_ms, after_ms);
+            }
+            _ if matches!(fate, Fate::Accepted(_)) => {}
+            _ => self.report_rejected(partition, event, fate),
+        }
+    }
+
+    #[cold]
+    fn report_rejected(&self, partition: &Partition, event: &Event, fate: Fate) {
+        self.counters.note_rejected(fate, || {
+            let what = if fate == Fate::Late { "late" } else { "future" };
+            let (name, offset) = (&partition.name, event.offset);
+            let (time, stamp) = (rfc3339(event.event_time_ms), rfc3339(event.stamp_ms()));
+            let watermark = partition.judge.watermark_ms().map_or("none".into(), rfc3339);
+            format!(
+                "the first {what} event is in {name} at offset {offset}: its event time is {time}, \
+                 the time of its record {stamp}, and the watermark was {watermark}"
+            )
+        });
+    }
+
+    #[cold]
+    fn report_leap(&self, partition: &Partition, event: &Event, before_ms: i64, after_ms: i64) {
+        if self.counters.note_leap() {
+            tracing::warn!(
+                "the watermark of {} leaps from {} to {} at offset {}: earlier events of the \
+                 partition are late from now on, as --max-delay says",
+                partition.name,
+                rfc3339(before_ms),
+                rfc3339(after_ms),
+                event.offset
+            );
         }
     }
 

@@ -1,11 +1,15 @@
 //! The progress of a process, to be read from other threads.
 
+use crate::acceptance::Fate;
 use crate::sources::Lag;
 use crate::time::Publication;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
+
+/// The number of leaps of watermarks that are logged; later ones are not.
+const LEAPS_LOGGED_MAX: u64 = 5;
 
 /// Progress counters of a process, to be read from other threads.
 #[derive(Debug, Default)]
@@ -16,6 +20,10 @@ pub struct Counters {
     launched: AtomicBool,
     replaying: AtomicBool,
     gauges: Mutex<Gauges>,
+    /// The first late and the first future event, as text.
+    first_late: OnceLock<String>,
+    first_future: OnceLock<String>,
+    leaps: AtomicU64,
 }
 
 /// Values that are set about once a second.
@@ -40,6 +48,20 @@ impl Counters {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Keeps the first late and the first future event of the process.
+    pub(super) fn note_rejected(&self, fate: Fate, event: impl Fn() -> String) {
+        match fate {
+            Fate::Accepted(_) => {}
+            Fate::Late => drop(self.first_late.get_or_init(event)),
+            Fate::Future => drop(self.first_future.get_or_init(event)),
+        }
+    }
+
+    /// Counts a leap of a watermark. Returns whether it is among the first, which are logged.
+    pub(super) fn note_leap(&self) -> bool {
+        self.leaps.fetch_add(1, Ordering::Relaxed) < LEAPS_LOGGED_MAX
+    }
+
     pub(super) fn set_launched(&self) {
         self.launched.store(true, Ordering::Relaxed);
     }
@@ -62,6 +84,12 @@ impl Counters {
 
     fn gauges(&self) -> MutexGuard<'_, Gauges> {
         self.gauges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first late event that this process has read, and the first future one, as text.
+    pub fn first_rejected(&self) -> Vec<&str> {
+        let first = [self.first_late.get(), self.first_future.get()];
+        first.into_iter().flatten().map(String::as_str).collect()
     }
 
     /// Whether the workers have started. They start once all processes are connected.

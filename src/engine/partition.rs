@@ -87,7 +87,8 @@ struct Quiet {
 /// How much a poll has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Amount {
-    /// The number of bytes, as they are in the source: a few compressed bytes can hold many records.
+    /// The number of bytes, as they are in the source: a few compressed bytes can hold many
+    /// records.
     pub(super) bytes: u64,
     /// The number of records, empty ones included.
     pub(super) records: u64,
