@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use trendmark::acceptance::{Ahead, ClockLimit, Fate, Judge, LedgerRow, LogEnd, admit};
+use trendmark::acceptance::{Ahead, Fate, Judge, LedgerRow, admit};
 use trendmark::engine::{
     self, Cluster, Counters, DeadLetters, EngineError, Job, Settings, Summary,
 };
@@ -363,13 +363,7 @@ proptest! {
         for (partition, events) in &log {
             let mut judge = Judge::resume(&definition, BlockStart::default(), Vec::new());
             for (at, expected) in expected.events[partition].iter().enumerate() {
-                let ahead = Ahead {
-                    events: &events[at..],
-                    next_offset: events.len() as u64,
-                    end: LogEnd::Exhausted,
-                    clock: ClockLimit { limit_ms: i64::MIN, is_final: true },
-                };
-                let reading = judge.read(&ahead).unwrap();
+                let reading = judge.read(&Ahead::exhausted(&events[at..])).unwrap();
                 let fate = admit(&definition, partition.kind, &reading, Through::Nothing);
                 let found = match fate {
                     Fate::Accepted(epochs) => Some(epochs.iter().collect()),

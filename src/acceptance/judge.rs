@@ -31,11 +31,10 @@ impl Judge {
     pub fn read(&mut self, ahead: &Ahead<'_>) -> Result<Reading, Missing> {
         let is_plausible = self.trust.is_plausible(ahead)?;
         let event = &ahead.events[0];
-        let supported_ms = self.trust.supported_ms();
-        if self.trust.pass(event) {
-            let watermark_ms = self.watermark.at_ms();
-            self.block = BlockStart { offset: event.offset, watermark_ms, supported_ms };
+        if self.trust.begins_block_at(event.offset) {
+            self.block = self.next_block(event.offset);
         }
+        self.trust.pass(event);
         Ok(self.watermark.read(event, is_plausible))
     }
 

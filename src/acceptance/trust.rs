@@ -66,6 +66,18 @@ pub struct Ahead<'a> {
     pub clock: ClockLimit,
 }
 
+impl Ahead<'_> {
+    /// The last events of an exhausted partition, which ends after them.
+    pub fn exhausted(events: &[Event]) -> Ahead<'_> {
+        Ahead {
+            events,
+            next_offset: events.last().map_or(0, |event| event.offset + 1),
+            end: LogEnd::Exhausted,
+            clock: ClockLimit { limit_ms: i64::MIN, is_final: true },
+        }
+    }
+}
+
 /// Why an event cannot be judged yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
@@ -131,7 +143,7 @@ impl Trust {
     }
 
     /// The number of offsets in which the events of a block must lie.
-    pub fn span(&self) -> u64 {
+    fn span(&self) -> u64 {
         SPAN * self.support as u64
     }
 
@@ -147,24 +159,21 @@ impl Trust {
         self.is_leap_plausible(ahead)
     }
 
-    /// Takes the stamp of an event that is judged into account. Returns whether it begins a block.
+    /// Takes the stamp of an event that is judged into account.
     #[inline]
-    pub fn pass(&mut self, event: &Event) -> bool {
-        if event.offset >= self.block_ends {
+    pub fn pass(&mut self, event: &Event) {
+        if self.begins_block_at(event.offset) {
             self.stamps.clear();
-        }
-        let begins = self.stamps.is_empty();
-        if begins {
             self.block_ends = event.offset.saturating_add(self.span());
         }
         self.stamps.push(event.stamp_ms());
         if self.stamps.len() == self.support {
             self.end_block();
         }
-        begins
     }
 
     /// Whether an event at this offset or later would begin a block.
+    #[inline]
     pub fn begins_block_at(&self, offset: u64) -> bool {
         self.stamps.is_empty() || offset >= self.block_ends
     }

@@ -3,12 +3,12 @@
 use crate::console;
 use crate::engine::Counters;
 use crate::sources::Lag;
-use crate::time::rfc3339;
+use crate::time::{clock_ms, rfc3339};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 const BAR: &str = "{wide_bar} {percent} %, {eta} left\n{wide_msg}";
 const SPINNER: &str = "{spinner} {wide_msg}";
@@ -76,10 +76,9 @@ struct Sample {
 
 impl Sample {
     fn at(counters: &Counters) -> Sample {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Sample {
             at: Instant::now(),
-            wall_ms: i64::try_from(wall.as_millis()).unwrap_or(i64::MAX),
+            wall_ms: clock_ms(),
             events: counters.events() + counters.replayed(),
             bytes: counters.bytes(),
             is_replaying: counters.is_replaying() && counters.replayed() > 0,

@@ -10,9 +10,9 @@ use crate::log::{BlockStart, PartitionName, PartitionProgress};
 use crate::query::Digests;
 use crate::sources::SourceError;
 use crate::stores::{Changeset, Progress, Store, StoreError};
-use crate::time::{Definition, Publication, Through};
+use crate::time::{Definition, Publication, Through, clock_ms};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// The interval between discoveries of partitions while following.
 const DISCOVERY_INTERVAL: Duration = Duration::from_millis(500);
@@ -251,10 +251,4 @@ fn without_replay(before: &Progress, moved: Vec<PartitionProgress>) -> Vec<Parti
         ..at
     });
     settled.collect()
-}
-
-/// The time of the clock, in milliseconds.
-fn clock_ms() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,7 +1,7 @@
 //! Tests of the properties that every generated log has, on small logs.
 
 use super::*;
-use crate::acceptance::{Ahead, ClockLimit, Fate, Judge, LogEnd, admit};
+use crate::acceptance::{Ahead, Fate, Judge, admit};
 use crate::event::{Event, Kind, RequestId, VideoId};
 use crate::features::Feature;
 use crate::log::BlockStart;
@@ -194,13 +194,7 @@ fn fates_of(kind: Kind, log: &[(GroundTruth, Event)]) -> Vec<(GroundTruth, Fate)
     let mut judge = Judge::resume(&definition, BlockStart::default(), Vec::new());
     let events: Vec<Event> = log.iter().map(|(_, event)| *event).collect();
     let judged = log.iter().enumerate().map(|(at, (truth, _))| {
-        let ahead = Ahead {
-            events: &events[at..],
-            next_offset: events.len() as u64,
-            end: LogEnd::Exhausted,
-            clock: ClockLimit { limit_ms: i64::MIN, is_final: true },
-        };
-        let reading = judge.read(&ahead).unwrap();
+        let reading = judge.read(&Ahead::exhausted(&events[at..])).unwrap();
         (*truth, admit(&definition, kind, &reading, Through::Nothing))
     });
     judged.collect()

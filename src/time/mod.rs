@@ -19,8 +19,16 @@ pub use epoch::{Epoch, EpochRange, Through};
 pub use round::{Publication, Round};
 pub use text::{Span, parse_rfc3339_ms, rfc3339};
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 /// The earliest accepted event time: 0001-01-01T00:00:00Z.
 pub const EVENT_TIME_MIN_MS: i64 = -62_135_596_800_000;
 /// The latest accepted event time: 9999-12-30T00:00:00Z, so that the start of the next epoch can
 /// still be written as a date.
 pub const EVENT_TIME_MAX_MS: i64 = 253_402_128_000_000;
+
+/// Returns the time of the wall clock, in milliseconds since 1970.
+pub fn clock_ms() -> i64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,5 +1,6 @@
 //! Honest logs, and the same logs with records among them that are not honest.
 
+use super::random::definitions_with;
 use super::{Log, event};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -18,19 +19,6 @@ pub struct Campaign {
     pub definition: Definition,
     pub honest: Log,
     pub attacked: Log,
-}
-
-/// Definitions in which a third of the support is at least one record.
-fn definitions() -> impl Strategy<Value = Definition> {
-    let numbers = (1..40i64, 0..4i64, 0..30i64, 0..30i64, 0..60i64, 3..30usize);
-    numbers.prop_map(|(length, window, delay, future, leap, leap_support)| Definition {
-        epoch_length_ms: length * MINUTE_MS,
-        join_window_epochs: window,
-        max_delay_ms: delay * MINUTE_MS,
-        max_future_ms: future * MINUTE_MS,
-        max_leap_ms: leap * MINUTE_MS,
-        leap_support,
-    })
 }
 
 /// The steps from which an honest event is made: of the time, of its stamp (in thousandths of half
@@ -108,7 +96,8 @@ fn without_last_claims(support: usize, mixed: Vec<Event>) -> Vec<Event> {
 /// are the same in both.
 pub fn campaigns() -> impl Strategy<Value = Campaign> {
     let partition = (any::<bool>(), vec(honest(), 0..150), vec((any::<bool>(), claim()), 0..200));
-    (definitions(), vec(partition, 1..4)).prop_map(|(definition, partitions)| {
+    // A third of the support is at least one record.
+    (definitions_with(3..30usize), vec(partition, 1..4)).prop_map(|(definition, partitions)| {
         let (mut honest, mut attacked) = (Log::new(), Log::new());
         for (number, (is_play, steps, claims)) in partitions.into_iter().enumerate() {
             let kind = if is_play { Kind::Play } else { Kind::Impression };

@@ -21,7 +21,13 @@ pub fn from_seed<S: Strategy>(strategy: &S, seed: u8) -> S::Value {
 /// Definitions with small numbers, so that many events lie at the edges.
 pub fn definitions() -> impl Strategy<Value = Definition> {
     // Half of the definitions trust every stamp: a single event supports it.
-    let support = prop_oneof![2 => Just(1usize), 1 => 2..6usize, 1 => 6..40usize];
+    definitions_with(prop_oneof![2 => Just(1usize), 1 => 2..6usize, 1 => 6..40usize])
+}
+
+/// Such definitions, with this support of a leap.
+pub fn definitions_with(
+    support: impl Strategy<Value = usize>,
+) -> impl Strategy<Value = Definition> {
     let numbers = (1..40i64, 0..5i64, 0..30i64, 0..30i64, 0..60i64, support);
     numbers.prop_map(|(length, window, delay, future, leap, leap_support)| Definition {
         epoch_length_ms: length * MINUTE_MS,

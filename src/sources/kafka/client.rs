@@ -132,13 +132,13 @@ impl Client {
 
     /// Returns the end offset of a partition in the last statistics of librdkafka, if they tell it.
     pub(super) fn known_end(&self, topic: &str, number: i32) -> Option<u64> {
-        lock(&self.consumer.context().ends).get(topic)?.get(&number).copied()
+        lock(&self.consumer.context().known).get(topic)?.get(&number)?.end
     }
 
     /// Returns when the broker of a partition has last answered, as far as the statistics of
     /// librdkafka tell. While nothing is written, it answers four times a second.
     pub(super) fn answered_at(&self, topic: &str, number: i32) -> Option<Instant> {
-        lock(&self.consumer.context().answers).get(topic)?.get(&number).copied()
+        lock(&self.consumer.context().known).get(topic)?.get(&number)?.answered_at
     }
 
     /// Seeks to an offset of a partition, without waiting.
@@ -304,10 +304,17 @@ pub(super) struct Context {
     connection_losses: AtomicU64,
     last_messages: Mutex<BTreeMap<i32, LastMessage>>,
     last_loss: Mutex<Option<(RDKafkaErrorCode, String)>>,
-    /// The end offset of each partition, for each topic.
-    ends: Mutex<BTreeMap<String, BTreeMap<i32, u64>>>,
-    /// When the broker of each partition has last answered, for each topic.
-    answers: Mutex<BTreeMap<String, BTreeMap<i32, Instant>>>,
+    /// What the statistics tell of each partition, for each topic.
+    known: Mutex<BTreeMap<String, BTreeMap<i32, Known>>>,
+}
+
+/// What the statistics tell of a partition.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    /// Its end offset.
+    end: Option<u64>,
+    /// When its broker has last answered.
+    answered_at: Option<Instant>,
 }
 
 /// The last message about one error code.
@@ -371,16 +378,14 @@ impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
         self.callbacks.fetch_add(1, Ordering::Relaxed);
         let answered = answers_of_brokers(&statistics);
-        let (mut ends, mut answers) = (lock(&self.ends), lock(&self.answers));
+        let mut known = lock(&self.known);
         for (name, topic) in statistics.topics {
-            let of_topic = answers.entry(name.clone()).or_default();
-            of_topic.extend(topic.partitions.iter().filter_map(|(number, partition)| {
-                Some((*number, *answered.get(&partition.broker)?))
-            }));
-            let known = topic.partitions.into_iter().filter_map(|(number, partition)| {
-                Some((number, u64::try_from(partition.ls_offset).ok()?))
-            });
-            ends.entry(name).or_default().extend(known);
+            let of_topic = known.entry(name).or_default();
+            for (number, partition) in topic.partitions {
+                let Known { end, answered_at } = of_topic.entry(number).or_default();
+                *end = u64::try_from(partition.ls_offset).ok().or(*end);
+                *answered_at = answered.get(&partition.broker).copied().or(*answered_at);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::query::{ColumnType, ParameterUnit, Role};
 use crate::stores::description::{Description, StoredColumn, StoredParameter, StoredQuery};
+use crate::stores::sqlite::cells;
 use crate::time::Definition;
 use rusqlite::{Connection, params};
 
@@ -18,7 +19,7 @@ pub(super) fn write(connection: &Connection, description: &Description) -> rusql
             definition.max_delay_ms,
             definition.max_future_ms,
             definition.max_leap_ms,
-            i64::try_from(definition.leap_support).unwrap_or(i64::MAX),
+            cells::integer(definition.leap_support as u64)?,
             env!("CARGO_PKG_VERSION")
         ],
     )?;
