@@ -153,10 +153,8 @@ fn run_child_process(model: &Model, addresses: &str) {
     let (source, _) = generated(model);
     println!("{READY}");
     std::io::stdin().read_line(&mut String::new()).unwrap();
-    let (elapsed, [plays, impressions, rows]) = measure(
-        &source,
-        &Cluster { workers, process, addresses, launch_timeout: Cluster::LAUNCH_TIMEOUT },
-    );
+    let (elapsed, [plays, impressions, rows]) =
+        measure(&source, &Cluster { process, addresses, ..Cluster::threads(workers) });
     println!("{} {plays} {impressions} {rows}", elapsed.as_micros());
 }
 

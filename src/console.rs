@@ -7,6 +7,7 @@
 use indicatif::{MultiProgress, ProgressBar};
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use tracing_subscriber::EnvFilter;
 
@@ -96,6 +97,19 @@ fn erasing(picture: &str) -> String {
 /// Writes a line to standard error, above the progress bars.
 pub fn message(line: impl Display) {
     let _ = Log.write_all(format!("{line}\n").as_bytes());
+}
+
+/// Ends the process with exit code 1 and an error message. If several threads do, the first one is
+/// heard.
+pub fn fail(error: impl Display) -> ! {
+    static FAILED: AtomicBool = AtomicBool::new(false);
+    if FAILED.swap(true, Ordering::Relaxed) {
+        loop {
+            std::thread::park();
+        }
+    }
+    message(format_args!("error: {error}"));
+    std::process::exit(1);
 }
 
 /// Shows a progress bar on standard error, if that is a terminal.

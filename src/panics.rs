@@ -16,13 +16,24 @@ pub fn exit_on_panic() {
         if CONTAINED.get() {
             return;
         }
-        console::message(
-            "error: a worker of this process has failed, which ends the job; if another process \
-             of the job ended first, its message says why",
-        );
+        if let Some(process) = lost_process() {
+            console::fail(format_args!(
+                "the connection to process {process} has ended before the job was over, which ends \
+                 all processes of the job; the message of process {process} says why"
+            ));
+        }
         report(panic);
-        std::process::exit(1);
+        console::fail("a worker of this process has failed, which ends the job: this is a bug");
     }));
+}
+
+/// The process at the other end of a connection, if this thread is one of timely's two threads for
+/// it. They panic when the connection breaks, as their documentation says, and for nothing else.
+fn lost_process() -> Option<String> {
+    let thread = std::thread::current();
+    let name = thread.name()?;
+    let process = name.strip_prefix("timely:recv-").or(name.strip_prefix("timely:send-"))?;
+    Some(process.to_owned())
 }
 
 /// Calls library code that parses untrusted bytes, and turns a panic into an error: malformed bytes

@@ -141,9 +141,32 @@ fn when_a_process_is_killed_the_others_end_soon_with_a_message_and_the_store_rem
         gone.kill();
         assert_eq!(gone.finish().code, None);
         for other in job {
-            let finished = other.finish().failed(1, &["error: ", "another process of the job"]);
+            let finished = other.finish().failed(1, &["error: ", "before the job was over"]);
             assert!(finished.waited < SOON, "{finished:#?}");
         }
+        assert_eq!(committed(&fixture.path("followed.db")), 300);
+    }
+}
+
+#[test]
+fn a_frozen_process_is_named_and_ends_the_others() {
+    for frozen in 0..2 {
+        let fixture = impressions(3);
+        let mut job = followed(&fixture, 3);
+        let mut stopped = job.remove(frozen);
+        stopped.suspend();
+        let since = std::time::Instant::now();
+        let finished: Vec<_> = job.into_iter().map(Running::finish).collect();
+        assert!(since.elapsed() < SOON, "{finished:#?}");
+        let name = format!("process {frozen} at ");
+        // The others end with the first one that notices.
+        assert!(finished.iter().any(|one| one.stderr.contains(&name)), "{finished:#?}");
+        for other in finished {
+            other.failed(1, &["error: ", "which ends all processes"]);
+        }
+        stopped.resume();
+        let finished = stopped.finish();
+        assert_eq!(finished.code, Some(1), "{finished:#?}");
         assert_eq!(committed(&fixture.path("followed.db")), 300);
     }
 }
@@ -213,7 +236,7 @@ fn processes_with_different_definitions_end_before_they_mix_results() {
         [&fixture, &other][process].command(&fixture.path("s.db"))
     });
     for finished in finished {
-        finished.failed(1, &["error: ", "epoch-length 30m", "epoch-length 1h"]);
+        finished.failed(1, &["error: ", "--epoch-length 30m", "--epoch-length 1h"]);
     }
     assert_eq!(committed(&fixture.path("s.db")), 0);
 }

@@ -83,6 +83,31 @@ impl RunArguments {
         }
     }
 
+    /// Returns the settings that must be the same in all processes of a job: names and values.
+    pub(super) fn shared_settings(&self) -> Vec<(String, String)> {
+        /// Where a process is, how it reaches others, and what only process 0 uses.
+        const OF_ONE_PROCESS: [&str; 13] = [
+            "bootstrap-servers",
+            "cluster-secret",
+            "dead-letter",
+            "hostfile",
+            "kafka",
+            "launch-timeout",
+            "process",
+            "processes",
+            "schema-registry",
+            "schema-registry-auth",
+            "store",
+            "take-over",
+            "workers",
+        ];
+        let mut table = self.to_table();
+        table.extend(self.parameters.to_table());
+        OF_ONE_PROCESS.iter().for_each(|name| drop(table.remove(*name)));
+        let text = |value: toml::Value| value.as_str().map_or(value.to_string(), str::to_owned);
+        table.into_iter().map(|(name, value)| (name, text(value))).collect()
+    }
+
     /// The arguments as a TOML table, without the query parameters.
     fn to_table(&self) -> toml::Table {
         match toml::Table::try_from(self) {

@@ -242,6 +242,11 @@ pub struct RunArguments {
     #[arg(long, value_name = "DURATION", help_heading = "Workers and processes")]
     pub launch_timeout: Option<Span>,
 
+    /// File with a secret that all processes of the job share, so that nobody else can join it: a
+    /// long random text, which is never sent
+    #[arg(long, value_name = "FILE", help_heading = "Workers and processes")]
+    pub cluster_secret: Option<PathBuf>,
+
     /// Interval between publications [default: 1s]
     #[arg(long, value_name = "DURATION", help_heading = "Pace and limits")]
     pub publish_interval: Option<Span>,

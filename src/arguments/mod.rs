@@ -78,6 +78,14 @@ pub enum ArgumentError {
         /// The problem.
         reason: String,
     },
+    /// The file of the shared secret cannot be used.
+    #[error("cannot use the file of --cluster-secret, `{path}`: {reason}")]
+    ClusterSecret {
+        /// The file.
+        path: PathBuf,
+        /// The problem.
+        reason: String,
+    },
     /// A required flag is missing.
     #[error("{0}")]
     Missing(&'static str),

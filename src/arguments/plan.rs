@@ -306,8 +306,24 @@ impl RunArguments {
         if processes == 1 {
             return Ok(Cluster { launch_timeout, ..Cluster::threads(workers) });
         }
-        let addresses = self.addresses(processes)?;
-        Ok(Cluster { workers, process, addresses, launch_timeout })
+        Ok(Cluster {
+            workers,
+            process,
+            addresses: self.addresses(processes)?,
+            launch_timeout,
+            secret: self.cluster_secret()?,
+            settings: self.shared_settings(),
+        })
+    }
+
+    fn cluster_secret(&self) -> Result<Vec<u8>, ArgumentError> {
+        let Some(path) = &self.cluster_secret else { return Ok(Vec::new()) };
+        let wrong = |reason: String| ArgumentError::ClusterSecret { path: path.clone(), reason };
+        let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+        match text.trim_ascii() {
+            [] => Err(wrong("it is empty; write a long random text into it".into())),
+            secret => Ok(secret.to_vec()),
+        }
     }
 
     fn addresses(&self, processes: usize) -> Result<Vec<String>, ArgumentError> {

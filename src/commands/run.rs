@@ -233,7 +233,11 @@ fn outcome(plan: &Plan, counters: &Counters, summary: &Summary) -> Result<String
     Ok(lines + &format!("{state}; show the rows: `trendmark show --store {}`\n", plan.store))
 }
 
-/// Returns a flag that the first Ctrl-C sets. The second ends the process.
+/// How long a job may take to stop after Ctrl-C.
+const STOP_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// Returns a flag that the first Ctrl-C sets. The second ends the process, as does the time if the
+/// job does not stop: whatever it waits for, nothing committed is lost.
 pub fn stop_on_interrupt() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
@@ -242,6 +246,14 @@ pub fn stop_on_interrupt() -> Arc<AtomicBool> {
             std::process::exit(1);
         }
         console::message("stopping: publishing what has been read (Ctrl-C again to exit at once)");
+        std::thread::spawn(|| {
+            std::thread::sleep(STOP_TIMEOUT);
+            console::fail(format_args!(
+                "not stopped within {} s, so the process ends now: what is committed remains, and \
+                 the next job goes on from there",
+                STOP_TIMEOUT.as_secs()
+            ));
+        });
     };
     if let Err(error) = ctrlc::set_handler(handler) {
         tracing::warn!("cannot handle Ctrl-C, so it will end the job at once: {error}");

@@ -1,6 +1,7 @@
 //! The threads and processes of a job, and their addresses.
 
 use super::connect::connect;
+use super::peers::Peers;
 use std::any::Any;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -20,6 +21,20 @@ pub struct Cluster {
     pub addresses: Vec<String>,
     /// How long the processes wait for each other at the start.
     pub launch_timeout: Duration,
+    /// The secret that the processes share, so that no other program can join; empty for none.
+    pub secret: Vec<u8>,
+    /// The settings that must be the same in every process: names of flags, and values.
+    pub settings: Vec<(String, String)>,
+}
+
+/// The communication of the workers of a process.
+pub(super) struct Communication {
+    /// One builder for each worker.
+    pub builders: Vec<AllocatorBuilder>,
+    /// Must live as long as the workers.
+    pub guard: Box<dyn Any + Send>,
+    /// The other processes.
+    pub peers: Peers,
 }
 
 impl Cluster {
@@ -28,8 +43,14 @@ impl Cluster {
 
     /// A single process with this number of workers.
     pub fn threads(workers: usize) -> Cluster {
-        let (addresses, launch_timeout) = (Vec::new(), Cluster::LAUNCH_TIMEOUT);
-        Cluster { workers, process: 0, addresses, launch_timeout }
+        Cluster {
+            workers,
+            process: 0,
+            addresses: Vec::new(),
+            launch_timeout: Cluster::LAUNCH_TIMEOUT,
+            secret: Vec::new(),
+            settings: Vec::new(),
+        }
     }
 
     /// The number of processes.
@@ -38,30 +59,35 @@ impl Cluster {
     }
 
     /// Prepares the communication of the workers of this process, after connecting it with the
-    /// others. The second value must live as long as the workers.
+    /// others.
     pub(super) fn communication(
         &self,
         hooks: Hooks,
         stop: &AtomicBool,
-    ) -> Result<(Vec<AllocatorBuilder>, Box<dyn Any + Send>), String> {
-        match (self.processes(), self.workers) {
-            (1, 1) => CommunicationConfig::Thread.try_build_with(hooks),
-            (1, workers) => CommunicationConfig::Process(workers).try_build_with(hooks),
-            (_, workers) => {
-                let sockets = connect(self, stop)?;
-                let (refill, spill) = (hooks.refill.clone(), hooks.spill.clone());
-                let inside = ProcessBuilder::new_typed_vector(workers, refill, spill);
-                let (builders, guard) = initialize_networking_from_sockets(
-                    inside,
-                    sockets,
-                    self.process,
-                    workers,
-                    hooks,
-                )
-                .map_err(|error| error.to_string())?;
-                let builders = builders.into_iter().map(AllocatorBuilder::Tcp).collect();
-                Ok((builders, Box::new(guard)))
-            }
+    ) -> Result<Communication, String> {
+        if self.processes() > 1 {
+            return self.networked(hooks, stop);
         }
+        let inside = match self.workers {
+            1 => CommunicationConfig::Thread,
+            workers => CommunicationConfig::Process(workers),
+        };
+        let (builders, guard) = inside.try_build_with(hooks)?;
+        Ok(Communication { builders, guard, peers: Peers::default() })
+    }
+
+    fn networked(&self, hooks: Hooks, stop: &AtomicBool) -> Result<Communication, String> {
+        let connections = connect(self, stop)?;
+        let (refill, spill) = (hooks.refill.clone(), hooks.spill.clone());
+        let inside = ProcessBuilder::new_typed_vector(self.workers, refill, spill);
+        let sockets = connections.data;
+        let (builders, guard) =
+            initialize_networking_from_sockets(inside, sockets, self.process, self.workers, hooks)
+                .map_err(|error| error.to_string())?;
+        Ok(Communication {
+            builders: builders.into_iter().map(AllocatorBuilder::Tcp).collect(),
+            guard: Box::new(guard),
+            peers: Peers::watch(connections.life, &self.addresses),
+        })
     }
 }

@@ -47,14 +47,13 @@ impl Leader {
         };
         let rules = Rules {
             definition: settings.definition,
-            job: settings.job_description(),
             workers: state.channels.workers(),
             open_epochs_max: settings.definition.open_epochs_max(settings.alignment_ms),
             publish_interval: settings.publish_interval,
             follow: settings.follow,
             progress: progress.clone(),
         };
-        let (job, workers) = (&rules.job, rules.workers);
+        let (job, workers) = (settings.job_description(), rules.workers);
         tracing::info!("job: {job}; {workers} workers; {}", describe(&progress));
         let coordinator = Coordinator::new(rules, Instant::now());
         state.channels.command(coordinator.begin());

@@ -27,6 +27,7 @@ mod leader;
 mod metrics;
 mod pace;
 mod partition;
+mod peers;
 mod protocol;
 mod rows;
 mod settings;
@@ -34,11 +35,13 @@ mod table;
 mod worker;
 
 pub use cluster::Cluster;
+use cluster::Communication;
 pub use dead_letters::DeadLetters;
 pub use metrics::Counters;
 pub use settings::Settings;
 
 use crate::console;
+
 use crate::sources::{Source, SourceError};
 use crate::stores::{Store, StoreError};
 use crate::time::Epoch;
@@ -120,9 +123,10 @@ pub enum EngineError {
 /// # Errors
 /// If a source or the store fails, here or in another process. Committed publications remain.
 ///
+/// If another process of the job dies or freezes, this process ends with exit code 1 and a message.
+///
 /// # Panics
-/// If another process of the job dies. The program must then exit, as it must when a worker panics:
-/// the remaining workers would wait for ever.
+/// If a worker panics. The program must then exit: the remaining workers would wait for ever.
 pub fn run(cluster: &Cluster, job: Job) -> Result<Summary, EngineError> {
     // Differential's `idle_merge_effort` stays off: a trace with unmerged batches would make its
     // worker step continuously, and merge batches early that must be merged again later.
@@ -130,13 +134,13 @@ pub fn run(cluster: &Cluster, job: Job) -> Result<Summary, EngineError> {
     // Without this limit, a process that was busy once retains its largest buffers for ever.
     let mut hooks = timely::communication::Hooks::default();
     hooks.refill.limit = Some(1);
-    let (builders, others) =
+    let Communication { builders, guard, peers } =
         cluster.communication(hooks, &job.stop).map_err(EngineError::Launch)?;
     let job = Arc::new(job);
     let is_over = Arc::new(AtomicBool::new(false));
     let guards = {
         let is_over = Arc::clone(&is_over);
-        timely::execute::execute_from(builders, others, config, move |worker| {
+        timely::execute::execute_from(builders, guard, config, move |worker| {
             let result = worker::run(worker, &job);
             if let Err(failure) = &result {
                 exit_if_stuck(failure.to_string(), Arc::clone(&is_over));
@@ -160,6 +164,7 @@ pub fn run(cluster: &Cluster, job: Job) -> Result<Summary, EngineError> {
         }
     }
     is_over.store(true, Ordering::Relaxed);
+    peers.finish();
     failure.map_or(Ok(summary), Err)
 }
 
@@ -172,8 +177,7 @@ fn exit_if_stuck(failure: String, is_over: Arc<AtomicBool>) {
     std::thread::spawn(move || {
         std::thread::sleep(SHUTDOWN_TIMEOUT);
         if !is_over.load(Ordering::Relaxed) {
-            console::message(format_args!("error: {failure}"));
-            std::process::exit(1);
+            console::fail(failure);
         }
     });
 }

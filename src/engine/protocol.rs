@@ -24,8 +24,6 @@ use timely::worker::Worker;
 pub struct Report {
     /// The reporting worker.
     pub worker: usize,
-    /// The definition and queries of its job, as text; it must be the same on all workers.
-    pub job: String,
     /// Its current round.
     pub round: Round,
     /// The number of assignments that it has received, of partitions to any worker.

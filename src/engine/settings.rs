@@ -61,7 +61,7 @@ impl Settings {
         }
     }
 
-    /// Describes the definition and the queries as text. Jobs with equal texts give equal rows.
+    /// Describes the definition and the queries as text.
     pub(super) fn job_description(&self) -> String {
         let shown = self.queries.iter().filter(|one| one.query.role != Role::Ledger);
         let queries: Vec<_> = shown.map(ToString::to_string).collect();

@@ -53,8 +53,6 @@ pub fn run(worker: &mut Worker, job: &Job) -> Result<Summary, EngineError> {
 pub(super) struct State<'a> {
     index: usize,
     job: &'a Job,
-    /// The definition and queries of the job, as text.
-    job_description: String,
     pub(super) source: Box<dyn Source>,
     pub(super) channels: Channels,
     epochs: Epochs,
@@ -99,7 +97,6 @@ impl<'a> State<'a> {
         State {
             index: worker.index(),
             job,
-            job_description: settings.job_description(),
             source: (job.source)(),
             channels,
             epochs,
@@ -312,7 +309,6 @@ impl<'a> State<'a> {
         let (asked, granted) = self.ingest.requests();
         let report = Report {
             worker: self.index,
-            job: self.job_description.clone(),
             round: self.pace.round(),
             assigned: self.assigned,
             replayed: self.ingest.is_replayed(),

@@ -18,8 +18,6 @@ use std::time::{Duration, Instant};
 pub struct Rules {
     /// The definition of epochs and of when they close.
     pub definition: Definition,
-    /// The definition and the queries as text; every worker must report the same text.
-    pub job: String,
     /// The number of workers.
     pub workers: usize,
     /// The maximum number of epoch dataflows alive at once on a worker.
@@ -160,7 +158,7 @@ impl Coordinator {
         if self.ended {
             return commands;
         }
-        let failure = self.reported().find_map(|report| self.failure_of(report));
+        let failure = self.reported().find_map(|report| report.failure.clone());
         if let Some(failure) = failure {
             self.ended = true;
             return vec![Command::Abort(failure)];
@@ -183,19 +181,6 @@ impl Coordinator {
             commands.push(Command::End);
         }
         commands
-    }
-
-    /// Returns the failure of a worker, or how its job differs from this one.
-    fn failure_of(&self, report: &Report) -> Option<String> {
-        let differs = report.job != self.rules.job;
-        let difference = differs.then(|| {
-            format!(
-                "worker {} computes {}, but worker 0 computes {}; start all processes \
-                 with the same flags",
-                report.worker, report.job, self.rules.job
-            )
-        });
-        report.failure.clone().or(difference)
     }
 
     fn reported(&self) -> impl Iterator<Item = &Report> {

@@ -35,7 +35,6 @@ fn rules(workers: usize) -> Rules {
     let definition = Definition { join_window_epochs: 1, max_delay_ms: 0, ..Definition::default() };
     Rules {
         definition,
-        job: "the job".into(),
         workers,
         open_epochs_max: 3,
         publish_interval: Duration::from_secs(1),
@@ -55,7 +54,6 @@ impl Test {
         let now = Instant::now();
         let report = |worker| Report {
             worker,
-            job: rules.job.clone(),
             round: Round::first(Publication::REPLAY),
             assigned: 0,
             replayed: false,
@@ -358,15 +356,8 @@ fn a_job_continues_from_the_progress_of_its_store() {
 }
 
 #[test]
-fn a_worker_that_fails_or_has_another_job_ends_the_job() {
+fn a_worker_that_fails_ends_the_job() {
     check(&rules(2), "worker 1 failed → abort: a worker has failed");
-    let mut test = Test::new(&rules(1));
-    test.reports[0].job = "another job".into();
-    let commands = test.step("worker 0");
-    let expected = "worker 0 computes another job, but worker 0 computes the job; start all \
-                    processes with the same flags";
-    assert_eq!(commands, [Command::Abort(expected.into())]);
-    assert_eq!(test.step("worker 0 stop"), []);
 }
 
 #[test]
