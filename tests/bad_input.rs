@@ -184,3 +184,25 @@ fn millions_of_empty_lines_in_a_few_compressed_bytes_hold_nobody() {
     place.run(&["--impressions", "i.jsonl", "j.jsonl.zst"]).succeeded();
     assert_eq!(place.select("sum(distinct_events) FROM ledger"), ["100"]);
 }
+
+/// Late and future events may have any event time. Their number costs nothing that stays.
+#[test]
+fn junk_of_any_event_time_makes_no_store_long() {
+    const JUNK: i64 = 20_000;
+    let place = Workspace::new();
+    let day_ms = 86_400_000;
+    let junk_day = |n: i64| if n % 2 == 0 { -n } else { 50_040 + n };
+    // Each honest event has a request of its own, so that none is a duplicate.
+    let lines: String = (0..JUNK)
+        .flat_map(|n| [(n as u64, 50_000), (0, junk_day(n))])
+        .chain((0..300).map(|n| ((JUNK + n) as u64, 50_000)))
+        .map(|(request, day)| line(&event(0, request, 1, day * day_ms)))
+        .collect();
+    place.write("i.jsonl", lines);
+    place.run(&["--impressions", "i.jsonl"]).succeeded();
+    assert_eq!(place.number("sum(events) FROM ledger"), 2 * JUNK + 300);
+    assert_eq!(place.number("sum(distinct_events) FROM ledger"), JUNK + 300);
+    let distant = place.select("kind, late_events + future_events FROM ledger WHERE epoch IS NULL");
+    assert_eq!(distant, [format!("impression,{JUNK}")]);
+    assert_eq!(place.number("count(*) FROM epochs"), 1);
+}

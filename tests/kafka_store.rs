@@ -40,7 +40,7 @@ fn commits_are_visible_to_readers_and_the_next_job() {
         change(2, 5, &[Cell::Kind(Kind::Impression)], &[Cell::Count(2)]),
     ]);
     let accepted = Fate::Accepted(EpochRange::only(Epoch(5)));
-    first.ledger.record(Epoch(5), Kind::Impression, accepted, 3);
+    first.ledger.record(Some(Epoch(5)), Kind::Impression, accepted, 3);
     first.partitions = vec![partition("plays 0", 10, 1)];
     first.digests = Digests::from([(Epoch(5), Digest(u64::MAX))]);
     commit(&mut store, &first).unwrap();
@@ -70,7 +70,7 @@ fn commits_are_visible_to_readers_and_the_next_job() {
     assert_eq!(partitions, [last]);
     assert_eq!(progress.digests, first.digests);
     let mut ledger = Ledger::default();
-    ledger.record(Epoch(5), Kind::Impression, Fate::Late, 1);
+    ledger.record(Some(Epoch(5)), Kind::Impression, Fate::Late, 1);
     commit(&mut later, &Changeset { ledger, ..Changeset::default() }).unwrap();
     let ledger = place.reader().unwrap().ledger().unwrap();
     assert_eq!(ledger.len(), 1);

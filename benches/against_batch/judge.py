@@ -74,7 +74,7 @@ WITH records AS ({records}),
          SELECT *, {epoch} AS epoch,
                 coalesce({watermark_epoch} - {join_window} - 1, -1000000000) AS closed_through
          FROM marked)
-SELECT file, request_id, video_id, epoch,
+SELECT file, request_id, video_id, epoch, closed_through,
        CASE WHEN malformed THEN 'malformed' WHEN future THEN 'future'
             WHEN epoch <= closed_through THEN 'late' ELSE 'accepted' END AS verdict,
        greatest(epoch - {reach}, closed_through + 1) AS first_epoch
@@ -88,11 +88,13 @@ SELECT request_id::UUID AS request_id, video_id, epoch FROM judged_{topic}
 WHERE verdict = 'accepted' AND {epoch} BETWEEN first_epoch AND epoch
 """
 
+# Rejected events far from the watermark of their file, or without one, have no epoch.
 LEDGER = """
-SELECT epoch, '{kind}', count(*),
+SELECT CASE WHEN verdict = 'accepted' OR abs(epoch - closed_through) <= 1000 THEN epoch END
+           AS counted, '{kind}', count(*),
        count(DISTINCT (request_id, video_id)) FILTER (verdict = 'accepted'),
        count(*) FILTER (verdict = 'late'), count(*) FILTER (verdict = 'future')
-FROM judged_{topic} WHERE verdict <> 'malformed' GROUP BY epoch
+FROM judged_{topic} WHERE verdict <> 'malformed' GROUP BY counted
 """
 
 
@@ -155,7 +157,7 @@ class Judge:
             kind = topic.removesuffix("s")
             answer = self.connection.execute(LEDGER.format(topic=topic, kind=kind))
             rows += answer.fetchall()
-        return sorted(rows)
+        return sorted(rows, key=str)
 
     def malformed(self) -> list[Row]:
         """(file, malformed records) for each file that has any, sorted."""

@@ -84,7 +84,8 @@ def store_ledger(store: Path) -> list[Row]:
             connection.execute(
                 "SELECT epoch, kind, events, distinct_events, late_events, future_events "
                 "FROM ledger"
-            )
+            ),
+            key=str,
         )
 
 

@@ -3,12 +3,31 @@
 //! `events = distinct + duplicate + late + future`. The workers count accepted and rejected events.
 //! The number of distinct events among the accepted ones comes from the dataflow, as the rows of a
 //! dedicated query; the remaining accepted events are duplicates.
+//!
+//! Rejected events may have any event time. Those that are far from the watermark of their partition
+//! are counted together, without an epoch, so that junk cannot make a ledger long.
 
-use super::Fate;
+use super::{Fate, Reading};
 use crate::event::Kind;
-use crate::time::Epoch;
+use crate::time::{Epoch, Through};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// How far from the last closed epoch of their partition rejected events are counted by epoch.
+const REACH_EPOCHS: u64 = 1_000;
+
+/// Returns the epoch under which an event is counted. A rejected one has none if it is more than
+/// [`REACH_EPOCHS`] from the last closed epoch of its partition, or if none has closed.
+#[inline]
+pub fn counted_epoch(reading: &Reading, fate: Fate) -> Option<Epoch> {
+    match (fate, reading.closed_through) {
+        (Fate::Accepted(_), _) => Some(reading.epoch),
+        (_, Through::Epoch(last)) => {
+            (reading.epoch.0.abs_diff(last.0) <= REACH_EPOCHS).then_some(reading.epoch)
+        }
+        (_, Through::Nothing | Through::Everything) => None,
+    }
+}
 
 /// The numbers of events of one epoch and kind, as counted by the workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +52,8 @@ impl Counts {
 /// The key of a row of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LedgerKey {
-    /// The epoch of the event times.
-    pub epoch: Epoch,
+    /// The epoch of the event times; `None` for rejected events far from the watermark.
+    pub epoch: Option<Epoch>,
     /// The kind of the events.
     pub kind: Kind,
 }
@@ -42,13 +61,15 @@ pub struct LedgerKey {
 /// The ledger, or a change of it: counts by epoch and kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
-    counts: BTreeMap<(Epoch, Kind), Counts>,
+    counts: BTreeMap<LedgerKey, Counts>,
 }
 
 impl Ledger {
     /// Counts `events` events of an epoch and kind with the same fate.
-    pub fn record(&mut self, epoch: Epoch, kind: Kind, fate: Fate, events: u64) {
-        let counts = self.counts.entry((epoch, kind)).or_default();
+    ///
+    /// The epoch is that of [`counted_epoch`].
+    pub fn record(&mut self, epoch: Option<Epoch>, kind: Kind, fate: Fate, events: u64) {
+        let counts = self.counts.entry(LedgerKey { epoch, kind }).or_default();
         match fate {
             Fate::Accepted(_) => counts.accepted += events,
             Fate::Late => counts.late += events,
@@ -65,9 +86,12 @@ impl Ledger {
 
     /// Returns the counts, ordered by epoch and kind.
     pub fn iter(&self) -> impl Iterator<Item = (LedgerKey, Counts)> + '_ {
-        self.counts
-            .iter()
-            .map(|((epoch, kind), counts)| (LedgerKey { epoch: *epoch, kind: *kind }, *counts))
+        self.counts.iter().map(|(key, counts)| (*key, *counts))
+    }
+
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.counts.len()
     }
 
     /// Whether there are no counts.
@@ -123,5 +147,32 @@ impl LedgerTotals {
         let accepted = distinct.wrapping_add_signed(row.duplicate_events);
         let counts = Counts { accepted, late: row.late_events, future: row.future_events };
         LedgerTotals { counts, distinct }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::EpochRange;
+
+    #[test]
+    fn rejected_events_far_from_the_watermark_have_no_epoch() {
+        let accepted = Fate::Accepted(EpochRange::only(Epoch(7)));
+        let cases = [
+            (7, Through::Epoch(Epoch(5_000)), accepted, Some(7)),
+            (7, Through::Nothing, accepted, Some(7)),
+            (4_000, Through::Epoch(Epoch(5_000)), Fate::Late, Some(4_000)),
+            (3_999, Through::Epoch(Epoch(5_000)), Fate::Late, None),
+            (6_000, Through::Epoch(Epoch(5_000)), Fate::Future, Some(6_000)),
+            (6_001, Through::Epoch(Epoch(5_000)), Fate::Future, None),
+            (i64::MIN, Through::Epoch(Epoch(i64::MAX)), Fate::Late, None),
+            (7, Through::Nothing, Fate::Future, None),
+            (7, Through::Everything, Fate::Late, None),
+        ];
+        for (epoch, closed_through, fate, expected) in cases {
+            let reading = Reading { epoch: Epoch(epoch), is_future: false, closed_through };
+            let found = counted_epoch(&reading, fate).map(|epoch| epoch.0);
+            assert_eq!(found, expected, "{epoch} {closed_through:?} {fate:?}");
+        }
     }
 }

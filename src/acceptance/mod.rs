@@ -14,6 +14,6 @@ pub mod watermark;
 
 pub use admission::{Fate, Reading, admit};
 pub use judge::Judge;
-pub use ledger::{Counts, Ledger, LedgerKey, LedgerRow, LedgerTotals};
+pub use ledger::{Counts, Ledger, LedgerKey, LedgerRow, LedgerTotals, counted_epoch};
 pub use trust::{Ahead, ClockLimit, LogEnd, Missing, Trust};
 pub use watermark::Watermark;

@@ -14,7 +14,7 @@ use super::epochs::Epochs;
 use super::partition::{Partition, ReplayPoint};
 use super::protocol::Watermarks;
 use super::{Counters, Settings};
-use crate::acceptance::{Fate, Ledger, Reading, admit};
+use crate::acceptance::{Fate, Ledger, Reading, admit, counted_epoch};
 use crate::event::{Event, Kind, Touch};
 use crate::log::{BlockStart, PartitionProgress};
 use crate::sources::{Discovered, Lag, Source, SourceError};
@@ -292,6 +292,11 @@ impl Ingest {
         Ok(events)
     }
 
+    /// The number of rows of the ledger that wait for the end of the publication.
+    pub fn ledger_rows(&self) -> usize {
+        self.ledger.len()
+    }
+
     /// Returns the progress of all partitions that moved since the last call, and the ledger of
     /// their events. Drops exhausted partitions.
     pub fn snapshot(&mut self) -> (Vec<PartitionProgress>, Ledger) {
@@ -325,16 +330,16 @@ struct Admission<'a> {
 
 /// Consecutive events with the same epoch and fate, as most have; they are counted together.
 struct SameFateEvents {
-    epoch: Epoch,
+    /// The epoch under which they are counted.
+    epoch: Option<Epoch>,
     fate: Fate,
     events: u64,
 }
 
 impl SameFateEvents {
     #[inline]
-    fn has_fate(&self, reading: &Reading, fate: Fate) -> bool {
-        self.epoch == reading.epoch
-            && std::mem::discriminant(&self.fate) == std::mem::discriminant(&fate)
+    fn has_fate(&self, epoch: Option<Epoch>, fate: Fate) -> bool {
+        self.epoch == epoch && std::mem::discriminant(&self.fate) == std::mem::discriminant(&fate)
     }
 }
 
@@ -367,11 +372,12 @@ impl Admission<'_> {
                 continue;
             }
             self.report(partition, &event, fate, before_ms);
+            let epoch = counted_epoch(&reading, fate);
             match &mut same {
-                Some(same) if same.has_fate(&reading, fate) => same.events += 1,
+                Some(same) if same.has_fate(epoch, fate) => same.events += 1,
                 _ => {
                     self.count(kind, same.take());
-                    same = Some(SameFateEvents { epoch: reading.epoch, fate, events: 1 });
+                    same = Some(SameFateEvents { epoch, fate, events: 1 });
                 }
             }
         }

@@ -197,7 +197,12 @@ impl<'a> State<'a> {
         !self.drained
             && self.failure.is_none()
             && self.in_flight.len() < self.job.settings.rounds_in_flight
-            && self.epochs.rows_waiting() < self.job.settings.rows_waiting_max
+            && self.rows_waiting() < self.job.settings.rows_waiting_max
+    }
+
+    /// The number of rows, sums and counts of the ledger that wait for the end of a publication.
+    fn rows_waiting(&self) -> usize {
+        self.epochs.rows_waiting() + self.ingest.ledger_rows()
     }
 
     /// Reads more events in this round. Returns whether more can be read immediately.
@@ -319,7 +324,7 @@ impl<'a> State<'a> {
             completed: self.epochs.completed(),
             round_is_empty: self.pace.is_empty(),
             quiet: self.is_quiet(),
-            row_limit_near: self.epochs.rows_waiting() * 2 >= job.settings.rows_waiting_max,
+            row_limit_near: self.rows_waiting() * 2 >= job.settings.rows_waiting_max,
             drained: self.drained,
             stop: job.stop.load(Ordering::Relaxed),
             failure: self.failure.as_ref().map(ToString::to_string),

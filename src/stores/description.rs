@@ -113,7 +113,7 @@ impl StoredQuery {
         let mut values = self.values_of(row);
         match (values.next(), values.next()) {
             (Some(Value::Kind(kind)), Some(Value::Count(distinct))) => {
-                (LedgerKey { epoch: row.epoch, kind }, distinct)
+                (LedgerKey { epoch: Some(row.epoch), kind }, distinct)
             }
             other => panic!("`{}` is not a ledger query: {other:?}", self.name),
         }

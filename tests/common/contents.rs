@@ -99,7 +99,7 @@ pub fn expected(definition: Definition, log: &Log, files: &[Written]) -> Content
                     [Value::Kind(kind), Value::Count(events)] => (kind, events),
                     _ => panic!("not a row of the ledger: {row:?}"),
                 };
-                distinct.insert((row.epoch, kind), events);
+                distinct.insert((Some(row.epoch), kind), events);
             } else {
                 let rows = contents.entry(query.name.into()).or_default();
                 rows.push(line(definition, query, &row));
@@ -112,10 +112,11 @@ pub fn expected(definition: Definition, log: &Log, files: &[Written]) -> Content
     let ledger = expected.fates.iter().map(|((epoch, kind), (accepted, late, future))| {
         let distinct = distinct.get(&(*epoch, *kind)).copied().unwrap_or(0);
         let (events, duplicate) = (accepted + late + future, accepted - distinct);
-        format!("{},{kind},{events},{distinct},{duplicate},{late},{future}", epoch.0)
+        let epoch = epoch.map(|epoch| epoch.0.to_string()).unwrap_or_default();
+        format!("{epoch},{kind},{events},{distinct},{duplicate},{late},{future}")
     });
     contents.insert("ledger".into(), ledger.collect());
-    let mut epochs: Vec<_> = expected.fates.keys().map(|(epoch, _)| *epoch).collect();
+    let mut epochs: Vec<_> = expected.fates.keys().filter_map(|(epoch, _)| *epoch).collect();
     // A play counts for earlier epochs, but creates no rows there unless they have impressions.
     epochs.dedup();
     let epochs = epochs

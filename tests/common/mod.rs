@@ -37,8 +37,9 @@ pub fn queries() -> Vec<QueryInstance> {
 /// The partitions of a log, each in its order.
 pub type Log = Vec<(PartitionName, Vec<Event>)>;
 
-/// The numbers of events by epoch and kind: (accepted, late, future).
-pub type Fates = BTreeMap<(Epoch, Kind), (u64, u64, u64)>;
+/// The numbers of events by epoch and kind: (accepted, late, future). Late and future events far
+/// from the watermark of their partition have no epoch.
+pub type Fates = BTreeMap<(Option<Epoch>, Kind), (u64, u64, u64)>;
 
 /// The expected results of a log.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -102,10 +103,19 @@ fn expect_with(
         let judged = events.iter().zip(plausible).take(read(partition));
         for (at, (event, is_plausible)) in judged.enumerate() {
             let epoch = Epoch(event.event_time_ms.div_euclid(definition.epoch_length_ms));
-            let fates = expected.fates.entry((epoch, partition.kind)).or_default();
+            // The last epoch that the watermark has closed.
+            let last_closed = latest_ms.map(|latest_ms| {
+                (latest_ms - definition.max_delay_ms).div_euclid(definition.epoch_length_ms)
+                    - definition.join_window_epochs
+                    - 1
+            });
+            let is_near = |last_closed: Option<i64>| {
+                last_closed.is_some_and(|last| (epoch.0 - last).abs() <= 1_000)
+            };
             let stamp_ms = event.record_time_ms.unwrap_or(event.event_time_ms);
             if !is_plausible || event.event_time_ms > stamp_ms + definition.max_future_ms {
-                fates.2 += 1;
+                let counted = is_near(last_closed).then_some(epoch);
+                expected.fates.entry((counted, partition.kind)).or_default().2 += 1;
                 fates_of_events.push(None);
                 continue;
             }
@@ -122,9 +132,14 @@ fn expect_with(
             };
             let open = (first..=epoch.0).filter(|epoch| !has_closed(*epoch)).map(Epoch);
             let open: Vec<Epoch> = open.collect();
-            match open.is_empty() {
-                true => fates.1 += 1,
-                false => fates.0 += 1,
+            if open.is_empty() {
+                let last_closed = watermark_ms.div_euclid(definition.epoch_length_ms)
+                    - definition.join_window_epochs
+                    - 1;
+                let counted = is_near(Some(last_closed)).then_some(epoch);
+                expected.fates.entry((counted, partition.kind)).or_default().1 += 1;
+            } else {
+                expected.fates.entry((Some(epoch), partition.kind)).or_default().0 += 1;
             }
             for shown in &open {
                 contribute(&mut expected.accepted.epochs, *shown, partition.kind, event, epoch);

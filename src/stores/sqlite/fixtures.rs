@@ -142,7 +142,7 @@ pub fn ledger(epoch: i64, kind: Kind, accepted: u64, late: u64, future: u64) -> 
     let mut ledger = Ledger::default();
     let fate = Fate::Accepted(EpochRange::only(Epoch(epoch)));
     for (fate, events) in [(fate, accepted), (Fate::Late, late), (Fate::Future, future)] {
-        ledger.record(Epoch(epoch), kind, fate, events);
+        ledger.record(Some(Epoch(epoch)), kind, fate, events);
     }
     ledger
 }

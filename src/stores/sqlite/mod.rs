@@ -170,7 +170,7 @@ impl SqliteStore {
         number: i64,
     ) -> rusqlite::Result<()> {
         let changed = changes.rows.iter().map(|change| change.row.epoch);
-        let counted = changes.ledger.iter().map(|(key, _)| key.epoch);
+        let counted = changes.ledger.iter().filter_map(|(key, _)| key.epoch);
         let touched: BTreeSet<Epoch> =
             counted.chain(changed).chain(changes.digests.keys().copied()).collect();
         // Unlike `next.digests`, these include the epochs that become final: the table keeps their
@@ -341,7 +341,7 @@ fn write_ledger(transaction: &Transaction<'_>, ledger: &Ledger) -> rusqlite::Res
     for (LedgerKey { epoch, kind }, counts) in ledger.iter() {
         let accepted = cells::integer(counts.accepted)?;
         let (late, future) = (cells::integer(counts.late)?, cells::integer(counts.future)?);
-        upsert.execute(params![epoch.0, kind.name(), accepted, late, future])?;
+        upsert.execute(params![epoch.map(|at| at.0), kind.name(), accepted, late, future])?;
     }
     Ok(())
 }

@@ -40,7 +40,7 @@ pub(super) fn ledger(connection: &Connection) -> Result<Vec<LedgerRow>> {
         let kind = Kind::named(&row.get::<_, String>(1)?);
         let kind = kind.ok_or(rusqlite::Error::InvalidQuery)?;
         Ok(LedgerRow {
-            key: LedgerKey { epoch: Epoch(row.get(0)?), kind },
+            key: LedgerKey { epoch: row.get::<_, Option<i64>>(0)?.map(Epoch), kind },
             events: count(row, 2)?,
             distinct_events: count(row, 3)?,
             duplicate_events: row.get(4)?,

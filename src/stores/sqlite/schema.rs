@@ -78,13 +78,13 @@ CREATE TABLE partitions (
     PRIMARY KEY (topic, partition)
 ) WITHOUT ROWID;
 CREATE TABLE ledger_rows (
-    epoch INTEGER NOT NULL,
+    epoch INTEGER, -- NULL for rejected events far from the watermark
     kind TEXT NOT NULL,
     accepted INTEGER NOT NULL,
     late INTEGER NOT NULL,
-    future INTEGER NOT NULL,
-    PRIMARY KEY (epoch, kind)
-) WITHOUT ROWID;
+    future INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX ledger_rows_key ON ledger_rows (ifnull(epoch, ''), kind);
 ";
 
 /// The columns of the view `ledger`.

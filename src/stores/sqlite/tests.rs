@@ -5,6 +5,7 @@ use super::fixtures::{
     publication, queries, request, through, trend,
 };
 use super::*;
+use crate::acceptance::Fate;
 use crate::event::{Kind, VideoId};
 use crate::query::{Digest, Digests, Query};
 use crate::stores::StoredRow;
@@ -152,10 +153,16 @@ fn the_events_of_the_ledger_are_the_sum_of_the_others() {
         vec![distinct(Kind::Impression, 5, 5)],
     );
     commit(&mut store, ledger(3, Kind::Play, 0, 1, 0), vec![]);
+    let mut distant = Ledger::default();
+    distant.record(None, Kind::Play, Fate::Late, 2);
+    commit(&mut store, distant.clone(), vec![]);
+    commit(&mut store, distant, vec![]);
     assert_eq!(
         select(&path, "SELECT * FROM ledger ORDER BY epoch"),
-        ["3|play|1|0|0|1|0", "5|impression|11|5|2|3|1",]
+        ["NULL|play|4|0|0|4|0", "3|play|1|0|0|1|0", "5|impression|11|5|2|3|1",]
     );
+    assert_eq!(store.ledger().unwrap()[0].key, LedgerKey { epoch: None, kind: Kind::Play });
+    assert_eq!(select(&path, "SELECT count(*) FROM epochs"), ["2"]);
     let wrong = "SELECT count(*) FROM ledger WHERE events != distinct_events + duplicate_events \
                  + late_events + future_events";
     assert_eq!(select(&path, wrong), ["0"]);
