@@ -1,18 +1,19 @@
 //! When two videos were shown together and one of them was played, which one was it?
 //!
 //! Definition: a request chose `winner` over `loser` in epoch e if it is in `plays(winner, e)` and
-//! in `impressions(loser, e)` but not in `plays(loser, e)`.
+//! in `impressions(loser, e)` but not in `plays(loser, e)`. A request that touched more than
+//! `videos_max` videos in e, by impressions or plays, chose none: no person sees so many.
 //! Row: `(winner, loser, epoch) → requests`, the number of these requests, if there are any.
 //! State: one row per pair and open epoch. Cost: a request with s videos, of which p were played,
-//! has p (s - p) pairs, which are recomputed whenever the request changes.
+//! has p (s - p) pairs. A video that changes changes at most 2 s of them.
 //! Reader: training of pairwise rankings (Bradley-Terry), independent of a video's exposure.
 
-use crate::event::VideoId;
+use crate::event::{Touch, VideoId};
 use crate::query::{
-    AcceptedLog, Build, Column, ColumnType, EpochLog, EpochRows, Parameters, Query, Role, Row,
-    Value, no_history,
+    AcceptedLog, Build, Column, ColumnType, EpochLog, EpochRows, Parameter, ParameterUnit,
+    Parameters, Query, Role, Row, Value, no_history,
 };
-use crate::showings::{Known, Showings};
+use crate::showings::Showings;
 use crate::time::Epoch;
 use differential_dataflow::operators::CountTotal;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,14 +22,21 @@ use std::collections::{BTreeMap, BTreeSet};
 pub static QUERY: Query = Query {
     name: "choices",
     about: "how often a video was played instead of another shown with it",
-    version: 1,
+    version: 2,
     role: Role::Table,
     key: &[
         Column::new("winner_id", ColumnType::Video, "id of the played video"),
         Column::new("loser_id", ColumnType::Video, "id of the video shown but not played"),
     ],
     values: &[Column::new("requests", ColumnType::Count, "request ids")],
-    parameters: &[],
+    parameters: &[Parameter {
+        name: "videos_max",
+        about: "number of videos of a request in an epoch above which it has no pairs",
+        unit: ParameterUnit::Count,
+        default: 1_000,
+        min: 1,
+        max: 100_000,
+    }],
     build: Build::Epoch(build),
     reads: &[],
     history_epochs: no_history,
@@ -41,20 +49,32 @@ pub static QUERY: Query = Query {
                  FROM impressions AS shown LEFT JOIN played
                    ON played.request_id = shown.request_id AND played.video_id = shown.video_id
                   AND played.epoch BETWEEN shown.epoch AND shown.epoch + $H
-                 GROUP BY ALL)
+                 GROUP BY ALL),
+             touching AS (
+                 SELECT request_id, video_id, epoch FROM impressions
+                 UNION ALL
+                 SELECT request_id, video_id, epoch - unnest(range($H + 1)) FROM plays),
+             crowded AS (
+                 SELECT request_id, epoch FROM touching
+                 WHERE request_id IN (
+                     SELECT request_id FROM touching GROUP BY ALL HAVING count(*) > $videos_max)
+                 GROUP BY ALL HAVING count(DISTINCT video_id) > $videos_max)
         SELECT winner.video_id AS winner_id, loser.video_id AS loser_id, winner.epoch AS epoch,
                count(*) AS requests
         FROM known AS winner JOIN known AS loser USING (request_id, epoch)
         WHERE winner.played AND NOT loser.played
+          AND (request_id, epoch) NOT IN (FROM crowded)
         GROUP BY ALL",
 };
 
-fn build<'scope>(showings: &Showings<'scope>, _: &Parameters) -> EpochRows<'scope> {
+fn build<'scope>(showings: &Showings<'scope>, parameters: &Parameters) -> EpochRows<'scope> {
     let epoch = showings.epoch();
+    let mut videos = Vec::new();
     showings
-        .by_request(|before, after, update| {
-            for_each_pair(before, |pair| update(pair, -1));
-            for_each_pair(after, |pair| update(pair, 1isize));
+        .by_request(videos_max(parameters), move |_, before, after, update| {
+            videos.clear();
+            videos.extend(joined(before.unless_crowded(), after.unless_crowded()));
+            for_each_changed_pair(&videos, update);
         })
         .count_total()
         .map(move |((winner, loser), requests)| {
@@ -62,31 +82,73 @@ fn build<'scope>(showings: &Showings<'scope>, _: &Parameters) -> EpochRows<'scop
         })
 }
 
+fn videos_max(parameters: &Parameters) -> usize {
+    usize::try_from(parameters.get("videos_max")).unwrap_or(usize::MAX)
+}
+
 fn row(epoch: Epoch, winner: VideoId, loser: VideoId, requests: u64) -> Row {
     QUERY.row(epoch, [Value::Video(winner), Value::Video(loser)], [Value::Count(requests)])
 }
 
-fn for_each_pair(known: &Known, mut logic: impl FnMut((VideoId, VideoId))) {
-    for (winner, _) in known.iter().filter(|(_, touch)| touch.is_converted()) {
-        for (loser, touch) in known {
-            if touch.is_shown() && !touch.is_converted() {
-                logic((*winner, *loser));
+/// A video of a request, with its touches before and after.
+type Video = (VideoId, Touch, Touch);
+
+/// Joins the showings of a request before and after; both are sorted by video.
+fn joined<'a>(
+    before: &'a [(VideoId, Touch)],
+    after: &'a [(VideoId, Touch)],
+) -> impl Iterator<Item = Video> + 'a {
+    let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
+    std::iter::from_fn(move || {
+        let next = [before.peek(), after.peek()].into_iter().flatten().map(|(video, _)| *video);
+        let video = next.min()?;
+        let was = before.next_if(|(other, _)| *other == video).map_or(Touch::NONE, |one| one.1);
+        let is = after.next_if(|(other, _)| *other == video).map_or(Touch::NONE, |one| one.1);
+        Some((video, was, is))
+    })
+}
+
+/// Calls `update` with the change of every pair of videos of which one has changed.
+fn for_each_changed_pair(videos: &[Video], update: &mut dyn FnMut((VideoId, VideoId), isize)) {
+    let changed = |(_, was, is): &Video| was != is;
+    for (at, one) in videos.iter().enumerate().filter(|(_, one)| changed(one)) {
+        for (position, other) in videos.iter().enumerate() {
+            // A pair of which both have changed comes when the first one does.
+            if position == at || position < at && changed(other) {
+                continue;
+            }
+            for (winner, loser) in [(one, other), (other, one)] {
+                let gain = isize::from(is_choice(winner.2, loser.2))
+                    - isize::from(is_choice(winner.1, loser.1));
+                if gain != 0 {
+                    update((winner.0, loser.0), gain);
+                }
             }
         }
     }
 }
 
-fn oracle(log: &AcceptedLog, _: &Parameters) -> BTreeSet<Row> {
-    log.each_epoch(rows)
+fn is_choice(winner: Touch, loser: Touch) -> bool {
+    winner.is_converted() && loser.is_shown() && !loser.is_converted()
 }
 
-fn rows(log: &EpochLog) -> Vec<Row> {
+fn oracle(log: &AcceptedLog, parameters: &Parameters) -> BTreeSet<Row> {
+    log.each_epoch(|epoch| rows(epoch, videos_max(parameters)))
+}
+
+fn rows(log: &EpochLog, videos_max: usize) -> Vec<Row> {
+    let plays = log.plays.iter().map(|(request, video, _)| (*request, *video));
+    let mut touched: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for (request, video) in log.impressions.iter().copied().chain(plays) {
+        touched.entry(request).or_default().insert(video);
+    }
+    let is_crowded = |request| touched[request].len() > videos_max;
     let played: BTreeSet<_> =
         log.plays.iter().map(|(request, video, _)| (request, video)).collect();
     let shown: BTreeSet<_> =
         log.impressions.iter().map(|(request, video)| (request, video)).collect();
     let mut requests: BTreeMap<_, u64> = BTreeMap::new();
-    for &(request, winner) in shown.intersection(&played) {
+    for &(request, winner) in shown.intersection(&played).filter(|(one, _)| !is_crowded(one)) {
         for &(_, loser) in shown.iter().filter(|(other, _)| *other == request) {
             if !played.contains(&(request, loser)) {
                 *requests.entry((*winner, *loser)).or_default() += 1;

@@ -5,6 +5,7 @@
 //! orders) and its place in the benchmark.
 
 mod choices;
+mod crowded;
 mod distinct;
 mod requests;
 mod take_rate;
@@ -13,7 +14,8 @@ mod trends;
 use crate::query::Query;
 
 /// The queries that `--query` accepts, the default first.
-pub static ALL: &[&Query] = &[&trends::QUERY, &requests::QUERY, &choices::QUERY, &take_rate::QUERY];
+pub static ALL: &[&Query] =
+    &[&trends::QUERY, &requests::QUERY, &choices::QUERY, &take_rate::QUERY, &crowded::QUERY];
 
 /// The query that counts the ledger's distinct events: it is part of every job.
 pub static LEDGER: &Query = &distinct::QUERY;

@@ -2,25 +2,28 @@
 
 use super::batch::{ShowingsBatch, ShowingsSpine};
 use super::run::{Lookup, Run, consolidate};
-use super::sums::{PendingSums, add, sum_by_publication};
+use super::sums::{HeldSums, PendingSums, sum_by_publication};
 use crate::event::{RequestId, Touch, VideoId};
 use crate::time::Round;
 use differential_dataflow::difference::Semigroup;
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
-use differential_dataflow::trace::TraceReader;
+use differential_dataflow::trace::{SpanOf, TraceReader};
 use differential_dataflow::{AsCollection, VecCollection};
-use foldhash::fast::RandomState;
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::rc::Rc;
+use timely::communication::Pull;
 use timely::container::NoopBuilder;
 use timely::dataflow::Stream;
+use timely::dataflow::channels::Message;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::{InputHandleCore, Operator};
 use timely::progress::{Antichain, Timestamp};
 
 /// The shared arrangement of an epoch, request → (video, touch).
 pub(super) type Arrangement<'scope> = Arranged<'scope, TraceAgent<ShowingsSpine>>;
+/// The messages of an arrangement.
+type Spans = Vec<SpanOf<TraceAgent<ShowingsSpine>>>;
 
 /// A showing that changed in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,8 +113,24 @@ impl<'scope> Changes<'scope> {
     }
 }
 
-/// All showings of one request with their touches, before or after a round.
-pub type Known = [(VideoId, Touch)];
+/// The showings of one request, before or after a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known<'a> {
+    /// All of them, with their touches, in the order of videos.
+    Showings(&'a [(VideoId, Touch)]),
+    /// There are too many.
+    Crowded,
+}
+
+impl<'a> Known<'a> {
+    /// Returns all showings, or none if there are too many.
+    pub fn unless_crowded(self) -> &'a [(VideoId, Touch)] {
+        match self {
+            Known::Showings(showings) => showings,
+            Known::Crowded => &[],
+        }
+    }
+}
 
 /// For every request that changed in a round, emits updates computed from all its showings before
 /// and after the round. Updates of a publication with the same data on the same worker are added
@@ -119,35 +138,61 @@ pub type Known = [(VideoId, Touch)];
 pub(super) fn by_request<'scope, D, R>(
     arrangement: &Arrangement<'scope>,
     waiting: &PendingSums,
-    mut logic: impl FnMut(&Known, &Known, &mut dyn FnMut(D, R)) + 'static,
+    videos_max: usize,
+    mut logic: impl FnMut(RequestId, Known<'_>, Known<'_>, &mut dyn FnMut(D, R)) + 'static,
 ) -> VecCollection<'scope, Round, D, R>
 where
     D: Clone + Eq + Hash + 'static,
     R: Semigroup + 'static,
 {
+    let mut new_runs = NewRuns::of(arrangement);
+    let mut held = HeldSums::new(waiting);
     let (mut before, mut after) = (Vec::new(), Vec::new());
-    // Updates that cancel within a round are not sent.
-    let mut round: HashMap<D, R, RandomState> = HashMap::default();
-    let updates = for_each_run(arrangement, "ByRequest", move |run, known, emit| {
-        for (request, group) in run.groups() {
-            known.seek(request);
-            before.clear();
-            before.extend(known.showings());
-            consolidate(&mut before);
-            after.clear();
-            after.extend(before.iter().copied().chain(group.iter()));
-            consolidate(&mut after);
-            if before != after {
-                logic(&before, &after, &mut |data, diff| {
-                    add(&mut round, data, diff);
-                });
+    let stream = arrangement.stream.clone();
+    let updates = stream.unary_frontier(Pipeline, "ByRequest", move |_, _| {
+        move |(input, frontier), output| {
+            new_runs.for_each(input, |capability, round, run, known| {
+                let sums = held.at(*round, |emitted_in| capability.delayed(emitted_in));
+                for (request, group) in run.groups() {
+                    known.seek(request);
+                    before.clear();
+                    if !extend(&mut before, known.showings(), videos_max) {
+                        continue;
+                    }
+                    after.clone_from(&before);
+                    let is_complete = extend(&mut after, group.iter(), videos_max);
+                    let now = if is_complete { Known::Showings(&after) } else { Known::Crowded };
+                    if now != Known::Showings(&before) {
+                        logic(request, Known::Showings(&before), now, &mut |data, diff| {
+                            sums.add(data, diff);
+                        });
+                    }
+                }
+            });
+            held.emit(frontier, output);
+        }
+    });
+    updates.as_collection()
+}
+
+/// Adds showings to sorted ones. Returns `false` as soon as there are more than `videos_max`.
+fn extend(
+    showings: &mut Vec<(VideoId, Touch)>,
+    more: impl Iterator<Item = (VideoId, Touch)>,
+    videos_max: usize,
+) -> bool {
+    for showing in more {
+        showings.push(showing);
+        // A video may occur repeatedly.
+        if showings.len() > 2 * videos_max {
+            consolidate(showings);
+            if showings.len() > videos_max {
+                return false;
             }
         }
-        round.drain().filter(|(_, diff)| !diff.is_zero()).for_each(&mut *emit);
-    });
-    sum_by_publication(updates, waiting, |updates, sums| {
-        sums.extend(updates.iter().cloned());
-    })
+    }
+    consolidate(showings);
+    showings.len() <= videos_max
 }
 
 /// The most items in a message of [`for_each_run`].
@@ -160,39 +205,62 @@ fn for_each_run<'scope, D: Clone + 'static>(
     name: &str,
     mut logic: impl FnMut(&Run, &mut Lookup<'_>, &mut dyn FnMut(D)) + 'static,
 ) -> Stream<'scope, Round, Rc<Vec<D>>> {
-    let mut trace = arrangement.trace.clone();
+    let mut new_runs = NewRuns::of(arrangement);
     let stream = arrangement.stream.clone();
-    // Follows the frontier, so that the trace can merge the batches of rounds without touches.
     stream.unary_frontier::<NoopBuilder<Rc<Vec<D>>>, _, _, _>(Pipeline, name, move |_, _| {
-        // All rounds below `upper` have been processed and are in the trace.
-        let mut upper = Antichain::from_elem(Round::minimum());
         move |(input, _frontier), output| {
-            input.for_each(|capability, spans| {
-                let Some(capability) = capability.retain_least(0) else { return };
-                for span in spans.drain(..) {
-                    let past = trace.batches_through(upper.borrow());
-                    let past = past.expect("the trace is not compacted beyond processed rounds");
-                    if let Some(batch) = &span.inner {
-                        for (position, (round, run)) in batch.runs().iter().enumerate() {
-                            let capability = capability.delayed(round);
-                            let mut session = output.session_with_builder(&capability);
-                            let known = past.iter().flat_map(runs);
-                            let earlier = batch.runs()[..position].iter().map(|(_, run)| run);
-                            let mut known = Lookup::new(known.chain(earlier));
-                            in_messages(
-                                |emit| logic(run, &mut known, emit),
-                                |items| session.give_container(&mut Rc::new(items)),
-                            );
-                        }
-                    }
-                    upper.clone_from(span.upper());
-                }
+            new_runs.for_each(input, |capability, _, run, known| {
+                let mut session = output.session_with_builder(capability);
+                in_messages(
+                    |emit| logic(run, known, emit),
+                    |items| session.give_container(&mut Rc::new(items)),
+                );
             });
-            trace.advance_upper(&mut upper);
-            trace.set_logical_compaction(upper.borrow());
-            trace.set_physical_compaction(upper.borrow());
         }
     })
+}
+
+/// The runs of an arrangement that an operator has not processed.
+struct NewRuns {
+    /// Follows the frontier, so that the trace can merge the batches of rounds without touches.
+    trace: TraceAgent<ShowingsSpine>,
+    /// All rounds below have been processed and are in the trace.
+    upper: Antichain<Round>,
+}
+
+impl NewRuns {
+    fn of(arrangement: &Arrangement<'_>) -> NewRuns {
+        let upper = Antichain::from_elem(Round::minimum());
+        NewRuns { trace: arrangement.trace.clone(), upper }
+    }
+
+    /// Calls `logic` with each run that has arrived: a capability for its last round, this round,
+    /// the run, and a lookup in all earlier runs.
+    fn for_each<P: Pull<Message<Round, Spans>>>(
+        &mut self,
+        input: &mut InputHandleCore<Round, Spans, P>,
+        mut logic: impl FnMut(&Capability<Round>, &Round, &Run, &mut Lookup<'_>),
+    ) {
+        input.for_each(|capability, spans| {
+            let Some(capability) = capability.retain_least(0) else { return };
+            for span in spans.drain(..) {
+                let past = self.trace.batches_through(self.upper.borrow());
+                let past = past.expect("the trace is not compacted beyond processed rounds");
+                if let Some(batch) = &span.inner {
+                    for (position, (round, run)) in batch.runs().iter().enumerate() {
+                        let known = past.iter().flat_map(runs);
+                        let earlier = batch.runs()[..position].iter().map(|(_, run)| run);
+                        let mut known = Lookup::new(known.chain(earlier));
+                        logic(&capability.delayed(round), round, run, &mut known);
+                    }
+                }
+                self.upper.clone_from(span.upper());
+            }
+        });
+        self.trace.advance_upper(&mut self.upper);
+        self.trace.set_logical_compaction(self.upper.borrow());
+        self.trace.set_physical_compaction(self.upper.borrow());
+    }
 }
 
 /// Sends the items that `logic` emits, in messages of bounded length.
@@ -252,6 +320,21 @@ mod tests {
             trace.map_spans(|_| batches += 1);
             batches
         })
+    }
+
+    #[test]
+    fn a_request_is_crowded_if_it_has_more_videos_than_allowed() {
+        let sorted = |videos: &[u64], videos_max: usize| {
+            let mut showings = Vec::new();
+            let more = videos.iter().map(|video| (VideoId(*video), Touch::SHOWN));
+            let is_complete = extend(&mut showings, more, videos_max);
+            (is_complete, showings.iter().map(|(video, _)| video.0).collect::<Vec<_>>())
+        };
+        assert_eq!(sorted(&[], 0), (true, vec![]));
+        assert_eq!(sorted(&[3, 1, 3, 3, 1, 1, 3, 1], 2), (true, vec![1, 3]));
+        assert!(!sorted(&[3, 1, 3, 3, 1, 1, 3, 2], 2).0);
+        let (is_complete, held) = sorted(&(0..1_000).collect::<Vec<_>>(), 10);
+        assert!(!is_complete && held.len() <= 21, "{held:?}");
     }
 
     #[test]

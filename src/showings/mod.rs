@@ -26,6 +26,7 @@ pub mod touches;
 
 pub use changes::{Change, Changes, Known};
 
+use crate::event::RequestId;
 use crate::time::{Epoch, Round};
 use batch::{ShowingsBatcher, ShowingsSpine};
 use changes::Arrangement;
@@ -84,16 +85,18 @@ impl<'scope> Showings<'scope> {
     }
 
     /// For every request that changed in a round, emits updates computed from all its showings
-    /// before and after the round, in the order of videos. Updates of a publication with the same
-    /// data on the same worker are added up.
+    /// before and after the round. Updates of a publication with the same data on the same worker
+    /// are added up. A request with more than `videos_max` showings is [`Known::Crowded`]; it is
+    /// not told again when more come.
     pub fn by_request<D, R>(
         &self,
-        logic: impl FnMut(&Known, &Known, &mut dyn FnMut(D, R)) + 'static,
+        videos_max: usize,
+        logic: impl FnMut(RequestId, Known<'_>, Known<'_>, &mut dyn FnMut(D, R)) + 'static,
     ) -> VecCollection<'scope, Round, D, R>
     where
         D: Clone + Eq + Hash + 'static,
         R: Semigroup + 'static,
     {
-        changes::by_request(&self.arrangement, &self.waiting, logic)
+        changes::by_request(&self.arrangement, &self.waiting, videos_max, logic)
     }
 }

@@ -17,11 +17,12 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::{Entry, HashMap};
 use std::hash::Hash;
 use std::rc::Rc;
-use timely::container::Accountable;
+use timely::container::{Accountable, CapacityContainerBuilder};
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
-use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::generic::{Operator, OutputBuilderSession};
+use timely::progress::frontier::MutableAntichain;
 
 /// The number of sums that wait for the end of their publication, in all dataflows of a worker.
 #[derive(Clone, Debug, Default)]
@@ -66,28 +67,18 @@ impl<D: Eq + Hash, R: Semigroup> Sums<D, R> {
         }
     }
 
+    /// Adds an update.
     #[inline]
-    fn add(&mut self, data: D, diff: R) {
-        if !diff.is_zero() && add(&mut self.sums, data, diff) {
-            self.waiting.add(1);
+    pub(super) fn add(&mut self, data: D, diff: R) {
+        if diff.is_zero() {
+            return;
         }
-    }
-}
-
-/// Adds an update to sums. Returns whether its data had no sum before.
-pub(super) fn add<D: Eq + Hash, R: Semigroup>(
-    sums: &mut HashMap<D, R, RandomState>,
-    data: D,
-    diff: R,
-) -> bool {
-    match sums.entry(data) {
-        Entry::Occupied(mut sum) => {
-            sum.get_mut().plus_equals(&diff);
-            false
-        }
-        Entry::Vacant(entry) => {
-            entry.insert(diff);
-            true
+        match self.sums.entry(data) {
+            Entry::Occupied(mut sum) => sum.get_mut().plus_equals(&diff),
+            Entry::Vacant(entry) => {
+                entry.insert(diff);
+                self.waiting.add(1);
+            }
         }
     }
 }
@@ -118,6 +109,61 @@ fn emitted_in(round: Round) -> Round {
 /// The maximum number of sums to reserve capacity for.
 const EXPECTED_MAX: usize = 1 << 16;
 
+/// Sums that wait for the ends of their publications.
+pub(super) struct HeldSums<D, R> {
+    held: BTreeMap<Round, Sums<D, R>>,
+    /// As many sums as last time are expected: a hash table that grows moves its sums again and
+    /// again.
+    expected: usize,
+    waiting: PendingSums,
+}
+
+impl<D, R> HeldSums<D, R>
+where
+    D: Clone + Eq + Hash + 'static,
+    R: Semigroup + 'static,
+{
+    pub(super) fn new(waiting: &PendingSums) -> HeldSums<D, R> {
+        HeldSums { held: BTreeMap::new(), expected: 0, waiting: waiting.clone() }
+    }
+
+    /// Returns the sums to which updates of a round are added. `delayed` returns a capability for
+    /// the round in which they are emitted.
+    pub(super) fn at(
+        &mut self,
+        round: Round,
+        delayed: impl FnOnce(&Round) -> Capability<Round>,
+    ) -> &mut Sums<D, R> {
+        let emitted_in = emitted_in(round);
+        self.held.entry(emitted_in).or_insert_with(|| Sums {
+            capability: delayed(&emitted_in),
+            sums: HashMap::with_capacity_and_hasher(self.expected, RandomState::default()),
+            waiting: self.waiting.clone(),
+        })
+    }
+
+    /// Emits the sums to which nothing more is added.
+    pub(super) fn emit(
+        &mut self,
+        frontier: &MutableAntichain<Round>,
+        output: &mut OutputBuilderSession<'_, Round, SumsBuilder<D, R>>,
+    ) {
+        while let Some(entry) = self.held.first_entry()
+            && !frontier.less_equal(entry.key())
+        {
+            let (round, mut over) = entry.remove_entry();
+            let sums = over.take();
+            self.expected = sums.len().min(EXPECTED_MAX);
+            let updates = sums.into_iter().filter(|(_, diff)| !diff.is_zero());
+            let updates = updates.map(|(data, diff)| (data, round, diff));
+            output.session(&over.capability).give_iterator(updates);
+        }
+    }
+}
+
+/// Builds the messages of sums.
+pub(super) type SumsBuilder<D, R> = CapacityContainerBuilder<Vec<(D, Round, R)>>;
+
 /// Adds up, for each publication, the updates that `logic` derives from the containers of a stream,
 /// and emits one update for each data on each worker.
 pub(super) fn sum_by_publication<'scope, C, D, R>(
@@ -130,32 +176,14 @@ where
     D: Clone + Eq + Hash + 'static,
     R: Semigroup + 'static,
 {
-    let waiting = waiting.clone();
-    let mut held: BTreeMap<Round, Sums<D, R>> = BTreeMap::new();
-    // Expect as many as last time: a hash table that grows moves its sums again and again.
-    let mut expected = 0;
+    let mut held = HeldSums::new(waiting);
     let updates = stream.unary_frontier(Pipeline, "Sum", move |_, _| {
         move |(input, frontier), output| {
             input.for_each(|capability, container| {
                 let Some(round) = capability.least().copied() else { return };
-                let emitted_in = emitted_in(round);
-                let sums = held.entry(emitted_in).or_insert_with(|| Sums {
-                    capability: capability.delayed(&emitted_in, 0),
-                    sums: HashMap::with_capacity_and_hasher(expected, RandomState::default()),
-                    waiting: waiting.clone(),
-                });
-                logic(container, sums);
+                logic(container, held.at(round, |emitted_in| capability.delayed(emitted_in, 0)));
             });
-            while let Some(entry) = held.first_entry()
-                && !frontier.less_equal(entry.key())
-            {
-                let (round, mut over) = entry.remove_entry();
-                let sums = over.take();
-                expected = sums.len().min(EXPECTED_MAX);
-                let updates = sums.into_iter().filter(|(_, diff)| !diff.is_zero());
-                let updates = updates.map(|(data, diff)| (data, round, diff));
-                output.session(&over.capability).give_iterator(updates);
-            }
+            held.emit(frontier, output);
         }
     });
     updates.as_collection()

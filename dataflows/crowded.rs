@@ -1,0 +1,78 @@
+//! Which requests have more videos than a person can have seen?
+//!
+//! Definition: a request is in `crowded(e)` if it has accepted impressions in epoch e, or accepted
+//! plays in `e ..= e + H`, of more than `videos_max` videos.
+//! Row: `(request, epoch) → crowded`, always 1, one per member.
+//! State: none of its own. Cost: a request's videos are counted up to the limit whenever it changes.
+//! Reader: people who look for crawlers and broken clients, and who want to know what `choices`
+//! leaves out.
+
+use crate::event::RequestId;
+use crate::query::{
+    AcceptedLog, Build, Column, ColumnType, EpochLog, EpochRows, Parameter, ParameterUnit,
+    Parameters, Query, Role, Row, Value, no_history,
+};
+use crate::showings::{Known, Showings};
+use crate::time::Epoch;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The query.
+pub static QUERY: Query = Query {
+    name: "crowded",
+    about: "requests with more videos than a person can have seen",
+    version: 1,
+    role: Role::Set,
+    key: &[Column::new("request_id", ColumnType::Request, "id of a page or row")],
+    values: &[Column::new("crowded", ColumnType::Flag, "1: more videos than the limit")],
+    parameters: &[Parameter {
+        name: "videos_max",
+        about: "number of videos of a request in an epoch above which it is crowded",
+        unit: ParameterUnit::Count,
+        default: 1_000,
+        min: 1,
+        max: 100_000,
+    }],
+    build: Build::Epoch(build),
+    reads: &[],
+    history_epochs: no_history,
+    oracle,
+    batch_sql: "
+        SELECT request_id, epoch, true AS crowded
+        FROM (SELECT request_id, video_id, epoch FROM impressions
+              UNION ALL
+              SELECT request_id, video_id, epoch - unnest(range($H + 1)) FROM plays)
+        GROUP BY ALL HAVING count(DISTINCT video_id) > $videos_max",
+};
+
+fn build<'scope>(showings: &Showings<'scope>, parameters: &Parameters) -> EpochRows<'scope> {
+    let epoch = showings.epoch();
+    showings
+        .by_request(videos_max(parameters), |request, _, after, update| {
+            if after == Known::Crowded {
+                update(request, 1isize);
+            }
+        })
+        .map(move |request| row(epoch, request))
+}
+
+fn videos_max(parameters: &Parameters) -> usize {
+    usize::try_from(parameters.get("videos_max")).unwrap_or(usize::MAX)
+}
+
+fn row(epoch: Epoch, request: RequestId) -> Row {
+    QUERY.row(epoch, [Value::Request(request)], [Value::Flag(true)])
+}
+
+fn oracle(log: &AcceptedLog, parameters: &Parameters) -> BTreeSet<Row> {
+    log.each_epoch(|epoch| rows(epoch, videos_max(parameters)))
+}
+
+fn rows(log: &EpochLog, videos_max: usize) -> Vec<Row> {
+    let mut videos: BTreeMap<RequestId, BTreeSet<_>> = BTreeMap::new();
+    let plays = log.plays.iter().map(|(request, video, _)| (*request, *video));
+    for (request, video) in log.impressions.iter().copied().chain(plays) {
+        videos.entry(request).or_default().insert(video);
+    }
+    let crowded = videos.into_iter().filter(|(_, videos)| videos.len() > videos_max);
+    crowded.map(|(request, _)| row(log.epoch, request)).collect()
+}
