@@ -3,7 +3,7 @@
 //! Definition: a request is in `crowded(e)` if it has accepted impressions in epoch e, or accepted
 //! plays in `e ..= e + H`, of more than `videos_max` videos.
 //! Row: `(request, epoch) → crowded`, always 1, one per member.
-//! State: none of its own. Cost: a request's videos are counted up to the limit whenever it changes.
+//! State: none of its own. Cost: a request that changes has its videos counted up to the limit.
 //! Reader: people who look for crawlers and broken clients, and who want to know what `choices`
 //! leaves out.
 

@@ -206,3 +206,20 @@ fn junk_of_any_event_time_makes_no_store_long() {
     assert_eq!(distant, [format!("impression,{JUNK}")]);
     assert_eq!(place.number("count(*) FROM epochs"), 1);
 }
+
+/// The job ends with an error before the system would kill it, and keeps its commits.
+#[test]
+fn a_job_at_its_memory_limit_ends_with_an_error_that_names_the_epoch() {
+    let place = Workspace::new();
+    let in_one_epoch = |n: u64| line(&event(n, n, n % 5, n as i64 / 1_000));
+    place.write("i.jsonl", (0..500_000).map(in_one_epoch).collect::<String>());
+    let said = ["--state-max allows 23 MiB", "(1970-01-01T00:00:00Z), with", "on worker 0"];
+    let finished = place
+        .run(&["--impressions", "i.jsonl", "--workers", "1", "--state-max", "25000000"])
+        .failed(1, &said);
+    assert!(!finished.stderr.contains("panicked"), "{finished:#?}");
+    let connection = open(&place.path("s.db"));
+    assert_eq!(select(&connection, "* FROM pragma_integrity_check"), ["ok"]);
+    place.run(&["--impressions", "i.jsonl"]).succeeded();
+    assert_eq!(place.number("sum(distinct_events) FROM ledger"), 500_000);
+}

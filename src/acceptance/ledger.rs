@@ -4,8 +4,8 @@
 //! The number of distinct events among the accepted ones comes from the dataflow, as the rows of a
 //! dedicated query; the remaining accepted events are duplicates.
 //!
-//! Rejected events may have any event time. Those that are far from the watermark of their partition
-//! are counted together, without an epoch, so that junk cannot make a ledger long.
+//! Rejected events may have any event time. Those that are far from the watermark of their
+//! partition are counted together, without an epoch, so that junk cannot make a ledger long.
 
 use super::{Fate, Reading};
 use crate::event::Kind;

@@ -86,7 +86,7 @@ impl RunArguments {
     /// Returns the settings that must be the same in all processes of a job: names and values.
     pub(super) fn shared_settings(&self) -> Vec<(String, String)> {
         /// Where a process is, how it reaches others, and what only process 0 uses.
-        const OF_ONE_PROCESS: [&str; 13] = [
+        const OF_ONE_PROCESS: [&str; 14] = [
             "bootstrap-servers",
             "cluster-secret",
             "dead-letter",
@@ -97,6 +97,7 @@ impl RunArguments {
             "processes",
             "schema-registry",
             "schema-registry-auth",
+            "state-max",
             "store",
             "take-over",
             "workers",
@@ -151,6 +152,7 @@ impl RunArguments {
             round_bytes: self.round_bytes.or(Some(defaults.round_bytes)),
             rounds_in_flight: self.rounds_in_flight.or(Some(defaults.rounds_in_flight)),
             gather_bytes: self.gather_bytes.or(Some(defaults.gather_bytes)),
+            state_max: self.state_max.or(Some(defaults.state_max)),
             rows_waiting_max: self.rows_waiting_max.or(Some(defaults.rows_waiting_max)),
             ..self
         }

@@ -290,6 +290,11 @@ pub struct RunArguments {
     #[arg(long, value_name = "ROWS", help_heading = "Pace and limits")]
     pub rows_waiting_max: Option<usize>,
 
+    /// Maximum memory of a process; near it partitions wait for the slowest one, and at it the job
+    /// ends with an error [default: three quarters of the machine's]
+    #[arg(long, value_name = "BYTES", help_heading = "Pace and limits")]
+    pub state_max: Option<u64>,
+
     /// librdkafka setting, repeatable, or a table `kafka` in the configuration, such as
     /// security.protocol=SASL_SSL; a value file:PATH or env:NAME is read from that file or
     /// environment variable, so that no secret is written here

@@ -224,6 +224,7 @@ impl RunArguments {
                 self.rows_waiting_max,
                 defaults.rows_waiting_max,
             )?,
+            state_max: self.state_max.unwrap_or(defaults.state_max),
             follow,
             ..defaults
         })

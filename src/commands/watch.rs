@@ -1,7 +1,7 @@
 //! Shows the progress of a job on standard error: a bar on a terminal, else a line every 5 s.
 
 use crate::console;
-use crate::engine::Counters;
+use crate::engine::{Counters, Holder};
 use crate::sources::Lag;
 use crate::time::{clock_ms, rfc3339};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
@@ -16,6 +16,9 @@ const BAR_INTERVAL: Duration = Duration::from_millis(500);
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 /// The resolution of the bar.
 const BAR_LENGTH: u64 = 10_000;
+
+/// After how long without progress the partition that holds the job is shown.
+const HELD_AFTER: Duration = Duration::from_secs(5);
 
 /// A thread that shows the progress of a job.
 pub struct ProgressReporter {
@@ -59,7 +62,7 @@ impl ProgressReporter {
 }
 
 /// The progress of a process at one moment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Sample {
     at: Instant,
     /// The time of the wall clock, in milliseconds since 1970.
@@ -72,6 +75,8 @@ struct Sample {
     watermark_ms: Option<i64>,
     /// The last publication and its age. Only the first process commits.
     committed: Option<(u64, Duration)>,
+    /// The partition with the lowest watermark, and how long that has stood still.
+    holder: Option<(Holder, Duration)>,
 }
 
 impl Sample {
@@ -85,6 +90,7 @@ impl Sample {
             lag: counters.lag(),
             watermark_ms: counters.watermark_ms(),
             committed: counters.committed().map(|(last, at)| (last.0, at.elapsed())),
+            holder: counters.holder(),
         }
     }
 
@@ -97,8 +103,14 @@ impl Sample {
             Some((last, age)) => format!(", publication {last} ({} ago)", age_text(age)),
             None => String::new(),
         };
+        let held = match &self.holder {
+            Some((holder, lasted)) if *lasted >= HELD_AFTER => {
+                format!(", held for {} by {holder}", age_text(*lasted))
+            }
+            _ => String::new(),
+        };
         format!(
-            "{replay}{}, {}/s, {}{committed}, {}",
+            "{replay}{}, {}/s, {}{committed}, {}{held}",
             counted(self.events, "event"),
             HumanCount(rate.round() as u64),
             lag_text(self.lag),
@@ -173,6 +185,7 @@ mod tests {
             lag,
             watermark_ms: Some(1_709_301_600_000),
             committed: Some((41, Duration::from_millis(1_200))),
+            holder: None,
         }
     }
 

@@ -13,6 +13,8 @@ use crate::showings::sums::PendingSums;
 use crate::showings::touches::{Lanes, Pool, Touches};
 use crate::stores::RowChange;
 use crate::time::{Epoch, Publication, Round, Through};
+use std::cell::Cell;
+use std::rc::Rc;
 use timely::container::{CapacityContainerBuilder, NoopBuilder};
 use timely::dataflow::operators::{Input, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
@@ -50,6 +52,8 @@ pub struct OpenEpoch {
     probe: ProbeHandle<Round>,
     /// Whether every worker has built the dataflow.
     ready: bool,
+    /// The number of its showings on this worker.
+    showings: Rc<Cell<u64>>,
 }
 
 impl OpenEpoch {
@@ -110,20 +114,24 @@ impl Epochs {
     pub fn open(&mut self, worker: &mut Worker, epoch: Epoch, round: Round) {
         let mut input = TouchInput::new_with_builder();
         let probe = ProbeHandle::new();
-        worker.dataflow_named::<Round, _, _>(&format!("epoch {}", epoch.0), |scope| {
-            let touches = input.to_stream(scope);
-            let (pool, waiting) = (self.pool.clone(), self.waiting.clone());
-            let showings = Showings::arrange(epoch, touches, self.gather_bytes, pool, waiting);
-            for (number, QueryInstance { query, parameters }) in self.queries.iter().enumerate() {
-                if let Build::Epoch(build) = query.build {
-                    self.rows.collect(build(&showings, parameters), number, epoch, &probe);
+        let showings =
+            worker.dataflow_named::<Round, _, _>(&format!("epoch {}", epoch.0), |scope| {
+                let touches = input.to_stream(scope);
+                let (pool, waiting) = (self.pool.clone(), self.waiting.clone());
+                let showings = Showings::arrange(epoch, touches, self.gather_bytes, pool, waiting);
+                for (number, QueryInstance { query, parameters }) in self.queries.iter().enumerate()
+                {
+                    if let Build::Epoch(build) = query.build {
+                        self.rows.collect(build(&showings, parameters), number, epoch, &probe);
+                    }
                 }
-            }
-        });
+                showings.count()
+            });
         input.advance_to(round);
         let lanes = Lanes::new(worker.peers(), self.pool.clone());
         let position = self.open.partition_point(|open| open.epoch < epoch);
-        self.open.insert(position, OpenEpoch { epoch, input, lanes, probe, ready: false });
+        self.open
+            .insert(position, OpenEpoch { epoch, input, lanes, probe, ready: false, showings });
         self.live_max = self.live_max.max(self.live());
     }
 
@@ -182,6 +190,12 @@ impl Epochs {
         let before = self.closing.len();
         self.closing.retain(|probe| !probe.done());
         self.completed += (before - self.closing.len()) as u64;
+    }
+
+    /// Returns the open epoch with the most showings on this worker, and their number.
+    pub fn largest(&self) -> Option<(Epoch, u64)> {
+        let sizes = self.open.iter().map(|open| (open.epoch, open.showings.get()));
+        sizes.max_by_key(|(_, showings)| *showings)
     }
 
     /// The number of completed epoch dataflows.

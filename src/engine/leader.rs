@@ -2,6 +2,7 @@
 
 use super::committer::Committer;
 use super::coordinator::{Coordinator, Rules};
+use super::holding::Holding;
 use super::protocol::Command;
 use super::table::Parts;
 use super::worker::State;
@@ -17,6 +18,9 @@ use std::time::{Duration, Instant};
 /// The interval between discoveries of partitions while following.
 const DISCOVERY_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How often it is looked who holds the job.
+const HOLDING_INTERVAL: Duration = Duration::from_millis(500);
+
 /// The leader of a job.
 pub struct Leader {
     coordinator: Coordinator,
@@ -30,6 +34,8 @@ pub struct Leader {
     committer: Option<Committer>,
     known: BTreeSet<PartitionName>,
     last_discovery: Option<Instant>,
+    holding: Holding,
+    looked_at: Option<Instant>,
 }
 
 impl Leader {
@@ -48,6 +54,7 @@ impl Leader {
         let rules = Rules {
             definition: settings.definition,
             workers: state.channels.workers(),
+            alignment_ms: settings.alignment_ms,
             open_epochs_max: settings.definition.open_epochs_max(settings.alignment_ms),
             publish_interval: settings.publish_interval,
             follow: settings.follow,
@@ -66,6 +73,8 @@ impl Leader {
             committer: store.map(|store| Committer::start(store, std::thread::current())),
             known: BTreeSet::new(),
             last_discovery: None,
+            holding: Holding::default(),
+            looked_at: None,
         }
     }
 
@@ -82,11 +91,27 @@ impl Leader {
             self.committer = None;
             state.fail(error);
         }
+        self.look_who_holds(job);
         commands.extend(self.coordinator.decide(Instant::now(), clock_ms()));
         if !commands.is_empty() {
             commands.iter().for_each(|command| log(command, &job.settings.definition));
             state.channels.command(commands);
         }
+    }
+
+    /// Finds out from time to time which partition holds the job.
+    fn look_who_holds(&mut self, job: &Job) {
+        let now = Instant::now();
+        if self.looked_at.is_some_and(|at| now.duration_since(at) < HOLDING_INTERVAL) {
+            return;
+        }
+        self.looked_at = Some(now);
+        // In the replay, watermarks lag behind the positions in the store.
+        let holder = self.is_replayed.then(|| self.coordinator.holder()).flatten();
+        if let Some(warning) = self.holding.update(holder, now) {
+            tracing::warn!("{warning}");
+        }
+        job.counters.set_holder(self.holding.now(now));
     }
 
     /// Assigns new partitions: once at the start, and periodically when following.

@@ -1,12 +1,13 @@
 //! The progress of a process, to be read from other threads.
 
+use super::holding::Holder;
 use crate::acceptance::Fate;
 use crate::sources::Lag;
 use crate::time::Publication;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The number of leaps of watermarks that are logged; later ones are not.
 const LEAPS_LOGGED_MAX: u64 = 5;
@@ -33,6 +34,7 @@ struct Gauges {
     lags: BTreeMap<usize, Lag>,
     watermark_ms: Option<i64>,
     committed: Option<(Publication, Instant)>,
+    holder: Option<(Holder, Duration)>,
 }
 
 impl Counters {
@@ -82,6 +84,10 @@ impl Counters {
         self.gauges().committed = Some((publication, Instant::now()));
     }
 
+    pub(super) fn set_holder(&self, holder: Option<(Holder, Duration)>) {
+        self.gauges().holder = holder;
+    }
+
     fn gauges(&self) -> MutexGuard<'_, Gauges> {
         self.gauges.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,6 +131,11 @@ impl Counters {
     /// The watermark of the job, in milliseconds: the lowest of all active partitions.
     pub fn watermark_ms(&self) -> Option<i64> {
         self.gauges().watermark_ms
+    }
+
+    /// The partition with the lowest watermark, why that stands still, and for how long it has.
+    pub fn holder(&self) -> Option<(Holder, Duration)> {
+        self.gauges().holder.clone()
     }
 
     /// The last publication that this process has committed, and when.

@@ -16,14 +16,17 @@
 //! the job continues where the last one left off. With a new store there is nothing to replay.
 
 mod across;
+mod admission;
 mod cluster;
 mod committer;
 mod connect;
 mod coordinator;
 mod dead_letters;
 mod epochs;
+mod holding;
 mod ingest;
 mod leader;
+mod memory;
 mod metrics;
 mod pace;
 mod partition;
@@ -37,6 +40,8 @@ mod worker;
 pub use cluster::Cluster;
 use cluster::Communication;
 pub use dead_letters::DeadLetters;
+pub use holding::{Holder, Reason};
+use memory::Memory;
 pub use metrics::Counters;
 pub use settings::Settings;
 
@@ -110,6 +115,22 @@ pub enum EngineError {
         /// The first epoch that differs.
         epoch: Epoch,
     },
+    /// The state needs more memory than it may take.
+    #[error(
+        "this process takes {} MiB of memory, and --state-max allows {} MiB: {largest}; allow \
+         more, start more processes, or keep fewer epochs open (--join-window, --max-delay, \
+         --alignment)",
+        used >> 20,
+        limit >> 20
+    )]
+    State {
+        /// The memory of the process, in bytes.
+        used: u64,
+        /// The limit, in bytes.
+        limit: u64,
+        /// The open epoch with the most showings, and their number, as text.
+        largest: String,
+    },
     /// The processes cannot connect to each other.
     #[error("{0}")]
     Launch(String),
@@ -123,7 +144,7 @@ pub enum EngineError {
 /// # Errors
 /// If a source or the store fails, here or in another process. Committed publications remain.
 ///
-/// If another process of the job dies or freezes, this process ends with exit code 1 and a message.
+/// If another process of the job dies or freezes, this one ends with exit code 1 and a message.
 ///
 /// # Panics
 /// If a worker panics. The program must then exit: the remaining workers would wait for ever.
@@ -137,11 +158,12 @@ pub fn run(cluster: &Cluster, job: Job) -> Result<Summary, EngineError> {
     let Communication { builders, guard, peers } =
         cluster.communication(hooks, &job.stop).map_err(EngineError::Launch)?;
     let job = Arc::new(job);
+    let memory = Arc::new(Memory::limited_to(job.settings.state_max));
     let is_over = Arc::new(AtomicBool::new(false));
     let guards = {
         let is_over = Arc::clone(&is_over);
         timely::execute::execute_from(builders, guard, config, move |worker| {
-            let result = worker::run(worker, &job);
+            let result = worker::run(worker, &job, Arc::clone(&memory));
             if let Err(failure) = &result {
                 exit_if_stuck(failure.to_string(), Arc::clone(&is_over));
             }

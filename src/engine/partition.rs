@@ -1,6 +1,7 @@
 //! A partition on a worker: its reader, its buffered records, and its position.
 
 use super::dead_letters::DeadLetters;
+use super::holding::Reason;
 use super::protocol::{SlowestWatermark, Watermarks};
 use crate::acceptance::{Ahead, ClockLimit, Judge, LogEnd, Missing, Reading};
 use crate::log::{BlockStart, PartitionName, PartitionProgress};
@@ -211,6 +212,24 @@ impl Partition {
             None => SlowestWatermark::Unknown,
         };
         Watermarks { slowest, max_ms: self.judge.watermark_ms(), exhausted: self.is_exhausted() }
+    }
+
+    /// Returns why the watermark stands still, if it does. `limit_ms` is the highest watermark that
+    /// it may reach.
+    pub(super) fn reason(&self, limit_ms: Option<i64>, is_full: bool) -> Reason {
+        if let Some(wait) = self.reader.waits_for() {
+            return Reason::Source(wait);
+        }
+        if self.ask.is_some() {
+            return Reason::NextPublication;
+        }
+        match self.pending_reading {
+            Some(_) if self.judge.watermark_ms() > limit_ms => Reason::Aligned,
+            Some(_) => Reason::EpochNotOpen,
+            None if self.is_drained() && self.end_was_seen() => Reason::NoData,
+            None if is_full => Reason::BackPressure,
+            None => Reason::Reading,
+        }
     }
 
     /// Judges the next event, or says that it must wait: for more records, or for worker 0. Every

@@ -2,9 +2,10 @@
 //!
 //! Process 0 and each other process send each other a byte twice a second ([`BEAT`]), over a
 //! connection of their own, from threads that do nothing else. So a process counts as alive however
-//! busy its workers are. A process that is frozen, or whose network or machine is gone, is named within
-//! ten seconds, and one that has ended is named at once. Then this process ends too, which the
-//! others notice: a job cannot go on without one of its processes, and nothing committed is lost.
+//! busy its workers are. A process that is frozen, or whose network or machine is gone, is named
+//! within ten seconds, and one that has ended is named at once. Then this process ends too, which
+//! the others notice: a job cannot go on without one of its processes, and nothing committed is
+//! lost.
 
 use crate::console;
 use std::io::{ErrorKind, Read, Write};

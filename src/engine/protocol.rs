@@ -6,6 +6,7 @@
 //! and every worker executes its commands in order, between two steps of its dataflows. Messages
 //! from one worker to another stay in order; advancing the timestamps only flushes them.
 
+use super::holding::Holder;
 use crate::log::PartitionProgress;
 use crate::sources::Discovered;
 use crate::time::{Epoch, Round, Through};
@@ -47,6 +48,10 @@ pub struct Report {
     pub quiet: bool,
     /// Whether its waiting rows and sums have reached half of their limit.
     pub row_limit_near: bool,
+    /// Whether little memory is left in its process.
+    pub memory_is_scarce: bool,
+    /// The partition with its lowest watermark, and why that stands still; of half a second ago.
+    pub holder: Option<Holder>,
     /// Whether it has executed [`Command::Drain`].
     pub drained: bool,
     /// Whether it was asked to stop.
@@ -109,9 +114,13 @@ pub enum Command {
     Open(Epoch),
     /// Close these epochs: they take no more events.
     Close(Through),
-    /// Do not let partitions run further ahead of this watermark, in milliseconds, than the
-    /// alignment bound.
-    Align(i64),
+    /// Do not let watermarks run ahead of a limit.
+    Align {
+        /// The lowest watermark, in milliseconds.
+        slowest_ms: i64,
+        /// The limit, in milliseconds.
+        limit_ms: i64,
+    },
     /// Follow the other workers into this round, of the same publication.
     Advance(Round),
     /// Begin a publication.

@@ -1,5 +1,6 @@
 //! The settings of a job.
 
+use super::memory;
 use crate::query::{Build, QueryInstance, Role};
 use crate::time::Definition;
 use std::time::Duration;
@@ -27,6 +28,9 @@ pub struct Settings {
     /// The maximum number of changed rows, and sums not yet turned into rows, that wait on a worker
     /// for the next publication. A sum counts on every worker that contributes to it.
     pub rows_waiting_max: usize,
+    /// The maximum memory of a process, in bytes. Partitions wait for the slowest one from four
+    /// fifths of it, and at the limit the job ends.
+    pub state_max: u64,
     /// How far a partition's watermark may be ahead of the slowest one, in milliseconds.
     pub alignment_ms: i64,
     /// Whether to continue at the end of the logs.
@@ -53,12 +57,18 @@ impl Settings {
             rounds_in_flight: 16,
             gather_bytes: 2 << 20,
             rows_waiting_max: 1 << 20,
+            state_max: Settings::default_state_max(),
             alignment_ms: definition.epoch_length_ms,
             follow: false,
             idle_timeout: Duration::from_secs(10),
             poll_interval: Duration::from_millis(10),
             restores_rows: false,
         }
+    }
+
+    /// Three quarters of the memory of the machine or the control group, in bytes.
+    pub fn default_state_max() -> u64 {
+        memory::available().map_or(u64::MAX, |bytes| bytes / 4 * 3)
     }
 
     /// Describes the definition and the queries as text.

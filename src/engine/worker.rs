@@ -1,8 +1,10 @@
 //! The loop of a worker: execute commands, read events, step the dataflows, forward, report.
 
 use super::epochs::Epochs;
+use super::holding::Holder;
 use super::ingest::Ingest;
 use super::leader::Leader;
+use super::memory::{Memory, Supply};
 use super::pace::Pace;
 use super::protocol::{Channels, Command, Report};
 use super::table::{Table, WorkerProgress};
@@ -24,10 +26,10 @@ const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// If this worker or another one fails.
-pub fn run(worker: &mut Worker, job: &Job) -> Result<Summary, EngineError> {
+pub fn run(worker: &mut Worker, job: &Job, memory: Arc<Memory>) -> Result<Summary, EngineError> {
     job.counters.set_launched();
     job.counters.set_replaying(true);
-    let mut state = State::build(worker, job);
+    let mut state = State::build(worker, job, memory);
     let mut leader = (state.index == 0).then(|| Leader::new(&mut state, job));
     while !state.ended {
         if let Some(leader) = &mut leader {
@@ -37,6 +39,7 @@ pub fn run(worker: &mut Worker, job: &Job) -> Result<Summary, EngineError> {
         let busy = state.read();
         state.end_round_if_due();
         state.forward();
+        state.check_memory();
         state.report();
         state.maintain();
         let pause = if busy { Duration::ZERO } else { state.pause() };
@@ -71,6 +74,8 @@ pub(super) struct State<'a> {
     drained: bool,
     last_report: Option<Report>,
     maintained_at: Option<Instant>,
+    holder: Option<Holder>,
+    memory: Arc<Memory>,
     failure: Option<EngineError>,
     ended: bool,
     pub(super) summary: Summary,
@@ -87,7 +92,7 @@ struct EndedPublication {
 
 impl<'a> State<'a> {
     /// Builds the dataflows that live as long as the job, in the same order on every worker.
-    fn build(worker: &mut Worker, job: &'a Job) -> State<'a> {
+    fn build(worker: &mut Worker, job: &'a Job, memory: Arc<Memory>) -> State<'a> {
         let round = Round::first(Publication::REPLAY);
         let settings = &job.settings;
         let channels = Channels::build(worker);
@@ -111,6 +116,8 @@ impl<'a> State<'a> {
             drained: false,
             last_report: None,
             maintained_at: None,
+            holder: None,
+            memory,
             failure: None,
             ended: false,
             summary: Summary::default(),
@@ -141,9 +148,9 @@ impl<'a> State<'a> {
                     self.ingest.close(through);
                     self.epochs.close(through);
                 }
-                Command::Align(slowest_ms) => {
+                Command::Align { slowest_ms, limit_ms } => {
                     self.job.counters.set_watermark(slowest_ms);
-                    self.ingest.align(slowest_ms);
+                    self.ingest.align(limit_ms);
                 }
                 Command::Advance(round) => self.follow(round),
                 Command::Begin { round, clock_ms, granted } => {
@@ -308,6 +315,24 @@ impl<'a> State<'a> {
         self.pace.is_empty() && settled && self.ingest.is_caught_up()
     }
 
+    /// Fails if the memory of the process has reached its limit.
+    fn check_memory(&mut self) {
+        if let Supply::Exhausted(used) = self.memory.supply()
+            && !self.has_failed()
+        {
+            let largest = self.epochs.largest().map_or("no epoch is open".into(), |largest| {
+                let (epoch, showings) = largest;
+                let start = self.job.settings.definition.start_rfc3339(epoch);
+                format!(
+                    "the largest open epoch is {epoch} ({start}), with {showings} showings on \
+                     worker {}",
+                    self.index
+                )
+            });
+            self.fail(EngineError::State { used, limit: self.memory.limit(), largest });
+        }
+    }
+
     /// Sends a report to worker 0 if the state has changed.
     fn report(&mut self) {
         let job = self.job;
@@ -324,6 +349,8 @@ impl<'a> State<'a> {
             completed: self.epochs.completed(),
             round_is_empty: self.pace.is_empty(),
             quiet: self.is_quiet(),
+            memory_is_scarce: self.memory.supply() != Supply::Ample,
+            holder: self.holder.clone(),
             row_limit_near: self.rows_waiting() * 2 >= job.settings.rows_waiting_max,
             drained: self.drained,
             stop: job.stop.load(Ordering::Relaxed),
@@ -341,6 +368,7 @@ impl<'a> State<'a> {
         if maintained_at.is_none_or(|at| at.elapsed() >= MAINTENANCE_INTERVAL) {
             self.maintained_at = Some(Instant::now());
             self.job.counters.set_lag(self.index, self.ingest.lag());
+            self.holder = self.ingest.holder(!self.may_read());
             if let Err(error) = self.source.maintain() {
                 self.fail(error.into());
             }

@@ -9,6 +9,7 @@ use differential_dataflow::difference::Semigroup;
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::trace::{SpanOf, TraceReader};
 use differential_dataflow::{AsCollection, VecCollection};
+use std::cell::Cell;
 use std::hash::Hash;
 use std::rc::Rc;
 use timely::communication::Pull;
@@ -54,15 +55,20 @@ pub struct Changes<'scope> {
 }
 
 impl<'scope> Changes<'scope> {
-    /// Emits a change for every touch that adds a bit to its showing.
-    pub(super) fn of(arrangement: &Arrangement<'scope>, waiting: PendingSums) -> Changes<'scope> {
-        let stream = for_each_run(arrangement, "Changes", |run, known, emit| {
+    /// Emits a change for every touch that adds a bit to its showing, and counts the showings.
+    pub(super) fn of(
+        arrangement: &Arrangement<'scope>,
+        waiting: PendingSums,
+        count: Rc<Cell<u64>>,
+    ) -> Changes<'scope> {
+        let stream = for_each_run(arrangement, "Changes", move |run, known, emit| {
             for (request, group) in run.groups() {
                 known.seek(request);
                 for (video, touch) in group.iter() {
                     let before = known.touch(video);
                     let after = before.or(touch);
                     if after != before {
+                        count.set(count.get() + u64::from(before == Touch::NONE));
                         emit(Change { request, video, before, after });
                     }
                 }

@@ -34,7 +34,9 @@ use differential_dataflow::VecCollection;
 use differential_dataflow::difference::Semigroup;
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
 use gather::gather;
+use std::cell::Cell;
 use std::hash::Hash;
+use std::rc::Rc;
 use sums::PendingSums;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
@@ -46,6 +48,7 @@ pub struct Showings<'scope> {
     arrangement: Arrangement<'scope>,
     changes: Changes<'scope>,
     waiting: PendingSums,
+    count: Rc<Cell<u64>>,
 }
 
 impl<'scope> Showings<'scope> {
@@ -70,13 +73,19 @@ impl<'scope> Showings<'scope> {
             "Showings",
             |_logger, _operator| ShowingsBatcher::new(pool),
         );
-        let changes = Changes::of(&arrangement, waiting.clone());
-        Showings { epoch, arrangement, changes, waiting }
+        let count = Rc::default();
+        let changes = Changes::of(&arrangement, waiting.clone(), Rc::clone(&count));
+        Showings { epoch, arrangement, changes, waiting, count }
     }
 
     /// Returns the epoch.
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// Returns the number of showings on this worker, which follows the changes.
+    pub fn count(&self) -> Rc<Cell<u64>> {
+        Rc::clone(&self.count)
     }
 
     /// Returns the showings whose touch changed.

@@ -81,6 +81,21 @@ pub trait PartitionReader {
     /// Returns how much is left to read, as far as that is known without waiting. Only for display:
     /// no decision depends on it.
     fn lag(&self) -> Lag;
+
+    /// Returns what the next record waits for, if it is known to exist or nobody can tell. Only for
+    /// display.
+    fn waits_for(&self) -> Option<Wait> {
+        None
+    }
+}
+
+/// What a partition waits for outside of this program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wait {
+    /// A schema from the registry.
+    Schema,
+    /// An answer of the broker.
+    Broker,
 }
 
 /// How much of some partitions is not read yet. A file counts bytes, a Kafka partition records.

@@ -8,9 +8,9 @@
 //!
 //! A greeting is [`MAGIC`], a length (4 bytes, big-endian), and as many bytes of JSON. It has a
 //! random challenge. A proof is BLAKE3's keyed hash of both greetings and the role of its sender.
-//! The key is derived from the shared secret, which is never sent (an empty one, if none is set). So
-//! a proof convinces only who knows the secret, and only for this connection. What follows is not
-//! encrypted: the secret keeps strangers out of a job, not out of a network.
+//! The key is derived from the shared secret, which is never sent (an empty one, if none is set).
+//! So a proof convinces only who knows the secret, and only for this connection. What follows is
+//! not encrypted: the secret keeps strangers out of a job, not out of a network.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;

@@ -3,8 +3,8 @@
 //! Timely can do this itself, but it writes to standard output, waits for ever, and fails on a
 //! connection from a stranger. Here, each process listens at its address for the processes after
 //! it, and calls those before it. Each connection begins with the protocol of [`greeting`], so that
-//! nobody else is taken for a process of the job, and no connection counts that the caller has given
-//! up. A process that calls is answered on a thread of its own: a silent stranger delays nobody.
+//! nobody else is taken for a process of the job, and no connection counts that the caller has
+//! given up. Each call is answered on a thread of its own: a silent stranger delays nobody.
 //!
 //! Between process 0 and each other there is a second connection, for signs of life
 //! ([`super::peers`]).
@@ -350,7 +350,7 @@ fn random_number() -> io::Result<u128> {
     Ok(u128::from_ne_bytes(bytes))
 }
 
-/// Whether the other side has ended a connection over which it sends nothing yet, or only to timely.
+/// Whether the other side has ended a connection. It may have sent something to timely already.
 fn has_ended(stream: &TcpStream) -> bool {
     let peeked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
     match peeked {

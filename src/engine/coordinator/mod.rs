@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod tests;
 
+use super::holding::Holder;
 use super::protocol::{Command, Report, SlowestWatermark, Watermarks};
 use crate::sources::Discovered;
 use crate::stores::Progress;
@@ -20,6 +21,8 @@ pub struct Rules {
     pub definition: Definition,
     /// The number of workers.
     pub workers: usize,
+    /// How far a watermark may be ahead of the slowest one, in milliseconds.
+    pub alignment_ms: i64,
     /// The maximum number of epoch dataflows alive at once on a worker.
     pub open_epochs_max: usize,
     /// The interval between publications.
@@ -51,7 +54,8 @@ pub struct Coordinator {
     /// The number of epochs opened so far.
     opened: u64,
     closed_through: Through,
-    aligned_ms: Option<i64>,
+    /// The lowest watermark and the limit of all others, as announced, in milliseconds.
+    aligned_ms: Option<(i64, i64)>,
     /// For each worker, how many of its requests were answered.
     granted: Vec<u64>,
     round: Round,
@@ -216,11 +220,27 @@ impl Coordinator {
             SlowestWatermark::NoneActive => watermarks.max_ms,
         };
         if let Some(slowest_ms) = slowest_ms
-            && self.aligned_ms != Some(slowest_ms)
+            && let limit_ms = slowest_ms.saturating_add(self.alignment_ms())
+            && self.aligned_ms != Some((slowest_ms, limit_ms))
         {
-            self.aligned_ms = Some(slowest_ms);
-            commands.push(Command::Align(slowest_ms));
+            self.aligned_ms = Some((slowest_ms, limit_ms));
+            commands.push(Command::Align { slowest_ms, limit_ms });
         }
+    }
+
+    /// How far a watermark may be ahead of the slowest one now. While memory is scarce, nobody may:
+    /// only the slowest can close epochs.
+    fn alignment_ms(&self) -> i64 {
+        let is_scarce = self.reported().any(|report| report.memory_is_scarce);
+        if is_scarce { 0 } else { self.rules.alignment_ms }
+    }
+
+    /// Returns the partition with the lowest watermark of all, as the workers reported it.
+    pub fn holder(&self) -> Option<(SlowestWatermark, Holder)> {
+        let holders = self
+            .reported()
+            .filter_map(|report| Some((report.watermarks.slowest, report.holder.clone()?)));
+        holders.min_by_key(|(slowest, _)| *slowest)
     }
 
     /// Closes the epochs that no partition holds open.

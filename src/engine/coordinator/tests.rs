@@ -12,8 +12,8 @@ use std::fmt::Write;
 /// - `worker N …`: a report. Parts that are left out are unchanged: `round=PUBLICATION.TICK`,
 ///   `assigned=N`, `slowest=unknown|none|HH:MM`, `max=HH:MM`, `exhausted=yes|no`,
 ///   `wanted=EPOCH+…` (none: `-`), `completed=N`, `asked=N`, `granted=N`, and the flags `replayed`,
-///   `quiet`, `busy` (not quiet), `reading` (in a round), `row_limit_near`, `drained`, `stop`,
-///   `failed`.
+///   `quiet`, `busy` (not quiet), `reading` (in a round), `row_limit_near`, `scarce` and
+///   `ample` (memory), `drained`, `stop`, `failed`.
 /// - `committed N [through]`: the store has committed a publication.
 /// - `after MS`: time passes.
 ///
@@ -36,6 +36,7 @@ fn rules(workers: usize) -> Rules {
     Rules {
         definition,
         workers,
+        alignment_ms: 30 * 60_000,
         open_epochs_max: 3,
         publish_interval: Duration::from_secs(1),
         follow: false,
@@ -65,6 +66,8 @@ impl Test {
             round_is_empty: true,
             quiet: false,
             row_limit_near: false,
+            memory_is_scarce: false,
+            holder: None,
             drained: false,
             stop: false,
             failure: None,
@@ -150,6 +153,8 @@ fn change(report: &mut Report, word: &str) {
         "reading" => report.round_is_empty = false,
         "busy" => report.quiet = false,
         "row_limit_near" => report.row_limit_near = true,
+        "scarce" => report.memory_is_scarce = true,
+        "ample" => report.memory_is_scarce = false,
         "drained" => report.drained = true,
         "stop" => report.stop = true,
         "failed" => report.failure = Some("a worker has failed".into()),
@@ -172,7 +177,11 @@ fn text(command: &Command) -> String {
         }
         Command::Open(epoch) => write!(text, "open {epoch}"),
         Command::Close(closed) => write!(text, "close {}", through(closed)),
-        Command::Align(at_ms) => write!(text, "align {}", &rfc3339(*at_ms)[11..16]),
+        Command::Align { slowest_ms, limit_ms } => {
+            let ahead_m = (limit_ms - slowest_ms) / 60_000;
+            let bound = if ahead_m == 30 { String::new() } else { format!("+{ahead_m}") };
+            write!(text, "align {}{bound}", &rfc3339(*slowest_ms)[11..16])
+        }
         Command::Advance(round) => {
             let first = Round::first(round.publication());
             write!(text, "advance {}.{}", round.publication(), round.ahead_of(first))
@@ -245,6 +254,22 @@ fn the_slowest_worker_holds_epochs_open_and_holds_others_back() {
         worker 1 round=1.0 slowest=unknown                 →
         worker 1 slowest=02:59                             → align 02:59, close 3
         worker 1 slowest=none                              → align 03:00, close 4
+        ",
+    );
+}
+
+#[test]
+fn while_memory_is_scarce_anywhere_all_partitions_wait_for_the_slowest() {
+    check(
+        &rules(2),
+        "
+        worker 0 replayed                             →
+        worker 1 replayed                             → begin 1
+        worker 0 round=1.0 slowest=02:00 exhausted=no → align 02:00, close 2
+        worker 1 round=1.0 slowest=03:00 exhausted=no →
+        worker 1 scarce                               → align 02:00+0
+        worker 0 slowest=02:10                        → align 02:10+0
+        worker 1 ample                                → align 02:10
         ",
     );
 }
