@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use trendmark::decode::FieldNames;
+use trendmark::decode::LogFields;
 use trendmark::engine::{Cluster, Counters};
 use trendmark::event::Kind;
 use trendmark::generate::{GenerateArguments, LogFormat, Model, generate};
@@ -42,7 +42,7 @@ fn main() {
         (Kind::Impression, pattern("impressions-*.parquet")),
         (Kind::Play, pattern("plays-*.parquet")),
     ];
-    let source = FileSource::new(paths, FieldNames::default(), false);
+    let source = FileSource::new(paths, LogFields::default(), false);
     let path = folder.path().join("state.db");
     let mut settings = settings();
     let store = SqliteStore::open(&path, &settings.definition, &settings.queries, false).unwrap();

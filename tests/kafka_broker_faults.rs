@@ -7,7 +7,7 @@ mod common;
 
 use common::topics::{Cluster, TIMEOUT, real_broker};
 use std::time::{Duration, Instant};
-use trendmark::decode::FieldNames;
+use trendmark::decode::LogFields;
 use trendmark::event::Kind;
 use trendmark::sources::kafka::KafkaSource;
 use trendmark::sources::{Batch, PartitionReader, Polled, Source};
@@ -16,7 +16,7 @@ use trendmark::sources::{SourceError, kafka::KafkaSourceError};
 
 fn source(cluster: &Cluster, topic: &str) -> KafkaSource {
     let topics = vec![(Kind::Play, topic.to_string())];
-    KafkaSource::new(cluster.settings.clone(), topics, FieldNames::default(), false)
+    KafkaSource::new(cluster.settings.clone(), topics, LogFields::default(), false)
 }
 
 /// Reads until this number of events has arrived and the end is reported.

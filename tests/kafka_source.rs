@@ -8,14 +8,14 @@ mod common;
 use common::topics::{Cluster, EVENT_TIME_MS, TIMEOUT, event, real_broker};
 use rdkafka::producer::Producer;
 use std::time::{Duration, Instant};
-use trendmark::decode::FieldNames;
+use trendmark::decode::LogFields;
 use trendmark::event::Kind;
 use trendmark::sources::kafka::{KafkaSource, KafkaSourceError};
 use trendmark::sources::{Batch, Discovered, Lag, PartitionReader, Polled, Source, SourceError};
 
 fn source(cluster: &Cluster, topics: &[&str], until_end: bool) -> KafkaSource {
     let topics = topics.iter().map(|topic| (Kind::Impression, topic.to_string())).collect();
-    KafkaSource::new(cluster.settings.clone(), topics, FieldNames::default(), until_end)
+    KafkaSource::new(cluster.settings.clone(), topics, LogFields::default(), until_end)
 }
 
 /// A partition that is being read, with the results so far.

@@ -135,9 +135,10 @@ pub struct RunArguments {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plays: Vec<String>,
 
-    /// Map a field to its name in the records, such as request_id=rid; the fields are request_id,
-    /// video_id, event_time and record_time
-    #[arg(long = "field", value_name = "FIELD=NAME", help_heading = "Sources and store")]
+    /// Map a field to its name in the records, such as request_id=rid, or to its path, such as
+    /// request_id=payload.rid (a backslash before a dot makes it part of a name); for one log only:
+    /// plays.request_id=page_id. The fields are request_id, video_id, event_time and record_time
+    #[arg(long = "field", value_name = "FIELD=PATH", help_heading = "Sources and store")]
     #[serde(rename = "field", skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
 

@@ -3,9 +3,11 @@
 //! - [`flags`]: the flags of all commands.
 //! - [`parameters`]: the flags for the parameters that queries declare.
 //! - [`config`]: the configuration file. Its keys are the flags of `run`; flags take precedence.
+//! - `fields`: reads `--field`, the paths of the fields in the records of each log.
 //! - [`plan`]: checks the arguments and turns them into a plan.
 
 pub mod config;
+mod fields;
 pub mod flags;
 pub mod parameters;
 pub mod plan;

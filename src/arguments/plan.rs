@@ -1,8 +1,9 @@
 //! Checks complete arguments and turns them into a [`Plan`].
 
+use super::fields::log_fields;
 use super::{ArgumentError, RunArguments};
 use crate::dataflows;
-use crate::decode::{FieldNames, MessageFormat};
+use crate::decode::{LogFields, MessageFormat};
 use crate::engine::{Cluster, Settings};
 use crate::event::Kind;
 use crate::kafka::{KafkaSettings, RegistrySettings, parse_topic};
@@ -26,8 +27,8 @@ pub struct Plan {
     pub message_format: MessageFormat,
     /// The schema registry, for Avro and Protobuf messages.
     pub registry: Option<RegistrySettings>,
-    /// The names of the fields in records.
-    pub fields: FieldNames,
+    /// The paths of the fields in the records of each log.
+    pub fields: LogFields,
     /// The location of the store.
     pub store: StoreLocation,
     /// Whether to fence a job that still uses the store.
@@ -134,7 +135,7 @@ impl RunArguments {
             kafka,
             message_format: self.kafka_format.unwrap_or_default(),
             registry: self.registry()?,
-            fields: self.field_names()?,
+            fields: log_fields(&self.fields)?,
             store,
             take_over: self.take_over,
             dead_letter: self.dead_letter.clone(),
@@ -347,37 +348,6 @@ impl RunArguments {
             Some(address) => Err(wrong(format!("`{address}` is not host:port"))),
             None => Ok(addresses),
         }
-    }
-
-    fn field_names(&self) -> Result<FieldNames, ArgumentError> {
-        let mut names = FieldNames::default();
-        for field in &self.fields {
-            let refused = |limit_text| invalid_value("field", field, limit_text);
-            let (field_name, name) =
-                field.split_once('=').ok_or_else(|| refused("must be FIELD=NAME"))?;
-            let slot = match field_name {
-                "request_id" => &mut names.request_id,
-                "video_id" => &mut names.video_id,
-                "event_time" => &mut names.event_time,
-                "record_time" => &mut names.record_time,
-                _ => {
-                    return Err(refused(
-                        "the fields are request_id, video_id, event_time and record_time",
-                    ));
-                }
-            };
-            *slot = name.to_string();
-        }
-        let all = [&names.request_id, &names.video_id, &names.event_time, &names.record_time];
-        let distinct: std::collections::BTreeSet<_> = all.into_iter().collect();
-        if distinct.len() < all.len() {
-            return Err(invalid_value(
-                "field",
-                self.fields.join(", "),
-                "two fields cannot share a name",
-            ));
-        }
-        Ok(names)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::run::RunError;
 use crate::arguments::Plan;
-use crate::decode::FieldNames;
+use crate::decode::LogFields;
 use crate::kafka::KafkaSettings;
 use crate::log::PartitionName;
 use crate::query::QueryInstance;
@@ -81,7 +81,7 @@ pub struct EndOffsets {
 impl EndOffsets {
     /// Creates a client, which connects at the first question.
     pub fn new(settings: &KafkaSettings) -> EndOffsets {
-        let source = KafkaSource::new(settings.clone(), vec![], FieldNames::default(), false);
+        let source = KafkaSource::new(settings.clone(), vec![], LogFields::default(), false);
         EndOffsets { source, answers: true }
     }
 

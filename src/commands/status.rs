@@ -6,7 +6,7 @@ use super::run::RunError;
 use super::store::{self, OpenStore};
 use super::totals::Totals;
 use crate::arguments::{StatusArguments, StatusFormat};
-use crate::decode::FieldNames;
+use crate::decode::LogFields;
 use crate::kafka::parse_partition;
 use crate::log::{PartitionName, PartitionProgress};
 use crate::sources::files::FileSource;
@@ -66,7 +66,7 @@ fn lag(at: &PartitionProgress, ends: Option<&mut EndOffsets>) -> Option<u64> {
 /// Returns the offset after the last record of a file, which is read from an offset for that.
 fn end_of_file(name: &PartitionName, offset: u64) -> Result<u64, SourceError> {
     const RECORDS_MAX: usize = 4_096;
-    let files = FileSource::new(vec![], FieldNames::default(), false);
+    let files = FileSource::new(vec![], LogFields::default(), false);
     let partition = Discovered { name: name.clone(), size_bytes: 0, end_offset: None };
     let mut reader = files.open(&partition, Some(offset))?;
     let mut batch = Batch::default();

@@ -11,12 +11,14 @@
 pub mod avro;
 #[cfg(feature = "schema-registry")]
 pub mod confluent;
+mod fields;
 mod json;
 #[cfg(feature = "schema-registry")]
 pub mod protobuf;
-#[cfg(feature = "schema-registry")]
-mod value;
+pub(crate) mod value;
 
+pub(crate) use fields::FieldTree;
+pub use fields::{FIELDS, FieldNames, FieldPath, FieldPathError, LogFields};
 pub use json::JsonDecoder;
 
 use crate::event::{REQUEST_ID_BYTES_MAX, RequestId};
@@ -45,39 +47,6 @@ impl MessageFormat {
             MessageFormat::Avro => "AVRO",
             MessageFormat::Protobuf => "PROTOBUF",
         }
-    }
-}
-
-/// The names of the fields of a record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct FieldNames {
-    /// The field of the request id: a string of 1 to 256 bytes.
-    pub request_id: String,
-    /// The field of the video id: an unsigned 64-bit integer.
-    pub video_id: String,
-    /// The field of the event time: integer milliseconds, or RFC 3339 with a zone.
-    pub event_time: String,
-    /// The field of the record's own time, in the same forms; it may be null or absent.
-    pub record_time: String,
-}
-
-impl Default for FieldNames {
-    /// `request_id`, `video_id`, `event_time` and `record_time`.
-    fn default() -> Self {
-        FieldNames {
-            request_id: "request_id".into(),
-            video_id: "video_id".into(),
-            event_time: "event_time".into(),
-            record_time: "record_time".into(),
-        }
-    }
-}
-
-impl FieldNames {
-    /// Returns the names, in the order in which fields are checked.
-    fn all(&self) -> [&str; 4] {
-        [&self.request_id, &self.video_id, &self.event_time, &self.record_time]
     }
 }
 

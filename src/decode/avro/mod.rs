@@ -45,7 +45,8 @@ impl AvroDecoder {
         }
         let mut parts = Vec::new();
         for field in &record.fields {
-            let wanted = fields.all().iter().position(|name| *name == field.name);
+            let wanted =
+                fields.all().iter().position(|path| *path.names() == [field.name.as_str()]);
             parts.push((wanted, shapes.shape(&field.schema)?));
         }
         // A field may refer to the record itself.
@@ -101,7 +102,7 @@ impl AvroDecoder {
                 let length = length(bytes)?;
                 bytes.take(length).map(|_| FieldValue::Unsupported("a decimal"))
             }
-            Shape::Fixed(size) => bytes.take(*size).map(FieldValue::Bytes),
+            Shape::Fixed(size) => bytes.take(*size).map(FieldValue::fixed),
             Shape::Plain(size, what) => bytes.take(*size).map(|_| FieldValue::Unsupported(what)),
             Shape::Union(variants) => {
                 let variant = usize::try_from(bytes.signed()?).ok();

@@ -90,7 +90,13 @@ fn a_request_id_is_a_string_or_a_uuid() {
     check(with(0, r#""string""#, text("")), "`request_id` is empty");
     check(with(0, r#""bytes""#, Value::Bytes(vec![])), "`request_id` is empty");
     let expected = "`request_id` is 3 bytes, expected a string or the 16 bytes of a UUID";
-    check(with(0, r#""bytes""#, Value::Bytes(vec![1, 2, 3])), expected);
+    check(with(0, r#""bytes""#, Value::Bytes(vec![1, 2, 0xff])), expected);
+    assert_eq!(request(r#""bytes""#, Value::Bytes(b"r".to_vec())), Ok(other));
+    let digits = b"0123456789abcdef";
+    let digits_text = RequestId::parse("0123456789abcdef").unwrap();
+    assert_eq!(request(r#""bytes""#, Value::Bytes(digits.to_vec())), Ok(digits_text));
+    let digits_uuid = RequestId::from_u128(u128::from_be_bytes(*digits));
+    assert_eq!(request(fixed, Value::Fixed(16, digits.to_vec())), Ok(digits_uuid));
     let expected = "`request_id` is an integer, expected a string or the 16 bytes of a UUID";
     check(with(0, r#""int""#, Value::Int(3)), expected);
 }

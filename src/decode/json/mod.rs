@@ -7,20 +7,21 @@ mod strict;
 #[cfg(test)]
 mod tests;
 
-use super::{DecodeError, FieldNames};
+use super::{DecodeError, FieldNames, FieldTree};
 use crate::event::Event;
 use scan::Scanner;
 
 /// Decodes the JSON records of one partition.
 pub struct JsonDecoder {
     fields: FieldNames,
+    tree: FieldTree,
     scanner: Scanner,
 }
 
 impl JsonDecoder {
     /// Creates a decoder of records with these field names.
     pub fn new(fields: &FieldNames) -> JsonDecoder {
-        JsonDecoder { fields: fields.clone(), scanner: Scanner::new(fields) }
+        JsonDecoder { fields: fields.clone(), tree: fields.tree(), scanner: Scanner::new(fields) }
     }
 
     /// Returns the event in a record, which is at `offset` in its partition.
@@ -31,7 +32,7 @@ impl JsonDecoder {
     pub fn decode(&mut self, record: &[u8], offset: u64) -> Result<Event, DecodeError> {
         match self.scanner.scan(record, offset) {
             Some(event) => Ok(event),
-            None => strict::decode(&self.fields, record, offset),
+            None => strict::decode(&self.fields, &self.tree, record, offset),
         }
     }
 }

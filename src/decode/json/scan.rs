@@ -5,13 +5,13 @@
 //! and only white space after the end. Nested objects, arrays, escapes, duplicates and all errors
 //! are left to [`super::strict`].
 
-use crate::decode::{FieldNames, time_from_text, time_in_range};
+use crate::decode::{FieldNames, FieldPath, time_from_text, time_in_range};
 use crate::event::{Event, RequestId, VideoId, uuid_bits};
 
 /// Scans records whose fields mostly have the same order.
 pub(super) struct Scanner {
-    /// The quoted names of the wanted fields; `None` if they need escapes or are not distinct:
-    /// then all records are left to serde_json.
+    /// The quoted names of the wanted fields; `None` if they need escapes, are inside other fields
+    /// or are not distinct: then all records are left to serde_json.
     names: Option<[Name; 4]>,
     /// The wanted field at each position of the last record.
     order: [Field; 4],
@@ -72,11 +72,13 @@ struct PartialEvent {
 
 impl Scanner {
     pub(super) fn new(fields: &FieldNames) -> Scanner {
-        let names = fields.all();
+        let names = fields.all().map(FieldPath::names);
         let plain = |name: &str| !name.bytes().any(|byte| byte < 0x20 || b"\"\\".contains(&byte));
         let distinct = |at: usize| !names[..at].contains(&names[at]);
-        let usable = names.iter().all(|name| plain(name)) && (0..4).all(distinct);
-        Scanner { names: usable.then(|| names.map(Name::new)), order: Field::ALL }
+        let is_plain = |names: &&[String]| matches!(*names, [name] if plain(name));
+        let usable = names.iter().all(is_plain) && (0..4).all(distinct);
+        let name = |names: &[String]| Name::new(&names[0]);
+        Scanner { names: usable.then(|| names.map(name)), order: Field::ALL }
     }
 
     /// Returns the event in a record, or `None` if it is left to serde_json.

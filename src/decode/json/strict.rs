@@ -1,162 +1,195 @@
 //! The authoritative decoder: serde_json decides, and errors are precise.
 
-use crate::decode::{DecodeError, FieldNames, request_id, time_from_text, time_in_range};
-use crate::event::{Event, RequestId, VideoId};
+use crate::decode::value::{self, FieldValue};
+use crate::decode::{DecodeError, FieldNames, FieldTree};
+use crate::event::Event;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
-use std::borrow::Cow;
+use serde_json::value::RawValue;
 use std::fmt;
 
-const ID_EXPECTED: &str = "a string";
-const VIDEO_EXPECTED: &str = "an unsigned 64-bit integer";
-const TIME_EXPECTED: &str = "integer milliseconds or a string in RFC 3339";
-
-/// Returns the event in a record.
+/// Returns the event in a record. `tree` has the paths of `fields`.
 pub(super) fn decode(
     fields: &FieldNames,
+    tree: &FieldTree,
     record: &[u8],
     offset: u64,
 ) -> Result<Event, DecodeError> {
     let text =
         std::str::from_utf8(record).map_err(|error| DecodeError::NotUtf8(error.valid_up_to()))?;
-    let names = fields.all();
-    let [request, video, event_time, record_time] = parse(names, text)?;
-    Ok(Event {
-        offset,
-        request: to_request_id(names[0], request)?,
-        video: to_video_id(names[1], video)?,
-        event_time_ms: to_time_ms(names[2], event_time)?,
-        record_time_ms: match record_time {
-            FieldValue::Absent | FieldValue::Null => None,
-            found => Some(to_time_ms(names[3], found)?),
-        },
-    })
-}
-
-fn to_request_id(field: &str, found: FieldValue<'_>) -> Result<RequestId, DecodeError> {
-    match found {
-        FieldValue::Text(text) => request_id(field, &text),
-        other => Err(other.into_error(field, ID_EXPECTED)),
-    }
-}
-
-fn to_video_id(field: &str, found: FieldValue<'_>) -> Result<VideoId, DecodeError> {
-    match found {
-        FieldValue::Unsigned(video) => Ok(VideoId(video)),
-        other => Err(other.into_error(field, VIDEO_EXPECTED)),
-    }
-}
-
-fn to_time_ms(field: &str, found: FieldValue<'_>) -> Result<i64, DecodeError> {
-    match found {
-        FieldValue::Unsigned(time_ms) => {
-            time_in_range(field, time_ms.try_into().unwrap_or(i64::MAX))
+    let raw = parse(fields, tree, text)?;
+    let mut unescaped = [const { String::new() }; 4];
+    let mut found = [FieldValue::Absent; 4];
+    for ((found, raw), unescaped) in found.iter_mut().zip(raw).zip(&mut unescaped) {
+        if let Some(raw) = raw {
+            *found = field_value(raw, unescaped)
+                .map_err(|error| not_json(&error, beginning(text, raw)))?;
         }
-        FieldValue::Negative(time_ms) => time_in_range(field, time_ms),
-        FieldValue::Text(text) => time_from_text(field, &text),
-        other => Err(other.into_error(field, TIME_EXPECTED)),
     }
+    value::event(fields, found, offset)
 }
 
-/// Returns the values of the four fields.
-fn parse<'a>(names: [&str; 4], text: &'a str) -> Result<[FieldValue<'a>; 4], DecodeError> {
+/// Returns the JSON texts of the four fields.
+fn parse<'a>(
+    fields: &FieldNames,
+    tree: &FieldTree,
+    text: &'a str,
+) -> Result<[Option<&'a str>; 4], DecodeError> {
+    let mut record = Record::default();
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let record = RecordSeed(names)
-        .deserialize(&mut deserializer)
-        .and_then(|record| deserializer.end().map(|()| record))
+    (&mut deserializer)
+        .deserialize_map(ObjectSeed { tree, record: &mut record })
+        .and_then(|()| deserializer.end())
         .map_err(|error| match error.classify() {
-            // This visitor only rejects records that are not objects.
+            // The visitors reject nothing but a record that is not an object.
             Category::Data => DecodeError::NotAnObject,
-            _ => not_json(&error),
+            _ => not_json(&error, ""),
         })?;
     match record.duplicate {
-        Some(field) => Err(DecodeError::Duplicate(names[field].into())),
+        Some(Wanted::Field(field)) => Err(DecodeError::Duplicate(fields.all()[field].to_string())),
+        Some(Wanted::Object(name)) => Err(DecodeError::Duplicate(name)),
         None => Ok(record.found),
     }
 }
 
-fn not_json(error: &serde_json::Error) -> DecodeError {
+/// Returns the part of a text before `part`, which is a part of it.
+fn beginning<'a>(text: &'a str, part: &str) -> &'a str {
+    &text[..part.as_ptr() as usize - text.as_ptr() as usize]
+}
+
+/// Returns the error of what follows `before` in the record.
+fn not_json(error: &serde_json::Error, before: &str) -> DecodeError {
     let text = error.to_string();
     // The line number of serde_json is left out.
     let reason = text.split(" at line ").next().unwrap_or_default();
-    DecodeError::NotJson { reason: reason.into(), column: error.column() }
+    let in_line = before.rsplit('\n').next().unwrap_or_default().len();
+    DecodeError::NotJson { reason: reason.into(), column: in_line + error.column() }
 }
 
-/// The value of a field.
-#[derive(Debug, Default)]
-enum FieldValue<'a> {
-    #[default]
-    Absent,
-    Null,
-    Boolean,
-    Unsigned(u64),
-    Negative(i64),
-    OtherNumber,
-    Text(Cow<'a, str>),
-    Array,
-    Object,
+/// Returns a value of valid JSON. A string with escapes is written to `unescaped`.
+fn field_value<'v>(
+    raw: &'v str,
+    unescaped: &'v mut String,
+) -> Result<FieldValue<'v>, serde_json::Error> {
+    Ok(match raw.as_bytes().first() {
+        Some(b'"') if raw.contains('\\') => {
+            *unescaped = serde_json::from_str(raw)?;
+            FieldValue::Text(unescaped)
+        }
+        Some(b'"') => FieldValue::Text(&raw[1..raw.len() - 1]),
+        Some(b'n') => FieldValue::Null,
+        Some(b't' | b'f') => FieldValue::Unsupported("a boolean"),
+        Some(b'[') => FieldValue::Unsupported("an array"),
+        Some(b'{') => FieldValue::Unsupported("an object"),
+        _ => FieldValue::number(raw),
+    })
 }
 
-impl FieldValue<'_> {
-    fn into_error(self, field: &str, expected: &'static str) -> DecodeError {
-        let found = match self {
-            FieldValue::Absent => return DecodeError::Missing(field.into()),
-            FieldValue::Null => "null",
-            FieldValue::Boolean => "a boolean",
-            FieldValue::Unsigned(_) => "an integer",
-            FieldValue::Negative(_) => "a negative integer",
-            FieldValue::OtherNumber => "a number with a fraction, an exponent or too many digits",
-            FieldValue::Text(_) => "a string",
-            FieldValue::Array => "an array",
-            FieldValue::Object => "an object",
-        };
-        DecodeError::WrongType { field: field.into(), found, expected }
-    }
-}
-
+/// The wanted fields of a record, as far as it is read.
 #[derive(Default)]
 struct Record<'a> {
-    found: [FieldValue<'a>; 4],
-    duplicate: Option<usize>,
+    /// The JSON text of each field.
+    found: [Option<&'a str>; 4],
+    /// The first that occurs twice.
+    duplicate: Option<Wanted>,
 }
 
-struct RecordSeed<'n>([&'n str; 4]);
+/// A field, by its index, or an object that has fields inside, by its name.
+enum Wanted {
+    Field(usize),
+    Object(String),
+}
 
-impl<'a> DeserializeSeed<'a> for RecordSeed<'_> {
-    type Value = Record<'a>;
+/// Reads an object, and what is wanted of it. Any other value has nothing that is wanted.
+struct ObjectSeed<'t, 'r, 'a> {
+    tree: &'t FieldTree,
+    record: &'r mut Record<'a>,
+}
 
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Record<'a>, D::Error> {
-        deserializer.deserialize_map(self)
+impl<'a> DeserializeSeed<'a> for ObjectSeed<'_, '_, 'a> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(NestedVisitor(self))
     }
 }
 
-impl<'a> Visitor<'a> for RecordSeed<'_> {
-    type Value = Record<'a>;
+impl<'a> Visitor<'a> for ObjectSeed<'_, '_, 'a> {
+    type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Record<'a>, A::Error> {
-        let mut record = Record::default();
-        while let Some(field) = map.next_key_seed(KeySeed(self.0))? {
-            match field.map(|field| (field, &mut record.found[field])) {
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-                Some((_, found @ FieldValue::Absent)) => *found = map.next_value_seed(FoundSeed)?,
-                Some((field, _)) => {
-                    record.duplicate.get_or_insert(field);
-                    map.next_value::<IgnoredAny>()?;
-                }
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut is_seen = [false; 4];
+        while let Some(place) = map.next_key_seed(KeySeed(self.tree))? {
+            let Some(place) = place else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let (name, inside) = &self.tree.inside[place];
+            if std::mem::replace(&mut is_seen[place], true) {
+                let again =
+                    || inside.field.map_or_else(|| Wanted::Object(name.clone()), Wanted::Field);
+                self.record.duplicate.get_or_insert_with(again);
+                map.next_value::<IgnoredAny>()?;
+            } else if let Some(field) = inside.field {
+                self.record.found[field] = Some(map.next_value::<&RawValue>()?.get());
+            } else {
+                map.next_value_seed(ObjectSeed { tree: inside, record: self.record })?;
             }
         }
-        Ok(record)
+        Ok(())
     }
 }
 
-/// Reads a key, and returns the index of the wanted field with this name, if any.
-struct KeySeed<'n>([&'n str; 4]);
+/// Reads a value of any type that may be an object.
+struct NestedVisitor<'t, 'r, 'a>(ObjectSeed<'t, 'r, 'a>);
+
+impl<'a> Visitor<'a> for NestedVisitor<'_, '_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("any value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, map: A) -> Result<(), A::Error> {
+        self.0.visit_map(map)
+    }
+}
+
+/// Reads a key, and returns the place in the tree of the field with this name, if it is wanted.
+struct KeySeed<'t>(&'t FieldTree);
 
 impl<'a> DeserializeSeed<'a> for KeySeed<'_> {
     type Value = Option<usize>;
@@ -174,63 +207,6 @@ impl Visitor<'_> for KeySeed<'_> {
     }
 
     fn visit_str<E: Error>(self, key: &str) -> Result<Option<usize>, E> {
-        Ok(self.0.iter().position(|&name| name == key))
-    }
-}
-
-/// Reads a value of any type, and retains it if a wanted field can have it.
-struct FoundSeed;
-
-impl<'a> DeserializeSeed<'a> for FoundSeed {
-    type Value = FieldValue<'a>;
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<FieldValue<'a>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'a> Visitor<'a> for FoundSeed {
-    type Value = FieldValue<'a>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("any value")
-    }
-
-    fn visit_unit<E>(self) -> Result<FieldValue<'a>, E> {
-        Ok(FieldValue::Null)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<FieldValue<'a>, E> {
-        Ok(FieldValue::Boolean)
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<FieldValue<'a>, E> {
-        Ok(FieldValue::Unsigned(number))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<FieldValue<'a>, E> {
-        Ok(FieldValue::Negative(number))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<FieldValue<'a>, E> {
-        Ok(FieldValue::OtherNumber)
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<FieldValue<'a>, E> {
-        Ok(FieldValue::Text(Cow::Owned(text.into())))
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'a str) -> Result<FieldValue<'a>, E> {
-        Ok(FieldValue::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_seq<A: SeqAccess<'a>>(self, mut items: A) -> Result<FieldValue<'a>, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(FieldValue::Array)
-    }
-
-    fn visit_map<A: MapAccess<'a>>(self, mut entries: A) -> Result<FieldValue<'a>, A::Error> {
-        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(FieldValue::Object)
+        Ok(self.0.place(key))
     }
 }

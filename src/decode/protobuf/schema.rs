@@ -1,5 +1,6 @@
 //! Protobuf schemas: the numbers and types of the wanted fields.
 
+use crate::decode::FieldPath;
 use crate::decode::value::FieldValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -66,13 +67,13 @@ impl ProtobufSchema {
     pub(super) fn fields(
         &self,
         indexes: &[usize],
-        names: [&str; 4],
+        paths: [&FieldPath; 4],
     ) -> Result<[Option<Field>; 4], String> {
         let message = self.message(indexes);
         let message = message.ok_or_else(|| format!("it has no message type at {indexes:?}"))?;
         let field = |at: usize| {
-            let found = message.get_field_by_name(names[at]);
-            found.map(|field| Field::of(&field, at))
+            let [name] = paths[at].names() else { return None };
+            message.get_field_by_name(name).map(|field| Field::of(&field, at))
         };
         Ok([field(0), field(1), field(2), field(3)])
     }

@@ -25,7 +25,7 @@ mod split;
 pub use split::LINE_BYTES_MAX;
 
 use super::{Discovered, PartitionReader, Source, SourceError};
-use crate::decode::FieldNames;
+use crate::decode::LogFields;
 use crate::event::Kind;
 use crate::features::{Feature, MissingFeature};
 use discover::Finder;
@@ -35,14 +35,14 @@ use std::path::Path;
 #[derive(Clone, Debug)]
 pub struct FileSource {
     finder: Finder,
-    fields: FieldNames,
+    fields: LogFields,
     follow: bool,
 }
 
 impl FileSource {
     /// Creates a source of these files, folders (without subfolders) and patterns. With `follow`
     /// it never ends, as files may grow and new ones may be added.
-    pub fn new(paths: Vec<(Kind, String)>, fields: FieldNames, follow: bool) -> FileSource {
+    pub fn new(paths: Vec<(Kind, String)>, fields: LogFields, follow: bool) -> FileSource {
         FileSource { finder: Finder::new(paths, follow), fields, follow }
     }
 
@@ -66,7 +66,7 @@ impl Source for FileSource {
         let Some(format) = FileFormat::of(Path::new(&partition.name)) else {
             return Err(SourceError::UnknownFormat(partition.name.clone().into()));
         };
-        let fields = &self.fields;
+        let fields = self.fields.of(partition.kind);
         match format {
             #[cfg(feature = "parquet")]
             FileFormat::Parquet => parquet::open(partition, fields, offset),

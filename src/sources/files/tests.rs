@@ -30,7 +30,7 @@ pub(super) fn folder(files: &[(&str, &[u8])]) -> TempDir {
 fn source(folder: &TempDir, arguments: &[&str], follow: bool) -> FileSource {
     let path = |name: &&str| folder.path().join(name).to_str().unwrap().to_string();
     let paths = arguments.iter().map(|name| (Kind::Impression, path(name)));
-    FileSource::new(paths.collect(), FieldNames::default(), follow)
+    FileSource::new(paths.collect(), LogFields::default(), follow)
 }
 
 fn partition(folder: &TempDir, name: &str) -> Discovered {
@@ -124,7 +124,7 @@ fn a_file_given_twice_is_read_once_per_kind() {
     );
     let path = folder.path().join("a.jsonl").to_str().unwrap().to_string();
     let paths = vec![(Kind::Play, path.clone()), (Kind::Impression, path)];
-    let kinds = FileSource::new(paths, FieldNames::default(), false).discover().unwrap();
+    let kinds = FileSource::new(paths, LogFields::default(), false).discover().unwrap();
     assert_eq!(kinds.iter().map(|found| found.name.kind).collect::<Vec<_>>(), Kind::ALL);
 }
 

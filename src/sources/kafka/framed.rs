@@ -21,7 +21,7 @@ pub(super) struct FramedDecoder {
 }
 
 enum Prepared {
-    Avro(AvroDecoder),
+    Avro(Box<AvroDecoder>),
     /// The schema, and the decoders of its types seen so far.
     Protobuf(ProtobufSchema, BTreeMap<Vec<usize>, Result<ProtobufDecoder, String>>),
 }
@@ -79,7 +79,7 @@ impl FramedDecoder {
             MessageFormat::Protobuf => {
                 Prepared::Protobuf(ProtobufSchema::new(text, references)?, BTreeMap::new())
             }
-            _ => Prepared::Avro(AvroDecoder::new(&self.fields, text, references)?),
+            _ => Prepared::Avro(Box::new(AvroDecoder::new(&self.fields, text, references)?)),
         })
     }
 }

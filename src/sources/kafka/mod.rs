@@ -27,7 +27,7 @@ pub use decoder::MessageSettings;
 pub use errors::KafkaSourceError;
 
 use super::{Discovered, PartitionReader, Source, SourceError};
-use crate::decode::FieldNames;
+use crate::decode::LogFields;
 use crate::event::Kind;
 use crate::kafka::KafkaSettings;
 use crate::log::PartitionName;
@@ -41,7 +41,7 @@ use topic_partition::TopicPartition;
 pub struct KafkaSource {
     settings: KafkaSettings,
     topics: Vec<(Kind, String)>,
-    fields: FieldNames,
+    fields: LogFields,
     messages: MessageSettings,
     until_end: bool,
     /// Created on first use.
@@ -59,13 +59,13 @@ impl Clone for KafkaSource {
 }
 
 impl KafkaSource {
-    /// Creates a source of these topics, whose records have fields with these names. With
+    /// Creates a source of these topics, whose records have their fields at these paths. With
     /// `until_end`, every partition ends at its end offset at discovery; without, it never ends.
     /// Contacts no broker before the first use.
     pub fn new(
         settings: KafkaSettings,
         topics: Vec<(Kind, String)>,
-        fields: FieldNames,
+        fields: LogFields,
         until_end: bool,
     ) -> KafkaSource {
         let (client, messages) = (OnceLock::new(), MessageSettings::default());
@@ -120,7 +120,7 @@ impl Source for KafkaSource {
         let Some(topic_partition) = TopicPartition::of(&partition.name) else {
             return Err(SourceError::NotFound(partition.name.name.clone().into()));
         };
-        let decoder = MessageDecoder::new(&self.messages, &self.fields);
+        let decoder = MessageDecoder::new(&self.messages, self.fields.of(partition.name.kind));
         reader::open(self.client()?, topic_partition, partition, offset, decoder)
     }
 

@@ -5,7 +5,9 @@
 //! - The times: 64-bit integer milliseconds, a timestamp of any unit (UTC if without a zone), or
 //!   text in RFC 3339.
 
-use crate::decode::{DecodeError, FieldNames, request_id, time_from_text, time_in_range};
+use crate::decode::{
+    DecodeError, FieldNames, FieldPath, request_id, time_from_text, time_in_range,
+};
 use crate::event::{Event, RequestId, VideoId};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
@@ -33,7 +35,8 @@ impl Plan {
     /// Returns the indexes of the event columns of a file, or an error if one is missing,
     /// duplicate or of an unsupported type.
     pub(super) fn choose(&mut self, schema: &Schema) -> Result<Vec<usize>, String> {
-        let FieldNames { request_id, video_id, event_time, record_time } = &self.fields;
+        let [request_id, video_id, event_time, record_time] =
+            self.fields.all().map(FieldPath::text);
         let required = [
             (request_id, is_id as fn(&DataType) -> bool),
             (video_id, DataType::is_integer),
@@ -115,7 +118,7 @@ impl<'a> Columns<'a> {
     /// Returns the columns of rows, or `None` if they do not match the plan.
     pub(super) fn of(plan: &'a Plan, rows: &'a RecordBatch) -> Option<Columns<'a>> {
         let fields = &plan.fields;
-        let column = |name: &str| rows.column_by_name(name);
+        let column = |path: &FieldPath| rows.column_by_name(path.text());
         let record_time = column(&fields.record_time).filter(|array| !array.data_type().is_null());
         Some(Columns {
             fields,
@@ -132,7 +135,8 @@ impl<'a> Columns<'a> {
     /// Returns the event at index `row` of the batch, which is row `number` of the file.
     #[inline]
     pub(super) fn event(&self, row: usize, number: u64) -> Result<Event, DecodeError> {
-        let FieldNames { request_id, video_id, event_time, record_time } = self.fields;
+        let [request_id, video_id, event_time, record_time] =
+            self.fields.all().map(FieldPath::text);
         let record_time_ms = match &self.record_time {
             Some(column) if column.is_valid(row) => Some(column.values.get(row, record_time)?),
             _ => None,
@@ -237,7 +241,7 @@ impl<'a> Videos<'a> {
         signed.try_into().map(VideoId).map_err(|_| DecodeError::WrongType {
             field: field.into(),
             found: "a negative integer",
-            expected: "an unsigned 64-bit integer",
+            expected: "an unsigned 64-bit integer, as a number or a string",
         })
     }
 }

@@ -151,7 +151,8 @@ fn a_video_id_is_an_integer_of_any_size_that_is_not_negative() {
     let batch = read_columns(with("video_id", Arc::new(UInt64Array::from(vec![u64::MAX; 3]))));
     assert_eq!(batch.events[2].video.0, u64::MAX);
     let batch = read_columns(with("video_id", Arc::new(Int32Array::from(vec![0, -1, 2]))));
-    let reason = "`video_id` is a negative integer, expected an unsigned 64-bit integer";
+    let reason = "`video_id` is a negative integer, expected an unsigned 64-bit integer, \
+                  as a number or a string";
     assert_eq!(reasons(&batch), [(1, reason.to_string())]);
     assert_eq!(batch.malformed[0].location, "row 2");
 }
