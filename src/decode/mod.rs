@@ -22,8 +22,8 @@ pub use fields::{FIELDS, FieldNames, FieldPath, FieldPathError, LogFields};
 pub use json::JsonDecoder;
 
 use crate::event::{REQUEST_ID_BYTES_MAX, RequestId};
+use crate::time::date::{self, NotATime};
 use crate::time::{EVENT_TIME_MAX_MS, EVENT_TIME_MIN_MS};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The format of messages in topics.
@@ -143,17 +143,9 @@ pub(crate) fn time_in_range(field: &str, time_ms: i64) -> Result<i64, DecodeErro
 
 /// Parses the text of a field as an RFC 3339 time, in milliseconds rounded down.
 pub(crate) fn time_from_text(field: &str, text: &str) -> Result<i64, DecodeError> {
-    match text.parse::<Timestamp>() {
-        Ok(timestamp) => time_in_range(field, floor_ms(timestamp)),
-        Err(_) if text.parse::<jiff::civil::DateTime>().is_ok() => {
-            Err(DecodeError::NoZone(field.into()))
-        }
-        Err(_) => Err(DecodeError::NotATime(field.into())),
+    match date::parse(text) {
+        Ok(time_ms) => time_in_range(field, time_ms),
+        Err(NotATime::NoZone) => Err(DecodeError::NoZone(field.into())),
+        Err(NotATime::Malformed) => Err(DecodeError::NotATime(field.into())),
     }
-}
-
-/// Rounds down to milliseconds, also before 1970, where jiff's own conversion rounds up.
-fn floor_ms(timestamp: Timestamp) -> i64 {
-    let second_ms = timestamp.as_second() * 1_000;
-    second_ms + i64::from(timestamp.subsec_nanosecond()).div_euclid(1_000_000)
 }

@@ -4,11 +4,13 @@
 //! All times are integer milliseconds since 1970-01-01T00:00Z, and the name of a plain integer of
 //! milliseconds ends in `_ms`. Only [`Definition::epoch`] divides times.
 //!
+//! - [`date`]: reads times written as RFC 3339.
 //! - [`definition`]: which epoch an instant lies in, and when an epoch closes.
 //! - [`epoch`]: epochs, ranges of epochs, and [`Through`]: the last epoch that is closed or final.
 //! - [`round`]: the timestamps of the dataflows.
 //! - [`text`]: the text forms of dates and durations.
 
+pub mod date;
 pub mod definition;
 pub mod epoch;
 pub mod round;

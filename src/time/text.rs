@@ -1,5 +1,6 @@
 //! The text forms of dates and durations.
 
+use super::date::{self, NotATime};
 use super::{EVENT_TIME_MAX_MS, EVENT_TIME_MIN_MS};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -83,12 +84,14 @@ pub fn rfc3339(time_ms: i64) -> String {
 /// # Errors
 /// If the text is not such a date. The message quotes the text and shows the expected form.
 pub fn parse_rfc3339_ms(text: &str) -> Result<i64, String> {
-    match text.parse::<Timestamp>() {
-        Ok(timestamp) => Ok(timestamp.as_millisecond()),
-        Err(error) => Err(format!(
-            "`{text}` is not an RFC 3339 date ({error}); write one like `2026-01-01T00:00:00Z`"
-        )),
-    }
+    let reason = match date::parse(text) {
+        Ok(time_ms) => return Ok(time_ms),
+        Err(NotATime::NoZone) => "it has no zone",
+        Err(NotATime::Malformed) => "it has another form, or there is no such day",
+    };
+    Err(format!(
+        "`{text}` is not an RFC 3339 date ({reason}); write one like `2026-01-01T00:00:00Z`"
+    ))
 }
 
 /// The units of a duration and their lengths in milliseconds, longest first.
