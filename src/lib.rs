@@ -13,6 +13,8 @@ pub mod decode;
 pub mod engine;
 pub mod event;
 pub mod features;
+#[cfg(test)]
+mod fixtures;
 pub mod generate;
 pub mod kafka;
 pub mod log;

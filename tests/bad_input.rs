@@ -27,7 +27,7 @@ fn cases() -> Vec<Case> {
         ("missing.jsonl", with(b"{\"request_id\":\"r\"}"), "line 2", "missing field `video_id`"),
         (
             "type.jsonl",
-            with(b"{\"request_id\":\"r\",\"video_id\":\"7\",\"event_time\":0}"),
+            with(b"{\"request_id\":\"r\",\"video_id\":\"seven\",\"event_time\":0}"),
             "line 2",
             "`video_id` is a string",
         ),

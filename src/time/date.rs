@@ -121,8 +121,8 @@ fn days_of(year: i64, month: i64) -> i64 {
 }
 
 /// Returns the days from 1970-01-01 to a date of the Gregorian calendar. Years are counted from
-/// March, so that the leap day is the last: `days_from_civil` of Howard Hinnant's *chrono-Compatible
-/// Low-Level Date Algorithms*.
+/// March, so that the leap day is the last: `days_from_civil` of Howard Hinnant's
+/// *chrono-Compatible Low-Level Date Algorithms*.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
@@ -275,7 +275,10 @@ mod tests {
             let day = ["06-30", "12-31", "01-01", "07-01"][place];
             format!("{year}-{day}")
         });
-        let often = |usual: &'static str, rare: &'static str| prop_oneof![9 => Just(usual.to_string()), 1 => rare];
+        let often = |usual: &'static str, rare: &'static str| {
+            let usual = Just(usual.to_string());
+            prop_oneof![9 => usual, 1 => rare]
+        };
         let clock = prop_oneof![
             (two(23), two(59), two(60)).prop_map(|(h, m, s)| format!("{h}:{m}:{s}")),
             Just("23:59:60".to_string()),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::event::{RequestId, VideoId};
+use crate::fixtures::cases;
 use crate::time::{EVENT_TIME_MAX_MS, EVENT_TIME_MIN_MS};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -330,7 +331,7 @@ fn mutate(mut record: Vec<u8>, how: u8, place: proptest::sample::Index, byte: u8
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(cases(4_000))]
 
     #[test]
     fn the_fast_path_agrees_with_serde_json(

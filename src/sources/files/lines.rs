@@ -1,16 +1,21 @@
 //! Reads a file of JSON lines.
+//!
+//! The offset of a record is the number of records before it: lines, empty ones included, and the
+//! objects of a line that holds several. How many a line has follows from its bytes alone.
 
 use super::input::{Growth, Input};
+use super::objects::holds_several;
 use super::split::{LINE_BYTES_MAX, Line, Splitter};
 use super::{Compression, io_error};
 use crate::decode::{FieldNames, JsonDecoder};
 use crate::log::PartitionName;
 use crate::sources::{Batch, Lag, Malformed, PartitionReader, Polled, SourceError, sample};
+use std::io;
 
-/// The maximum number of bytes that a poll reads, as a limit for overlong lines.
+/// The maximum number of bytes that a poll reads, as a limit for overlong records.
 const POLL_BYTES_MAX: usize = 16 << 20;
 
-/// Opens a file of lines at line `offset`, counted from 0.
+/// Opens a file of lines at record `offset`, counted from 0.
 pub(super) fn open(
     partition: &PartitionName,
     fields: &FieldNames,
@@ -26,7 +31,8 @@ pub(super) fn open(
         input,
         splitter: Splitter::default(),
         decoder: JsonDecoder::new(fields),
-        next_line: 0,
+        next: Position::default(),
+        damage: None,
         reported_bytes: 0,
         is_partial_line_read: false,
         is_exhausted: false,
@@ -44,20 +50,46 @@ struct LinesReader {
     input: Input,
     splitter: Splitter,
     decoder: JsonDecoder,
-    /// The number of the next line, from 0.
-    next_line: u64,
+    next: Position,
+    /// The damage to be reported after the records before it.
+    damage: Option<io::Error>,
     /// The number of bytes of the file that have been reported or skipped.
     reported_bytes: u64,
-    /// Whether the next line of the splitter was already read without its newline, as the last line
-    /// of a file that was not followed.
+    /// Whether the next record of the splitter was already read without its newline, as the last
+    /// one of a file that was not followed.
     is_partial_line_read: bool,
     is_exhausted: bool,
+}
+
+/// The place of a record.
+#[derive(Clone, Copy, Default)]
+struct Position {
+    /// The number of the record, from 0: its offset.
+    number: u64,
+    /// The number of records before it that did not end their line.
+    objects: u64,
+    /// The number of records before it in its line.
+    in_line: u64,
+}
+
+impl Position {
+    /// Moves on to the next record.
+    #[inline]
+    fn advance(&mut self, ends_line: bool) {
+        self.number += 1;
+        if ends_line {
+            self.in_line = 0;
+        } else {
+            self.objects += 1;
+            self.in_line += 1;
+        }
+    }
 }
 
 impl PartitionReader for LinesReader {
     fn poll(&mut self, batch: &mut Batch, records_max: usize) -> Result<Polled, SourceError> {
         let polled = self.read(batch, records_max.max(1) as u64);
-        batch.next_offset = self.next_line;
+        batch.next_offset = self.next.number;
         let bytes = self.consumed_bytes();
         batch.bytes += bytes - self.reported_bytes;
         self.reported_bytes = bytes;
@@ -72,54 +104,86 @@ impl PartitionReader for LinesReader {
 }
 
 impl LinesReader {
-    fn read(&mut self, batch: &mut Batch, lines_max: u64) -> Result<Polled, SourceError> {
-        let end_line = self.next_line.saturating_add(lines_max);
+    fn read(&mut self, batch: &mut Batch, records_max: u64) -> Result<Polled, SourceError> {
+        let end = self.next.number.saturating_add(records_max);
         let mut bytes_left = POLL_BYTES_MAX;
         while !self.is_exhausted {
-            self.take_lines(batch, end_line);
-            if self.next_line >= end_line || bytes_left == 0 {
+            self.take_records(batch, end, Splitter::next_line);
+            if self.next.number >= end || bytes_left == 0 {
                 return Ok(Polled::More);
             }
-            match self.splitter.fill(&mut self.input) {
+            match self.fill() {
+                Ok(0) if self.take_whole_objects(batch, end) => {}
                 Ok(0) if !self.follow => self.finish(batch),
                 Ok(0) => return self.check_growth(),
                 Ok(count) => bytes_left = bytes_left.saturating_sub(count),
-                Err(error) if self.input.is_damage(&error) => self.report_damage(batch, &error),
-                Err(error) => return Err(io_error(&self.partition.name, error)),
+                Err(error) if !self.input.is_damage(&error) => {
+                    return Err(io_error(&self.partition.name, error));
+                }
+                Err(error) if self.take_whole_objects(batch, end) => self.damage = Some(error),
+                Err(error) => self.report_damage(batch, &error),
             }
         }
         Ok(Polled::Exhausted)
     }
 
-    /// Decodes the lines in the splitter, up to but not including `end_line`.
-    fn take_lines(&mut self, batch: &mut Batch, end_line: u64) {
-        while self.next_line < end_line {
-            let Some(line) = self.splitter.next_line() else { return };
-            if self.is_partial_line_read {
-                self.is_partial_line_read = false;
-                continue;
-            }
-            take(&mut self.decoder, batch, self.next_line, &line);
-            self.next_line += 1;
+    /// Reads once, or returns the damage that was found before.
+    fn fill(&mut self) -> io::Result<usize> {
+        match self.damage.take() {
+            Some(damage) => Err(damage),
+            None => self.splitter.fill(&mut self.input),
         }
+    }
+
+    /// Decodes the records that `next` returns, up to but not including the one with number `end`.
+    #[inline]
+    fn take_records(
+        &mut self,
+        batch: &mut Batch,
+        end: u64,
+        next: impl for<'a> Fn(&'a mut Splitter) -> Option<Line<'a>>,
+    ) {
+        while self.next.number < end {
+            let Some(line) = next(&mut self.splitter) else { return };
+            let several = match self.is_partial_line_read {
+                true => !line.is_long && holds_several(line.text),
+                false => !take(&mut self.decoder, batch, self.next, &line),
+            };
+            if several {
+                let length = line.text.len();
+                self.splitter.split_line(length);
+            } else if self.is_partial_line_read {
+                self.is_partial_line_read = false;
+            } else {
+                self.next.advance(line.ends_line);
+            }
+        }
+    }
+
+    /// Decodes the objects in the splitter that are followed by another in the same line, which has
+    /// no newline. Returns whether there were any.
+    fn take_whole_objects(&mut self, batch: &mut Batch, end: u64) -> bool {
+        let bytes_before = self.splitter.held_bytes();
+        self.take_records(batch, end, Splitter::next_whole_object);
+        self.splitter.held_bytes() < bytes_before
     }
 
     /// Decodes the last line, which has no newline.
     fn finish(&mut self, batch: &mut Batch) {
         self.is_exhausted = true;
         if let Some(line) = self.splitter.take_partial_line() {
-            take(&mut self.decoder, batch, self.next_line, &line);
-            self.next_line += 1;
+            take(&mut self.decoder, batch, self.next, &line);
+            self.next.advance(true);
         }
     }
 
     /// Reports the damaged rest of the file as one malformed record.
-    fn report_damage(&mut self, batch: &mut Batch, error: &std::io::Error) {
+    fn report_damage(&mut self, batch: &mut Batch, error: &io::Error) {
         self.is_exhausted = true;
         let rest = self.splitter.take_partial_line().map_or(&b""[..], |line| line.text);
         let reason = format!("the compressed data is damaged or cut off here: {error}");
-        batch.malformed.push(malformed(self.next_line, reason, rest));
-        self.next_line += 1;
+        batch.malformed.push(malformed(self.next, reason, rest));
+        self.next.advance(true);
     }
 
     /// Checks whether a followed file has grown after its end was reached.
@@ -132,38 +196,63 @@ impl LinesReader {
             Growth::More => Ok(Polled::More),
             Growth::Shrunk => {
                 let end = plain.count_lines().map_err(failed)?;
-                Err(self.shrunk(end, self.next_line))
+                Err(self.shrunk(end, self.next.number))
             }
         }
     }
 
-    /// Skips the lines before `offset`.
+    /// Skips the records before `offset`.
     fn skip_to(&mut self, offset: u64) -> Result<(), SourceError> {
-        while self.next_line < offset {
-            if self.splitter.next_line().is_some() {
-                self.next_line += 1;
+        while self.next.number < offset {
+            if self.skip_records(offset, Splitter::next_line) {
                 continue;
             }
-            match self.splitter.fill(&mut self.input) {
+            match self.fill() {
+                Ok(0) if self.skip_records(offset, Splitter::next_whole_object) => {}
                 Ok(0) => return self.skip_rest(offset, self.splitter.has_partial_line()),
                 Ok(_) => {}
-                Err(error) if self.input.is_damage(&error) => {
+                Err(error) if !self.input.is_damage(&error) => {
+                    return Err(io_error(&self.partition.name, error));
+                }
+                Err(error) if self.skip_records(offset, Splitter::next_whole_object) => {
+                    self.damage = Some(error);
+                }
+                Err(_) => {
                     self.is_exhausted = true;
                     return self.skip_rest(offset, true);
                 }
-                Err(error) => return Err(io_error(&self.partition.name, error)),
             }
         }
         Ok(())
     }
 
-    /// Skips the rest after the last newline, which counts as a line if `has_partial_line`.
+    /// Skips the records that `next` returns, up to `offset`. Returns whether there were any.
+    #[inline]
+    fn skip_records(
+        &mut self,
+        offset: u64,
+        next: impl for<'a> Fn(&'a mut Splitter) -> Option<Line<'a>>,
+    ) -> bool {
+        let before = self.next.number;
+        while self.next.number < offset {
+            let Some(line) = next(&mut self.splitter) else { break };
+            if !line.is_long && holds_several(line.text) {
+                let length = line.text.len();
+                self.splitter.split_line(length);
+            } else {
+                self.next.advance(line.ends_line);
+            }
+        }
+        self.next.number > before
+    }
+
+    /// Skips the rest after the last newline, which counts as a record if `has_partial_line`.
     fn skip_rest(&mut self, offset: u64, has_partial_line: bool) -> Result<(), SourceError> {
-        let end = self.next_line + u64::from(has_partial_line);
+        let end = self.next.number + u64::from(has_partial_line);
         if end < offset {
             return Err(self.shrunk(end, offset));
         }
-        self.next_line = offset;
+        self.next.number = offset;
         if self.follow {
             self.is_partial_line_read = true;
         } else {
@@ -185,23 +274,26 @@ impl LinesReader {
     }
 }
 
-/// Decodes a line into a batch.
+/// Decodes a record into a batch. Returns false if it is several objects, which it leaves.
 #[inline]
-fn take(decoder: &mut JsonDecoder, batch: &mut Batch, number: u64, line: &Line<'_>) {
+fn take(decoder: &mut JsonDecoder, batch: &mut Batch, place: Position, line: &Line<'_>) -> bool {
     if line.is_long {
-        let reason = format!("line is longer than {LINE_BYTES_MAX} bytes");
-        batch.malformed.push(malformed(number, reason, line.text));
-        return;
+        let what = if line.ends_line && place.in_line == 0 { "line" } else { "object" };
+        let reason = format!("{what} is longer than {LINE_BYTES_MAX} bytes");
+        batch.malformed.push(malformed(place, reason, line.text));
+        return true;
     }
     let text = line.text.strip_suffix(b"\r").unwrap_or(line.text);
-    let text = if number == 0 { without_byte_order_mark(text) } else { text };
+    let text = if place.number == 0 { without_byte_order_mark(text) } else { text };
     if text.is_empty() {
-        return;
+        return true;
     }
-    match decoder.decode(text, number) {
+    match decoder.decode(text, place.number) {
         Ok(event) => batch.events.push(event),
-        Err(error) => batch.malformed.push(malformed(number, error.to_string(), text)),
+        Err(_) if holds_several(line.text) => return false,
+        Err(error) => batch.malformed.push(malformed(place, error.to_string(), text)),
     }
+    true
 }
 
 fn without_byte_order_mark(text: &[u8]) -> &[u8] {
@@ -209,11 +301,14 @@ fn without_byte_order_mark(text: &[u8]) -> &[u8] {
 }
 
 #[cold]
-fn malformed(number: u64, reason: String, text: &[u8]) -> Malformed {
-    Malformed {
-        offset: number,
-        location: format!("line {}", number + 1),
-        reason,
-        sample: sample(text),
-    }
+fn malformed(place: Position, reason: String, text: &[u8]) -> Malformed {
+    let line = place.number - place.objects + 1;
+    let location = match place.in_line {
+        0 => format!("line {line}"),
+        before => format!("line {line}, object {}", before + 1),
+    };
+    Malformed { offset: place.number, location, reason, sample: sample(text) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,10 +2,12 @@
 //!
 //! Each file is one partition. Its name is its absolute path without symbolic links, however its
 //! path was typed; only a link to a file without a known format is a name of its own. The offset of
-//! a record is its line or row number, from 0. Empty lines are counted, but contain no record.
+//! a record is its line or row number, from 0. Empty lines are counted, but contain no record. Of a
+//! line that holds several objects each counts, so that offsets are line numbers in other files.
 //!
 //! - `.jsonl` and `.ndjson`, plain or compressed (`.gz`, `.zst`): one record per line, see
-//!   [`crate::decode`]. A line longer than [`LINE_BYTES_MAX`] is malformed.
+//!   [`crate::decode`], or several objects in a line. A record longer than [`LINE_BYTES_MAX`] is
+//!   malformed.
 //! - `.parquet`: one record per row, in columns named like the fields.
 //!
 //! A damaged file gives the events before the damage, and then one malformed record.
@@ -18,6 +20,7 @@
 mod discover;
 mod input;
 mod lines;
+mod objects;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod split;

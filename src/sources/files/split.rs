@@ -1,15 +1,20 @@
-//! Splits bytes into lines. The buffer is bounded for any input.
+//! Splits bytes into records: lines, and the objects in a line that holds several. The buffer is
+//! bounded for any input.
+//!
+//! A line of at most [`LINE_BYTES_MAX`] bytes is returned as it is; whoever cannot decode it asks
+//! for its objects ([`Splitter::split_line`]). A longer one is returned object by object.
 
+use super::objects::ObjectScan;
 use crate::sources::SAMPLE_BYTES_MAX;
 use std::io::{self, ErrorKind, Read};
 
-/// The maximum length of a line in bytes, without its newline.
+/// The maximum length of a record in bytes: of an object, or of a line without its newline.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// The number of bytes by which a full buffer grows.
 const READ_BYTES: usize = 256 * 1024;
 
-/// Splits bytes into lines. Buffers at most one line of the maximum length and one read.
+/// Splits bytes into records. Buffers at most one line of the maximum length and one read.
 #[derive(Default)]
 pub(super) struct Splitter {
     buffer: Vec<u8>,
@@ -18,18 +23,26 @@ pub(super) struct Splitter {
     end: usize,
     /// The position at which the search for a newline resumes.
     scanned: usize,
-    /// The beginning of a line that is too long.
+    /// The beginning of a record that is too long.
     beginning: Vec<u8>,
-    /// The number of bytes dropped of a line that is too long; 0 if no such line is being read.
+    /// The number of bytes dropped of a record that is too long; 0 if no such one is being read.
     dropped_bytes: u64,
+    /// Whether the current line is returned object by object.
+    is_split: bool,
+    /// The search for the end of the object at `start`, and the position at which it resumes: it
+    /// has not begun if that is before `start`.
+    objects: ObjectScan,
+    objects_scanned: usize,
 }
 
-/// A line, without its newline.
+/// A line, without its newline, or an object of a line.
 pub(super) struct Line<'a> {
     /// The text, or its beginning if it is too long.
     pub(super) text: &'a [u8],
     /// Whether it is longer than [`LINE_BYTES_MAX`].
     pub(super) is_long: bool,
+    /// Whether the line ends with it.
+    pub(super) ends_line: bool,
 }
 
 impl Splitter {
@@ -48,24 +61,88 @@ impl Splitter {
         }
     }
 
-    /// Returns the next line that ends in a newline.
+    /// Returns the next line that ends in a newline, or the next object of a line that is split or
+    /// too long.
     #[inline]
     pub(super) fn next_line(&mut self) -> Option<Line<'_>> {
         let Some(length) = memchr::memchr(b'\n', &self.buffer[self.scanned..self.end]) else {
             self.scanned = self.end;
             if self.end - self.start > LINE_BYTES_MAX || self.dropped_bytes > 0 {
-                self.drop_beginning();
+                return self.next_whole_object();
             }
             return None;
         };
         let newline = self.scanned + length;
+        if self.is_split || newline - self.start > LINE_BYTES_MAX || self.dropped_bytes > 0 {
+            return Some(self.next_part(newline));
+        }
         let line = self.start..newline;
         self.start = newline + 1;
         self.scanned = self.start;
-        if line.len() > LINE_BYTES_MAX || self.dropped_bytes > 0 {
-            return Some(self.long_line(line));
+        Some(Line { text: &self.buffer[line], is_long: false, ends_line: true })
+    }
+
+    /// Gives the last line back, whose length this is, so that its objects are returned one by one.
+    #[cold]
+    pub(super) fn split_line(&mut self, length: usize) {
+        let newline = self.start - 1;
+        self.start = newline - length;
+        self.scanned = newline;
+        self.is_split = true;
+        self.restart_scan();
+    }
+
+    /// Returns the next object of a line whose newline is not there yet. It is not the last one,
+    /// which may go on.
+    #[cold]
+    pub(super) fn next_whole_object(&mut self) -> Option<Line<'_>> {
+        match self.find_object(self.end) {
+            Some(next) => Some(self.object(next)),
+            None => {
+                if self.end - self.start > LINE_BYTES_MAX || self.dropped_bytes > 0 {
+                    self.drop_beginning();
+                }
+                None
+            }
         }
-        Some(Line { text: &self.buffer[line], is_long: false })
+    }
+
+    /// Returns the next object of a line, or the rest of the line.
+    #[cold]
+    fn next_part(&mut self, newline: usize) -> Line<'_> {
+        self.scanned = newline;
+        if let Some(next) = self.find_object(newline) {
+            return self.object(next);
+        }
+        let rest = self.start..newline;
+        self.start = newline + 1;
+        self.scanned = self.start;
+        self.is_split = false;
+        self.record(rest, true)
+    }
+
+    /// Returns the position before `end` at which the next object begins.
+    fn find_object(&mut self, end: usize) -> Option<usize> {
+        if self.objects_scanned < self.start {
+            self.restart_scan();
+        }
+        let found = self.objects.next_object(&self.buffer[self.objects_scanned..end]);
+        let position = found.map(|length| self.objects_scanned + length);
+        self.objects_scanned = position.unwrap_or(end);
+        position
+    }
+
+    /// Returns the object that ends where the next one begins.
+    fn object(&mut self, next: usize) -> Line<'_> {
+        let object = self.start..next;
+        self.start = next;
+        self.restart_scan();
+        self.record(object, false)
+    }
+
+    fn restart_scan(&mut self) {
+        self.objects = ObjectScan::default();
+        self.objects_scanned = self.start;
     }
 
     /// Returns the rest after the last newline, if there is any.
@@ -73,10 +150,8 @@ impl Splitter {
         let line = self.start..self.end;
         self.start = self.end;
         self.scanned = self.end;
-        if self.dropped_bytes > 0 {
-            return Some(self.long_line(line));
-        }
-        (!line.is_empty()).then(|| Line { text: &self.buffer[line], is_long: false })
+        self.restart_scan();
+        (self.dropped_bytes > 0 || !line.is_empty()).then(|| self.record(line, true))
     }
 
     /// Whether there is a rest after the last newline.
@@ -101,6 +176,11 @@ impl Splitter {
             *self = Splitter {
                 beginning: std::mem::take(&mut self.beginning),
                 dropped_bytes: self.dropped_bytes,
+                // Only a record that is too long is searched on.
+                objects: match self.dropped_bytes {
+                    0 => ObjectScan::default(),
+                    _ => std::mem::take(&mut self.objects),
+                },
                 ..Splitter::default()
             };
         }
@@ -108,7 +188,11 @@ impl Splitter {
 
     /// Moves the held bytes to the front, and grows the buffer if they fill it.
     fn make_room(&mut self) {
+        if self.objects_scanned < self.start {
+            self.restart_scan();
+        }
         self.buffer.copy_within(self.start..self.end, 0);
+        self.objects_scanned -= self.start;
         self.scanned -= self.start;
         self.end -= self.start;
         self.start = 0;
@@ -126,16 +210,19 @@ impl Splitter {
         self.start = self.end;
     }
 
-    #[cold]
-    fn long_line(&mut self, line: std::ops::Range<usize>) -> Line<'_> {
+    /// Returns the record at a place in the buffer, of which a beginning may have been dropped.
+    fn record(&mut self, place: std::ops::Range<usize>, ends_line: bool) -> Line<'_> {
+        if self.dropped_bytes == 0 && place.len() <= LINE_BYTES_MAX {
+            return Line { text: &self.buffer[place], is_long: false, ends_line };
+        }
         if self.dropped_bytes == 0 {
-            self.keep_beginning(line.start);
+            self.keep_beginning(place.start);
         }
         self.dropped_bytes = 0;
-        Line { text: &self.beginning, is_long: true }
+        Line { text: &self.beginning, is_long: true, ends_line }
     }
 
-    /// Saves the beginning of a line that is too long.
+    /// Saves the beginning of a record that is too long.
     fn keep_beginning(&mut self, start: usize) {
         self.beginning.clear();
         self.beginning.extend_from_slice(&self.buffer[start..start + SAMPLE_BYTES_MAX]);

@@ -283,7 +283,7 @@ fn invalid_utf8_is_malformed() {
 }
 
 /// Polls until the end is reached.
-fn poll(reader: &mut Box<dyn PartitionReader>) -> (Polled, Batch) {
+pub(super) fn poll(reader: &mut Box<dyn PartitionReader>) -> (Polled, Batch) {
     let mut batch = Batch::default();
     loop {
         let polled = reader.poll(&mut batch, 1000).unwrap();
@@ -293,7 +293,7 @@ fn poll(reader: &mut Box<dyn PartitionReader>) -> (Polled, Batch) {
     }
 }
 
-fn append(folder: &TempDir, name: &str, text: &str) {
+pub(super) fn append(folder: &TempDir, name: &str, text: &str) {
     let mut file = OpenOptions::new().append(true).open(folder.path().join(name)).unwrap();
     file.write_all(text.as_bytes()).unwrap();
 }
