@@ -86,3 +86,23 @@ fn a_field_has_another_path_in_one_log_or_in_both() {
     let printed = place.run(&printed).succeeded().stdout;
     assert!(printed.contains("\"plays.request_id=e.page_id\""), "{printed}");
 }
+
+/// Parquet files of pyarrow, polars and DuckDB.
+#[cfg(feature = "parquet")]
+#[test]
+fn parquet_is_read_as_others_write_it() {
+    const ROWS: &[&str] = &["1,3,1", "2,2,0", "3,1,0"];
+    let files: [(&str, &[u8]); 4] = [
+        ("brotli.parquet", include_bytes!("parquet/brotli.parquet")),
+        ("int128.parquet", include_bytes!("parquet/int128.parquet")),
+        ("fixed_text.parquet", include_bytes!("parquet/fixed_text.parquet")),
+        ("unknown_type.parquet", include_bytes!("parquet/unknown_logical_type.parquet")),
+    ];
+    for (name, impressions) in files {
+        let place = Workspace::new();
+        place.write(name, impressions);
+        place.write("p.jsonl", PLAY.replace("\"a\"", "\"r0\""));
+        place.run(&["--impressions", name, "--plays", "p.jsonl"]).succeeded();
+        assert_eq!(place.select("video_id, impressions, plays FROM trends"), ROWS, "{name}");
+    }
+}

@@ -122,6 +122,22 @@ impl FieldValue<'_> {
         }
     }
 
+    /// Returns the value for a decimal: these digits over ten to the power of `scale`.
+    #[cfg(feature = "parquet")]
+    pub(crate) fn decimal(digits: i128, scale: i8) -> FieldValue<'static> {
+        let power = 10_i128.checked_pow(scale.unsigned_abs().into());
+        match (scale, power) {
+            (..=0, Some(power)) => match digits.checked_mul(power) {
+                Some(whole) => FieldValue::wide_integer(whole),
+                None => FieldValue::WideInteger,
+            },
+            (1.., Some(power)) if digits % power == 0 => FieldValue::wide_integer(digits / power),
+            _ if digits == 0 => FieldValue::Unsigned(0),
+            (..=0, None) => FieldValue::WideInteger,
+            _ => FieldValue::Unsupported("a number with a fraction"),
+        }
+    }
+
     /// Returns the value for bytes of a type that has a fixed size.
     pub(crate) fn fixed(bytes: &[u8]) -> FieldValue<'_> {
         match bytes.try_into() {

@@ -17,6 +17,8 @@ const SHOWN_MAX: u64 = 5;
 pub struct DeadLetters {
     file: Option<Mutex<BufWriter<File>>>,
     malformed: AtomicU64,
+    /// The number of letters, each of one malformed record or of several.
+    letters: AtomicU64,
     is_silent: bool,
     /// Whether a failure to write the file was logged.
     has_failed: AtomicBool,
@@ -28,6 +30,7 @@ struct DeadLetter<'a> {
     topic: &'a str,
     partition: &'a str,
     offset: u64,
+    records: u64,
     location: &'a str,
     reason: &'a str,
     sample: &'a str,
@@ -53,7 +56,8 @@ impl DeadLetters {
     /// Counts a record and writes it to the file. The first failure to write is logged, and does
     /// not stop the job.
     pub fn write(&self, partition: &PartitionName, record: &Malformed) {
-        let before = self.malformed.fetch_add(1, Ordering::Relaxed);
+        self.malformed.fetch_add(record.records, Ordering::Relaxed);
+        let before = self.letters.fetch_add(1, Ordering::Relaxed);
         if before < SHOWN_MAX && !self.is_silent {
             let silence = if before + 1 == SHOWN_MAX { "; more are not logged" } else { "" };
             tracing::warn!(
@@ -68,6 +72,7 @@ impl DeadLetters {
             topic: partition.kind.topic(),
             partition: &partition.name,
             offset: record.offset,
+            records: record.records,
             location: &record.location,
             reason: &record.reason,
             sample: &record.sample,

@@ -364,7 +364,7 @@ impl Partition {
         for record in self.batch.malformed.drain(..settled) {
             if record.offset >= self.live_from_offset {
                 dead_letters.write(&self.name, &record);
-                self.malformed += 1;
+                self.malformed += record.records;
             }
         }
     }

@@ -175,7 +175,10 @@ impl Batch {
 pub struct Malformed {
     /// The offset in the partition.
     pub offset: u64,
-    /// The location for a human reader: `line 17`, `row 17`, `offset 17`.
+    /// The number of records that it stands for, from this offset on: 1, or the rows that a damaged
+    /// file has lost.
+    pub records: u64,
+    /// The location for a human reader: `line 17`, `row 17`, `rows 17 to 99`, `offset 17`.
     pub location: String,
     /// The reason why the record is malformed.
     pub reason: String,

@@ -307,7 +307,7 @@ fn malformed(place: Position, reason: String, text: &[u8]) -> Malformed {
         0 => format!("line {line}"),
         before => format!("line {line}, object {}", before + 1),
     };
-    Malformed { offset: place.number, location, reason, sample: sample(text) }
+    Malformed { offset: place.number, records: 1, location, reason, sample: sample(text) }
 }
 
 #[cfg(test)]

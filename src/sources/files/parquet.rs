@@ -6,9 +6,11 @@
 //! they differ, rows would change their numbers.
 
 mod columns;
+mod footer;
+mod values;
 
 use super::io_error;
-use crate::decode::FieldNames;
+use crate::decode::{FieldNames, FieldTree};
 use crate::log::PartitionName;
 use crate::panics::catch_panic;
 use crate::sources::{Batch, Lag, Malformed, PartitionReader, Polled, SourceError};
@@ -64,7 +66,7 @@ struct ParquetReader {
     next_row: u64,
     /// The row at which reading started. An earlier reader has reported malformed rows before it.
     first_row: u64,
-    /// The number of rows; 1, the malformed one, if the file cannot be read at all.
+    /// The number of rows; 1, the malformed one, if it is not known.
     rows: u64,
 }
 
@@ -88,7 +90,7 @@ impl PartitionReader for ParquetReader {
         if let State::Ended(malformed) = &mut self.state
             && let Some(malformed) = malformed.take()
         {
-            self.next_row = malformed.offset + 1;
+            self.next_row = malformed.offset + malformed.records;
             batch.malformed.push(malformed);
         }
         batch.next_offset = self.next_row;
@@ -109,16 +111,25 @@ impl PartitionReader for ParquetReader {
 impl ParquetReader {
     /// Reads the footer, and prepares to read rows.
     fn start(&mut self) -> Result<(), SourceError> {
-        match catch_panic(|| prepare(&self.file, &mut self.plan)) {
-            Ok((reader, rows)) => {
+        let known = catch_panic(|| {
+            let metadata = load(&self.file, self.plan.tree())?;
+            rows(metadata.metadata()).map(|rows| (metadata, rows))
+        });
+        let (metadata, rows) = match known {
+            Ok(known) => known,
+            Err(reason) => return self.fail(0, "file", reason),
+        };
+        self.rows = rows.max(1);
+        match catch_panic(|| prepare(&self.file, &self.plan, &metadata, rows)) {
+            Ok(reader) => {
                 self.rows = rows;
                 if self.first_row < rows {
                     self.state = State::Reading { reader, decoded: None, end: 0 };
                 }
+                Ok(())
             }
-            Err(reason) => self.fail(0, "file", reason)?,
+            Err(reason) => self.fail(0, "file", reason),
         }
-        Ok(())
     }
 
     /// Appends the decoded rows before `end_row` to the batch, or decodes more. Rows before
@@ -155,14 +166,19 @@ impl ParquetReader {
         Ok(false)
     }
 
-    /// Ends the file with a malformed record, or returns an error if the file cannot be read.
-    fn fail(&mut self, row: u64, location: &str, reason: String) -> Result<(), SourceError> {
+    /// Ends the file at a row: that row and all after it are malformed. Returns an error if the
+    /// file cannot be read.
+    fn fail(&mut self, row: u64, what: &str, reason: String) -> Result<(), SourceError> {
         check_readable(&self.file).map_err(|error| io_error(&self.partition.name, error))?;
+        let row = row.max(self.first_row);
         let mut malformed = malformed_row(row, reason);
-        if location == "file" {
-            malformed.location = location.into();
+        malformed.records = self.rows.saturating_sub(row);
+        if what == "file" {
+            malformed.location = what.into();
+        } else if malformed.records > 1 {
+            malformed.location = format!("rows {} to {}", row + 1, self.rows);
         }
-        self.state = State::Ended((row >= self.first_row).then_some(malformed));
+        self.state = State::Ended((malformed.records > 0).then_some(malformed));
         Ok(())
     }
 
@@ -185,25 +201,34 @@ fn take(columns: &Columns<'_>, start: u64, numbers: Range<u64>, batch: &mut Batc
     }
 }
 
-/// Returns a reader of all rows, and the number of rows.
-fn prepare(file: &File, plan: &mut Plan) -> Result<(ParquetRecordBatchReader, u64), String> {
-    let as_written = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())
-        .map_err(|error| format!("not a Parquet file that can be read: {error}"))?;
-    let column_indexes = plan.choose(as_written.schema())?;
+/// Reads the footer; if that fails, without what it says about unwanted columns.
+fn load(file: &File, wanted: &FieldTree) -> Result<ArrowReaderMetadata, String> {
+    ArrowReaderMetadata::load(file, ArrowReaderOptions::new()).or_else(|error| {
+        footer::without_unwanted(file, wanted)
+            .ok_or_else(|| format!("not a Parquet file that can be read: {error}"))
+    })
+}
+
+/// Returns a reader of all rows.
+fn prepare(
+    file: &File,
+    plan: &Plan,
+    as_written: &ArrowReaderMetadata,
+    rows: u64,
+) -> Result<ParquetRecordBatchReader, String> {
+    let columns = plan.choose(as_written.schema(), as_written.parquet_schema())?;
     let options = ArrowReaderOptions::new().with_schema(Arc::new(plan.schema(as_written.schema())));
     let metadata = ArrowReaderMetadata::try_new(Arc::clone(as_written.metadata()), options)
         .map_err(|error| format!("the columns cannot be read: {error}"))?;
-    let rows = rows(metadata.metadata())?;
-    let mask = ProjectionMask::roots(metadata.parquet_schema(), column_indexes);
+    let mask = ProjectionMask::leaves(metadata.parquet_schema(), columns);
     let file = file.try_clone().map_err(|error| error.to_string())?;
-    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
+    ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
         .with_projection(mask)
         .with_batch_size(BATCH_ROWS)
         // Without a limit, pages with more rows than the footer says would be read to their end.
         .with_limit(rows as usize)
         .build()
-        .map_err(|error| error.to_string())?;
-    Ok((reader, rows))
+        .map_err(|error| error.to_string())
 }
 
 /// Returns the number of rows. The footer contains it twice: in total, and for each row group. The
@@ -228,7 +253,7 @@ fn check_readable(mut file: &File) -> std::io::Result<()> {
 #[cold]
 fn malformed_row(number: u64, reason: String) -> Malformed {
     let location = format!("row {}", number.saturating_add(1));
-    Malformed { offset: number, location, reason, sample: String::new() }
+    Malformed { offset: number, records: 1, location, reason, sample: String::new() }
 }
 
 #[cfg(test)]

@@ -55,6 +55,15 @@ pub(super) fn open(
     source(folder, &[], follow).open(&partition(folder, name), Some(offset))
 }
 
+/// Opens an impressions file whose fields have these paths.
+pub(super) fn open_with(
+    folder: &TempDir,
+    name: &str,
+    fields: LogFields,
+) -> Box<dyn PartitionReader> {
+    FileSource::new(vec![], fields, false).open(&partition(folder, name), None).unwrap()
+}
+
 /// Reads a file from an offset to its end, at most `records_max` records per poll.
 pub(super) fn read(folder: &TempDir, name: &str, offset: u64, records_max: usize) -> Batch {
     let mut reader = open(folder, name, false, offset).unwrap();

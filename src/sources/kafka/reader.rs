@@ -348,5 +348,6 @@ fn decode_value(
 
 #[cold]
 fn malformed(offset: u64, reason: String, payload: &[u8]) -> Malformed {
-    Malformed { offset, location: format!("offset {offset}"), reason, sample: sample(payload) }
+    let location = format!("offset {offset}");
+    Malformed { offset, records: 1, location, reason, sample: sample(payload) }
 }

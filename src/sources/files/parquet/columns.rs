@@ -1,104 +1,94 @@
-//! The event columns of a Parquet file, and their supported types.
-//!
-//! - The request id: text, UTF-8 bytes, or the bits of a UUID as fixed-size binary of 16 bytes.
-//! - The video id: a non-negative integer of any size.
-//! - The times: 64-bit integer milliseconds, a timestamp of any unit (UTC if without a zone), or
-//!   text in RFC 3339.
+//! The event columns of a Parquet file, and their supported types. What their values mean is the
+//! same as in every format: see [`crate::decode::value`].
 
-use crate::decode::{
-    DecodeError, FieldNames, FieldPath, request_id, time_from_text, time_in_range,
-};
-use crate::event::{Event, RequestId, VideoId};
+use super::values::{Ids, Times, Videos, is_id, is_time, is_video, readable_type};
+use crate::decode::{DecodeError, FieldNames, FieldPath, FieldTree};
+use crate::event::Event;
 use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    ArrowPrimitiveType, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
-};
-use arrow_array::{
-    Array, ArrayRef, BinaryViewArray, FixedSizeBinaryArray, RecordBatch, StringViewArray,
-};
-use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_array::{Array, RecordBatch};
+use arrow_schema::{DataType, Field, Fields, Schema};
+use parquet::schema::types::SchemaDescriptor;
 
 /// The columns to read, and the types to read them as.
 pub(super) struct Plan {
     fields: FieldNames,
-    /// The indexes of the chosen columns in the file; empty before [`Plan::choose`].
-    column_indexes: Vec<usize>,
+    tree: FieldTree,
 }
 
 impl Plan {
     pub(super) fn new(fields: &FieldNames) -> Plan {
-        Plan { fields: fields.clone(), column_indexes: Vec::new() }
+        Plan { fields: fields.clone(), tree: fields.tree() }
     }
 
-    /// Returns the indexes of the event columns of a file, or an error if one is missing,
-    /// duplicate or of an unsupported type.
-    pub(super) fn choose(&mut self, schema: &Schema) -> Result<Vec<usize>, String> {
-        let [request_id, video_id, event_time, record_time] =
-            self.fields.all().map(FieldPath::text);
-        let required = [
-            (request_id, is_id as fn(&DataType) -> bool),
-            (video_id, DataType::is_integer),
-            (event_time, is_time),
-        ];
-        let mut column_indexes = Vec::new();
-        for (name, is_possible) in required {
-            let root = find(schema, name, is_possible)?;
-            column_indexes.push(root.ok_or_else(|| format!("missing column `{name}`"))?);
+    /// Returns the fields as a tree of columns.
+    pub(super) fn tree(&self) -> &FieldTree {
+        &self.tree
+    }
+
+    /// Checks that a file has the event columns, each once and of a supported type, and returns
+    /// their indexes among its columns without columns inside.
+    pub(super) fn choose(
+        &self,
+        schema: &Schema,
+        columns: &SchemaDescriptor,
+    ) -> Result<Vec<usize>, String> {
+        let is_possible: [fn(&DataType) -> bool; 4] = [is_id, is_video, is_time, is_record_time];
+        let paths = self.fields.all();
+        for (at, (path, is_possible)) in paths.iter().zip(is_possible).enumerate() {
+            match find(schema.fields(), path)? {
+                Some(found) if is_possible(&found) => {}
+                Some(found) => {
+                    return Err(format!("column `{path}` has the unsupported type {found}"));
+                }
+                None if paths.len() == at + 1 => {}
+                None => return Err(format!("missing column `{path}`")),
+            }
         }
-        column_indexes.extend(find(schema, record_time, is_record_time)?);
-        self.column_indexes = column_indexes.clone();
-        Ok(column_indexes)
+        let is_chosen = |column: usize| {
+            let column = columns.column(column);
+            paths.iter().any(|path| path.names() == column.path().parts())
+        };
+        Ok((0..columns.num_columns()).filter(|&column| is_chosen(column)).collect())
     }
 
-    /// Returns the schema of a file, with the chosen columns as their [`readable_type`].
-    pub(super) fn schema(&self, schema: &SchemaRef) -> Schema {
-        let fields = schema.fields().iter().enumerate().map(|(root, field)| {
-            let field = Field::clone(field);
-            let readable = readable_type(field.data_type());
-            if self.column_indexes.contains(&root) { field.with_data_type(readable) } else { field }
-        });
-        Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone())
+    /// Returns the schema of a file, with the event columns as their [`readable_type`].
+    pub(super) fn schema(&self, schema: &Schema) -> Schema {
+        let fields = readable_fields(schema.fields(), &self.tree);
+        Schema::new_with_metadata(fields, schema.metadata().clone())
     }
 }
 
-/// Returns the index of a column if it exists; an error if it is duplicate or has a wrong type.
-fn find(
-    schema: &Schema,
-    name: &str,
-    is_possible: fn(&DataType) -> bool,
-) -> Result<Option<usize>, String> {
-    let mut column_indexes =
-        (0..schema.fields().len()).filter(|&root| schema.field(root).name() == name);
-    let Some(root) = column_indexes.next() else { return Ok(None) };
-    let found = readable_type(schema.field(root).data_type());
-    if column_indexes.next().is_some() {
-        Err(format!("duplicate column `{name}`"))
-    } else if is_possible(&found) {
-        Ok(Some(root))
-    } else {
-        Err(format!("column `{name}` has the unsupported type {found}"))
+/// Returns the type to read a column as, if there is such a column; an error if there are several.
+fn find(columns: &Fields, path: &FieldPath) -> Result<Option<DataType>, String> {
+    let mut columns = columns;
+    let mut names = path.names().iter();
+    while let Some(name) = names.next() {
+        let mut found = columns.iter().filter(|column| column.name() == name);
+        let Some(column) = found.next() else { return Ok(None) };
+        if found.next().is_some() {
+            return Err(format!("duplicate column `{path}`"));
+        }
+        match column.data_type() {
+            found if names.len() == 0 => return Ok(Some(readable_type(found))),
+            DataType::Struct(inside) => columns = inside,
+            _ => return Ok(None),
+        }
     }
+    Ok(None)
 }
 
-/// Returns the type to read a column as: without a dictionary, and text and bytes as views.
-fn readable_type(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Dictionary(_, value) => readable_type(value),
-        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
-        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
-        other => other.clone(),
-    }
-}
-
-fn is_id(data_type: &DataType) -> bool {
-    use DataType::{BinaryView, FixedSizeBinary, Utf8View};
-    matches!(data_type, Utf8View | BinaryView | FixedSizeBinary(_))
-}
-
-fn is_time(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Int64 | DataType::Timestamp(..) | DataType::Utf8View)
+fn readable_fields(columns: &Fields, tree: &FieldTree) -> Fields {
+    let columns = columns.iter().map(|column| {
+        let Some(place) = tree.place(column.name()) else { return Field::clone(column) };
+        let inside = &tree.inside[place].1;
+        let data_type = match column.data_type() {
+            found if inside.field.is_some() => readable_type(found),
+            DataType::Struct(columns) => DataType::Struct(readable_fields(columns, inside)),
+            other => other.clone(),
+        };
+        Field::clone(column).with_data_type(data_type)
+    });
+    columns.collect()
 }
 
 fn is_record_time(data_type: &DataType) -> bool {
@@ -107,7 +97,7 @@ fn is_record_time(data_type: &DataType) -> bool {
 
 /// The event columns of a batch of rows.
 pub(super) struct Columns<'a> {
-    fields: &'a FieldNames,
+    names: [&'a str; 4],
     request: Column<'a, Ids<'a>>,
     video: Column<'a, Videos<'a>>,
     event_time: Column<'a, Times<'a>>,
@@ -117,17 +107,16 @@ pub(super) struct Columns<'a> {
 impl<'a> Columns<'a> {
     /// Returns the columns of rows, or `None` if they do not match the plan.
     pub(super) fn of(plan: &'a Plan, rows: &'a RecordBatch) -> Option<Columns<'a>> {
-        let fields = &plan.fields;
-        let column = |path: &FieldPath| rows.column_by_name(path.text());
-        let record_time = column(&fields.record_time).filter(|array| !array.data_type().is_null());
+        let FieldNames { request_id, video_id, event_time, record_time } = &plan.fields;
         Some(Columns {
-            fields,
-            request: Column::of(column(&fields.request_id)?, Ids::of)?,
-            video: Column::of(column(&fields.video_id)?, Videos::of)?,
-            event_time: Column::of(column(&fields.event_time)?, Times::of)?,
-            record_time: match record_time {
-                Some(array) => Some(Column::of(array, Times::of)?),
-                None => None,
+            names: plan.fields.all().map(FieldPath::text),
+            request: Column::of(rows, request_id, Ids::of)??,
+            video: Column::of(rows, video_id, Videos::of)??,
+            event_time: Column::of(rows, event_time, Times::of)??,
+            record_time: match Column::of(rows, record_time, Times::of) {
+                // It is absent, or has the type of nulls.
+                None | Some(None) if is_absent(rows, record_time) => None,
+                found => Some(found??),
             },
         })
     }
@@ -135,8 +124,7 @@ impl<'a> Columns<'a> {
     /// Returns the event at index `row` of the batch, which is row `number` of the file.
     #[inline]
     pub(super) fn event(&self, row: usize, number: u64) -> Result<Event, DecodeError> {
-        let [request_id, video_id, event_time, record_time] =
-            self.fields.all().map(FieldPath::text);
+        let [request_id, video_id, event_time, record_time] = self.names;
         let record_time_ms = match &self.record_time {
             Some(column) if column.is_valid(row) => Some(column.values.get(row, record_time)?),
             _ => None,
@@ -151,22 +139,47 @@ impl<'a> Columns<'a> {
     }
 }
 
+fn is_absent(rows: &RecordBatch, path: &FieldPath) -> bool {
+    arrays(rows, path)
+        .is_none_or(|arrays| arrays.last().is_none_or(|array| array.data_type().is_null()))
+}
+
+/// Returns a column and those that it is inside of, from the outermost.
+fn arrays<'a>(rows: &'a RecordBatch, path: &FieldPath) -> Option<Vec<&'a dyn Array>> {
+    let mut arrays: Vec<&dyn Array> = Vec::new();
+    for name in path.names() {
+        let array = match arrays.last() {
+            None => rows.column_by_name(name)?,
+            Some(outer) => outer.as_struct_opt()?.column_by_name(name)?,
+        };
+        arrays.push(array.as_ref());
+    }
+    Some(arrays)
+}
+
 /// A column that may contain nulls.
 struct Column<'a, V> {
-    array: &'a dyn Array,
-    has_nulls: bool,
+    /// The column and those that it is inside of, as far as they contain nulls.
+    nullable: Vec<&'a dyn Array>,
     values: V,
 }
 
 impl<'a, V> Column<'a, V> {
-    fn of(array: &'a ArrayRef, values: fn(&'a dyn Array) -> Option<V>) -> Option<Column<'a, V>> {
-        let array = array.as_ref();
-        Some(Column { array, has_nulls: array.null_count() > 0, values: values(array)? })
+    /// Returns the column; the inner `None` if it has another type.
+    fn of(
+        rows: &'a RecordBatch,
+        path: &FieldPath,
+        values: fn(&'a dyn Array) -> Option<V>,
+    ) -> Option<Option<Column<'a, V>>> {
+        let mut nullable = arrays(rows, path)?;
+        let values = values(*nullable.last()?);
+        nullable.retain(|array| array.null_count() > 0);
+        Some(values.map(|values| Column { nullable, values }))
     }
 
     #[inline]
     fn is_valid(&self, row: usize) -> bool {
-        !self.has_nulls || self.array.is_valid(row)
+        self.nullable.iter().all(|array| array.is_valid(row))
     }
 
     /// Returns the values, or an error if the one at `row` is null.
@@ -176,111 +189,5 @@ impl<'a, V> Column<'a, V> {
             return Ok(&self.values);
         }
         Err(DecodeError::WrongType { field: field.into(), found: "null", expected: "a value" })
-    }
-}
-
-enum Ids<'a> {
-    Text(&'a StringViewArray),
-    Bytes(&'a BinaryViewArray),
-    Fixed(&'a FixedSizeBinaryArray),
-}
-
-impl<'a> Ids<'a> {
-    fn of(array: &'a dyn Array) -> Option<Ids<'a>> {
-        array
-            .as_string_view_opt()
-            .map(Ids::Text)
-            .or_else(|| array.as_binary_view_opt().map(Ids::Bytes))
-            .or_else(|| array.as_fixed_size_binary_opt().map(Ids::Fixed))
-    }
-
-    #[inline]
-    fn get(&self, row: usize, field: &str) -> Result<RequestId, DecodeError> {
-        let bytes = match self {
-            Ids::Text(texts) => return request_id(field, texts.value(row)),
-            Ids::Bytes(texts) => texts.value(row),
-            Ids::Fixed(fixed) => fixed.value(row),
-        };
-        if let (Ids::Fixed(_), Ok(bits)) = (self, bytes.try_into()) {
-            return Ok(RequestId::from_u128(u128::from_be_bytes(bits)));
-        }
-        let text = std::str::from_utf8(bytes);
-        request_id(field, text.map_err(|error| DecodeError::NotUtf8(error.valid_up_to()))?)
-    }
-}
-
-enum Videos<'a> {
-    Unsigned(&'a [u64]),
-    Signed(&'a [i64]),
-    /// Integers of fewer than 64 bits, widened.
-    Short(Vec<i64>),
-}
-
-impl<'a> Videos<'a> {
-    fn of(array: &'a dyn Array) -> Option<Videos<'a>> {
-        Some(match array.data_type() {
-            DataType::UInt64 => Videos::Unsigned(array.as_primitive::<UInt64Type>().values()),
-            DataType::Int64 => Videos::Signed(array.as_primitive::<Int64Type>().values()),
-            DataType::UInt32 => Videos::Short(widened::<UInt32Type>(array)),
-            DataType::UInt16 => Videos::Short(widened::<UInt16Type>(array)),
-            DataType::UInt8 => Videos::Short(widened::<UInt8Type>(array)),
-            DataType::Int32 => Videos::Short(widened::<Int32Type>(array)),
-            DataType::Int16 => Videos::Short(widened::<Int16Type>(array)),
-            DataType::Int8 => Videos::Short(widened::<Int8Type>(array)),
-            _ => return None,
-        })
-    }
-
-    #[inline]
-    fn get(&self, row: usize, field: &str) -> Result<VideoId, DecodeError> {
-        let signed = match self {
-            Videos::Unsigned(videos) => return Ok(VideoId(videos[row])),
-            Videos::Signed(videos) => videos[row],
-            Videos::Short(videos) => videos[row],
-        };
-        signed.try_into().map(VideoId).map_err(|_| DecodeError::WrongType {
-            field: field.into(),
-            found: "a negative integer",
-            expected: "an unsigned 64-bit integer, as a number or a string",
-        })
-    }
-}
-
-fn widened<T: ArrowPrimitiveType<Native: Into<i64>>>(array: &dyn Array) -> Vec<i64> {
-    array.as_primitive::<T>().values().iter().map(|&value| value.into()).collect()
-}
-
-enum Times<'a> {
-    Numbers(&'a [i64], TimeUnit),
-    Text(&'a StringViewArray),
-}
-
-impl<'a> Times<'a> {
-    fn of(array: &'a dyn Array) -> Option<Times<'a>> {
-        let DataType::Timestamp(unit, _) = array.data_type() else {
-            let integers = array.as_primitive_opt::<Int64Type>();
-            return integers
-                .map(|integers| Times::Numbers(integers.values(), TimeUnit::Millisecond))
-                .or_else(|| array.as_string_view_opt().map(Times::Text));
-        };
-        let numbers = match unit {
-            TimeUnit::Second => array.as_primitive::<TimestampSecondType>().values(),
-            TimeUnit::Millisecond => array.as_primitive::<TimestampMillisecondType>().values(),
-            TimeUnit::Microsecond => array.as_primitive::<TimestampMicrosecondType>().values(),
-            TimeUnit::Nanosecond => array.as_primitive::<TimestampNanosecondType>().values(),
-        };
-        Some(Times::Numbers(numbers, *unit))
-    }
-
-    #[inline]
-    fn get(&self, row: usize, field: &str) -> Result<i64, DecodeError> {
-        let time_ms = match self {
-            Times::Text(texts) => return time_from_text(field, texts.value(row)),
-            Times::Numbers(numbers, TimeUnit::Second) => numbers[row].saturating_mul(1_000),
-            Times::Numbers(numbers, TimeUnit::Millisecond) => numbers[row],
-            Times::Numbers(numbers, TimeUnit::Microsecond) => numbers[row].div_euclid(1_000),
-            Times::Numbers(numbers, TimeUnit::Nanosecond) => numbers[row].div_euclid(1_000_000),
-        };
-        time_in_range(field, time_ms)
     }
 }

@@ -1,17 +1,18 @@
 //! Tests of valid, invalid and damaged Parquet files.
 
-use super::super::tests::{folder, offsets_and_videos, read, reasons};
+use super::super::tests::{folder, offsets_and_videos, open_with, read, reasons};
+use super::*;
+use crate::fixtures::cases;
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::basic::Compression;
 use ::parquet::file::properties::{WriterProperties, WriterVersion};
-use arrow_array::builder::FixedSizeBinaryBuilder;
 use arrow_array::types::{Int8Type, Int32Type};
 use arrow_array::*;
+use arrow_schema::Field;
 use proptest::prelude::*;
-use std::sync::Arc;
 use tempfile::TempDir;
 
-type NamedColumns = Vec<(&'static str, ArrayRef)>;
+pub(super) type NamedColumns = Vec<(&'static str, ArrayRef)>;
 
 /// Returns the bytes of a file with these columns, in row groups of 10,000 rows; with dictionaries
 /// if it is compressed.
@@ -36,8 +37,12 @@ fn write_version(
         .set_max_row_group_row_count(Some(10_000))
         .set_data_page_row_count_limit(1_000)
         .build();
+    write_rows(&rows, properties)
+}
+
+pub(super) fn write_rows(rows: &RecordBatch, properties: WriterProperties) -> Vec<u8> {
     let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties)).unwrap();
-    writer.write(&rows).unwrap();
+    writer.write(rows).unwrap();
     writer.into_inner().unwrap()
 }
 
@@ -54,12 +59,12 @@ fn times(count: u64) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values((0..count).map(|number| number as i64)))
 }
 
-fn columns(count: u64) -> NamedColumns {
+pub(super) fn columns(count: u64) -> NamedColumns {
     vec![("request_id", texts(count)), ("video_id", videos(count)), ("event_time", times(count))]
 }
 
 /// Returns three rows, with a column replaced or added.
-fn with(name: &'static str, array: ArrayRef) -> NamedColumns {
+pub(super) fn with(name: &'static str, array: ArrayRef) -> NamedColumns {
     let mut columns = columns(3);
     columns.retain(|column| column.0 != name);
     columns.push((name, array));
@@ -70,7 +75,7 @@ fn saved(columns: NamedColumns) -> TempDir {
     folder(&[("a.parquet", &write(columns, Compression::SNAPPY))])
 }
 
-fn read_columns(columns: NamedColumns) -> crate::sources::Batch {
+pub(super) fn read_columns(columns: NamedColumns) -> crate::sources::Batch {
     read(&saved(columns), "a.parquet", 0, 100)
 }
 
@@ -96,98 +101,117 @@ fn a_file_with_fewer_rows_than_the_offset_has_shrunk() {
     assert!(error.contains("ends at offset 3, before offset 4"), "{error}");
 }
 
-#[test]
-fn a_request_id_is_text_or_bytes_of_text_or_the_bits_of_a_uuid() {
-    let expected: Vec<_> = read_columns(columns(3)).events;
-    let strings = || (0..3).map(|number| format!("request {number}"));
-    let mut fixed = FixedSizeBinaryBuilder::new(9);
-    strings().for_each(|text| fixed.append_value(text).unwrap());
-    let dictionary: DictionaryArray<Int32Type> =
-        ["request 0", "request 1", "request 2"].into_iter().collect();
-    let arrays: [ArrayRef; 7] = [
-        Arc::new(LargeStringArray::from_iter_values(strings())),
-        Arc::new(StringViewArray::from_iter_values(strings())),
-        Arc::new(BinaryArray::from_iter_values(strings())),
-        Arc::new(LargeBinaryArray::from_iter_values(strings())),
-        Arc::new(BinaryViewArray::from_iter_values(strings())),
-        Arc::new(fixed.finish()),
-        Arc::new(dictionary),
-    ];
-    for array in arrays {
-        let data_type = array.data_type().clone();
-        assert_eq!(read_columns(with("request_id", array)).events, expected, "{data_type}");
-    }
-    let mut uuids = FixedSizeBinaryBuilder::new(16);
-    (0..3_u128).for_each(|bits| uuids.append_value(bits.to_be_bytes()).unwrap());
-    let events = read_columns(with("request_id", Arc::new(uuids.finish()))).events;
-    assert_eq!(events[2].request.to_u128(), 2);
+/// Returns a column inside two structures, of which the outer is null at row 1, and the inner at
+/// row 2.
+fn nested(name: &str, array: ArrayRef) -> ArrayRef {
+    let field =
+        |name: &str, array: &ArrayRef| Arc::new(Field::new(name, array.data_type().clone(), true));
+    let inner = StructArray::new(
+        vec![field(name, &array), field("x", &array)].into(),
+        vec![Arc::clone(&array), array],
+        Some(vec![true, true, false].into()),
+    );
+    let inner: ArrayRef = Arc::new(inner);
+    let validity = Some(vec![true, false, true].into());
+    Arc::new(StructArray::new(vec![field("b", &inner)].into(), vec![inner], validity))
 }
 
 #[test]
-fn a_video_id_is_an_integer_of_any_size_that_is_not_negative() {
-    let expected = [(0, 0), (1, 1), (2, 2)];
-    let dictionary: ArrayRef = Arc::new(DictionaryArray::<Int8Type>::new(
-        Int8Array::from(vec![0, 1, 2]),
-        Arc::new(UInt64Array::from(vec![0, 1, 2])),
-    ));
-    let arrays: [ArrayRef; 8] = [
-        Arc::new(Int64Array::from(vec![0, 1, 2])),
-        Arc::new(UInt32Array::from(vec![0, 1, 2])),
-        Arc::new(Int32Array::from(vec![0, 1, 2])),
-        Arc::new(UInt16Array::from(vec![0, 1, 2])),
-        Arc::new(Int16Array::from(vec![0, 1, 2])),
-        Arc::new(UInt8Array::from(vec![0, 1, 2])),
-        Arc::new(Int8Array::from(vec![0, 1, 2])),
-        dictionary,
-    ];
-    for array in arrays {
-        let data_type = array.data_type().clone();
-        assert_eq!(
-            offsets_and_videos(&read_columns(with("video_id", array))),
-            expected,
-            "{data_type}"
-        );
-    }
-    let batch = read_columns(with("video_id", Arc::new(UInt64Array::from(vec![u64::MAX; 3]))));
-    assert_eq!(batch.events[2].video.0, u64::MAX);
-    let batch = read_columns(with("video_id", Arc::new(Int32Array::from(vec![0, -1, 2]))));
-    let reason = "`video_id` is a negative integer, expected an unsigned 64-bit integer, \
-                  as a number or a string";
-    assert_eq!(reasons(&batch), [(1, reason.to_string())]);
-    assert_eq!(batch.malformed[0].location, "row 2");
-}
-
-#[test]
-fn an_event_time_is_milliseconds_or_a_timestamp_of_any_unit_or_text() {
-    let expected = [-1_000, 0, 1_000];
-    let arrays: [ArrayRef; 7] = [
-        Arc::new(Int64Array::from(vec![-1_000, 0, 1_000])),
-        Arc::new(TimestampSecondArray::from(vec![-1, 0, 1])),
-        Arc::new(TimestampMillisecondArray::from(vec![-1_000, 0, 1_000])),
-        Arc::new(TimestampMicrosecondArray::from(vec![-999_999, 999, 1_000_999])),
-        Arc::new(TimestampNanosecondArray::from(vec![-999_999_999, 0, 1_000_000_000])),
-        Arc::new(TimestampMillisecondArray::from(vec![-1_000, 0, 1_000]).with_timezone("+02:00")),
-        Arc::new(StringArray::from(vec![
-            "1969-12-31T23:59:59Z",
-            "1970-01-01T00:00:00Z",
-            "1970-01-01T01:00:01+01:00",
-        ])),
-    ];
-    for array in arrays {
-        let data_type = array.data_type().clone();
-        let events = read_columns(with("event_time", array)).events;
-        let times: Vec<_> = events.iter().map(|event| event.event_time_ms).collect();
-        assert_eq!(times, expected, "{data_type}");
+fn columns_can_be_inside_structures() {
+    let mut fields = FieldNames::default();
+    fields.set("video_id", "a.b.video_id".parse().unwrap());
+    fields.set("record_time", "t.b.time".parse().unwrap());
+    let mut columns = with("a", nested("video_id", videos(3)));
+    columns.push(("t", nested("time", times(3))));
+    let read_with = |columns: &NamedColumns, fields: &FieldNames| {
+        let folder = saved(columns.clone());
+        let paths = crate::decode::LogFields { impressions: fields.clone(), ..Default::default() };
+        let mut reader = open_with(&folder, "a.parquet", paths);
+        let mut batch = crate::sources::Batch::default();
+        while reader.poll(&mut batch, 2).unwrap() == crate::sources::Polled::More {}
+        batch
+    };
+    let batch = read_with(&columns, &fields);
+    assert_eq!(offsets_and_videos(&batch), [(0, 0)]);
+    let reason = "`a.b.video_id` is null, expected a value".to_string();
+    assert_eq!(reasons(&batch), [(1, reason.clone()), (2, reason)]);
+    fields.set("video_id", "video_id".parse().unwrap());
+    let batch = read_with(&columns, &fields);
+    let record_times: Vec<_> = batch.events.iter().map(|event| event.record_time_ms).collect();
+    assert_eq!(record_times, [Some(0), None, None]);
+    for (path, reason) in [
+        ("a.b.y", "missing column `a.b.y`"),
+        ("a.y.video_id", "missing column `a.y.video_id`"),
+        ("video_id.b", "missing column `video_id.b`"),
+        ("a.b", "column `a.b` has the unsupported type Struct"),
+    ] {
+        fields.set("video_id", path.parse().unwrap());
+        let batch = read_with(&columns, &fields);
+        assert!(batch.malformed[0].reason.starts_with(reason), "{:?}", batch.malformed);
     }
 }
 
 #[test]
-fn a_time_out_of_range_or_without_a_zone_is_malformed() {
-    let array = Int64Array::from(vec![i64::MIN, 0, i64::MAX]);
-    assert_eq!(read_columns(with("event_time", Arc::new(array))).malformed.len(), 2);
-    let array = StringArray::from(vec!["1970-01-01T00:00:00Z", "1970-01-01T00:00:00", "noon"]);
-    let batch = read_columns(with("event_time", Arc::new(array)));
-    assert_eq!((batch.events.len(), batch.malformed.len()), (1, 2));
+fn every_codec_is_read() {
+    for compression in [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::GZIP(Default::default()),
+        Compression::BROTLI(Default::default()),
+        Compression::LZ4,
+        Compression::LZ4_RAW,
+        Compression::ZSTD(Default::default()),
+    ] {
+        let folder = folder(&[("a.parquet", &write(columns(2_000), compression))]);
+        let batch = read(&folder, "a.parquet", 0, 9_999);
+        assert_eq!((batch.events.len(), batch.malformed.len()), (2_000, 0), "{compression}");
+    }
+}
+
+/// Files of other writers with a column that the library refuses, and one that it reads.
+#[test]
+fn a_column_that_is_not_wanted_never_loses_the_file() {
+    let files: [(&str, &[u8]); 4] = [
+        ("int128", include_bytes!("../../../../tests/parquet/int128.parquet")),
+        ("fixed_text", include_bytes!("../../../../tests/parquet/fixed_text.parquet")),
+        ("unknown", include_bytes!("../../../../tests/parquet/unknown_logical_type.parquet")),
+        ("brotli", include_bytes!("../../../../tests/parquet/brotli.parquet")),
+    ];
+    for (name, content) in files {
+        let batch = read(&folder(&[("a.parquet", content)]), "a.parquet", 0, 9);
+        let videos: Vec<_> = batch.events.iter().map(|event| event.video.0).collect();
+        assert_eq!((videos.len(), batch.malformed.len()), (6, 0), "{name}: {:?}", batch.malformed);
+    }
+}
+
+/// Reading the footer without unwanted columns gives what reading all of it gives.
+#[test]
+fn a_footer_without_unwanted_columns_means_the_same() {
+    let list = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1)]), None, None]);
+    let mut columns = with("list", Arc::new(list));
+    columns.insert(1, ("a", nested("video_id", videos(3))));
+    columns.insert(2, ("date", Arc::new(Date64Array::from(vec![86_400_000; 3]))));
+    columns.push(("text", texts(3)));
+    let stamps = TimestampMicrosecondArray::from(vec![1_000; 3]).with_timezone("UTC");
+    columns.push(("record_time", Arc::new(stamps)));
+    let folder = saved(columns);
+    let file = std::fs::File::open(folder.path().join("a.parquet")).unwrap();
+    for path in ["video_id", "a.b.video_id"] {
+        let mut fields = FieldNames::default();
+        fields.set("video_id", path.parse().unwrap());
+        let plan = Plan::new(&fields);
+        let whole = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).unwrap();
+        let reduced = footer::without_unwanted(&file, plan.tree()).unwrap();
+        let of = |metadata: &ArrowReaderMetadata| {
+            let columns = plan.choose(metadata.schema(), metadata.parquet_schema()).unwrap();
+            let mut reader = prepare(&file, &plan, metadata, 3).unwrap();
+            let rows = reader.next().unwrap().unwrap();
+            let event = |row| Columns::of(&plan, &rows).unwrap().event(row, row as u64);
+            (columns, [event(0), event(1), event(2)])
+        };
+        assert_eq!(of(&whole), of(&reduced), "{path}");
+        assert_ne!(whole.schema(), reduced.schema());
+    }
 }
 
 #[test]
@@ -220,7 +244,7 @@ fn other_columns_of_any_type_are_ignored() {
 }
 
 #[test]
-fn a_file_with_other_columns_is_one_malformed_record() {
+fn all_rows_of_a_file_with_other_columns_are_malformed() {
     let mut fewer = columns(3);
     fewer.remove(1);
     let floats = || -> ArrayRef { Arc::new(Float64Array::from(vec![0.0; 3])) };
@@ -232,12 +256,19 @@ fn a_file_with_other_columns_is_one_malformed_record() {
         (with("record_time", floats()), "column `record_time` has the unsupported type Float64"),
     ] {
         let folder = saved(columns);
-        let batch = read(&folder, "a.parquet", 0, 9);
-        assert_eq!(reasons(&batch), [(0, reason.to_string())]);
-        assert_eq!((batch.next_offset, batch.malformed[0].location.as_str()), (1, "file"));
-        let again = read(&folder, "a.parquet", 1, 9);
-        assert_eq!((again.malformed.len(), again.next_offset), (0, 1));
+        for offset in 0..3 {
+            let batch = read(&folder, "a.parquet", offset, 9);
+            assert_eq!(reasons(&batch), [(offset, reason.to_string())]);
+            assert_eq!((batch.next_offset, batch.malformed[0].location.as_str()), (3, "file"));
+            assert_eq!(batch.malformed[0].records, 3 - offset);
+        }
+        let again = read(&folder, "a.parquet", 3, 9);
+        assert_eq!((again.malformed.len(), again.next_offset), (0, 3));
     }
+    let mut empty = columns(0);
+    empty.remove(1);
+    let batch = read(&saved(empty), "a.parquet", 0, 9);
+    assert_eq!((batch.malformed[0].records, batch.next_offset), (1, 1));
 }
 
 #[test]
@@ -246,13 +277,18 @@ fn a_damaged_page_costs_the_rows_from_its_batch_on_wherever_reading_starts() {
     let place = memchr::memmem::find(&content, b"request 17000").unwrap();
     content[place - 4..place].copy_from_slice(&[0xff; 4]);
     let folder = folder(&[("a.parquet", &content)]);
-    for offset in [0, 8_000, 16_000, 16_384, 16_385] {
+    for offset in [0, 8_000, 16_000, 16_384, 16_385, 24_999, 25_000] {
         let batch = read(&folder, "a.parquet", offset, 1_000);
         let expected: Vec<_> = (offset..16_384).map(|row| (row, row)).collect();
         assert!(offsets_and_videos(&batch) == expected, "from {offset}");
-        assert_eq!(batch.malformed.len(), usize::from(offset <= 16_384), "from {offset}");
-        assert_eq!(batch.next_offset, 16_385);
+        let lost: Vec<_> = batch.malformed.iter().map(|one| (one.offset, one.records)).collect();
+        let from = offset.max(16_384);
+        let expected = (from < 25_000).then_some((from, 25_000 - from));
+        assert_eq!(lost, expected.into_iter().collect::<Vec<_>>(), "from {offset}");
+        assert_eq!(batch.next_offset, 25_000);
     }
+    let location = &read(&folder, "a.parquet", 0, 1_000).malformed[0].location;
+    assert_eq!(location, "rows 16385 to 25000");
 }
 
 #[test]
@@ -281,7 +317,7 @@ fn a_file_with_contradicting_row_counts_is_one_malformed_record() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn damage_at_any_byte_is_contained_and_replays_equally(
@@ -294,6 +330,7 @@ proptest! {
         ]),
         compression in proptest::sample::select(vec![
             Compression::UNCOMPRESSED, Compression::SNAPPY, Compression::LZ4_RAW,
+            Compression::BROTLI(Default::default()),
         ]),
     ) {
         let mut content = write_version(columns(count), compression, version);
