@@ -106,3 +106,25 @@ fn parquet_is_read_as_others_write_it() {
         assert_eq!(place.select("video_id, impressions, plays FROM trends"), ROWS, "{name}");
     }
 }
+
+#[test]
+fn times_in_another_unit_are_told_of() {
+    let place = Workspace::new();
+    let written = |video: u64, time: &str| {
+        format!("{{\"request_id\":\"a\",\"video_id\":{video},\"event_time\":{time}}}\n")
+    };
+    // All in seconds: nothing is late.
+    place.write("i.jsonl", written(1, "1767225600") + &written(2, "1767225601"));
+    let finished = place.run(&["--impressions", "i.jsonl"]).succeeded();
+    let told = "its event time looks like seconds since 1970, expected milliseconds";
+    assert_eq!(finished.stderr.matches(told).count(), 1, "{finished:#?}");
+    assert!(finished.stderr.contains("i.jsonl, at offset 0: "), "{finished:#?}");
+    // One in seconds and one in microseconds among others.
+    let place = Workspace::new();
+    let odd = written(2, "1767225600") + &written(3, "1767225600000000");
+    place.write("i.jsonl", written(1, "1767225600000") + &odd);
+    let finished = place.run(&["--impressions", "i.jsonl"]).succeeded();
+    assert!(finished.stdout.contains(told), "{finished:#?}");
+    let told = "line 3: `event_time` looks like microseconds since 1970, expected milliseconds";
+    assert!(finished.stderr.contains(told), "{finished:#?}");
+}

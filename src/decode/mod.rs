@@ -23,7 +23,7 @@ pub use json::JsonDecoder;
 
 use crate::event::{REQUEST_ID_BYTES_MAX, RequestId};
 use crate::time::date::{self, NotATime};
-use crate::time::{EVENT_TIME_MAX_MS, EVENT_TIME_MIN_MS};
+use crate::time::{EVENT_TIME_MAX_MS, EVENT_TIME_MIN_MS, probable_unit};
 use serde::{Deserialize, Serialize};
 
 /// The format of messages in topics.
@@ -119,6 +119,14 @@ pub enum DecodeError {
         /// The number of bytes.
         bytes: usize,
     },
+    /// A time is out of range, and within it in another unit.
+    #[error("`{field}` looks like {unit} since 1970, expected milliseconds")]
+    OtherUnit {
+        /// The name of the field.
+        field: String,
+        /// The unit.
+        unit: &'static str,
+    },
     /// A time is before 0001-01-01 or after 9999-12-30.
     #[error("`{0}` is out of range, expected a time from 0001-01-01 to 9999-12-30")]
     TimeOutOfRange(String),
@@ -135,10 +143,12 @@ pub(crate) fn request_id(field: &str, text: &str) -> Result<RequestId, DecodeErr
 /// Returns the milliseconds of a field, if they are within the limits of event time.
 pub(crate) fn time_in_range(field: &str, time_ms: i64) -> Result<i64, DecodeError> {
     if (EVENT_TIME_MIN_MS..=EVENT_TIME_MAX_MS).contains(&time_ms) {
-        Ok(time_ms)
-    } else {
-        Err(DecodeError::TimeOutOfRange(field.into()))
+        return Ok(time_ms);
     }
+    Err(match probable_unit(time_ms) {
+        Some(unit) => DecodeError::OtherUnit { field: field.into(), unit },
+        None => DecodeError::TimeOutOfRange(field.into()),
+    })
 }
 
 /// Parses the text of a field as an RFC 3339 time, in milliseconds rounded down.

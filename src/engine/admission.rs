@@ -2,6 +2,7 @@
 
 use super::Counters;
 use super::epochs::Epochs;
+use super::metrics::unit_hint;
 use super::partition::{Partition, ReplayPoint};
 use crate::acceptance::{Fate, Ledger, Reading, admit, counted_epoch};
 use crate::event::{Event, Kind, Touch};
@@ -104,6 +105,7 @@ impl Admission<'_> {
             {
                 self.report_leap(partition, event, before_ms, after_ms);
             }
+            (None, Some(_)) => self.counters.note_unit(&partition.name, event),
             _ if matches!(fate, Fate::Accepted(_)) => {}
             _ => self.report_rejected(partition, event, fate),
         }
@@ -118,7 +120,8 @@ impl Admission<'_> {
             let watermark = partition.judge.watermark_ms().map_or("none".into(), rfc3339);
             format!(
                 "the first {what} event is in {name} at offset {offset}: its event time is {time}, \
-                 the time of its record {stamp}, and the watermark was {watermark}"
+                 the time of its record {stamp}, and the watermark was {watermark}{}",
+                unit_hint(event)
             )
         });
     }

@@ -2,8 +2,10 @@
 
 use super::holding::Holder;
 use crate::acceptance::Fate;
+use crate::event::Event;
+use crate::log::PartitionName;
 use crate::sources::Lag;
-use crate::time::Publication;
+use crate::time::{Publication, probable_unit};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -25,6 +27,19 @@ pub struct Counters {
     first_late: OnceLock<String>,
     first_future: OnceLock<String>,
     leaps: AtomicU64,
+    /// Whether a warning told of times in another unit.
+    is_unit_noted: AtomicBool,
+}
+
+/// Returns the words for an event whose time looks like one in another unit than milliseconds, with
+/// a separator before them; nothing for others.
+pub(super) fn unit_hint(event: &Event) -> String {
+    let hint = |what, time_ms| {
+        let unit = probable_unit(time_ms)?;
+        Some(format!(": its {what} looks like {unit} since 1970, expected milliseconds"))
+    };
+    let of_record = || hint("record time", event.record_time_ms?);
+    hint("event time", event.event_time_ms).or_else(of_record).unwrap_or_default()
 }
 
 /// Values that are set about once a second.
@@ -56,6 +71,16 @@ impl Counters {
             Fate::Accepted(_) => {}
             Fate::Late => drop(self.first_late.get_or_init(event)),
             Fate::Future => drop(self.first_future.get_or_init(event)),
+        }
+    }
+
+    /// Warns, once, if the first event of a partition looks like one in another unit of time. Its
+    /// log may be consistent, so that nothing is late.
+    #[cold]
+    pub(super) fn note_unit(&self, partition: &PartitionName, event: &Event) {
+        let hint = unit_hint(event);
+        if !hint.is_empty() && !self.is_unit_noted.swap(true, Ordering::Relaxed) {
+            tracing::warn!("check the times of {partition}, at offset {}{hint}", event.offset);
         }
     }
 

@@ -227,6 +227,12 @@ fn an_event_time_lies_within_the_years_1_to_9999() {
         check(at(&outside_ms.to_string()), expected);
     }
     assert!(at("18446744073709551615").unwrap_err().contains("out of range"));
+    for (time, unit) in
+        [("1767225600000000", "microseconds"), ("\"1767225600000000000\"", "nanoseconds")]
+    {
+        let expected = format!("`event_time` looks like {unit} since 1970, expected milliseconds");
+        check(at(time), &expected);
+    }
     assert!(at("-9223372036854775808").unwrap_err().contains("out of range"));
 }
 
