@@ -219,3 +219,65 @@ impl FieldValue<'_> {
         DecodeError::WrongType { field: field.into(), found, expected }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::cases;
+    use proptest::prelude::*;
+
+    /// Moves the decimal point digit by digit.
+    fn whole_slowly(
+        is_negative: bool,
+        integer: &str,
+        fraction: &str,
+        exponent: i32,
+    ) -> Option<i128> {
+        let (mut integer, mut fraction) = (integer.to_string(), fraction.to_string());
+        for _ in 0..exponent.abs() {
+            if exponent > 0 {
+                integer.push(if fraction.is_empty() { '0' } else { fraction.remove(0) });
+            } else {
+                fraction.insert(0, integer.pop().unwrap_or('0'));
+            }
+        }
+        let is_whole = fraction.bytes().all(|digit| digit == b'0');
+        let digits = integer.trim_start_matches('0');
+        let size = if digits.is_empty() { 0 } else { digits.parse().unwrap_or(i128::MAX) };
+        is_whole.then_some(if is_negative { -size } else { size })
+    }
+
+    proptest! {
+        #![proptest_config(cases(4_000))]
+
+        #[test]
+        fn a_number_is_read_exactly(
+            is_negative: bool,
+            integer in "0|[1-9][0-9]{0,21}|[1-9]0{0,21}|1844674407370955161[0-9]",
+            fraction in "0{0,5}|[0-9]{0,12}",
+            exponent in -30..30_i32,
+            letter in "e|E|e\\+",
+        ) {
+            let point = if fraction.is_empty() { "" } else { "." };
+            let sign = if is_negative { "-" } else { "" };
+            let letter = if exponent < 0 { "e" } else { &letter };
+            for (text, exponent) in [
+                (format!("{sign}{integer}{point}{fraction}{letter}{exponent}"), exponent),
+                (format!("{sign}{integer}{point}{fraction}"), 0),
+            ] {
+                let expected = whole_slowly(is_negative, &integer, &fraction, exponent)
+                    .map_or(FieldValue::number("0.5"), FieldValue::wide_integer);
+                prop_assert_eq!(FieldValue::number(&text), expected, "{}", text);
+            }
+        }
+
+        #[cfg(feature = "parquet")]
+        #[test]
+        fn a_decimal_is_what_its_digits_say(digits: i128, scale in -45..45_i8) {
+            for digits in [digits, digits % 1_000] {
+                let text = format!("{digits}e{}", -i32::from(scale));
+                prop_assert_eq!(FieldValue::decimal(digits, scale), FieldValue::number(&text));
+            }
+        }
+    }
+}
