@@ -5,71 +5,12 @@
 
 mod common;
 
+use common::reading::{Read, source};
 use common::topics::{Cluster, EVENT_TIME_MS, TIMEOUT, event, real_broker};
 use rdkafka::producer::Producer;
 use std::time::{Duration, Instant};
-use trendmark::decode::LogFields;
-use trendmark::event::Kind;
 use trendmark::sources::kafka::{KafkaSource, KafkaSourceError};
-use trendmark::sources::{Batch, Discovered, Lag, PartitionReader, Polled, Source, SourceError};
-
-fn source(cluster: &Cluster, topics: &[&str], until_end: bool) -> KafkaSource {
-    let topics = topics.iter().map(|topic| (Kind::Impression, topic.to_string())).collect();
-    KafkaSource::new(cluster.settings.clone(), topics, LogFields::default(), until_end)
-}
-
-/// A partition that is being read, with the results so far.
-struct Read {
-    reader: Box<dyn PartitionReader>,
-    batch: Batch,
-    polled: Polled,
-}
-
-impl Read {
-    fn new(source: &KafkaSource, partition: &Discovered, offset: Option<u64>) -> Read {
-        let reader = source.open(partition, offset).unwrap();
-        Read { reader, batch: Batch::default(), polled: Polled::More }
-    }
-
-    fn poll(&mut self, records_max: usize) -> Result<Polled, SourceError> {
-        self.polled = self.reader.poll(&mut self.batch, records_max)?;
-        if self.polled != Polled::Exhausted {
-            std::thread::sleep(Duration::from_micros(100));
-        }
-        Ok(self.polled)
-    }
-
-    /// Polls until the result is the wanted one.
-    fn until(&mut self, wanted: Polled) {
-        let started = Instant::now();
-        while self.poll(100).unwrap() != wanted {
-            assert!(started.elapsed() < TIMEOUT, "no {wanted:?}, but {:?}", self.polled);
-        }
-    }
-
-    /// Reads until this number of events has arrived, or an error occurs.
-    fn until_events(&mut self, events: usize) -> Result<(), SourceError> {
-        let started = Instant::now();
-        while self.batch.events.len() < events {
-            assert!(started.elapsed() < TIMEOUT, "{} events", self.batch.events.len());
-            self.poll(100)?;
-        }
-        Ok(())
-    }
-
-    /// Reads until an error occurs, and returns it.
-    fn failure(&mut self) -> SourceError {
-        self.until_events(usize::MAX).unwrap_err()
-    }
-
-    fn videos(&self) -> Vec<u64> {
-        self.batch.events.iter().map(|event| event.video.0).collect()
-    }
-
-    fn offsets(&self) -> Vec<u64> {
-        self.batch.events.iter().map(|event| event.offset).collect()
-    }
-}
+use trendmark::sources::{Lag, Polled, Source, SourceError};
 
 fn numbers(range: std::ops::Range<u64>) -> Vec<u64> {
     range.collect()

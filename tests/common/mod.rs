@@ -13,6 +13,8 @@ pub mod fixture;
 pub mod kills;
 pub mod program;
 pub mod random;
+#[cfg(feature = "kafka")]
+pub mod reading;
 #[cfg(feature = "schema-registry")]
 pub mod registry;
 #[cfg(feature = "kafka")]

@@ -5,6 +5,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -104,14 +105,21 @@ impl Cluster {
     /// Creates a topic with a unique name, and returns the name.
     pub fn create_topic(&self, name: &str, partitions: i32) -> String {
         let topic = unique(name);
-        if let Some(mock) = &self.mock {
-            mock.create_topic(&topic, partitions, 1).unwrap();
-            return topic;
+        match &self.mock {
+            Some(mock) => mock.create_topic(&topic, partitions, 1).unwrap(),
+            None => assert!(self.create_named(&topic, partitions)),
         }
-        let new = NewTopic::new(&topic, partitions, TopicReplication::Fixed(-1));
-        let created = block_on(self.admin().create_topics([&new], &AdminOptions::new()));
-        created.unwrap()[0].as_ref().unwrap();
         topic
+    }
+
+    /// Creates a topic on a real broker. Returns `false` if one of that name still exists.
+    pub fn create_named(&self, topic: &str, partitions: i32) -> bool {
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
+        let created = block_on(self.admin().create_topics([&new], &AdminOptions::new()));
+        match &created.unwrap()[0] {
+            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => false,
+            created => created.is_ok(),
+        }
     }
 
     pub fn add_partitions(&self, topic: &str, partitions: usize) {

@@ -16,13 +16,15 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long brokers may take to answer at the start, over all attempts.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a partition that was found may be unknown to the brokers that this client asks.
+const PARTITION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a single attempt waits. Errors such as refusals are handled between attempts.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long TLS handshakes may fail: waiting does not fix a certificate.
@@ -31,7 +33,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// The minimum interval between two log lines about the same error.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 /// The maximum number of events of the common queue that are handled at a time.
-const EVENTS_MAX: usize = 64;
+const EVENTS_MAX: usize = 1_024;
 
 /// The queue of a partition.
 pub(super) type Queue = PartitionQueue<Context>;
@@ -141,6 +143,23 @@ impl Client {
         lock(&self.consumer.context().known).get(topic)?.get(&number)?.answered_at
     }
 
+    /// Returns the offset up to which a partition was read: the markers of transactions and aborted
+    /// messages that librdkafka has skipped are before it.
+    pub(super) fn position(&self, topic: &str, number: i32) -> Option<u64> {
+        let positions = self.consumer.position().ok()?;
+        match positions.find_partition(topic, number)?.offset() {
+            Offset::Offset(offset) => u64::try_from(offset).ok(),
+            _ => None,
+        }
+    }
+
+    /// Whether a topic was deleted and made again since this client has first seen it.
+    #[inline]
+    pub(super) fn was_remade(&self, topic: &str) -> bool {
+        let context = self.consumer.context();
+        context.remade_topics.load(Ordering::Relaxed) > 0 && lock(&context.remade).contains(topic)
+    }
+
     /// Seeks to an offset of a partition, without waiting.
     pub(super) fn seek(&self, topic: &str, number: i32, offset: Offset) -> KafkaResult<()> {
         self.consumer.seek(topic, number, offset, Duration::ZERO)
@@ -160,9 +179,33 @@ impl Client {
         }
     }
 
-    /// Returns the first offset of a partition and its end offset under `read_committed`.
+    /// Returns the first offset of a partition that was found, and its end offset under
+    /// `read_committed`.
     pub(super) fn offsets(&self, topic: &str, number: i32) -> Result<(u64, u64), KafkaSourceError> {
-        let answer = self.retry(|timeout| self.try_offsets(topic, number, timeout));
+        self.offsets_within(PARTITION_TIMEOUT, topic, number)
+    }
+
+    /// The same for a partition that may no longer exist.
+    pub(super) fn offsets_if_any(
+        &self,
+        topic: &str,
+        number: i32,
+    ) -> Result<(u64, u64), KafkaSourceError> {
+        self.offsets_within(ATTEMPT_TIMEOUT, topic, number)
+    }
+
+    fn offsets_within(
+        &self,
+        unknown: Duration,
+        topic: &str,
+        number: i32,
+    ) -> Result<(u64, u64), KafkaSourceError> {
+        // This client may have asked for the topic before the partition was added.
+        let answer = self.retry(unknown, |timeout| {
+            self.try_offsets(topic, number, timeout).inspect_err(|_| {
+                let _ = self.try_partitions(topic, timeout);
+            })
+        });
         answer.map_err(|error| self.request_error(error, topic))
     }
 
@@ -179,7 +222,7 @@ impl Client {
 
     /// Returns the partition numbers of a topic, sorted.
     pub(super) fn partitions(&self, topic: &str) -> Result<Vec<i32>, KafkaSourceError> {
-        let answer = self.retry(|timeout| self.try_partitions(topic, timeout));
+        let answer = self.retry(ATTEMPT_TIMEOUT, |timeout| self.try_partitions(topic, timeout));
         answer.map_err(|error| self.request_error(error, topic))
     }
 
@@ -198,8 +241,13 @@ impl Client {
         if numbers.is_empty() { Err(KafkaError::MetadataFetch(unknown)) } else { Ok(numbers) }
     }
 
-    /// Retries until there is an answer, a permanent error or a timeout.
-    fn retry<T>(&self, request: impl Fn(Duration) -> KafkaResult<T>) -> Result<T, RequestError> {
+    /// Retries until there is an answer, a permanent error or a timeout. What a request asks for
+    /// may not be known to all brokers for the time `unknown`.
+    fn retry<T>(
+        &self,
+        unknown: Duration,
+        request: impl Fn(Duration) -> KafkaResult<T>,
+    ) -> Result<T, RequestError> {
         let started = Instant::now();
         loop {
             let error = match request(ATTEMPT_TIMEOUT) {
@@ -211,8 +259,7 @@ impl Client {
             let timeout = match severity(code) {
                 Severity::Transient if self.last_loss_was_tls() => HANDSHAKE_TIMEOUT,
                 Severity::Transient => ANSWER_TIMEOUT,
-                // A new topic may not be known to all brokers yet.
-                Severity::NotFound => ATTEMPT_TIMEOUT,
+                Severity::NotFound => unknown,
                 _ => Duration::ZERO,
             };
             if started.elapsed() >= timeout {
@@ -263,6 +310,9 @@ enum RequestError {
 /// Returns our defaults, overridden by the user's settings, overridden by the required values.
 fn consumer_config(settings: &KafkaSettings) -> Result<ClientConfig, KafkaSourceError> {
     let mut config = settings.client_config()?;
+    // The only place where librdkafka tells that a topic has another id. See `remade_topic`.
+    let debug = config.get("debug").map_or("metadata".into(), |also| format!("{also},metadata"));
+    config.set("debug", debug).set_log_level(RDKafkaLogLevel::Debug);
     // The queue limits apply to each partition, as each has its own queue.
     let defaults = [
         ("group.id", "trendmark"),
@@ -306,6 +356,9 @@ pub(super) struct Context {
     last_loss: Mutex<Option<(RDKafkaErrorCode, String)>>,
     /// What the statistics tell of each partition, for each topic.
     known: Mutex<BTreeMap<String, BTreeMap<i32, Known>>>,
+    /// The topics that were deleted and made again, and their number.
+    remade: Mutex<BTreeSet<String>>,
+    remade_topics: AtomicU64,
 }
 
 /// What the statistics tell of a partition.
@@ -365,6 +418,10 @@ impl Context {
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.callbacks.fetch_add(1, Ordering::Relaxed);
+        if let Some(topic) = remade_topic(message) {
+            lock(&self.remade).insert(topic.into());
+            self.remade_topics.fetch_add(1, Ordering::Relaxed);
+        }
         // `error` reports the first two as well; CONFWARN is only about settings of producers.
         let known = matches!(facility, "FAIL" | "ERROR" | "CONFWARN");
         let level = match level {
@@ -403,6 +460,16 @@ impl ClientContext for Context {
         }
         self.record(code, reason);
     }
+}
+
+/// Returns the topic of a line of librdkafka's log which says that the topic has another id than
+/// before. It reads the new topic on from the offset that it has reached in the old one, and tells
+/// of it nowhere else (`rd_kafka_topic_metadata_update` of librdkafka 2.12).
+fn remade_topic(message: &str) -> Option<&str> {
+    let (before, ids) = message.split_once(" changed id from ")?;
+    // The id of a topic that is seen for the first time is zero.
+    let is_known = ids.split(' ').next()?.bytes().any(|letter| !matches!(letter, b'A' | b'='));
+    is_known.then(|| before.rsplit_once("Topic ").map(|(_, topic)| topic))?
 }
 
 /// When each broker has last answered, by its number.

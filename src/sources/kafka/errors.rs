@@ -65,6 +65,17 @@ pub enum KafkaSourceError {
         /// The offset at which reading must resume.
         offset: u64,
     },
+    /// A topic was deleted and made again while it was being read.
+    #[error(
+        "the topic of {partition} was deleted and made again: reading cannot resume at offset \
+         {offset} of another log; start with a new store"
+    )]
+    Remade {
+        /// The partition.
+        partition: PartitionName,
+        /// The offset that was reached in the old topic.
+        offset: u64,
+    },
     /// A partition cannot be read further.
     #[error("cannot read {partition} from offset {offset}: {reason}; {advice}")]
     Partition {

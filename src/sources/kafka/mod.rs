@@ -85,7 +85,8 @@ impl KafkaSource {
         let Some(topic_partition) = TopicPartition::of(partition) else {
             return Err(SourceError::NotFound(partition.name.clone().into()));
         };
-        let (_, end) = self.client()?.offsets(&topic_partition.topic, topic_partition.number)?;
+        let (_, end) =
+            self.client()?.offsets_if_any(&topic_partition.topic, topic_partition.number)?;
         Ok(end)
     }
 

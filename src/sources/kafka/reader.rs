@@ -35,8 +35,8 @@ pub(super) struct KafkaReader {
     next_offset: u64,
     end_offset: Option<u64>,
     end: End,
-    /// The end offset that was known when the end was seen last.
-    seen_end: Option<u64>,
+    /// The end offset that was known when the position was last looked at.
+    looked_end: Option<u64>,
     /// When the end was reported last.
     end_reported_at: Option<Instant>,
     /// The number of connection losses that this reader has handled.
@@ -92,7 +92,7 @@ pub(super) fn open(
         next_offset,
         end_offset: partition.end_offset,
         end: if is_exhausted { End::Exhausted } else { End::NotSeen },
-        seen_end: None,
+        looked_end: None,
         end_reported_at: None,
         connection_losses: client.connection_losses(),
     }))
@@ -133,11 +133,12 @@ impl PartitionReader for KafkaReader {
         self.client.serve()?;
         self.check_connection_losses();
         let read = self.read(batch, records_max.max(1));
+        if self.end == End::Seen {
+            self.skip_to_end();
+        }
         batch.next_offset = self.next_offset;
         read?;
-        if self.end == End::Seen {
-            self.seen_end = self.known_end();
-        }
+        self.check_topic()?;
         Ok(match self.end {
             End::Seen if self.has_fresh_answer() => Polled::AtEnd,
             End::NotSeen | End::Unconfirmed | End::Seen => Polled::More,
@@ -149,11 +150,8 @@ impl PartitionReader for KafkaReader {
         if self.end == End::Exhausted {
             return Lag::default();
         }
-        // Control records of transactions take up offsets too. Those before an end that was seen
-        // are no lag.
-        let read_before = self.next_offset.max(self.seen_end.unwrap_or(0));
         let end = self.end_offset.or_else(|| self.known_end());
-        Lag::of_records(end.map(|end| end.saturating_sub(read_before)))
+        Lag::of_records(end.map(|end| end.saturating_sub(self.next_offset)))
     }
 }
 
@@ -186,7 +184,7 @@ impl KafkaReader {
                 Some(Ok(message)) => {
                     let offset = u64::try_from(message.offset()).unwrap_or(0);
                     if self.end_offset.is_some_and(|end| offset >= end) {
-                        self.end = End::Exhausted;
+                        self.exhaust();
                         break;
                     }
                     if offset < self.next_offset {
@@ -234,15 +232,45 @@ impl KafkaReader {
         }
     }
 
-    /// Handles an end-of-partition event. All committed messages have been read: any offsets still
-    /// missing before the end are transaction markers, not messages.
+    /// Ends at the end offset. Any offsets still missing before it are not those of messages.
+    fn exhaust(&mut self) {
+        self.end = End::Exhausted;
+        self.next_offset = self.next_offset.max(self.end_offset.unwrap_or(0));
+    }
+
+    /// Handles an end-of-partition event: all committed messages have been read.
     fn on_partition_end(&mut self) {
         self.end_reported_at = Some(Instant::now());
+        self.looked_end = None;
         match (self.end, self.end_offset) {
             (End::Unconfirmed, _) => self.seek_to_current(),
-            (_, Some(_)) => self.end = End::Exhausted,
+            (_, Some(_)) => self.exhaust(),
             (_, None) => self.end = End::Seen,
         }
+    }
+
+    /// At the end, moves past the markers of transactions and aborted messages behind the last
+    /// message. Retention deletes them with it, so a restart must not ask for them.
+    fn skip_to_end(&mut self) {
+        let end = self.known_end();
+        let is_there = end.is_some_and(|end| end <= self.next_offset);
+        if is_there || self.held.is_some() || end.is_some() && end == self.looked_end {
+            return;
+        }
+        let TopicPartition { topic, number } = &self.topic_partition;
+        self.next_offset = self.client.position(topic, *number).unwrap_or(0).max(self.next_offset);
+        self.looked_end = end;
+    }
+
+    /// Returns an error if the topic was deleted and made again. What was read just now may be of
+    /// the new topic.
+    fn check_topic(&self) -> Result<(), SourceError> {
+        self.client.handle_events()?;
+        if !self.client.was_remade(&self.topic_partition.topic) {
+            return Ok(());
+        }
+        let (partition, offset) = (self.name.clone(), self.next_offset);
+        Err(KafkaSourceError::Remade { partition, offset }.into())
     }
 
     /// After a connection loss, more may have been written since the end was seen.
@@ -276,14 +304,26 @@ impl KafkaReader {
         };
     }
 
+    /// Whether the brokers know the partition: one that answered may not have heard of it yet.
+    fn still_exists(&self) -> bool {
+        let TopicPartition { topic, number } = &self.topic_partition;
+        (0..CHECKS_MAX).any(|_| {
+            std::thread::sleep(CHECK_PAUSE);
+            let numbers = self.client.try_partitions(topic, CHECK_PAUSE);
+            numbers.is_ok_and(|numbers| numbers.contains(number))
+        })
+    }
+
     /// Returns an error of this partition if it is fatal for the job.
     #[cold]
     fn fatal_error(&self, error: &KafkaError) -> Result<(), SourceError> {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
         let (partition, offset) = (self.name.clone(), self.next_offset);
         let reason = self.client.reason(code);
+        self.check_topic()?;
         let advice = match severity(code) {
             Severity::Transient => return Ok(()),
+            Severity::NotFound if self.still_exists() => return Ok(()),
             Severity::NotFound => {
                 return Err(KafkaSourceError::NotFound { partition, offset }.into());
             }
