@@ -168,7 +168,7 @@ fn rows_are_read_back_from_their_records() {
 
 #[test]
 fn the_summary_counts_what_was_written() {
-    let key = LedgerKey { epoch: Epoch(-3), kind: Kind::Play };
+    let key = LedgerKey { epoch: Some(Epoch(-3)), kind: Kind::Play };
     let totals = LedgerTotals { counts: Counts { accepted: 9, late: 2, future: 1 }, distinct: 4 };
     let mut record = Vec::new();
     write_json(&totals.row(key), &mut record);
@@ -190,7 +190,7 @@ fn counts_add_up_over_publications_and_only_changes_are_written() {
     let staged = state.stage(&next(&state, &second));
     let expected =
         LedgerTotals { counts: Counts { accepted: 14, late: 1, future: 7 }, distinct: 6 };
-    let key = LedgerKey { epoch: Epoch(5), kind: Kind::Play };
+    let key = LedgerKey { epoch: Some(Epoch(5)), kind: Kind::Play };
     assert_eq!(staged.ledger, BTreeMap::from([(key, expected)]));
 }
 
