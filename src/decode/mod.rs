@@ -40,6 +40,15 @@ pub enum MessageFormat {
 }
 
 impl MessageFormat {
+    /// Returns its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            MessageFormat::Json => "json",
+            MessageFormat::Avro => "avro",
+            MessageFormat::Protobuf => "protobuf",
+        }
+    }
+
     /// Returns its name in a schema registry.
     pub fn registry_name(self) -> &'static str {
         match self {
@@ -158,4 +167,11 @@ pub(crate) fn time_from_text(field: &str, text: &str) -> Result<i64, DecodeError
         Err(NotATime::NoZone) => Err(DecodeError::NoZone(field.into())),
         Err(NotATime::Malformed) => Err(DecodeError::NotATime(field.into())),
     }
+}
+
+/// The number of cases of a property test: `TRENDMARK_TEST_CASES`, or a default.
+#[cfg(test)]
+pub(crate) fn fuzz_cases(default: u32) -> u32 {
+    let given = std::env::var("TRENDMARK_TEST_CASES").ok();
+    given.map_or(default, |given| given.parse().expect("TRENDMARK_TEST_CASES is a number"))
 }

@@ -1,57 +1,43 @@
 //! Avro records: the writer's schema gives their layout.
 //!
-//! `apache-avro` parses the schema. A record is walked here, to its end: unwanted fields are
-//! skipped, and a record with trailing bytes is malformed.
+//! A record is walked here, to its end: unwanted fields are skipped, and a record with trailing
+//! bytes is malformed. The work for a record is bounded by its length, whatever its schema says.
 
+mod plan;
 mod shape;
 
 use super::confluent::Bytes;
 use super::value::{self, FieldValue};
 use super::{DecodeError, FieldNames};
 use crate::event::Event;
-use apache_avro::Schema;
-use shape::{Integer, Shape, Shapes};
+use plan::{Plan, Step};
+use shape::{Integer, Shape};
 
 /// The maximum depth of nested values.
 const DEPTH_MAX: usize = 64;
+/// The values that are read of a record at most: this many, and more for each of its bytes. Values
+/// of some types take no bytes, and a small schema may have thousands of millions of them.
+const STEPS_MAX: usize = 10_000;
+const STEPS_MAX_PER_BYTE: usize = 16;
 
 /// Decodes the records of one schema.
 pub struct AvroDecoder {
     fields: FieldNames,
-    /// The fields of a record in schema order, each with the index of its wanted field, if any.
-    parts: Vec<(Option<usize>, Shape)>,
-    named: Vec<Shape>,
+    plan: Plan,
 }
 
 impl AvroDecoder {
     /// Creates a decoder of records written with a schema, whose references are given by name.
     ///
     /// # Errors
-    /// If it is not an Avro schema, or not one of a record; returns the reason.
+    /// If it is not an Avro schema, or neither one of a record nor of a union with records; returns
+    /// the reason.
     pub fn new(
         fields: &FieldNames,
         schema: &str,
         references: &[(String, String)],
     ) -> Result<AvroDecoder, String> {
-        let referenced = references.iter().map(|(_, text)| text);
-        let (schema, referenced) =
-            Schema::parse_str_with_list(schema, referenced).map_err(|error| error.to_string())?;
-        let Schema::Record(record) = &schema else {
-            return Err("it is not the schema of a record".into());
-        };
-        let mut shapes = Shapes::default();
-        for schema in &referenced {
-            shapes.shape(schema)?;
-        }
-        let mut parts = Vec::new();
-        for field in &record.fields {
-            let wanted =
-                fields.all().iter().position(|path| *path.names() == [field.name.as_str()]);
-            parts.push((wanted, shapes.shape(&field.schema)?));
-        }
-        // A field may refer to the record itself.
-        shapes.shape(&schema)?;
-        Ok(AvroDecoder { fields: fields.clone(), parts, named: shapes.finish()? })
+        Ok(AvroDecoder { fields: fields.clone(), plan: Plan::new(fields, schema, references)? })
     }
 
     /// Returns the event in a record, which is at `offset` in its partition.
@@ -66,109 +52,164 @@ impl AvroDecoder {
     }
 
     fn walk<'a>(&self, record: &'a [u8]) -> Result<[FieldValue<'a>; 4], &'static str> {
-        let mut found = [FieldValue::Absent; 4];
-        let mut bytes = Bytes(record);
-        for (wanted, shape) in &self.parts {
-            let value = self.value(shape, &mut bytes, 1)?;
-            if let Some(wanted) = *wanted {
-                found[wanted] = value;
+        let mut walk = Walk {
+            plan: &self.plan,
+            bytes: Bytes(record),
+            steps: STEPS_MAX.saturating_add(record.len().saturating_mul(STEPS_MAX_PER_BYTE)),
+            found: [FieldValue::Absent; 4],
+        };
+        walk.step(&self.plan.root, 0)?;
+        if walk.bytes.is_empty() { Ok(walk.found) } else { Err("trailing bytes") }
+    }
+}
+
+/// A record that is being read.
+struct Walk<'a, 'p> {
+    plan: &'p Plan,
+    bytes: Bytes<'a>,
+    /// How many more values may be read.
+    steps: usize,
+    found: [FieldValue<'a>; 4],
+}
+
+impl<'a, 'p> Walk<'a, 'p> {
+    /// Reads a value, and stores what is wanted of it.
+    fn step(&mut self, step: &'p Step, depth: usize) -> Result<(), &'static str> {
+        match step {
+            Step::Skip(shape) => self.value(shape, depth).map(|_| ()),
+            Step::Field(field, shape) => {
+                self.found[*field] = self.value(shape, depth)?;
+                Ok(())
+            }
+            // As deep as the paths of the fields, so it needs no bound.
+            Step::Record(number) => {
+                let plan = self.plan;
+                plan.records[*number].iter().try_for_each(|step| self.step(step, depth + 1))
+            }
+            Step::Union(branches) => {
+                let branch = self.branch(branches)?;
+                self.step(branch, depth + 1)
+            }
+            Step::Null(fields) => {
+                fields.iter().for_each(|field| self.found[*field] = FieldValue::Null);
+                Ok(())
             }
         }
-        if bytes.is_empty() { Ok(found) } else { Err("trailing bytes") }
+    }
+
+    /// Reads which branch of a union follows.
+    fn branch<T>(&mut self, branches: &'p [T]) -> Result<&'p T, &'static str> {
+        let branch = usize::try_from(self.bytes.signed()?).ok();
+        branch.and_then(|branch| branches.get(branch)).ok_or("invalid branch of a union")
     }
 
     /// Reads a value, and returns it as the value of a field.
-    fn value<'a>(
-        &self,
-        shape: &Shape,
-        bytes: &mut Bytes<'a>,
-        depth: usize,
-    ) -> Result<FieldValue<'a>, &'static str> {
+    fn value(&mut self, shape: &'p Shape, depth: usize) -> Result<FieldValue<'a>, &'static str> {
         if depth > DEPTH_MAX {
             return Err("nested too deeply");
         }
+        self.steps = self.steps.checked_sub(1).ok_or("it has too many values for its length")?;
         match shape {
             Shape::Null => Ok(FieldValue::Null),
-            Shape::Integer(integer) => integer.found(bytes.signed()?),
+            Shape::Integer(integer) => Ok(integer.found(self.bytes.signed()?)),
             Shape::Text => {
-                let length = length(bytes)?;
-                bytes.text(length).map(FieldValue::Text)
+                let length = self.length()?;
+                self.bytes.text(length).map(FieldValue::Text)
             }
-            Shape::Bytes => {
-                let length = length(bytes)?;
-                bytes.take(length).map(FieldValue::Bytes)
+            Shape::Bytes => self.sized().map(FieldValue::Bytes),
+            Shape::Decimal(true) => self.sized().map(whole_decimal),
+            Shape::Decimal(false) => {
+                self.sized().map(|_| FieldValue::Unsupported("a decimal with a fraction"))
             }
-            Shape::Decimal => {
-                let length = length(bytes)?;
-                bytes.take(length).map(|_| FieldValue::Unsupported("a decimal"))
+            Shape::Fixed(size) => self.bytes.take(*size).map(FieldValue::fixed),
+            Shape::FixedDecimal(size) => self.bytes.take(*size).map(whole_decimal),
+            Shape::Plain(size, what) => {
+                self.bytes.take(*size).map(|_| FieldValue::Unsupported(what))
             }
-            Shape::Fixed(size) => bytes.take(*size).map(FieldValue::fixed),
-            Shape::Plain(size, what) => bytes.take(*size).map(|_| FieldValue::Unsupported(what)),
-            Shape::Union(variants) => {
-                let variant = usize::try_from(bytes.signed()?).ok();
-                let variant = variant.and_then(|variant| variants.get(variant));
-                self.value(variant.ok_or("invalid branch of a union")?, bytes, depth + 1)
+            Shape::Union(branches) => {
+                let branch = self.branch(branches)?;
+                self.value(branch, depth + 1)
             }
-            Shape::Record(parts) => {
-                for part in parts {
-                    self.value(part, bytes, depth + 1)?;
+            Shape::Record(fields) => {
+                for (_, shape) in fields {
+                    self.value(shape, depth + 1)?;
                 }
                 Ok(FieldValue::Unsupported("a record"))
             }
             Shape::Array(items) => {
-                self.blocks(bytes, |bytes| self.value(items, bytes, depth + 1).map(|_| ()))?;
+                self.blocks(|walk| walk.value(items, depth + 1).map(|_| ()))?;
                 Ok(FieldValue::Unsupported("an array"))
             }
             Shape::Map(values) => {
-                self.blocks(bytes, |bytes| {
-                    self.value(&Shape::Text, bytes, depth + 1)?;
-                    self.value(values, bytes, depth + 1).map(|_| ())
+                self.blocks(|walk| {
+                    walk.value(&Shape::Text, depth + 1)?;
+                    walk.value(values, depth + 1).map(|_| ())
                 })?;
                 Ok(FieldValue::Unsupported("a map"))
             }
-            Shape::Named(place) => self.value(&self.named[*place], bytes, depth + 1),
+            Shape::Named(number) => {
+                let plan = self.plan;
+                self.value(&plan.named[*number], depth + 1)
+            }
         }
     }
 
     /// Reads the blocks of an array or a map, with `step` for each item.
-    fn blocks<'a>(
-        &self,
-        bytes: &mut Bytes<'a>,
-        mut step: impl FnMut(&mut Bytes<'a>) -> Result<(), &'static str>,
+    fn blocks(
+        &mut self,
+        mut step: impl FnMut(&mut Self) -> Result<(), &'static str>,
     ) -> Result<(), &'static str> {
         loop {
-            let count = bytes.signed()?;
+            let count = self.bytes.signed()?;
             if count == 0 {
                 return Ok(());
             }
             if count < 0 {
-                let size = length(bytes)?;
-                bytes.take(size)?;
+                self.sized()?;
                 continue;
             }
             for _ in 0..count {
-                let before = bytes.0.len();
-                step(bytes)?;
-                if bytes.0.len() == before {
+                let before = self.bytes.0.len();
+                step(self)?;
+                if self.bytes.0.len() == before {
                     // Items take no bytes, so there may be any number of them.
                     break;
                 }
             }
         }
     }
+
+    /// Reads bytes after their length.
+    fn sized(&mut self) -> Result<&'a [u8], &'static str> {
+        let length = self.length()?;
+        self.bytes.take(length)
+    }
+
+    fn length(&mut self) -> Result<u64, &'static str> {
+        u64::try_from(self.bytes.signed()?).map_err(|_| "a length is negative")
+    }
 }
 
-fn length(bytes: &mut Bytes<'_>) -> Result<u64, &'static str> {
-    u64::try_from(bytes.signed()?).map_err(|_| "a length is negative")
+/// Returns the value for an integer of any size, in two's complement, most significant byte first.
+fn whole_decimal(bytes: &[u8]) -> FieldValue<'static> {
+    let sign = bytes.first().map_or(0, |first| first.cast_signed() >> 7).cast_unsigned();
+    let digits = bytes.iter().position(|byte| *byte != sign).map_or(&[][..], |at| &bytes[at..]);
+    let mut number = [sign; 16];
+    match number.len().checked_sub(digits.len()) {
+        // One more byte than 8 is enough for the sign of a 64-bit integer.
+        Some(start) if digits.len() < number.len() => number[start..].copy_from_slice(digits),
+        _ => return FieldValue::WideInteger,
+    }
+    FieldValue::wide_integer(i128::from_be_bytes(number))
 }
 
 impl Integer {
-    fn found(self, number: i64) -> Result<FieldValue<'static>, &'static str> {
-        Ok(match self {
+    fn found(self, number: i64) -> FieldValue<'static> {
+        match self {
             Integer::Plain => FieldValue::integer(number),
             Integer::Instant { per_ms } => FieldValue::Instant(number.div_euclid(per_ms)),
             Integer::Unsupported(what) => FieldValue::Unsupported(what),
-        })
+        }
     }
 }
 

@@ -1,22 +1,25 @@
 //! Protobuf messages: the schema gives the field numbers of the wanted fields.
 //!
-//! `protox` parses the schema; messages are walked here. As Protobuf specifies, the last occurrence
-//! of a field wins, and an absent field without presence has its default value. An absent time,
-//! however, is missing, not 1970.
+//! Messages are walked by their wire types. As Protobuf specifies, the last occurrence of a field
+//! wins, and an absent field without presence has its default value. An absent time, however, is
+//! missing, not 1970. A field that is encoded as a group is read like a message.
 
+mod declared;
 mod schema;
+mod source;
 
 use super::confluent::{Bytes, unzigzag};
 use super::value::{self, FieldValue};
 use super::{DecodeError, FieldNames};
 use crate::event::Event;
-use schema::{Field, Kind};
+use schema::{Kind, Plan, Target};
 
 pub use schema::ProtobufSchema;
 
 /// The maximum number of indexes of a type: the depth at which it is nested in other types.
 const INDEXES_MAX: i64 = 32;
 const GROUPS_MAX: usize = 64;
+const FIELD_NUMBER_MAX: u32 = 0x1fff_ffff;
 const GROUP_END: u64 = 4;
 
 /// Returns the indexes of a message's type in its schema, and the message.
@@ -47,7 +50,8 @@ fn not_of_schema(reason: &'static str) -> DecodeError {
 /// Decodes the messages of one type.
 pub struct ProtobufDecoder {
     fields: FieldNames,
-    wanted: [Option<Field>; 4],
+    /// What is wanted of the type, which is the last, and of the types inside.
+    plans: Vec<Plan>,
 }
 
 impl ProtobufDecoder {
@@ -60,8 +64,8 @@ impl ProtobufDecoder {
         schema: &ProtobufSchema,
         indexes: &[usize],
     ) -> Result<ProtobufDecoder, String> {
-        let wanted = schema.fields(indexes, fields.all())?;
-        Ok(ProtobufDecoder { fields: fields.clone(), wanted })
+        let plans = schema.plans(indexes, fields)?;
+        Ok(ProtobufDecoder { fields: fields.clone(), plans })
     }
 
     /// Returns the event in a message, which is at `offset` in its partition.
@@ -75,31 +79,53 @@ impl ProtobufDecoder {
 
     fn walk<'a>(&self, message: &'a [u8]) -> Result<[FieldValue<'a>; 4], &'static str> {
         let mut found = [FieldValue::Absent; 4];
-        for (found, field) in found.iter_mut().zip(&self.wanted) {
-            *found = field.as_ref().map_or(FieldValue::Absent, |field| field.absent);
+        self.walk_inside(message, self.plans.len() - 1, &mut found)?;
+        Ok(found)
+    }
+
+    /// Finds what the plan of this number wants of a message. It goes as deep as the paths of the
+    /// fields.
+    fn walk_inside<'a>(
+        &self,
+        message: &'a [u8],
+        plan: usize,
+        found: &mut [FieldValue<'a>; 4],
+    ) -> Result<(), &'static str> {
+        let plan = &self.plans[plan];
+        for (index, absent) in &plan.absent {
+            // Several occurrences of a message are merged.
+            if found[*index] == FieldValue::Absent {
+                found[*index] = *absent;
+            }
         }
         let mut bytes = Bytes(message);
         while !bytes.is_empty() {
             let (number, wire) = key(&mut bytes)?;
-            let is_it = |field: &Option<Field>| {
-                field.as_ref().is_some_and(|field| u64::from(field.number) == number)
-            };
             let value = WireValue::read(&mut bytes, number, wire, 0)?;
-            if let Some(at) = self.wanted.iter().position(is_it)
-                && let Some(field) = &self.wanted[at]
-            {
-                found[at] = value.found(&field.kind)?;
+            let target = plan.fields.iter().find(|(wanted, _)| u64::from(*wanted) == number);
+            match (target, value) {
+                (None, _) => {}
+                (Some((_, Target::Field(index, kind))), value) => {
+                    found[*index] = value.found(*kind)?;
+                }
+                (
+                    Some((_, Target::Inside(plan))),
+                    WireValue::Bytes(inside) | WireValue::Group(inside),
+                ) => self.walk_inside(inside, *plan, found)?,
+                (Some((_, Target::Inside(_))), _) => return Err(WRONG_WIRE_TYPE),
             }
         }
-        Ok(found)
+        Ok(())
     }
 }
+
+const WRONG_WIRE_TYPE: &str = "the wire type does not match the field's type";
 
 /// Reads the number of a field and its wire type.
 fn key(bytes: &mut Bytes<'_>) -> Result<(u64, u64), &'static str> {
     let key = bytes.varint()?;
     match key >> 3 {
-        1..=0x1fff_ffff => Ok((key >> 3, key & 7)),
+        number if (1..=u64::from(FIELD_NUMBER_MAX)).contains(&number) => Ok((number, key & 7)),
         _ => Err("invalid field number"),
     }
 }
@@ -110,7 +136,8 @@ enum WireValue<'a> {
     Four(u32),
     Eight(u64),
     Bytes(&'a [u8]),
-    Group,
+    /// What is between the ends of a group.
+    Group(&'a [u8]),
 }
 
 impl<'a> WireValue<'a> {
@@ -128,17 +155,18 @@ impl<'a> WireValue<'a> {
                 WireValue::Bytes(bytes.take(length)?)
             }
             3 if depth < GROUPS_MAX => {
+                let inside = bytes.0;
                 loop {
+                    let length = inside.len() - bytes.0.len();
                     let (inner, wire) = key(bytes)?;
                     if wire != GROUP_END {
                         WireValue::read(bytes, inner, wire, depth + 1)?;
                     } else if inner == number {
-                        break;
+                        break WireValue::Group(&inside[..length]);
                     } else {
                         return Err("mismatched end of a group");
                     }
                 }
-                WireValue::Group
             }
             3 => return Err("nested too deeply"),
             5 => WireValue::Four(u32::from_le_bytes(array(bytes.take(4)?))),
@@ -147,14 +175,19 @@ impl<'a> WireValue<'a> {
     }
 
     /// Returns the value of a field of this kind.
-    fn found(self, kind: &Kind) -> Result<FieldValue<'a>, &'static str> {
+    fn found(self, kind: Kind) -> Result<FieldValue<'a>, &'static str> {
         Ok(match (kind, self) {
             (Kind::Unsupported(what), _) => FieldValue::Unsupported(what),
             (Kind::Text, WireValue::Bytes(bytes)) => {
                 FieldValue::Text(std::str::from_utf8(bytes).map_err(|_| "a string is not UTF-8")?)
             }
             (Kind::Bytes, WireValue::Bytes(bytes)) => FieldValue::Bytes(bytes),
-            (Kind::Timestamp, WireValue::Bytes(bytes)) => FieldValue::Instant(timestamp(bytes)?),
+            (Kind::Timestamp, WireValue::Bytes(bytes) | WireValue::Group(bytes)) => {
+                FieldValue::Instant(timestamp(bytes)?)
+            }
+            (Kind::Wrapper(kind), WireValue::Bytes(bytes) | WireValue::Group(bytes)) => {
+                wrapped(*kind, bytes)?
+            }
             (Kind::Signed, WireValue::Varint(number)) => FieldValue::integer(number as i64),
             (Kind::Signed32, WireValue::Varint(number)) => {
                 FieldValue::integer(i64::from(number as i32))
@@ -170,7 +203,7 @@ impl<'a> WireValue<'a> {
                 FieldValue::integer((number as i32).into())
             }
             (Kind::SignedFixed64, WireValue::Eight(number)) => FieldValue::integer(number as i64),
-            _ => return Err("the wire type does not match the field's type"),
+            _ => return Err(WRONG_WIRE_TYPE),
         })
     }
 }
@@ -179,6 +212,20 @@ fn array<const COUNT: usize>(bytes: &[u8]) -> [u8; COUNT] {
     let mut array = [0; COUNT];
     array.copy_from_slice(bytes);
     array
+}
+
+/// Returns the value in a message of `google/protobuf/wrappers.proto`.
+fn wrapped(kind: Kind, message: &[u8]) -> Result<FieldValue<'_>, &'static str> {
+    let mut found = kind.default_value();
+    let mut bytes = Bytes(message);
+    while !bytes.is_empty() {
+        let (number, wire) = key(&mut bytes)?;
+        let value = WireValue::read(&mut bytes, number, wire, 0)?;
+        if number == 1 {
+            found = value.found(kind)?;
+        }
+    }
+    Ok(found)
 }
 
 /// Returns the milliseconds of a `google.protobuf.Timestamp`, rounded down.
@@ -190,7 +237,7 @@ fn timestamp(message: &[u8]) -> Result<i64, &'static str> {
         match (number, WireValue::read(&mut bytes, number, wire, 0)?) {
             (1, WireValue::Varint(value)) => seconds = value as i64,
             (2, WireValue::Varint(value)) => nanoseconds = i64::from(value as i32),
-            (1 | 2, _) => return Err("the wire type does not match the field's type"),
+            (1 | 2, _) => return Err(WRONG_WIRE_TYPE),
             _ => {}
         }
     }

@@ -1,32 +1,57 @@
-//! Protobuf schemas: the numbers and types of the wanted fields.
+//! Protobuf schemas: which fields of a message are wanted, by their numbers and types.
 
-use crate::decode::FieldPath;
+use super::declared::{Declared, Message, ProtoFile, described};
+use super::source;
 use crate::decode::value::FieldValue;
+use crate::decode::{FieldNames, FieldTree};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
-use protox::prost_reflect::prost::Message;
-use protox::prost_reflect::prost_types::FileDescriptorProto;
-use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind as Declared, MessageDescriptor};
 use std::collections::BTreeMap;
-
-/// The file name of the schema, which does not come with one.
-const ROOT: &str = "schema.proto";
 
 /// A schema with its references.
 pub struct ProtobufSchema {
-    pool: DescriptorPool,
+    /// The types of the schema itself that are not nested, by number.
+    roots: Vec<usize>,
+    messages: Vec<MessageType>,
+    /// The named types, by their full names.
+    names: BTreeMap<String, Named>,
 }
 
-/// A wanted field of a message type.
-pub(super) struct Field {
-    pub(super) number: u32,
-    pub(super) kind: Kind,
-    /// Its value where it is absent from a message.
-    pub(super) absent: FieldValue<'static>,
+/// A message type.
+struct MessageType {
+    full_name: String,
+    fields: Vec<Declared>,
+    nested: Vec<usize>,
+    /// Whether scalars do not tell if they are present, unless they say so.
+    is_implicit: bool,
 }
 
-/// The declared type of a field.
+#[derive(Clone, Copy)]
+enum Named {
+    /// The number of a message type.
+    Message(usize),
+    Enum,
+}
+
+/// What is wanted of the messages of a type.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// The fields by which something is found, by their numbers.
+    pub(super) fields: Vec<(u32, Target)>,
+    /// The values of wanted fields that are absent from the message.
+    pub(super) absent: Vec<(usize, FieldValue<'static>)>,
+}
+
+/// What a field is wanted for.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// It is the wanted field of this index.
+    Field(usize, Kind),
+    /// The message in it has wanted fields; the number of its plan.
+    Inside(usize),
+}
+
+/// The type of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
@@ -41,120 +66,218 @@ pub(super) enum Kind {
     SignedFixed32,
     SignedFixed64,
     Timestamp,
+    /// A message of `google/protobuf/wrappers.proto` around a value of this type.
+    Wrapper(&'static Kind),
     /// The name of a type that no wanted field can have.
     Unsupported(&'static str),
 }
 
 impl ProtobufSchema {
     /// Parses a schema: its source or, as Confluent's Python client registers it, a serialized
-    /// `FileDescriptorProto` in Base64. `references` are its imports, by name. Google's own
-    /// (`google/protobuf/…`) are built in.
+    /// `FileDescriptorProto` in Base64. `references` are its imports, by name. Types of others,
+    /// which a registry knows, matter only if a wanted field has one.
     ///
     /// # Errors
     /// If it is not a schema; returns the reason.
     pub fn new(schema: &str, references: &[(String, String)]) -> Result<ProtobufSchema, String> {
-        let mut files: BTreeMap<String, String> = references.iter().cloned().collect();
-        files.insert(ROOT.into(), schema.into());
-        let mut resolver = ChainFileResolver::new();
-        resolver.add(Texts(files));
-        resolver.add(GoogleFileResolver::new());
-        let mut compiler = protox::Compiler::with_file_resolver(resolver);
-        compiler.open_file(ROOT).map_err(|error| error.to_string())?;
-        Ok(ProtobufSchema { pool: compiler.descriptor_pool() })
+        let mut parsed =
+            ProtobufSchema { roots: Vec::new(), messages: Vec::new(), names: BTreeMap::new() };
+        parsed.roots = parsed.add(file(schema)?);
+        for (name, text) in references {
+            parsed.add(file(text).map_err(|error| format!("in its import `{name}`, {error}"))?);
+        }
+        Ok(parsed)
     }
 
-    /// Returns the wanted fields of the type at `indexes`.
-    pub(super) fn fields(
+    /// Adds the types of a file, and returns the numbers of those that are not nested.
+    fn add(&mut self, file: ProtoFile) -> Vec<usize> {
+        for name in &file.enums {
+            self.names.entry(full_name(&file.package, name)).or_insert(Named::Enum);
+        }
+        let messages = file.messages.into_iter();
+        messages.map(|message| self.add_message(message, &file.package, file.is_implicit)).collect()
+    }
+
+    fn add_message(&mut self, message: Message, scope: &str, is_implicit: bool) -> usize {
+        let full_name = full_name(scope, &message.name);
+        for name in &message.enums {
+            self.names.entry(self::full_name(&full_name, name)).or_insert(Named::Enum);
+        }
+        let nested = message.messages.into_iter();
+        let nested =
+            nested.map(|nested| self.add_message(nested, &full_name, is_implicit)).collect();
+        let number = self.messages.len();
+        self.names.entry(full_name.clone()).or_insert(Named::Message(number));
+        self.messages.push(MessageType { full_name, fields: message.fields, nested, is_implicit });
+        number
+    }
+
+    /// Returns what is wanted of the type at `indexes`, and of the types inside, by number. That of
+    /// the type itself is the last.
+    pub(super) fn plans(
         &self,
         indexes: &[usize],
-        paths: [&FieldPath; 4],
-    ) -> Result<[Option<Field>; 4], String> {
+        fields: &FieldNames,
+    ) -> Result<Vec<Plan>, String> {
         let message = self.message(indexes);
         let message = message.ok_or_else(|| format!("it has no message type at {indexes:?}"))?;
-        let field = |at: usize| {
-            let [name] = paths[at].names() else { return None };
-            message.get_field_by_name(name).map(|field| Field::of(&field, at))
-        };
-        Ok([field(0), field(1), field(2), field(3)])
+        let mut plans = Vec::new();
+        self.plan(message, &fields.tree(), &mut plans);
+        Ok(plans)
     }
 
-    /// Returns the type at `indexes`: its position among the types of each level of nesting.
-    pub(super) fn message(&self, indexes: &[usize]) -> Option<MessageDescriptor> {
+    /// Returns the number of the type at `indexes`: its position among the types of each level of
+    /// nesting.
+    fn message(&self, indexes: &[usize]) -> Option<usize> {
         let (first, nested) = indexes.split_first()?;
-        let mut message = self.pool.get_file_by_name(ROOT)?.messages().nth(*first)?;
-        for number in nested {
-            let child = message.child_messages().nth(*number)?;
-            message = child;
+        let first = *self.roots.get(*first)?;
+        nested
+            .iter()
+            .try_fold(first, |number, place| self.messages[number].nested.get(*place).copied())
+    }
+
+    /// Returns the full name of the type at `indexes`.
+    #[cfg(test)]
+    pub(super) fn name_of(&self, indexes: &[usize]) -> Option<&str> {
+        self.message(indexes).map(|number| self.messages[number].full_name.as_str())
+    }
+
+    /// Plans how to read a type of which a tree is wanted. Ends, as each message goes one step down
+    /// the tree.
+    fn plan(&self, number: usize, tree: &FieldTree, plans: &mut Vec<Plan>) -> usize {
+        let message = &self.messages[number];
+        let mut plan = Plan { fields: Vec::new(), absent: Vec::new() };
+        for field in &message.fields {
+            let Some(place) = tree.place(&field.name) else { continue };
+            let wanted = &tree.inside[place].1;
+            let is_list = field.is_map || field.is_repeated;
+            match (wanted.field, self.named(&message.full_name, &field.kind)) {
+                (Some(index), _) => {
+                    let kind = self.kind(message, field);
+                    plan.absent.push((index, absent(kind, self.tells(message, field), index)));
+                    plan.fields.push((field.number, Target::Field(index, kind)));
+                }
+                (None, Some((_, Named::Message(inside)))) if !is_list => {
+                    let target = Target::Inside(self.plan(inside, wanted, plans));
+                    plan.fields.push((field.number, target));
+                }
+                _ => {}
+            }
         }
-        Some(message)
+        plans.push(plan);
+        plans.len() - 1
+    }
+
+    /// Whether a field tells if it is present.
+    fn tells(&self, message: &MessageType, field: &Declared) -> bool {
+        let is_scalar = scalar(&field.kind).is_some()
+            || matches!(self.named(&message.full_name, &field.kind), Some((_, Named::Enum)));
+        !is_scalar || field.has_presence.unwrap_or(!message.is_implicit)
+    }
+
+    fn kind(&self, message: &MessageType, field: &Declared) -> Kind {
+        match scalar(&field.kind) {
+            _ if field.is_map => Kind::Unsupported("a map"),
+            _ if field.is_repeated => Kind::Unsupported("a list"),
+            Some(kind) => kind,
+            None => match self.named(&message.full_name, &field.kind) {
+                Some((name, Named::Message(_))) => {
+                    well_known(&name).unwrap_or(Kind::Unsupported("a message"))
+                }
+                Some((_, Named::Enum)) => Kind::Unsupported("an enum"),
+                None => scopes(&message.full_name)
+                    .find_map(|scope| well_known(&full_name(scope, &field.kind)))
+                    .or_else(|| well_known(field.kind.trim_start_matches('.')))
+                    .unwrap_or(Kind::Unsupported("of a type that its schema does not define")),
+            },
+        }
+    }
+
+    /// Returns what a name of a type means inside a message, and its full name: names of inner
+    /// scopes come first.
+    fn named(&self, scope: &str, name: &str) -> Option<(String, Named)> {
+        let find = |name: String| self.names.get(&name).map(|named| (name, *named));
+        match name.strip_prefix('.') {
+            Some(full_name) => find(full_name.into()),
+            None => scopes(scope).find_map(|scope| find(full_name(scope, name))),
+        }
     }
 }
 
-impl Field {
-    /// Converts the field that is wanted at index `at` of the names.
-    fn of(field: &FieldDescriptor, at: usize) -> Field {
-        let kind = match field.kind() {
-            _ if field.is_map() => Kind::Unsupported("a map"),
-            _ if field.is_list() => Kind::Unsupported("a list"),
-            Declared::String => Kind::Text,
-            Declared::Bytes => Kind::Bytes,
-            Declared::Int64 => Kind::Signed,
-            Declared::Int32 => Kind::Signed32,
-            Declared::Uint64 => Kind::Unsigned,
-            Declared::Uint32 => Kind::Unsigned32,
-            Declared::Sint32 | Declared::Sint64 => Kind::Zigzag,
-            Declared::Fixed32 => Kind::Fixed32,
-            Declared::Fixed64 => Kind::Fixed64,
-            Declared::Sfixed32 => Kind::SignedFixed32,
-            Declared::Sfixed64 => Kind::SignedFixed64,
-            Declared::Message(message) if message.full_name() == "google.protobuf.Timestamp" => {
-                Kind::Timestamp
-            }
-            Declared::Message(_) => Kind::Unsupported("a message"),
-            Declared::Enum(_) => Kind::Unsupported("an enum"),
-            Declared::Bool => Kind::Unsupported("a boolean"),
-            Declared::Float | Declared::Double => Kind::Unsupported("a floating-point number"),
-        };
-        Field { number: field.number(), kind, absent: absent(field, kind, at) }
+fn file(text: &str) -> Result<ProtoFile, String> {
+    // The source of any file that declares something has characters that Base64 lacks.
+    let bytes = BASE64.decode(text.trim()).ok();
+    match bytes.and_then(|bytes| described(&bytes)) {
+        Some(file) => Ok(file),
+        None => source::parse(text),
     }
+}
+
+/// Returns a scope and the scopes around it, innermost first, and the empty one last.
+fn scopes(scope: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(scope), |scope| match scope.rsplit_once('.') {
+        Some((around, _)) => Some(around),
+        None => (!scope.is_empty()).then_some(""),
+    })
+}
+
+fn full_name(scope: &str, name: &str) -> String {
+    if scope.is_empty() { name.into() } else { format!("{scope}.{name}") }
+}
+
+fn scalar(keyword: &str) -> Option<Kind> {
+    Some(match keyword {
+        "string" => Kind::Text,
+        "bytes" => Kind::Bytes,
+        "int64" => Kind::Signed,
+        "int32" => Kind::Signed32,
+        "uint64" => Kind::Unsigned,
+        "uint32" => Kind::Unsigned32,
+        "sint32" | "sint64" => Kind::Zigzag,
+        "fixed32" => Kind::Fixed32,
+        "fixed64" => Kind::Fixed64,
+        "sfixed32" => Kind::SignedFixed32,
+        "sfixed64" => Kind::SignedFixed64,
+        "bool" => Kind::Unsupported("a boolean"),
+        "float" | "double" => Kind::Unsupported("a floating-point number"),
+        _ => return None,
+    })
+}
+
+/// Returns the meaning of one of Google's message types, which need not be handed out by a
+/// registry.
+fn well_known(full_name: &str) -> Option<Kind> {
+    Some(match full_name.strip_prefix("google.protobuf.")? {
+        "Timestamp" => Kind::Timestamp,
+        "StringValue" => Kind::Wrapper(&Kind::Text),
+        "BytesValue" => Kind::Wrapper(&Kind::Bytes),
+        "Int64Value" => Kind::Wrapper(&Kind::Signed),
+        "Int32Value" => Kind::Wrapper(&Kind::Signed32),
+        "UInt64Value" => Kind::Wrapper(&Kind::Unsigned),
+        "UInt32Value" => Kind::Wrapper(&Kind::Unsigned32),
+        "BoolValue" => Kind::Unsupported("a boolean"),
+        "FloatValue" | "DoubleValue" => Kind::Unsupported("a floating-point number"),
+        _ => return None,
+    })
 }
 
 /// Returns the value of an absent field: its default, if it has one. A time has none.
-fn absent(field: &FieldDescriptor, kind: Kind, at: usize) -> FieldValue<'static> {
-    let is_an_id = at < 2;
+fn absent(kind: Kind, tells: bool, index: usize) -> FieldValue<'static> {
+    let is_an_id = index < 2;
     match kind {
-        _ if field.supports_presence() || !is_an_id => FieldValue::Absent,
-        Kind::Unsupported(what) => FieldValue::Unsupported(what),
-        Kind::Text => FieldValue::Text(""),
-        Kind::Bytes => FieldValue::Bytes(b""),
-        _ => FieldValue::Unsigned(0),
+        _ if tells || !is_an_id => FieldValue::Absent,
+        kind => kind.default_value(),
     }
 }
 
-/// Decodes a serialized file descriptor, and renames the file. Returns `None` if the text is not
-/// one: the source of any file that declares something has characters that Base64 lacks.
-fn described(name: &str, text: &str) -> Option<File> {
-    let bytes = BASE64.decode(text.trim()).ok()?;
-    let mut file = FileDescriptorProto::decode(&bytes[..]).ok()?;
-    file.name = Some(name.into());
-    Some(File::from_file_descriptor_proto(file))
-}
-
-/// Files in memory, by name.
-struct Texts(BTreeMap<String, String>);
-
-impl FileResolver for Texts {
-    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
-        match self.0.get(name) {
-            Some(text) => match described(name, text) {
-                Some(file) => Ok(file),
-                None => File::from_source(name, text),
-            },
-            None => Err(protox::Error::file_not_found(name)),
+impl Kind {
+    /// Returns the value that is not written.
+    pub(super) fn default_value(self) -> FieldValue<'static> {
+        match self {
+            Kind::Unsupported(what) => FieldValue::Unsupported(what),
+            Kind::Text => FieldValue::Text(""),
+            Kind::Bytes => FieldValue::Bytes(b""),
+            _ => FieldValue::Unsigned(0),
         }
-    }
-
-    fn resolve_path(&self, path: &std::path::Path) -> Option<String> {
-        path.to_str().filter(|name| self.0.contains_key(*name)).map(String::from)
     }
 }

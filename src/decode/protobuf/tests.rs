@@ -5,6 +5,7 @@ use crate::event::RequestId;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use proptest::prelude::*;
+use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
 use protox::prost_reflect::prost::Message;
 use protox::prost_reflect::{DynamicMessage, MessageDescriptor, Value};
 
@@ -20,11 +21,33 @@ fn schema(types: [&str; 4], more: &str) -> String {
     )
 }
 
-/// Returns the message type at `indexes`, and a decoder of it.
+/// Returns the message type at `indexes`, compiled by protox, and a decoder of it.
 fn both(text: &str, indexes: &[usize]) -> (MessageDescriptor, ProtobufDecoder) {
     let schema = ProtobufSchema::new(text, &[]).unwrap();
     let decoder = ProtobufDecoder::new(&FieldNames::default(), &schema, indexes).unwrap();
-    (schema.message(indexes).unwrap(), decoder)
+    (compiled(text, schema.name_of(indexes).unwrap()), decoder)
+}
+
+/// Returns a message type, compiled by protox.
+fn compiled(text: &str, name: &str) -> MessageDescriptor {
+    let mut resolver = ChainFileResolver::new();
+    resolver.add(Root(text.into()));
+    resolver.add(GoogleFileResolver::new());
+    let mut compiler = protox::Compiler::with_file_resolver(resolver);
+    compiler.open_file("root.proto").unwrap();
+    compiler.descriptor_pool().get_message_by_name(name).unwrap()
+}
+
+/// A file in memory.
+struct Root(String);
+
+impl FileResolver for Root {
+    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
+        match name {
+            "root.proto" => File::from_source(name, &self.0),
+            _ => Err(protox::Error::file_not_found(name)),
+        }
+    }
 }
 
 fn written(kind: &MessageDescriptor, values: &[(&str, Value)]) -> Vec<u8> {
@@ -40,9 +63,11 @@ fn written(kind: &MessageDescriptor, values: &[(&str, Value)]) -> Vec<u8> {
 #[test]
 fn a_schema_may_be_a_serialized_description() {
     let text = schema(PLAIN, "");
-    let file = protox::file::File::from_source("elsewhere/event.proto", &text).unwrap();
-    let bytes = file.file_descriptor_proto().encode_to_vec();
-    let (kind, decoder) = both(&BASE64.encode(bytes), &[0]);
+    let file = File::from_source("elsewhere/event.proto", &text).unwrap();
+    let bytes = BASE64.encode(file.file_descriptor_proto().encode_to_vec());
+    let schema = ProtobufSchema::new(&bytes, &[]).unwrap();
+    let decoder = ProtobufDecoder::new(&FieldNames::default(), &schema, &[0]).unwrap();
+    let kind = compiled(&text, "t.Play");
     let values = [("request_id", Value::String("r".into())), ("video_id", Value::U64(7))];
     let message = written(&kind, &[&values[..], &[("event_time", Value::I64(TIME_MS))]].concat());
     assert_eq!(decoder.decode(&message, 5).unwrap().video.0, 7);
@@ -173,8 +198,9 @@ fn imported_schemas_are_found() {
     let other = "syntax = \"proto3\"; package w; message When { int64 a = 1; }";
     let references = [("other/when.proto".to_string(), other.to_string())];
     assert!(ProtobufSchema::new(text, &references).is_ok());
-    assert!(ProtobufSchema::new(text, &[]).is_err());
-    assert!(ProtobufSchema::new("message {", &[]).is_err());
+    // The import is of no wanted field.
+    assert!(ProtobufSchema::new(text, &[]).is_ok());
+    assert!(ProtobufSchema::new(text, &[("other/when.proto".into(), "when".into())]).is_err());
 }
 
 #[test]
@@ -197,7 +223,187 @@ fn the_last_of_repeated_fields_wins_and_garbage_is_reported() {
     assert!(decoder.decode(&group, 0).is_ok());
 }
 
+/// Each text, and the beginning of what is wrong with it.
+#[test]
+fn what_is_no_source_is_refused_with_the_reason() {
+    for (text, reason) in [
+        ("no schema", "`no` in place of a definition"),
+        ("message {", "`{` in place of the name of a message"),
+        ("message A", "it ends before `{`"),
+        ("message A { string", "it ends before the name of a field"),
+        ("message A { string a = 0; }", "the number of the field `a` is not valid"),
+        ("message A { string a = 536870912; }", "the number of the field `a` is not valid"),
+        ("message A { string a = 1 }", "`}` in place of `;`"),
+        ("message A { string a = 1; ", "it ends before a field"),
+        ("/* message", "a comment does not end"),
+        ("import \"a", "a string does not end"),
+        (&"message A {".repeat(100_000), "messages are nested too deeply"),
+        (&"message A { optional group A = 1 {".repeat(100_000), "messages are nested too deeply"),
+    ] {
+        let error = ProtobufSchema::new(text, &[]).err().unwrap();
+        assert!(error.starts_with(reason), "{}: {error}", &text[..text.len().min(80)]);
+    }
+}
+
+/// Everything that a source can have, as protox reads it too.
+const EVERYTHING: &str = r#"// A comment
+/* and ; another } */ syntax = "proto2" ; package a.b ; import public "x;y.proto";
+import weak 'z.proto'; option java_package = "a;b\"}"; option (o).x = { a: "}" b { c: 1 } };
+message M { /* ; */ option deprecated = true; reserved 2, 15, 9 to 11; reserved "foo", "bar";
+  extensions 100 to 199; extensions 500 to max [verification = UNVERIFIED];
+  required string s = 1 [default = "];", (x.y) = { z: [1, 2] }]; optional .a.b.E e = 0x3;
+  repeated int32 r = 017 [packed = true]; map<string, M.N> m = 5; map < int32 , bytes > k = 6;
+  optional group G = 7 { optional int64 inner = 1; message H { } } oneof choice { option o = 1;
+    string c1 = 8; group C2 = 20 { optional bool b = 1; } a.b.M c3 = 21; }
+  message N { repeated N n = 1; enum V { X = 0; } optional V v = 2; 
+    extend M { optional int32 z = 120; } }
+  enum F { option allow_alias = true; A = 0; B = 0 [deprecated = true]; C = -1; }
+  optional sint64 message = 30; optional sfixed32 enum = 31; optional fixed64 oneof = 32; ; }
+enum E { Q = 1; } extend M { optional string ext = 111; repeated group Ext = 112 { } }
+service S { option x = 1; rpc A (M) returns (stream M) {
+    option idempotency_level = NO_SIDE_EFFECTS; }
+  rpc B(stream .a.b.M) returns (M); } ; message Last { optional bytes z = 1; }"#;
+
+/// Two readers of the same declarations: of the source, and of the description that protox makes.
+#[track_caller]
+fn check_source(text: &str) {
+    let file = File::from_source("root.proto", text).unwrap();
+    let described = declared::described(&file.file_descriptor_proto().encode_to_vec()).unwrap();
+    assert_eq!(source::parse(text).unwrap(), described, "{text}");
+}
+
+#[test]
+fn a_source_declares_what_protox_reads_in_it() {
+    check_source(EVERYTHING);
+    check_source(&schema(PLAIN, "optional string o = 9; oneof x { int32 y = 8; } reserved 10;"));
+    check_source("");
+    check_source("syntax = \"proto2\"; message A { optional .A.B c = 1; message B {} }");
+}
+
+/// `EDITION` stands for what differs: the options of the file, and of the field.
+fn edition(file: &str, field: &str) -> String {
+    format!(
+        r#"edition = "2023"; package com.x; import option "google/protobuf/go_features.proto";
+        {file} import "google/protobuf/timestamp.proto";
+        export message Play {{ reserved foo, bar; string request_id = 1;
+        uint64 video_id = 2 {field}; google.protobuf.Timestamp event_time = 3;
+        int64 record_time = 4; Inside inside = 5 [features.message_encoding = DELIMITED];
+        local message Inside {{ string id = 1; }} }}"#
+    )
+}
+
+#[test]
+fn a_schema_of_an_edition_is_read() {
+    let message = [&[0x0a, 1, b'a', 0x10, 7, 0x1a, 2, 0x08, 9][..]].concat();
+    let read = |text: &str, fields: &FieldNames, message: &[u8]| {
+        let schema = ProtobufSchema::new(text, &[]).unwrap();
+        let event = ProtobufDecoder::new(fields, &schema, &[0]).unwrap().decode(message, 0);
+        event.map(|event| (event.request, event.video.0, event.event_time_ms))
+    };
+    let plain = FieldNames::default();
+    let id = |text: &str| RequestId::parse(text).unwrap();
+    assert_eq!(read(&edition("", ""), &plain, &message), Ok((id("a"), 7, 9_000)));
+    // A field tells whether it is present, unless a feature says otherwise.
+    let without = [&message[..3], &message[5..]].concat();
+    let missing = Err(DecodeError::Missing("video_id".into()));
+    let implicit = "[features.field_presence = IMPLICIT]";
+    let of_file = "option features.field_presence = IMPLICIT;";
+    let explicit = "[deprecated = true, features.field_presence = EXPLICIT]";
+    assert_eq!(read(&edition("", ""), &plain, &without), missing);
+    assert_eq!(read(&edition("", implicit), &plain, &without), Ok((id("a"), 0, 9_000)));
+    assert_eq!(read(&edition(of_file, ""), &plain, &without), Ok((id("a"), 0, 9_000)));
+    assert_eq!(read(&edition(of_file, explicit), &plain, &without), missing);
+    // A message between the ends of a group.
+    let group = [&message[..], &[0x2b, 0x0a, 1, b'g', 0x2c]].concat();
+    let inside = FieldNames { request_id: "inside.id".parse().unwrap(), ..plain };
+    assert_eq!(read(&edition("", ""), &inside, &group), Ok((id("g"), 7, 9_000)));
+}
+
+/// Confluent's clients and registry know these imports, and do not hand them out.
+#[test]
+fn known_imports_need_not_be_given() {
+    for (import, field) in [
+        ("confluent/meta.proto", "string q = 9 [(confluent.field_meta).doc = \"x\"];"),
+        ("confluent/type/decimal.proto", "confluent.type.Decimal p = 9;"),
+        ("google/type/date.proto", "google.type.Date d = 9;"),
+        ("google/api/annotations.proto", "string q = 9 [(google.api.field_behavior) = REQUIRED];"),
+    ] {
+        let text = format!("{} import \"{import}\";", schema(PLAIN, field));
+        let schema = ProtobufSchema::new(&text, &[]).unwrap();
+        let decoder = ProtobufDecoder::new(&FieldNames::default(), &schema, &[0]).unwrap();
+        let message = [0x0a, 1, b'a', 0xc0, 0x0c, 7, 0x18, 9];
+        assert_eq!(decoder.decode(&message, 0).unwrap().video.0, 7, "{import}");
+    }
+    let text = schema([PLAIN[0], "confluent.type.Decimal", PLAIN[2], PLAIN[3]], "");
+    let schema = ProtobufSchema::new(&text, &[]).unwrap();
+    let decoder = ProtobufDecoder::new(&FieldNames::default(), &schema, &[0]).unwrap();
+    let error = decoder.decode(&[0x0a, 1, b'a', 0xc2, 0x0c, 0, 0x18, 9], 0).unwrap_err();
+    let expected = "`video_id` is of a type that its schema does not define, expected";
+    assert!(error.to_string().starts_with(expected), "{error}");
+}
+
+#[test]
+fn a_wrapped_value_is_read_and_may_be_absent() {
+    let wrapper = |name: &str| format!("google.protobuf.{name}Value");
+    let read = |at: usize, kind: &str, field: &[u8]| {
+        let kind = wrapper(kind);
+        let mut types = PLAIN;
+        types[at] = &kind;
+        let plain: [&[u8]; 3] = [&[0x0a, 1, b'r'], &[0xc0, 0x0c, 7], &[0x18, 9]];
+        let rest = (0..3).filter(|other| *other != at).flat_map(|at| plain[at].to_vec());
+        let message = [field, &rest.collect::<Vec<u8>>()].concat();
+        // Wrappers need no import to be known.
+        let schema = ProtobufSchema::new(&schema(types, ""), &[]).unwrap();
+        let decoder = ProtobufDecoder::new(&FieldNames::default(), &schema, &[0]).unwrap();
+        decoder.decode(&message, 0)
+    };
+    assert_eq!(
+        read(0, "String", &[0x0a, 3, 0x0a, 1, b'a']).unwrap().request,
+        RequestId::parse("a").unwrap()
+    );
+    assert_eq!(read(0, "String", &[0x0a, 0]), Err(DecodeError::EmptyId("request_id".into())));
+    assert_eq!(read(0, "String", &[]), Err(DecodeError::Missing("request_id".into())));
+    for kind in ["UInt64", "Int64", "UInt32", "Int32"] {
+        assert_eq!(read(1, kind, &[0xc2, 0x0c, 2, 0x08, 8]).unwrap().video.0, 8);
+        assert_eq!(read(1, kind, &[0xc2, 0x0c, 0]).unwrap().video.0, 0);
+        assert_eq!(read(1, kind, &[]), Err(DecodeError::Missing("video_id".into())));
+        assert_eq!(read(3, kind, &[0x22, 2, 0x08, 8]).unwrap().record_time_ms, Some(8));
+        assert_eq!(read(3, kind, &[]).unwrap().record_time_ms, None);
+    }
+    let error = read(1, "Double", &[0xc2, 0x0c, 0]).unwrap_err().to_string();
+    assert!(error.starts_with("`video_id` is a floating-point number"), "{error}");
+}
+
+#[test]
+fn fields_inside_others_are_found_by_their_paths() {
+    let text = "syntax = \"proto3\"; package t; message Play { Inside p = 1; int64 event_time = 3;
+        repeated Inside list = 5; message Inside { string id = 1; uint64 n = 2; Inside more = 4;
+        optional uint64 o = 6; } }";
+    let schema = ProtobufSchema::new(text, &[]).unwrap();
+    let read = |request_id: &str, video_id: &str, message: &[u8]| {
+        let path = |text: &str| text.parse().unwrap();
+        let (request_id, video_id) = (path(request_id), path(video_id));
+        let fields = FieldNames { request_id, video_id, ..FieldNames::default() };
+        let event = ProtobufDecoder::new(&fields, &schema, &[0]).unwrap().decode(message, 0);
+        event.map(|event| event.video.0).map_err(|error| error.to_string())
+    };
+    // p { id "a" more { id "b" n 8 } } event_time 9, and again p { n 5 }, which is merged.
+    let message =
+        [0x0a, 10, 0x0a, 1, b'a', 0x22, 5, 0x0a, 1, b'b', 0x10, 8, 0x18, 9, 0x0a, 2, 0x10, 5];
+    assert_eq!(read("p.id", "p.more.n", &message), Ok(8));
+    assert_eq!(read("p.more.id", "p.n", &message), Ok(5));
+    assert_eq!(read("p.more.id", "p.n", &message[..14]), Ok(0));
+    assert_eq!(read("p.id", "p.o", &message), Err("missing field `p.o`".into()));
+    assert_eq!(
+        read("p.id", "p.more.more.n", &message),
+        Err("missing field `p.more.more.n`".into())
+    );
+    assert_eq!(read("list.id", "p.n", &message), Err("missing field `list.id`".into()));
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(crate::decode::fuzz_cases(256)))]
+
     #[test]
     fn bytes_are_decoded_as_prost_does_or_refused(
         bytes in proptest::collection::vec(any::<u8>(), 0..60),
@@ -210,5 +416,26 @@ proptest! {
             let video = message.get_field_by_name("video_id").unwrap();
             prop_assert_eq!(video.as_u64(), Some(event.video.0));
         }
+    }
+
+    /// Parts of a source in any order, and cut anywhere.
+    #[test]
+    fn no_source_makes_it_panic(
+        places in proptest::collection::vec((0..EVERYTHING.len(), 0..40_usize), 0..12),
+        other in "[ -~]{0,40}",
+    ) {
+        let part = |(at, length): (usize, usize)| {
+            &EVERYTHING[at..EVERYTHING.len().min(at + length)]
+        };
+        let text: String = places.into_iter().map(part).collect();
+        for text in [format!("message A {{ {text}"), text + &other] {
+            let _ = ProtobufSchema::new(&text, &[]);
+        }
+    }
+
+    #[test]
+    fn no_description_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = declared::described(&bytes);
+        let _ = split_indexes(&bytes);
     }
 }
