@@ -241,11 +241,122 @@ fn a_registry_that_denies_access_ends_the_job_and_no_secret_is_printed() {
     assert!(!finished.stderr.contains("s3cret") && !finished.stdout.contains("s3cret"));
 }
 
+/// Messages with ids that the registry does not know, or that cannot be.
+fn of_unknown_schemas(count: u32) -> Vec<Vec<u8>> {
+    let ids = (0..count).map(|number| match number % 3 {
+        0 => (1 << 31) + number,
+        _ => 1_000 + number,
+    });
+    ids.map(|id| frame(id, &[], b"junk")).collect()
+}
+
+#[test]
+fn messages_of_unknown_schemas_pass_quickly_and_together() {
+    let (cluster, registry) = (Cluster::any(), TestRegistry::start());
+    let folder = tempfile::tempdir().unwrap();
+    registry.register(7, "AVRO", AVRO, &[]);
+    let good = to_avro(&lines(50)[0]);
+    let mut messages = of_unknown_schemas(300);
+    messages.push(good.clone());
+    let impressions = to_topic(&cluster, "impressions", &messages);
+    let plays = to_topic(&cluster, "plays", std::slice::from_ref(&good));
+    let (store, url) = (folder.path().join("s.db"), registry.url());
+    let more = ["--kafka-format", "avro", "--schema-registry", &url, "--dead-letter"];
+    let dead = folder.path().join("dead.jsonl");
+    let mut command = command(&cluster, [&impressions, &plays], &store, &more);
+    let finished = Running::start(command.arg(&dead)).finish().succeeded();
+    assert!(finished.stdout.contains("2 events and 300 malformed records"), "{finished:#?}");
+    assert!(finished.waited < Duration::from_secs(20), "{:?}", finished.waited);
+    // Each of 200 unknown ids twice, and the one that exists.
+    assert!((401..=420).contains(&registry.asked()), "{}", registry.asked());
+    let dead = std::fs::read_to_string(dead).unwrap();
+    for reason in ["there can be no schema 2147483648: ids end at", "has no schema 1001"] {
+        assert!(dead.contains(reason), "{reason}: {dead}");
+    }
+}
+
+/// A proxy, or the registry itself, may answer an id with a 404 of another form. That counts only
+/// if the place is a registry: any other server would answer every id so.
+#[test]
+fn an_odd_404_means_that_a_registry_does_not_know_the_id() {
+    let (cluster, registry) = (Cluster::any(), TestRegistry::start());
+    let folder = tempfile::tempdir().unwrap();
+    registry.set_odd(true);
+    let messages = of_unknown_schemas(5);
+    let topics = ["impressions", "plays"].map(|kind| to_topic(&cluster, kind, &messages));
+    let url = registry.url();
+    let more = ["--kafka-format", "avro", "--schema-registry", &url];
+    let start = |name: &str| {
+        let store = folder.path().join(name);
+        Running::start(&mut command(&cluster, [&topics[0], &topics[1]], &store, &more))
+    };
+    let finished = start("registry.db").finish();
+    assert!(finished.stdout.contains("0 events and 10 malformed records"), "{finished:#?}");
+    registry.set_odd(false);
+    let waits = start("other.db");
+    let said = "404, but not from a schema registry; check the URL";
+    common::program::wait_until("the job waits and says so", || waits.stderr().contains(said));
+}
+
+#[test]
+fn credentials_follow_a_redirect_within_the_registry_only() {
+    let (cluster, registry) = (Cluster::any(), TestRegistry::start());
+    let folder = tempfile::tempdir().unwrap();
+    registry.register(7, "AVRO", AVRO, &[]);
+    registry.require("Basic cmVhZGVyOnMzY3JldA==");
+    let good = to_avro(&lines(50)[0]);
+    let topics =
+        ["impressions", "plays"].map(|kind| to_topic(&cluster, kind, std::slice::from_ref(&good)));
+    let auth = ["--schema-registry-auth", "reader:s3cret"];
+    let run = |name: &str, url: &str| {
+        let more = [&["--kafka-format", "avro", "--schema-registry", url][..], &auth].concat();
+        let store = folder.path().join(name);
+        Running::start(&mut command(&cluster, [&topics[0], &topics[1]], &store, &more)).finish()
+    };
+    run("same.db", &format!("{}/moved", registry.url())).succeeded();
+    registry.set_moved(&registry.url());
+    run("absolute.db", &format!("{}/moved", registry.url())).succeeded();
+    let other = TestRegistry::start();
+    other.set_moved(&registry.url().replace("://", "://u:s3cret@"));
+    let said = ["redirects to", "--schema-registry-auth is not sent to another place"];
+    let finished = run("other.db", &format!("{}/moved", other.url())).failed(1, &said);
+    assert!(!finished.stderr.contains("s3cret"), "{finished:#?}");
+}
+
+#[test]
+fn the_logs_may_have_different_formats() {
+    let (cluster, registry) = (Cluster::any(), TestRegistry::start());
+    let folder = tempfile::tempdir().unwrap();
+    registry.register(7, "AVRO", AVRO, &[]);
+    let impressions: Vec<_> = lines(50).iter().map(to_avro).collect();
+    // Half of the plays are framed, as Confluent's serializer of JSON Schema writes them.
+    let json = |(number, line): (usize, serde_json::Value)| match number % 2 {
+        0 => line.to_string().into_bytes(),
+        _ => frame(5, &[], line.to_string().as_bytes()),
+    };
+    let plays: Vec<_> = lines(50).into_iter().enumerate().map(json).collect();
+    let topics =
+        [to_topic(&cluster, "impressions", &impressions), to_topic(&cluster, "plays", &plays)];
+    let url = registry.url();
+    let registry = ["--schema-registry", &url];
+    for (name, formats) in [
+        ("one.db", &["--kafka-format", "impressions=avro"][..]),
+        ("both.db", &["--kafka-format", "avro", "plays=json"]),
+    ] {
+        let store = folder.path().join(name);
+        let more = [formats, &registry].concat();
+        let mut command = command(&cluster, [&topics[0], &topics[1]], &store, &more);
+        let finished = Running::start(&mut command).finish().succeeded();
+        assert!(finished.stdout.contains("6000 events and 0 malformed"), "{finished:#?}");
+    }
+}
+
 #[test]
 fn wrong_flags_are_reported() {
     let arguments =
         ["run", "--plays", "kafka:plays", "--store", "s.db", "--bootstrap-servers", "b:1"];
     let refused = |more: &[&str], said: &str| run(arguments.iter().chain(more)).failed(2, &[said]);
+    refused(&["--kafka-format", "plays=xml"], "write json, avro or protobuf");
     refused(&["--kafka-format", "avro"], "give --schema-registry");
     refused(&["--kafka-format", "protobuf"], "give --schema-registry");
     refused(&["--schema-registry", "http://r"], "give --kafka-format avro or protobuf");

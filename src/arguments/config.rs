@@ -2,11 +2,12 @@
 
 use super::ArgumentError;
 use super::flags::{RunArguments, StoreArguments};
+use super::formats;
 use super::parameters::QueryParameters;
+use super::plan::refuse_url;
 use crate::dataflows;
-use crate::decode::MessageFormat;
 use crate::engine::{Cluster, Settings};
-use crate::kafka::is_secret;
+use crate::kafka::check_servers;
 use crate::time::{Definition, Span};
 use clap::{Args, Command};
 use serde::Deserialize;
@@ -24,7 +25,17 @@ impl RunArguments {
             Some(path) => self.merged_over(path)?,
             None => self.clone(),
         };
+        given.refuse_users()?;
         Ok(given.with_defaults())
+    }
+
+    /// Refuses addresses and URLs with users, before anything prints them.
+    fn refuse_users(&self) -> Result<(), ArgumentError> {
+        check_servers(self.bootstrap_servers.as_deref().unwrap_or_default())?;
+        let paths = [&self.store, &self.dead_letter, &self.hostfile].into_iter().flatten();
+        let paths = paths.filter_map(|path| path.to_str());
+        let places = self.impressions.iter().chain(&self.plays).map(String::as_str);
+        places.chain(paths).try_for_each(refuse_url)
     }
 
     fn merged_over(&self, path: &Path) -> Result<RunArguments, ArgumentError> {
@@ -132,7 +143,10 @@ impl RunArguments {
         RunArguments {
             parameters: self.parameters.with_defaults(&query),
             query,
-            kafka_format: self.kafka_format.or(Some(MessageFormat::Json)),
+            kafka_format: match self.kafka_format {
+                formats if formats.is_empty() => vec![formats::DEFAULT],
+                formats => formats,
+            },
             epoch_length: Some(epoch_length),
             join_window: self.join_window.or(Some(definition.join_window_epochs)),
             max_delay: Some(max_delay),
@@ -187,18 +201,28 @@ impl Problem {
         Problem { message: error.message().to_owned(), span: error.span() }
     }
 
-    /// Formats the problem with its line, which is quoted unless it may hold a secret.
+    /// Formats the problem and its position. Nothing of the file is quoted, as any of it may be a
+    /// secret; a message about a value quotes it, and is not given for keys that may hold one.
     fn format_error(self, text: &str) -> String {
         let Some(span) = self.span else { return self.message };
-        let before = text.get(..span.start).unwrap_or(text);
-        let begins_at = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let ends_at = text[begins_at..].find('\n').map_or(text.len(), |length| begins_at + length);
-        let number = before.matches('\n').count() + 1;
-        if is_secret(&text[begins_at..ends_at.max(span.end.min(text.len()))]) {
-            return format!("line {number}, not shown as it may hold a secret");
+        let number = text.get(..span.start).unwrap_or(text).matches('\n').count() + 1;
+        match secret_key_at(text, &span) {
+            Some(key) => format!("`{key}` has a value of the wrong form in line {number}"),
+            None => format!("{} in line {number}", self.message),
         }
-        format!("{} in line {number}: {}", self.message, text[begins_at..ends_at].trim())
     }
+}
+
+/// Returns the key that has the value at a position, if it may hold a secret.
+fn secret_key_at(text: &str, span: &Range<usize>) -> Option<&'static str> {
+    const KEYS: [&str; 4] =
+        ["kafka", "bootstrap-servers", "schema-registry", "schema-registry-auth"];
+    let table = DeTable::parse(text).ok()?;
+    let is_at = |key: &&str| {
+        let value = table.get_ref().get(*key).map(|value| value.span());
+        value.is_some_and(|value| value.start <= span.start && span.start <= value.end)
+    };
+    KEYS.into_iter().find(is_at)
 }
 
 /// Moves the query parameters out of the table. All keys of the table must be known.
@@ -241,6 +265,7 @@ fn unknown(key: &str, known: &[String]) -> String {
     let best = known.iter().map(similarity).max_by(|one, other| one.0.total_cmp(&other.0));
     match best.filter(|(similarity, _)| *similarity >= SIMILAR) {
         Some((_, best)) => format!("unknown key `{key}`, did you mean `{best}`?"),
-        None => format!("unknown key `{key}`: the keys are the flags in `trendmark run --help`"),
+        // The key is not quoted: it may be anything, a secret too.
+        None => "unknown key: the keys are the flags in `trendmark run --help`".into(),
     }
 }

@@ -1,8 +1,8 @@
 //! The flags of the commands. The flags of `run` are also the keys of its configuration file.
 
+use super::formats::GivenFormat;
 use super::parameters::QueryParameters;
 use crate::dataflows;
-use crate::decode::MessageFormat;
 use crate::kafka::{GivenSetting, SecretText};
 use crate::time::Span;
 use clap::Args;
@@ -172,10 +172,15 @@ pub struct RunArguments {
     #[arg(long, value_name = "HOST:PORT,…", help_heading = "Kafka")]
     pub bootstrap_servers: Option<String>,
 
-    /// Format of the messages of all topics; Avro and Protobuf have Confluent framing, with their
-    /// schemas in a registry [default: json]
-    #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Kafka")]
-    pub kafka_format: Option<MessageFormat>,
+    /// Format of the messages in topics: json, avro or protobuf; for one log only: plays=avro. Avro
+    /// and Protobuf have Confluent framing, with their schemas in a registry [default: json]
+    #[arg(long, value_name = "[LOG=]FORMAT", num_args = 1.., help_heading = "Kafka")]
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "super::formats::serialize",
+        deserialize_with = "super::formats::deserialize"
+    )]
+    pub kafka_format: Vec<GivenFormat>,
 
     /// URL of the schema registry, Confluent or compatible
     #[arg(long, value_name = "URL", help_heading = "Kafka")]

@@ -3,12 +3,14 @@
 //! - [`flags`]: the flags of all commands.
 //! - [`parameters`]: the flags for the parameters that queries declare.
 //! - [`config`]: the configuration file. Its keys are the flags of `run`; flags take precedence.
+//! - `formats`: reads `--kafka-format`, the format of the topics of each log.
 //! - `fields`: reads `--field`, the paths of the fields in the records of each log.
 //! - [`plan`]: checks the arguments and turns them into a plan.
 
 pub mod config;
 mod fields;
 pub mod flags;
+mod formats;
 pub mod parameters;
 pub mod plan;
 
@@ -16,6 +18,7 @@ pub use flags::{
     DemoArguments, RowsFormat, RunArguments, ShowArguments, StatusArguments, StatusFormat,
     StoreArguments,
 };
+pub use formats::{FormatError, GivenFormat};
 pub use plan::{Inputs, Plan, StoreLocation};
 
 use crate::features;
@@ -69,7 +72,7 @@ pub enum ArgumentError {
     Config {
         /// The file.
         path: PathBuf,
-        /// The problem and its line. The line is not quoted if it may hold a secret.
+        /// The problem and its line, which is not quoted: it may hold a secret.
         error: String,
     },
     /// The host file cannot be used.

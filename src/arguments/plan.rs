@@ -1,6 +1,7 @@
 //! Checks complete arguments and turns them into a [`Plan`].
 
 use super::fields::log_fields;
+use super::formats::format_of;
 use super::{ArgumentError, RunArguments};
 use crate::dataflows;
 use crate::decode::{LogFields, MessageFormat};
@@ -23,8 +24,8 @@ pub struct Plan {
     pub inputs: Inputs,
     /// The Kafka settings, if a source or the store is in Kafka.
     pub kafka: Option<KafkaSettings>,
-    /// The format of Kafka messages.
-    pub message_format: MessageFormat,
+    /// The format of the messages in the topics of impressions, and of plays.
+    pub message_formats: [MessageFormat; 2],
     /// The schema registry, for Avro and Protobuf messages.
     pub registry: Option<RegistrySettings>,
     /// The paths of the fields in the records of each log.
@@ -75,6 +76,7 @@ impl StoreLocation {
     /// # Errors
     /// When `kafka:` is not followed by a valid topic name.
     pub fn of(place: &Path) -> Result<StoreLocation, ArgumentError> {
+        refuse_url(place.to_str().unwrap_or_default())?;
         match place.to_str().map(parse_topic).transpose()?.flatten() {
             Some(topic) => Ok(StoreLocation::Kafka { topic: topic.into() }),
             None => Ok(StoreLocation::Sqlite(place.into())),
@@ -90,6 +92,17 @@ impl fmt::Display for StoreLocation {
             StoreLocation::Kafka { topic } => write!(formatter, "kafka:{topic}"),
         }
     }
+}
+
+/// Refuses a URL in place of a file, without quoting it: it may hold a password.
+pub(super) fn refuse_url(place: &str) -> Result<(), ArgumentError> {
+    let Some((scheme, _)) = place.split_once("://") else { return Ok(()) };
+    let is_scheme = |letter: char| letter.is_ascii_alphanumeric() || "+-.".contains(letter);
+    if scheme.is_empty() || !scheme.chars().all(is_scheme) {
+        return Ok(());
+    }
+    let what = format!("`{scheme}://…` is a URL: give a file, or a topic as kafka:TOPIC");
+    Err(ArgumentError::Conflict(what))
 }
 
 /// Refuses a source that is also a topic of the store.
@@ -133,7 +146,7 @@ impl RunArguments {
             cluster: self.cluster()?,
             inputs,
             kafka,
-            message_format: self.kafka_format.unwrap_or_default(),
+            message_formats: Kind::ALL.map(|kind| format_of(&self.kafka_format, kind)),
             registry: self.registry()?,
             fields: log_fields(&self.fields)?,
             store,
@@ -177,14 +190,15 @@ impl RunArguments {
     }
 
     fn registry(&self) -> Result<Option<RegistrySettings>, ArgumentError> {
-        let missing = match self.kafka_format.unwrap_or_default() {
-            MessageFormat::Json if self.schema_registry.is_some() => {
+        let formats = Kind::ALL.map(|kind| format_of(&self.kafka_format, kind));
+        let missing = match formats.into_iter().find(|format| *format != MessageFormat::Json) {
+            None if self.schema_registry.is_some() => {
                 let what = "JSON needs no --schema-registry: give --kafka-format avro or protobuf";
                 return Err(ArgumentError::Conflict(what.into()));
             }
-            MessageFormat::Json => return Ok(None),
-            MessageFormat::Avro => "give --schema-registry, for --kafka-format avro",
-            MessageFormat::Protobuf => "give --schema-registry, for --kafka-format protobuf",
+            None => return Ok(None),
+            Some(MessageFormat::Protobuf) => "give --schema-registry, for --kafka-format protobuf",
+            Some(_) => "give --schema-registry, for --kafka-format avro",
         };
         let url = self.schema_registry.as_ref().ok_or(ArgumentError::Missing(missing))?;
         Ok(Some(RegistrySettings::given(url, self.schema_registry_auth.as_ref())?))

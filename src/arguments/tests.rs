@@ -198,7 +198,7 @@ fn a_schema_registry_is_given_by_flag_or_configuration_and_its_secret_is_not_pri
         let plan = complete.plan().unwrap();
         let told = format!("{complete:?} {plan:?} {printed}");
         assert!(!told.contains("s3cret"), "{told}");
-        (plan.message_format, plan.registry.unwrap())
+        (plan.message_formats[1], plan.registry.unwrap())
     };
     let url = |url: &str| url.parse::<SecretText>().unwrap();
     let settings = |at, auth| RegistrySettings::given(&url(at), Some(&url(auth))).unwrap();
@@ -239,4 +239,45 @@ fn invalid_kafka_settings_are_refused() {
         told_with(&["--impressions", "kafka:a/b"]).contains("`kafka:a/b` is not a valid topic")
     );
     assert!(told(&["--plays", "p", "--store", "kafka:"]).contains("`kafka:` is not a valid topic"));
+}
+
+/// Every place that can hold a secret has one, and each character is left out in turn, or replaced.
+#[test]
+fn no_error_about_a_configuration_quotes_a_secret() {
+    const MARKER: &str = "s3cret";
+    let text = r#"bootstrap-servers = "u:s3cret@h:9092"
+schema-registry = "http://u:s3cret@r"
+schema-registry-auth = "u:s3cret"
+impressions = ["kafka:i", "https://u:s3cret@h/i.jsonl"]
+store = "ssl://u:s3cret@h/s"
+hostfile = 'sftp://u:s3cret@h/s'
+[kafka]
+"sasl.password" = "s3cret"
+"ssl.key.pem" = """
+s3cret"""
+sasl.jaas = { config = "s3cret" }
+"#;
+    let told = |text: &str| match RunArguments::from_toml(text) {
+        Err(error) => error,
+        Ok(arguments) => {
+            let planned = arguments.with_config().map(|complete| complete.plan().err());
+            let error = planned.map_or_else(Some, |error| error);
+            error.map_or_else(String::new, |error| format!("{error} {error:?}"))
+        }
+    };
+    for at in 0..text.len() {
+        for put in ["", "\"", "[", "=", "\n", "5", "\\"] {
+            let text = format!("{}{put}{}", &text[..at], &text[at + 1..]);
+            let told = told(&text);
+            assert!(!told.contains(MARKER), "{told}\n{text}");
+        }
+    }
+    for (at, said) in [(0, "UserInServers"), (1, "Url"), (3, "URL"), (4, "URL"), (5, "URL")] {
+        let line = text.lines().nth(at).unwrap();
+        let plays = "plays = [\"kafka:p\"]\nkafka-format = \"avro\"\n";
+        let servers = if at == 0 { "" } else { "bootstrap-servers = \"h:1\"\n" };
+        let store = if at == 4 { "" } else { "store = \"s.db\"\n" };
+        let error = told(&format!("{line}\n{plays}{servers}{store}"));
+        assert!(error.contains(said) && !error.contains(MARKER), "{at}: {error}");
+    }
 }

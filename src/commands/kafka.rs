@@ -31,22 +31,26 @@ pub fn source(
     }))
 }
 
+/// Returns the format of impressions, and of plays.
 #[cfg(feature = "schema-registry")]
-fn messages(plan: &Plan) -> Result<MessageSettings, RunError> {
+fn messages(plan: &Plan) -> Result<[MessageSettings; 2], RunError> {
+    use crate::decode::MessageFormat;
     use crate::sources::kafka::registry::Registry;
-    let Some(settings) = &plan.registry else { return Ok(MessageSettings::Json) };
+    let Some(settings) = &plan.registry else { return Ok(Default::default()) };
     let registry = Registry::new(settings).map_err(crate::arguments::ArgumentError::from)?;
-    Ok(MessageSettings::Framed(plan.message_format, std::sync::Arc::new(registry)))
+    let registry = std::sync::Arc::new(registry);
+    Ok(plan.message_formats.map(|format| match format {
+        MessageFormat::Json => MessageSettings::Json,
+        format => MessageSettings::Framed(format, std::sync::Arc::clone(&registry)),
+    }))
 }
 
 #[cfg(not(feature = "schema-registry"))]
-fn messages(plan: &Plan) -> Result<MessageSettings, RunError> {
+fn messages(plan: &Plan) -> Result<[MessageSettings; 2], RunError> {
     use crate::decode::MessageFormat;
-    match plan.message_format {
-        MessageFormat::Json => Ok(MessageSettings::Json),
-        MessageFormat::Avro | MessageFormat::Protobuf => {
-            Err(crate::features::Feature::SchemaRegistry.missing("--kafka-format").into())
-        }
+    match plan.message_formats {
+        [MessageFormat::Json, MessageFormat::Json] => Ok(Default::default()),
+        _ => Err(crate::features::Feature::SchemaRegistry.missing("--kafka-format").into()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What all clients of librdkafka share: configuration, log, errors, topics, and how to wait.
 
-use super::settings::{KafkaSettings, KafkaSettingsError, is_secret, resolve};
+use super::settings::{KafkaSettings, KafkaSettingsError, hide_users, is_secret, resolve};
 use crate::features::{Feature, MissingFeature};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic};
@@ -74,7 +74,9 @@ fn invalid(error: KafkaError) -> KafkaSettingsError {
         KafkaError::ClientConfig(_, _, key, _) if is_secret(&key) => {
             KafkaSettingsError::Invalid { key, reason: "librdkafka rejects its value".into() }
         }
-        KafkaError::ClientConfig(_, reason, key, _) => KafkaSettingsError::Invalid { key, reason },
+        KafkaError::ClientConfig(_, reason, key, _) => {
+            KafkaSettingsError::Invalid { key, reason: hide_users(&reason).into_owned() }
+        }
         error => KafkaSettingsError::Conflict(error.to_string()),
     }
 }
@@ -93,6 +95,7 @@ pub fn set_defaults<const NAMES: usize>(
 
 /// Passes a line of librdkafka's log to `tracing`.
 pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    let message = hide_users(message);
     match level {
         RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", "{facility}: {message}"),
         RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {

@@ -12,7 +12,9 @@ mod settings;
 pub use given::{GivenSetting, deserialize_settings, serialize_settings};
 pub use names::{TopicNameError, parse_partition, parse_topic};
 pub use registry::{RegistryError, RegistrySettings, SecretText};
-pub use settings::{KafkaSettings, KafkaSettingsError, RESERVED_SETTINGS, is_secret};
+pub use settings::{
+    KafkaSettings, KafkaSettingsError, RESERVED_SETTINGS, check_servers, hide_users, is_secret,
+};
 
 #[cfg(test)]
 mod tests;

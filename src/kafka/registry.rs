@@ -85,6 +85,19 @@ pub enum RegistryError {
         /// The HTTP status of its answer.
         status: u16,
     },
+    /// The registry has redirected to another place, which denies access.
+    #[error(
+        "the schema registry `{url}` redirects to `{elsewhere}`, which denies access: it answers \
+         {status}; --schema-registry-auth is not sent to another place: give its URL"
+    )]
+    RefusedElsewhere {
+        /// The URL of the registry.
+        url: String,
+        /// The HTTP status of the answer.
+        status: u16,
+        /// The place, without a path.
+        elsewhere: String,
+    },
 }
 
 impl RegistryError {

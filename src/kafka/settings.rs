@@ -5,6 +5,7 @@
 //! secrets. Secrets that are given literally are hidden wherever settings are printed.
 
 use crate::features::MissingFeature;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -44,6 +45,12 @@ pub enum KafkaSettingsError {
     /// No broker is given.
     #[error("give --bootstrap-servers: `kafka:` topics need it")]
     NoServers,
+    /// An address of a broker has a user.
+    #[error(
+        "--bootstrap-servers has an address with a user; write HOST:PORT, and give a user and a \
+         password with --kafka sasl.username and sasl.password"
+    )]
+    UserInServers,
     /// A setting that the user cannot set.
     #[error("the Kafka setting `{key}` cannot be set: {reason}")]
     Refused {
@@ -120,6 +127,7 @@ impl KafkaSettings {
         if self.bootstrap_servers.trim().is_empty() {
             return Err(KafkaSettingsError::NoServers);
         }
+        check_servers(&self.bootstrap_servers)?;
         for (key, value) in &self.settings {
             if let Some((_, reason)) = RESERVED_SETTINGS.iter().find(|(refused, _)| refused == key)
             {
@@ -148,10 +156,42 @@ impl fmt::Debug for KafkaSettings {
     }
 }
 
+/// Checks that no address of a broker has a user, which could be printed.
+///
+/// # Errors
+/// When one has.
+pub fn check_servers(bootstrap_servers: &str) -> Result<(), KafkaSettingsError> {
+    match bootstrap_servers.contains('@') {
+        true => Err(KafkaSettingsError::UserInServers),
+        false => Ok(()),
+    }
+}
+
 /// Returns the value of a setting for printing.
 pub(super) fn redacted<'a>(key: &str, value: &'a str) -> &'a str {
     let is_reference = value.starts_with("file:") || value.starts_with("env:");
-    if is_secret(key) && !is_reference { REDACTED } else { value }
+    let is_shown = is_reference || !is_secret(key) && matches!(hide_users(value), Cow::Borrowed(_));
+    if is_shown { value } else { REDACTED }
+}
+
+/// Hides the users and passwords of the URLs in a text.
+pub fn hide_users(text: &str) -> Cow<'_, str> {
+    const SCHEME_END: &str = "://";
+    let mut hidden = Cow::Borrowed("");
+    let mut rest = text;
+    while let Some(at) = rest.find(SCHEME_END) {
+        let (before, authority) = rest.split_at(at + SCHEME_END.len());
+        let is_end = |letter: char| letter.is_whitespace() || "/?#\"'`<>,".contains(letter);
+        let end = authority.find(is_end).unwrap_or(authority.len());
+        hidden += before;
+        rest = authority;
+        if let Some(user) = authority[..end].rfind('@') {
+            hidden += REDACTED;
+            rest = &authority[user..];
+        }
+    }
+    hidden += rest;
+    if hidden == text { Cow::Borrowed(text) } else { hidden }
 }
 
 /// Whether the value of a setting is hidden when printed. Errs on the side of hiding.

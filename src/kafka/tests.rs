@@ -53,3 +53,21 @@ fn a_store_location_is_a_topic_or_a_path() {
         assert!(parse_topic(wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn users_of_urls_are_hidden() {
+    for (text, hidden) in [
+        ("https://u:s3cret@h/x", "https://(hidden)@h/x"),
+        ("a http://u@h:1 and ssl://u:p@w@h, b", "a http://(hidden)@h:1 and ssl://(hidden)@h, b"),
+        ("http://h/x?y=a@b", "http://h/x?y=a@b"),
+        ("://", "://"),
+        ("no URL, u:p@h", "no URL, u:p@h"),
+    ] {
+        assert_eq!(hide_users(text), hidden);
+    }
+    let endpoint = "https://u:s3cret@h/token";
+    let printed = format!("{:?}", settings(&[("sasl.oauthbearer.token.endpoint.url", endpoint)]));
+    assert!(printed.contains("(hidden)") && !printed.contains("s3cret"), "{printed}");
+    let servers = KafkaSettings { bootstrap_servers: "u:s3cret@h:1".into(), ..settings(&[]) };
+    assert_eq!(servers.check(), Err(KafkaSettingsError::UserInServers));
+}

@@ -19,6 +19,12 @@ struct Shared {
     answers: Mutex<BTreeMap<String, String>>,
     /// The required value of the header `Authorization`.
     authorization: Mutex<Option<String>>,
+    /// Whether unknown paths are answered without the codes of a registry, and whether the formats
+    /// of a registry are.
+    is_odd: AtomicBool,
+    is_other: AtomicBool,
+    /// Where paths that begin with `/moved` lead to.
+    moved_to: Mutex<String>,
     asked: AtomicUsize,
     is_down: AtomicBool,
     has_ended: AtomicBool,
@@ -62,6 +68,18 @@ impl TestRegistry {
 
     pub fn require(&self, authorization: &str) {
         *self.shared.authorization.lock().unwrap() = Some(authorization.into());
+    }
+
+    /// From now on, unknown paths are answered by a 404 that is not a registry's own. Without
+    /// `is_registry` nothing else tells that it is one.
+    pub fn set_odd(&self, is_registry: bool) {
+        self.shared.is_odd.store(true, Ordering::Relaxed);
+        self.shared.is_other.store(!is_registry, Ordering::Relaxed);
+    }
+
+    /// Redirects `/moved/PATH` to a URL and `/PATH`.
+    pub fn set_moved(&self, url: &str) {
+        *self.shared.moved_to.lock().unwrap() = url.into();
     }
 
     pub fn set_down(&self, is_down: bool) {
@@ -120,12 +138,26 @@ fn serve(shared: &Shared, mut stream: TcpStream) -> std::io::Result<()> {
     shared.asked.fetch_add(1, Ordering::Relaxed);
     let required = shared.authorization.lock().unwrap().clone();
     let path = first.split(' ').nth(1).unwrap_or_default();
+    if let Some(path) = path.strip_prefix("/moved") {
+        let location = format!("{}{path}", shared.moved_to.lock().unwrap());
+        return write!(
+            stream,
+            "HTTP/1.1 307 Temporary Redirect\r\nLocation: {location}\r\n\
+             Content-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+    }
     let found = shared.answers.lock().unwrap().get(path).cloned();
     let (status, body) = match found {
         _ if required.is_some() && required != authorization => {
             ("401 Unauthorized", r#"{"error_code":401,"message":"Unauthorized"}"#.to_string())
         }
         Some(body) => ("200 OK", body),
+        None if path == "/schemas/types" && !shared.is_other.load(Ordering::Relaxed) => {
+            ("200 OK", r#"["JSON","PROTOBUF","AVRO"]"#.to_string())
+        }
+        None if shared.is_odd.load(Ordering::Relaxed) => {
+            ("404 Not Found", r#"{"error_code":404,"message":"HTTP 404 Not Found"}"#.to_string())
+        }
         None => {
             let body = r#"{"error_code":40403,"message":"Schema 9 not found"}"#;
             ("404 Not Found", body.to_string())

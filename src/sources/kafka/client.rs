@@ -6,8 +6,8 @@
 //! misrouted. Assignment is incremental, so it does not disturb partitions that are being read.
 
 use super::errors::{KafkaSourceError, Severity, invalidates_end, severity};
-use crate::kafka::KafkaSettings;
 use crate::kafka::client::{self, set_defaults};
+use crate::kafka::{KafkaSettings, hide_users};
 use crate::sources::SAMPLE_BYTES_MAX;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -448,6 +448,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         let Some(code) = error.rdkafka_error_code() else { return };
+        let reason = &hide_users(reason);
         if code == RDKafkaErrorCode::PartitionEOF {
             return;
         }

@@ -1,4 +1,4 @@
-//! Decodes messages by their format: JSON here, framed messages in `framed`.
+//! Decodes messages by their format: JSON here, Avro and Protobuf in `framed`.
 
 use super::errors::KafkaSourceError;
 #[cfg(feature = "schema-registry")]
@@ -52,6 +52,15 @@ impl MessageDecoder {
         }
     }
 
+    /// Asks for what is needed to decode a message later.
+    pub(super) fn prefetch(&self, message: &[u8]) {
+        match self {
+            MessageDecoder::Json(_) => {}
+            #[cfg(feature = "schema-registry")]
+            MessageDecoder::Framed(decoder) => decoder.prefetch(message),
+        }
+    }
+
     /// Decodes the message at an offset.
     #[inline]
     pub(super) fn decode(
@@ -60,10 +69,22 @@ impl MessageDecoder {
         offset: u64,
     ) -> Result<Decoded, KafkaSourceError> {
         match self {
-            MessageDecoder::Json(decoder) => Ok(decoded(decoder.decode(message, offset))),
+            MessageDecoder::Json(decoder) => {
+                Ok(decoded(decoder.decode(without_frame(message), offset)))
+            }
             #[cfg(feature = "schema-registry")]
             MessageDecoder::Framed(decoder) => decoder.decode(message, offset),
         }
+    }
+}
+
+/// Returns a JSON text without the frame that Confluent's serializer of JSON Schema puts before it:
+/// a zero byte, which no JSON text has, and the id of the schema, which is not needed.
+#[inline]
+fn without_frame(message: &[u8]) -> &[u8] {
+    match message {
+        [0, _, _, _, _, text @ ..] => text,
+        text => text,
     }
 }
 

@@ -11,6 +11,9 @@ use crate::panics::catch_panic;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// The largest id of a schema: registries have signed numbers of 32 bits, from 1.
+const ID_MAX: u32 = i32::MAX.cast_unsigned();
+
 /// Decodes messages with the schemas whose ids they contain.
 pub(super) struct FramedDecoder {
     fields: FieldNames,
@@ -37,6 +40,16 @@ impl FramedDecoder {
         FramedDecoder { fields: fields.clone(), format, registry, schemas: BTreeMap::new() }
     }
 
+    /// Asks for the schema of a message that will be decoded later.
+    pub(super) fn prefetch(&self, message: &[u8]) {
+        if let Ok((id, _)) = unframe(message)
+            && id <= ID_MAX
+            && !self.schemas.contains_key(&id)
+        {
+            self.registry.lookup(id);
+        }
+    }
+
     /// Decodes the message at an offset.
     pub(super) fn decode(
         &mut self,
@@ -47,6 +60,11 @@ impl FramedDecoder {
             Ok(framed) => framed,
             Err(error) => return Ok(Decoded::Malformed(error.to_string())),
         };
+        if id > ID_MAX {
+            return Ok(Decoded::Malformed(format!(
+                "there can be no schema {id}: ids end at {ID_MAX}"
+            )));
+        }
         if !self.schemas.contains_key(&id) {
             match self.registry.lookup(id) {
                 Lookup::Waiting => return Ok(Decoded::Waiting),
@@ -55,6 +73,7 @@ impl FramedDecoder {
                     let reason = format!("the schema registry has no schema {id}");
                     return Ok(Decoded::Malformed(reason));
                 }
+                Lookup::Unusable(reason) => return Ok(Decoded::Malformed(unusable(id, &reason))),
                 Lookup::Known(schema) => {
                     let prepared = catch_panic(|| self.prepare(&schema));
                     self.schemas.insert(id, prepared);

@@ -42,7 +42,8 @@ pub struct KafkaSource {
     settings: KafkaSettings,
     topics: Vec<(Kind, String)>,
     fields: LogFields,
-    messages: MessageSettings,
+    /// The format of impressions, and of plays.
+    messages: [MessageSettings; 2],
     until_end: bool,
     /// Created on first use.
     client: OnceLock<Arc<Client>>,
@@ -68,12 +69,12 @@ impl KafkaSource {
         fields: LogFields,
         until_end: bool,
     ) -> KafkaSource {
-        let (client, messages) = (OnceLock::new(), MessageSettings::default());
+        let (client, messages) = (OnceLock::new(), Default::default());
         KafkaSource { settings, topics, fields, messages, until_end, client, finder: None }
     }
 
-    /// Sets the message format, which is JSON by default.
-    pub fn with_messages(self, messages: MessageSettings) -> KafkaSource {
+    /// Sets the message formats of impressions and of plays, which are JSON by default.
+    pub fn with_messages(self, messages: [MessageSettings; 2]) -> KafkaSource {
         KafkaSource { messages, ..self }
     }
 
@@ -121,7 +122,9 @@ impl Source for KafkaSource {
         let Some(topic_partition) = TopicPartition::of(&partition.name) else {
             return Err(SourceError::NotFound(partition.name.name.clone().into()));
         };
-        let decoder = MessageDecoder::new(&self.messages, self.fields.of(partition.name.kind));
+        let kind = partition.name.kind;
+        let messages = &self.messages[kind as usize];
+        let decoder = MessageDecoder::new(messages, self.fields.of(kind));
         reader::open(self.client()?, topic_partition, partition, offset, decoder)
     }
 

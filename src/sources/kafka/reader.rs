@@ -11,6 +11,7 @@ use crate::sources::{
 use rdkafka::Offset;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,10 @@ const POLL_BYTES_MAX: u64 = 16 << 20;
 /// new leader does not know at once how far its followers have replicated.
 const CHECKS_MAX: usize = 4;
 const CHECK_PAUSE: Duration = Duration::from_millis(500);
+/// The number and size of the messages that are held while a schema is not available, exceeded by
+/// at most one message.
+const HELD_MESSAGES_MAX: usize = 1_000;
+const HELD_BYTES_MAX: usize = 1 << 20;
 /// How old the last answer of a broker may be for the end of a partition to count as its end.
 const ANSWER_AGE_MAX: Duration = Duration::from_secs(3);
 
@@ -29,8 +34,12 @@ pub(super) struct KafkaReader {
     client: Arc<Client>,
     queue: Queue,
     decoder: MessageDecoder,
-    /// A message that was taken from the queue but cannot be decoded yet.
-    held: Option<Held>,
+    /// Messages that were taken from the queue: the first cannot be decoded yet. The schemas of all
+    /// of them are asked for together.
+    held: VecDeque<Held>,
+    held_bytes: usize,
+    /// Whether the end was reported, or the end offset reached, behind the held messages.
+    end_behind_held: bool,
     /// The offset after the last processed message.
     next_offset: u64,
     end_offset: Option<u64>,
@@ -43,11 +52,11 @@ pub(super) struct KafkaReader {
     connection_losses: u64,
 }
 
-/// A message that waits for its schema.
+/// A message that waits for its schema, or for the messages before it.
 struct Held {
     offset: u64,
     time_ms: Option<i64>,
-    payload: Vec<u8>,
+    payload: Option<Vec<u8>>,
 }
 
 /// The state of the end of a partition.
@@ -88,7 +97,9 @@ pub(super) fn open(
         client: Arc::clone(client),
         queue,
         decoder,
-        held: None,
+        held: VecDeque::new(),
+        held_bytes: 0,
+        end_behind_held: false,
         next_offset,
         end_offset: partition.end_offset,
         end: if is_exhausted { End::Exhausted } else { End::NotSeen },
@@ -172,11 +183,12 @@ impl KafkaReader {
 
     fn read(&mut self, batch: &mut Batch, records_max: usize) -> Result<(), SourceError> {
         let bytes_before = batch.bytes;
-        if !self.decode_held(batch)? {
-            return Ok(());
-        }
-        for _ in 0..records_max {
-            if self.end == End::Exhausted || batch.bytes - bytes_before >= POLL_BYTES_MAX {
+        let decoded = self.decode_held(batch, records_max)?;
+        for _ in decoded..records_max {
+            let is_full = batch.bytes - bytes_before >= POLL_BYTES_MAX
+                || self.held.len() >= HELD_MESSAGES_MAX
+                || self.held_bytes >= HELD_BYTES_MAX;
+            if self.end == End::Exhausted || self.end_behind_held || is_full {
                 break;
             }
             match self.queue.poll(Duration::ZERO) {
@@ -184,23 +196,29 @@ impl KafkaReader {
                 Some(Ok(message)) => {
                     let offset = u64::try_from(message.offset()).unwrap_or(0);
                     if self.end_offset.is_some_and(|end| offset >= end) {
-                        self.exhaust();
+                        self.on_end(Self::exhaust);
                         break;
                     }
-                    if offset < self.next_offset {
+                    if offset < self.taken_offset() {
                         continue;
                     }
                     if self.end == End::Seen {
                         self.end = End::NotSeen;
                     }
-                    if !decode_message(&mut self.decoder, batch, offset, &message)? {
-                        self.held = Some(Held::of(&message, offset));
-                        break;
+                    if !self.held.is_empty()
+                        || !decode_message(&mut self.decoder, batch, offset, &message)?
+                    {
+                        let held = Held::of(&message, offset);
+                        self.decoder.prefetch(held.payload.as_deref().unwrap_or_default());
+                        self.held_bytes += held.bytes();
+                        self.held.push_back(held);
+                    } else {
+                        self.advance(offset);
                     }
-                    self.advance(offset);
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {
-                    self.on_partition_end();
+                    self.end_reported_at = Some(Instant::now());
+                    self.on_end(Self::on_partition_end);
                     break;
                 }
                 Some(Err(error)) => self.fatal_error(&error)?,
@@ -209,18 +227,42 @@ impl KafkaReader {
         Ok(())
     }
 
-    /// Decodes the held message if its schema is available. Returns whether no message is held any
-    /// more.
-    fn decode_held(&mut self, batch: &mut Batch) -> Result<bool, SourceError> {
-        let Some(held) = &self.held else { return Ok(true) };
-        let payload = Some(held.payload.as_slice());
-        if !decode_value(&mut self.decoder, batch, held.offset, payload, || held.time_ms)? {
-            return Ok(false);
+    /// Decodes the held messages as far as their schemas are available, and returns how many.
+    fn decode_held(&mut self, batch: &mut Batch, records_max: usize) -> Result<usize, SourceError> {
+        let mut decoded = 0;
+        while decoded < records_max
+            && let Some(held) = self.held.front()
+        {
+            let (offset, payload) = (held.offset, held.payload.as_deref());
+            if !decode_value(&mut self.decoder, batch, offset, payload, || held.time_ms)? {
+                break;
+            }
+            self.held_bytes -= held.bytes();
+            self.held.pop_front();
+            self.advance(offset);
+            decoded += 1;
         }
-        let offset = held.offset;
-        self.held = None;
-        self.advance(offset);
-        Ok(true)
+        if self.held.is_empty() && std::mem::take(&mut self.end_behind_held) {
+            match self.end_offset {
+                Some(_) => self.exhaust(),
+                // It is reported again, now that everything before it is decoded.
+                None => self.seek_to_current(),
+            }
+        }
+        Ok(decoded)
+    }
+
+    /// Handles the end now, or once the held messages are decoded.
+    fn on_end(&mut self, handle: fn(&mut Self)) {
+        match self.held.is_empty() {
+            true => handle(self),
+            false => self.end_behind_held = true,
+        }
+    }
+
+    /// Returns the offset after the last message that was taken from the queue.
+    fn taken_offset(&self) -> u64 {
+        self.held.back().map_or(self.next_offset, |held| held.offset + 1)
     }
 
     /// Advances past a message.
@@ -240,7 +282,6 @@ impl KafkaReader {
 
     /// Handles an end-of-partition event: all committed messages have been read.
     fn on_partition_end(&mut self) {
-        self.end_reported_at = Some(Instant::now());
         self.looked_end = None;
         match (self.end, self.end_offset) {
             (End::Unconfirmed, _) => self.seek_to_current(),
@@ -254,7 +295,7 @@ impl KafkaReader {
     fn skip_to_end(&mut self) {
         let end = self.known_end();
         let is_there = end.is_some_and(|end| end <= self.next_offset);
-        if is_there || self.held.is_some() || end.is_some() && end == self.looked_end {
+        if is_there || !self.held.is_empty() || end.is_some() && end == self.looked_end {
             return;
         }
         let TopicPartition { topic, number } = &self.topic_partition;
@@ -341,8 +382,12 @@ impl KafkaReader {
 impl Held {
     #[cold]
     fn of(message: &BorrowedMessage<'_>, offset: u64) -> Held {
-        let payload = message.payload().unwrap_or_default().to_vec();
+        let payload = message.payload().map(<[u8]>::to_vec);
         Held { offset, time_ms: message.timestamp().to_millis(), payload }
+    }
+
+    fn bytes(&self) -> usize {
+        self.payload.as_ref().map_or(0, Vec::len)
     }
 }
 

@@ -1,26 +1,34 @@
 //! A client of a schema registry with Confluent's API: looks up schemas by id.
 //!
-//! Schemas never change, so each is fetched once. A thread sends the requests, so that lookups
-//! never block. Requests to a registry that does not answer are retried indefinitely.
+//! Schemas never change, so each is fetched once. Threads send the requests, so that lookups never
+//! block; a few at a time, and at a limited rate. Requests to a registry that does not answer are
+//! retried indefinitely. An id that the registry does not know is asked for again once, as its
+//! instances may learn of a new schema at different times, and then counts as unknown for a while.
 
 mod http;
 
 use crate::kafka::{RegistryError, RegistrySettings};
 use http::{Failure, Http};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The pause before a retry if the registry does not answer.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The pause before the second request for an unknown id: the instances of a registry may learn of
-/// a new schema at different times.
-const UNKNOWN_RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// The pause before the second request for an unknown id.
+const UNKNOWN_RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// How long an unknown id is cached.
 const UNKNOWN_TTL: Duration = Duration::from_secs(60);
-/// The number of cached ids at which unknown ones are evicted: garbage may contain any id.
-const UNKNOWN_MAX: usize = 10_000;
+/// The number of ids that may be asked for or unknown. Garbage may contain any id: while there are
+/// so many, more of them wait.
+const UNKNOWN_MAX: usize = 50_000;
+/// The number of ids that are asked for before the wanted ones are looked at again: new ids come
+/// first, so that much garbage does not delay them.
+const ROUND_IDS_MAX: usize = 64;
+/// The number of requests at the same time.
+const THREADS_MAX: usize = 8;
 /// The minimum interval between two warnings.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -42,6 +50,8 @@ pub enum Lookup {
     Known(Arc<Schema>),
     /// The registry has no schema with this id.
     Unknown,
+    /// The registry has the schema, but it cannot be used, for this reason.
+    Unusable(Arc<str>),
     /// The registry has not answered yet: look again later.
     Waiting,
     /// The registry denies access.
@@ -55,14 +65,14 @@ pub struct Registry {
     wake: Mutex<Sender<()>>,
 }
 
+#[derive(Clone)]
 enum State {
-    /// Requested; `unknown` counts the responses so far that the registry does not have it.
-    Wanted {
-        unknown: u32,
-    },
-    Unknown {
-        since: Instant,
-    },
+    /// To be asked for, not before `due`; the registry has said `unknown` times that it does not
+    /// have it.
+    Wanted { unknown: u32, due: Instant },
+    /// A lookup that is asked for again after a time.
+    For(Instant, Lookup),
+    /// A lookup that never changes.
     Done(Lookup),
 }
 
@@ -75,93 +85,143 @@ impl Registry {
         let http = Http::new(settings)?;
         let known = Arc::default();
         let (wake, woken) = channel();
-        let asking =
-            Fetcher { http, url: settings.url.clone(), known: Arc::clone(&known), logged: None };
-        std::thread::spawn(move || asking.run(&woken));
+        let fetcher = Fetcher {
+            http,
+            url: settings.url.clone(),
+            known: Arc::clone(&known),
+            logged: Mutex::new(None),
+        };
+        std::thread::spawn(move || fetcher.run(&woken));
         Ok(Registry { known, wake: Mutex::new(wake) })
     }
 
     /// Looks up an id without blocking, and requests it if necessary.
     pub fn lookup(&self, id: u32) -> Lookup {
         let mut known = lock(&self.known);
+        let now = Instant::now();
         match known.get(&id) {
             Some(State::Done(lookup)) => return lookup.clone(),
+            Some(State::For(until, lookup)) if now < *until => return lookup.clone(),
             Some(State::Wanted { .. }) => return Lookup::Waiting,
-            Some(State::Unknown { since }) if since.elapsed() < UNKNOWN_TTL => {
-                return Lookup::Unknown;
-            }
             _ => {}
         }
         if known.len() >= UNKNOWN_MAX {
-            known.retain(|_, state| !matches!(state, State::Unknown { .. }));
+            known.retain(|_, state| !matches!(state, State::For(until, _) if now >= *until));
         }
-        known.insert(id, State::Wanted { unknown: 0 });
-        // Sending fails only if the thread has stopped, which happens only after `self` is dropped.
-        let _ = lock(&self.wake).send(());
+        if known.len() < UNKNOWN_MAX {
+            known.insert(id, State::Wanted { unknown: 0, due: now });
+            // Sending fails only if the thread has stopped, which happens only after `self` is
+            // dropped.
+            let _ = lock(&self.wake).send(());
+        }
         Lookup::Waiting
     }
 }
 
-/// The thread that sends the requests.
+/// The thread that sends the requests, with the help of others.
 struct Fetcher {
     http: Http,
     url: String,
     known: Arc<Mutex<BTreeMap<u32, State>>>,
-    logged: Option<Instant>,
+    logged: Mutex<Option<Instant>>,
 }
 
 impl Fetcher {
-    fn run(mut self, woken: &Receiver<()>) {
-        let mut pause = None;
+    fn run(self, woken: &Receiver<()>) {
         loop {
-            let ended = match pause {
+            let (wanted, due) = self.wanted();
+            let ended = match due {
+                _ if !wanted.is_empty() => {
+                    let answers = self.fetch(&wanted);
+                    has_ended(woken, if answers { Duration::ZERO } else { PAUSE })
+                }
+                Some(due) => {
+                    let pause = due.saturating_duration_since(Instant::now());
+                    woken.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected)
+                }
                 None => woken.recv().is_err(),
-                Some(pause) => woken.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected),
             };
             if ended {
                 return;
             }
-            pause = self.fetch();
         }
     }
 
-    /// Requests all wanted ids. Returns the pause before a retry if some are still wanted.
-    fn fetch(&mut self) -> Option<Duration> {
-        let wanted: Vec<(u32, u32)> = lock(&self.known)
-            .iter()
-            .filter_map(|(id, state)| match state {
-                State::Wanted { unknown } => Some((*id, *unknown)),
-                _ => None,
-            })
-            .collect();
-        let mut pause: Option<Duration> = None;
-        for (id, unknown) in wanted {
-            let state = match self.http.schema(id) {
-                Ok(schema) => State::Done(Lookup::Known(Arc::new(schema))),
-                Err(Failure::Unknown) if unknown > 0 => State::Unknown { since: Instant::now() },
-                Err(Failure::Unknown) => {
-                    pause = pause.max(Some(UNKNOWN_RETRY_PAUSE));
-                    State::Wanted { unknown: unknown + 1 }
-                }
-                Err(Failure::Denied(status)) => {
-                    let url = self.url.clone();
-                    State::Done(Lookup::Denied(RegistryError::Refused { url, status }))
-                }
-                Err(Failure::Unreachable(reason)) => {
-                    pause = Some(PAUSE);
-                    self.warn(&reason);
-                    State::Wanted { unknown }
-                }
-            };
-            lock(&self.known).insert(id, state);
+    /// Returns the ids to ask for now, those that were never asked for first, and when the next is
+    /// due.
+    fn wanted(&self) -> (Vec<(u32, u32)>, Option<Instant>) {
+        let now = Instant::now();
+        let (mut wanted, mut next) = (Vec::new(), None::<Instant>);
+        for (id, state) in lock(&self.known).iter() {
+            match state {
+                State::Wanted { unknown, due } if *due <= now => wanted.push((*unknown, *id)),
+                State::Wanted { due, .. } => next = Some(next.map_or(*due, |at| at.min(*due))),
+                _ => {}
+            }
         }
-        pause
+        wanted.sort_unstable();
+        wanted.truncate(ROUND_IDS_MAX);
+        (wanted, next)
     }
 
-    fn warn(&mut self, reason: &str) {
-        if self.logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL) {
-            self.logged = Some(Instant::now());
+    /// Asks for these ids. Returns whether the registry answers; if not, the rest must wait.
+    fn fetch(&self, wanted: &[(u32, u32)]) -> bool {
+        let (next, answers) = (AtomicUsize::new(0), AtomicBool::new(true));
+        let ask = || {
+            while let Some((unknown, id)) = wanted.get(next.fetch_add(1, Ordering::Relaxed))
+                && answers.load(Ordering::Relaxed)
+            {
+                let state = self.ask(*id, *unknown);
+                match state {
+                    Some(state) => _ = lock(&self.known).insert(*id, state),
+                    None => answers.store(false, Ordering::Relaxed),
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..wanted.len().min(THREADS_MAX) {
+                scope.spawn(ask);
+            }
+            ask();
+        });
+        answers.into_inner()
+    }
+
+    /// Asks for an id. Returns `None` if there is no answer.
+    fn ask(&self, id: u32, unknown: u32) -> Option<State> {
+        Some(match self.http.schema(id) {
+            Ok(schema) => State::Done(Lookup::Known(Arc::new(schema))),
+            Err(Failure::Denied(error)) => State::Done(Lookup::Denied(error)),
+            Err(Failure::Unreachable(reason)) => {
+                self.warn(&reason);
+                return None;
+            }
+            Err(Failure::Unknown | Failure::Unusable(_)) if unknown == 0 => {
+                State::Wanted { unknown: 1, due: Instant::now() + UNKNOWN_RETRY_PAUSE }
+            }
+            Err(Failure::Unknown) => State::For(Instant::now() + UNKNOWN_TTL, Lookup::Unknown),
+            Err(Failure::Unusable(reason)) => {
+                State::For(Instant::now() + UNKNOWN_TTL, Lookup::Unusable(reason.into()))
+            }
+        })
+    }
+
+    fn warn(&self, reason: &str) {
+        let mut logged = lock(&self.logged);
+        if logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL) {
+            *logged = Some(Instant::now());
             tracing::warn!("no schema from the schema registry `{}`: {reason}", self.url);
+        }
+    }
+}
+
+/// Waits for a time. Returns whether the client has ended.
+fn has_ended(woken: &Receiver<()>, pause: Duration) -> bool {
+    let until = Instant::now() + pause;
+    loop {
+        match woken.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(()) => {}
+            Err(error) => return error == RecvTimeoutError::Disconnected,
         }
     }
 }
