@@ -19,6 +19,7 @@ use trendmark::engine::{Cluster, Counters};
 use trendmark::event::Kind;
 use trendmark::generate::{GenerateArguments, LogFormat, Model, generate};
 use trendmark::sources::files::FileSource;
+use trendmark::stores::Claim;
 use trendmark::stores::sqlite::SqliteStore;
 
 #[global_allocator]
@@ -45,7 +46,9 @@ fn main() {
     let source = FileSource::new(paths, LogFields::default(), false);
     let path = folder.path().join("state.db");
     let mut settings = settings();
-    let store = SqliteStore::open(&path, &settings.definition, &settings.queries, false).unwrap();
+    let store =
+        SqliteStore::open(&path, &settings.definition, &settings.queries, &Claim::default())
+            .unwrap();
     settings.publish_interval = Duration::from_millis(50);
     let bound = settings.definition.open_epochs_max(settings.alignment_ms);
     let ended = AtomicBool::new(false);

@@ -99,9 +99,14 @@ pub fn message(line: impl Display) {
     let _ = Log.write_all(format!("{line}\n").as_bytes());
 }
 
-/// Ends the process with exit code 1 and an error message. If several threads do, the first one is
-/// heard.
+/// Ends the process with exit code 1 and an error message.
 pub fn fail(error: impl Display) -> ! {
+    fail_with(1, error)
+}
+
+/// Ends the process with an exit code and an error message. If several threads do, the first one is
+/// heard.
+pub fn fail_with(exit_code: i32, error: impl Display) -> ! {
     static FAILED: AtomicBool = AtomicBool::new(false);
     if FAILED.swap(true, Ordering::Relaxed) {
         loop {
@@ -109,7 +114,7 @@ pub fn fail(error: impl Display) -> ! {
         }
     }
     message(format_args!("error: {error}"));
-    std::process::exit(1);
+    std::process::exit(exit_code);
 }
 
 /// Shows a progress bar on standard error, if that is a terminal.

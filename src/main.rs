@@ -1,6 +1,6 @@
 //! The `trendmark` program: parses the arguments, runs a command, and sets the exit code.
 //!
-//! Exit codes: 0 success, 1 failure, 2 usage error.
+//! Exit codes: 0 success, 1 failure, 2 usage error, 5 another job has the store.
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             console::message(format_args!("error: {error}"));
-            ExitCode::from(if error.is_usage() { 2 } else { 1 })
+            ExitCode::from(error.exit_code())
         }
     }
 }

@@ -122,19 +122,6 @@ fn a_store_of_another_definition_is_refused_with_the_difference() {
 }
 
 #[test]
-fn a_store_in_use_is_refused_with_the_process_id_of_its_owner() {
-    let place = Workspace::new();
-    place.write("i.jsonl", lines(0..3));
-    let input = ["--impressions", "i.jsonl"];
-    let mut first = place.follow(&input);
-    first.wait_until("the first lines are committed", || place.events_committed() == 3);
-    let owner = format!("another job holds it, process {}", first.id());
-    place.run(&input).failed(1, &["is in use", &owner]);
-    first.interrupt();
-    first.finish().succeeded();
-}
-
-#[test]
 fn a_store_locked_by_another_program_is_refused_soon() {
     let place = Workspace::new();
     place.write("i.jsonl", lines(0..3));

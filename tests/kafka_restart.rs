@@ -335,7 +335,7 @@ fn a_suspended_job_that_resumes_after_a_takeover_writes_nothing() {
     // Both jobs will try to commit these events.
     place.write(third(2));
     zombie.resume();
-    zombie.finish().failed(1, &["another job has taken over"]);
+    zombie.finish().failed(5, &["another job has taken over"]);
     owner.wait_until("everything is committed", || place.events_committed() == place.events());
     owner.interrupt();
     owner.finish().succeeded();

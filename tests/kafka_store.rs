@@ -24,7 +24,9 @@ use trendmark::kafka::KafkaSettings;
 use trendmark::log::PartitionProgress;
 use trendmark::query::{Digest, Digests, Value as Cell};
 use trendmark::stores::kafka::{KafkaReader, KafkaStore};
-use trendmark::stores::{Changeset, Progress, RowChange, Store, StoreError, StoreReader};
+use trendmark::stores::{
+    Changeset, Claim, LeaseState, Progress, RowChange, Store, StoreError, StoreReader,
+};
 use trendmark::time::{Definition, Epoch, EpochRange, Publication, Through};
 
 #[test]
@@ -85,7 +87,7 @@ fn the_previous_job_of_a_store_can_no_longer_commit() {
     let Some(place) = StoreTopics::new("fenced") else { return };
     let mut fenced = place.open().unwrap();
     commit(&mut fenced, &publication(vec![trend(1, 5, 0, 1)])).unwrap();
-    let mut owner = place.open().unwrap();
+    let mut owner = place.take_over();
     commit(&mut owner, &publication(vec![trend(2, 5, 0, 1)])).unwrap();
     let error = commit(&mut fenced, &publication(vec![trend(1, 5, 9, 9)])).unwrap_err();
     assert!(matches!(error, StoreError::Fenced { generation: 1, .. }), "{error}");
@@ -95,6 +97,46 @@ fn the_previous_job_of_a_store_can_no_longer_commit() {
         place.records("").into_iter().map(|record| record.2.unwrap()["plays"].clone()).collect();
     assert_eq!(plays, [0, 0, 0], "three rows of the owners, none of the fenced job");
     assert_eq!(owner.progress().unwrap().publication, Publication(3));
+}
+
+/// Fences the job that has a store, as an earlier job does that replaces a broken producer and does
+/// not know of the job that has it now.
+fn fence_without_a_claim(place: &StoreTopics) {
+    let mut config = place.config();
+    config.set("transactional.id", format!("trendmark-{}", place.topic));
+    let producer: BaseProducer = config.create().unwrap();
+    producer.init_transactions(TIMEOUT).unwrap();
+}
+
+#[test]
+fn the_rightful_successor_keeps_the_store_whoever_fences_it() {
+    let Some(place) = StoreTopics::new("rightful") else { return };
+    let mut before = place.open().unwrap();
+    commit(&mut before, &publication(vec![trend(1, 5, 0, 1)])).unwrap();
+    fence_without_a_claim(&place);
+    commit(&mut before, &publication(vec![trend(2, 5, 0, 1)])).unwrap();
+    let mut successor = place.take_over();
+    fence_without_a_claim(&place);
+    successor.renew(None).unwrap();
+    commit(&mut successor, &publication(vec![trend(3, 5, 0, 1)])).unwrap();
+    // The job before cannot get it back: neither by a commit nor by a renewal of its lease.
+    fence_without_a_claim(&place);
+    thread::sleep(Duration::from_secs(2));
+    for _ in 0..2 {
+        let error = before.renew(None).unwrap_err();
+        assert!(matches!(error, StoreError::Fenced { generation: 1, .. }), "{error}");
+        let error = commit(&mut before, &publication(vec![trend(1, 5, 9, 9)])).unwrap_err();
+        assert!(matches!(error, StoreError::Fenced { generation: 1, .. }), "{error}");
+    }
+    commit(&mut successor, &publication(vec![trend(4, 5, 0, 1)])).unwrap();
+    let lease = place.reader().unwrap().lease().unwrap().unwrap();
+    assert_eq!((lease.generation, lease.state), (2, LeaseState::Running));
+    drop(before);
+    drop(successor);
+    let lease = place.reader().unwrap().lease().unwrap().unwrap();
+    assert_eq!((lease.generation, lease.state), (2, LeaseState::Failed));
+    assert_eq!(place.table("").len(), 4);
+    assert_eq!(place.open().unwrap().progress().unwrap().generation, 3);
 }
 
 #[test]
@@ -118,7 +160,7 @@ fn an_open_transaction_of_the_previous_job_is_never_seen() {
     zombie.commit_transaction(TIMEOUT).unwrap_err();
     assert_eq!(place.records("").len(), 2);
     assert_eq!(owner.progress().unwrap().generation, 2);
-    assert_eq!(place.open().unwrap().progress().unwrap().publication, Publication(2));
+    assert_eq!(place.take_over().progress().unwrap().publication, Publication(2));
 }
 
 #[test]
@@ -126,17 +168,20 @@ fn a_job_with_another_definition_is_refused_and_fences_no_job() {
     let Some(place) = StoreTopics::new("definition") else { return };
     let mut owner = place.open().unwrap();
     let other = Definition { epoch_length_ms: 3_600_000, ..Definition::default() };
-    let error = KafkaStore::open(&place.settings, &place.topic, &other, &queries());
+    let claim = Claim { take_over: true, ..Claim::default() };
+    let error = KafkaStore::open(&place.settings, &place.topic, &other, &queries(), &claim);
     let error = error.map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("epoch-length = 30m, but this job has epoch-length = 1h"), "{error}");
     let [trends, requests, ledger] = queries();
     let fewer = [trends.clone(), ledger.clone()];
-    let error = KafkaStore::open(&place.settings, &place.topic, &Definition::default(), &fewer);
+    let error =
+        KafkaStore::open(&place.settings, &place.topic, &Definition::default(), &fewer, &claim);
     let error = error.map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("query = requests,trends,"), "{error}");
     commit(&mut owner, &publication(vec![trend(1, 5, 0, 1)])).unwrap();
     let turned = [ledger, requests, trends];
-    KafkaStore::open(&place.settings, &place.topic, &Definition::default(), &turned).unwrap();
+    KafkaStore::open(&place.settings, &place.topic, &Definition::default(), &turned, &claim)
+        .unwrap();
 }
 
 #[test]
@@ -266,7 +311,7 @@ fn a_store_whose_creation_was_aborted_is_created() {
     let mut store = place.open().unwrap();
     assert_eq!(store.progress().unwrap().generation, 1);
     commit(&mut store, &publication(vec![trend(1, 5, 0, 1)])).unwrap();
-    assert_eq!(place.open().unwrap().progress().unwrap().publication, Publication(1));
+    assert_eq!(place.take_over().progress().unwrap().publication, Publication(1));
 }
 
 #[test]
@@ -317,7 +362,7 @@ fn commit_through_an_outage(place: &StoreTopics, commits: u64) {
             eprintln!("{}: commit {number} took {:?}", place.topic, started.elapsed());
         }
     }
-    assert_eq!(place.open().unwrap().progress().unwrap().publication, Publication(commits));
+    assert_eq!(place.take_over().progress().unwrap().publication, Publication(commits));
     let records = place.records("");
     assert_eq!(records.len(), usize::try_from(commits).unwrap(), "every row exactly once");
     assert_eq!(place.table("").len(), records.len());

@@ -147,7 +147,8 @@ pub struct RunArguments {
     #[arg(long, value_name = "PLACE", help_heading = "Sources and store")]
     pub store: Option<PathBuf>,
 
-    /// Take the store over from a job that still uses it; that job can commit nothing more and ends
+    /// Take the store over from a job that still uses it, without waiting for it; that job can
+    /// commit nothing more and ends
     #[arg(long, help_heading = "Sources and store")]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub take_over: bool,

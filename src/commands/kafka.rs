@@ -9,7 +9,7 @@ use crate::query::QueryInstance;
 use crate::sources::kafka::{KafkaSource, KafkaSourceError, MessageSettings};
 use crate::sources::{Source, SourceError};
 use crate::stores::kafka::{KafkaReader, KafkaStore};
-use crate::stores::{Store, StoreError, StoreReader};
+use crate::stores::{Claim, Store, StoreError, StoreReader};
 use crate::time::Definition;
 
 /// Returns a function that makes a source of the topics of a plan, if it has any.
@@ -63,8 +63,9 @@ pub fn store(
     topic: &str,
     definition: &Definition,
     queries: &[QueryInstance],
+    claim: &Claim,
 ) -> Result<Box<dyn Store>, StoreError> {
-    Ok(Box::new(KafkaStore::open(settings, topic, definition, queries)?))
+    Ok(Box::new(KafkaStore::open(settings, topic, definition, queries, claim)?))
 }
 
 /// Opens a store for reading.

@@ -8,7 +8,7 @@ use crate::kafka::KafkaSettings;
 use crate::log::PartitionName;
 use crate::query::QueryInstance;
 use crate::sources::{Source, SourceError};
-use crate::stores::{Store, StoreError, StoreReader};
+use crate::stores::{Claim, Store, StoreError, StoreReader};
 use crate::time::Definition;
 
 fn missing(topic: &str) -> MissingFeature {
@@ -37,6 +37,7 @@ pub fn store(
     topic: &str,
     _definition: &Definition,
     _queries: &[QueryInstance],
+    _claim: &Claim,
 ) -> Result<Box<dyn Store>, StoreError> {
     Err(missing(topic).into())
 }

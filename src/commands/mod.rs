@@ -12,6 +12,7 @@ pub mod watch;
 
 use crate::arguments::{Arguments, Command};
 use crate::console;
+use crate::engine::EXIT_FENCED;
 use crate::generate::{self, GenerateError};
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -40,8 +41,23 @@ pub enum CommandError {
 }
 
 impl CommandError {
+    /// Returns the exit code: 5 if another job has the store, 2 if the arguments are wrong,
+    /// otherwise
+    /// 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            CommandError::Run(error) | CommandError::Demo(DemoError::Run(error))
+                if error.is_fenced() =>
+            {
+                EXIT_FENCED
+            }
+            _ if self.is_usage() => 2,
+            _ => 1,
+        }
+    }
+
     /// Whether the arguments are the cause, so that the same command fails again.
-    pub fn is_usage(&self) -> bool {
+    fn is_usage(&self) -> bool {
         match self {
             CommandError::Run(error)
             | CommandError::Demo(DemoError::Run(error))

@@ -11,7 +11,7 @@ use crate::sources::combined::CombinedSource;
 use crate::sources::files::FileSource;
 use crate::sources::{Source, SourceError};
 use crate::stores::sqlite::SqliteStore;
-use crate::stores::{Store, StoreError};
+use crate::stores::{Claim, Store, StoreError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -56,6 +56,16 @@ impl RunError {
             RunError::Engine(_) | RunError::DeadLetters { .. } => false,
         }
     }
+
+    /// Whether another job has the store, so that a supervisor must not start this one again.
+    pub fn is_fenced(&self) -> bool {
+        match self {
+            RunError::Store(error) | RunError::Engine(EngineError::Store(error)) => {
+                error.is_fenced()
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Runs a job to its end or until `stop` is set. Returns the text to print: the final lines of the
@@ -74,7 +84,13 @@ pub fn run(arguments: &RunArguments, stop: Arc<AtomicBool>) -> Result<String, Ru
     let watch = ProgressReporter::start(Arc::clone(&counters), plan.settings.follow);
     let result = start(&plan, Arc::clone(&counters), stop);
     watch.finish();
-    let (summary, malformed) = result?;
+    let (summary, malformed) = match result {
+        // Asked for, like any other early end.
+        Err(RunError::Store(error @ StoreError::Stopped { .. })) => {
+            return Ok(format!("{error}\n"));
+        }
+        result => result?,
+    };
     Ok(match plan.cluster.process {
         0 => {
             let lines = report(&plan, &counters, &summary, malformed, started.elapsed());
@@ -102,7 +118,7 @@ pub fn start(
     // A link in a source folder may lead to the dead-letter file, which exists now.
     refuse_outputs_among_sources(plan)?;
     let store = match plan.cluster.process {
-        0 => Some(create_store(plan)?),
+        0 => Some(create_store(plan, &stop)?),
         _ => None,
     };
     let job = Job {
@@ -166,17 +182,18 @@ fn source(plan: &Plan) -> Result<impl Fn() -> Box<dyn Source> + Send + Sync + 's
     })
 }
 
-fn create_store(plan: &Plan) -> Result<Box<dyn Store>, RunError> {
+fn create_store(plan: &Plan, stop: &Arc<AtomicBool>) -> Result<Box<dyn Store>, RunError> {
+    let claim = Claim { take_over: plan.take_over, stop: Arc::clone(stop) };
     let (definition, queries) = (&plan.settings.definition, &plan.settings.queries);
     match &plan.store {
         StoreLocation::Sqlite(path) => {
-            Ok(Box::new(SqliteStore::open(path, definition, queries, plan.take_over)?))
+            Ok(Box::new(SqliteStore::open(path, definition, queries, &claim)?))
         }
         StoreLocation::Kafka { topic } => {
             let Some(settings) = &plan.kafka else {
                 unreachable!("a plan with topics has brokers")
             };
-            Ok(kafka::store(settings, topic, definition, queries)?)
+            Ok(kafka::store(settings, topic, definition, queries, &claim)?)
         }
     }
 }

@@ -1,10 +1,11 @@
-//! `trendmark status`: the progress of a store, its lag behind the logs, and how many records a
-//! restart would replay. It only reads: it takes nothing over and locks nothing.
+//! `trendmark status`: the job and the progress of a store, its lag behind the logs, and how many
+//! records a restart would replay. It only reads: it takes nothing over and locks nothing.
 
 use super::kafka::EndOffsets;
 use super::run::RunError;
 use super::store::{self, OpenStore};
 use super::totals::Totals;
+use super::watch::age_text;
 use crate::arguments::{StatusArguments, StatusFormat};
 use crate::decode::LogFields;
 use crate::kafka::parse_partition;
@@ -13,6 +14,7 @@ use crate::sources::files::FileSource;
 use crate::sources::{Batch, Discovered, Polled, Source, SourceError};
 use crate::stores::Progress;
 use crate::stores::description::Description;
+use crate::stores::lease::{EXPIRY, Lease};
 use crate::time::{Through, rfc3339};
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use serde_json::{Value, json};
@@ -22,6 +24,7 @@ struct Status {
     store: String,
     description: Description,
     progress: Progress,
+    lease: Option<Lease>,
     totals: Totals,
     /// The lag of each partition: the number of records that the store does not reflect; `None` if
     /// it is unknown.
@@ -38,7 +41,8 @@ pub fn status(arguments: &StatusArguments) -> Result<String, RunError> {
     let mut ends = kafka.as_ref().map(EndOffsets::new);
     let lag = progress.partitions.values().map(|at| lag(at, ends.as_mut())).collect();
     let (store, totals) = (location.to_string(), Totals::of(reader.as_ref())?);
-    let status = Status { store, description, progress, totals, lag };
+    let lease = reader.lease()?;
+    let status = Status { store, description, progress, lease, totals, lag };
     Ok(match arguments.format {
         StatusFormat::Table => status.table(),
         StatusFormat::Json => status.json().to_string(),
@@ -74,6 +78,33 @@ fn end_of_file(name: &PartitionName, offset: u64) -> Result<u64, SourceError> {
         batch.clear();
     }
     Ok(batch.next_offset)
+}
+
+/// Describes the job that has the store, or the last one that had it.
+fn job(lease: &Lease) -> String {
+    let ago = |age| format!("{} ago", age_text(age));
+    match lease.state {
+        ended if ended.is_over() => format!("{}, {}: {lease}", ended.name(), ago(lease.age())),
+        _ if lease.process.is_gone() => {
+            format!("died, last sign of life {}: {lease}", ago(lease.age()))
+        }
+        _ if lease.age() > EXPIRY => format!("no sign of life since {}: {lease}", ago(lease.age())),
+        state => format!("{}: {lease}", state.name()),
+    }
+}
+
+fn job_json(lease: &Lease) -> Value {
+    json!({
+        "state": lease.state.name(),
+        // Not on a clock alone: a process of this machine that has died is seen at once.
+        "alive": !lease.is_over() && lease.age() <= EXPIRY,
+        "host": lease.process.host,
+        "pid": lease.process.pid,
+        "generation": lease.generation,
+        "since": rfc3339(lease.since_ms),
+        "renewed": rfc3339(lease.renewed_ms),
+        "held_by": lease.holder,
+    })
 }
 
 impl Status {
@@ -116,6 +147,19 @@ impl Status {
         self.progress.watermark_ms().map_or("none yet".into(), rfc3339)
     }
 
+    /// The age of the last commit. The clocks of two hosts may differ.
+    fn last_commit(&self) -> String {
+        match self.lease.as_ref().and_then(Lease::commit_age) {
+            Some(age) => format!("{} ago", age_text(age)),
+            None => "none yet".into(),
+        }
+    }
+
+    /// What holds the job; empty if nothing does.
+    fn held_by(&self) -> String {
+        self.lease.as_ref().and_then(|lease| lease.holder.clone()).unwrap_or_default()
+    }
+
     fn definition(&self) -> String {
         let queries: Vec<String> = self.description.tables().map(ToString::to_string).collect();
         format!("{}; queries {}", self.description.definition, queries.join(", "))
@@ -128,8 +172,11 @@ impl Status {
         let lines = [
             ("Store", self.store.clone()),
             ("Definition", self.definition()),
+            ("Job", self.lease.as_ref().map_or("none yet".into(), job)),
+            ("Held by", self.held_by()),
             ("Generation", format!("{}", progress.generation)),
             ("Publications", progress.publication.to_string()),
+            ("Last commit", self.last_commit()),
             ("Final", self.final_through()),
             ("Open epochs", self.open_epochs()),
             ("Watermark", self.watermark()),
@@ -137,8 +184,8 @@ impl Status {
             ("Lag", self.lag_text()),
             ("Replay", format!("{} records would be read again by a restart", self.replay())),
         ];
-        for (name, value) in lines {
-            table.add_row([name, &value]);
+        for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
+            table.add_row([name, value.as_str()]);
         }
         format!("{table}\n\n{}", self.partitions())
     }
@@ -206,6 +253,8 @@ impl Status {
             },
             "malformed": self.totals.malformed,
             "lag": self.lag(),
+            "last_commit": self.lease.as_ref().and_then(|lease| lease.committed_ms).map(rfc3339),
+            "job": self.lease.as_ref().map(job_json),
             "replay": self.replay(),
             "partitions": partitions.collect::<Vec<_>>(),
         })

@@ -1,7 +1,7 @@
 //! Shows the progress of a job on standard error: a bar on a terminal, else a line every 5 s.
 
 use crate::console;
-use crate::engine::{Counters, Holder};
+use crate::engine::Counters;
 use crate::sources::Lag;
 use crate::time::{clock_ms, rfc3339};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
@@ -16,9 +16,6 @@ const BAR_INTERVAL: Duration = Duration::from_millis(500);
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 /// The resolution of the bar.
 const BAR_LENGTH: u64 = 10_000;
-
-/// After how long without progress the partition that holds the job is shown.
-const HELD_AFTER: Duration = Duration::from_secs(5);
 
 /// A thread that shows the progress of a job.
 pub struct ProgressReporter {
@@ -75,8 +72,8 @@ struct Sample {
     watermark_ms: Option<i64>,
     /// The last publication and its age. Only the first process commits.
     committed: Option<(u64, Duration)>,
-    /// The partition with the lowest watermark, and how long that has stood still.
-    holder: Option<(Holder, Duration)>,
+    /// Which partition holds the job, for how long, and why.
+    holder: Option<String>,
 }
 
 impl Sample {
@@ -103,12 +100,8 @@ impl Sample {
             Some((last, age)) => format!(", publication {last} ({} ago)", age_text(age)),
             None => String::new(),
         };
-        let held = match &self.holder {
-            Some((holder, lasted)) if *lasted >= HELD_AFTER => {
-                format!(", held for {} by {holder}", age_text(*lasted))
-            }
-            _ => String::new(),
-        };
+        let held = self.holder.as_ref().map(|holder| format!(", held by {holder}"));
+        let held = held.unwrap_or_default();
         format!(
             "{replay}{}, {}/s, {}{committed}, {}{held}",
             counted(self.events, "event"),
@@ -154,7 +147,7 @@ fn counted(count: u64, unit: &str) -> String {
 }
 
 /// Writes a duration in its largest unit: `12 s`, `3 min`, `5 h`, `40 d`.
-fn age_text(age: Duration) -> String {
+pub(super) fn age_text(age: Duration) -> String {
     match age.as_secs() {
         seconds @ 0..120 => format!("{seconds} s"),
         seconds @ 120..7_200 => format!("{} min", seconds / 60),

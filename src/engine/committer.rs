@@ -1,14 +1,20 @@
-//! The thread that commits publications to the store, so that no worker waits for the disk.
+//! The thread of the store, so that no worker waits for the disk: it commits publications and
+//! renews the lease.
 
 use super::coordinator::Committed;
-use crate::stores::{Changeset, RowChange, Store, StoreError};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use super::metrics::Counters;
+use crate::stores::lease::RENEWAL_INTERVAL;
+use crate::stores::{Changeset, LeaseState, RowChange, Store, StoreError};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle, Thread};
+use std::time::{Duration, Instant};
 
 /// A task for the thread.
 enum Task {
     Commit(Changeset),
     Restore(Vec<RowChange>),
+    Release(LeaseState),
 }
 
 /// The handle of the store's thread. At most one publication is being committed at a time; rows
@@ -20,26 +26,15 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Starts the thread. It unparks `waker` after every commit.
-    pub fn start(mut store: Box<dyn Store>, waker: Thread) -> Committer {
+    /// Starts the thread. It unparks `waker` after every commit, and writes into the lease what
+    /// holds the job according to `counters`.
+    pub fn start(store: Box<dyn Store>, waker: Thread, counters: Arc<Counters>) -> Committer {
         let (tasks, incoming) = sync_channel(1);
         let (outgoing, commits) = sync_channel(1);
         let thread = thread::spawn(move || {
-            for task in incoming {
-                let changes = match task {
-                    Task::Commit(changes) => changes,
-                    Task::Restore(rows) => {
-                        store.restore(rows);
-                        continue;
-                    }
-                };
-                let Changeset { publication, final_through, .. } = changes;
-                let committed = Committed { publication, final_through };
-                let result = store.commit(&changes).map(|()| committed);
-                let failed = result.is_err();
-                if outgoing.send(result).is_err() || failed {
-                    break;
-                }
+            if let Err(error) = serve(store, &incoming, &outgoing, &waker, &counters) {
+                // Nobody listens if the job has failed for another reason meanwhile.
+                let _ = outgoing.send(Err(error));
                 waker.unpark();
             }
         });
@@ -56,6 +51,11 @@ impl Committer {
         self.submit(Task::Restore(rows));
     }
 
+    /// Releases the store, closes it, and waits for that.
+    pub fn finish(self, ended: LeaseState) {
+        self.submit(Task::Release(ended));
+    }
+
     fn submit(&self, task: Task) {
         if let Some(tasks) = &self.tasks {
             // `send` fails only if the thread has ended, which `take_committed` reports.
@@ -66,7 +66,7 @@ impl Committer {
     /// Returns the commit that was completed since the last call, if any.
     ///
     /// # Errors
-    /// If the store could not commit; it will commit nothing more.
+    /// If the store could not commit, or another job has it; it will commit nothing more.
     ///
     /// # Panics
     /// If the store itself has panicked.
@@ -75,6 +75,42 @@ impl Committer {
             Ok(result) => result.map(Some),
             Err(TryRecvError::Empty) => Ok(None),
             Err(TryRecvError::Disconnected) => panic!("the thread of the store has ended"),
+        }
+    }
+}
+
+/// Executes tasks until there will be no more, and renews the lease between them.
+fn serve(
+    mut store: Box<dyn Store>,
+    tasks: &Receiver<Task>,
+    commits: &SyncSender<Result<Committed, StoreError>>,
+    waker: &Thread,
+    counters: &Counters,
+) -> Result<(), StoreError> {
+    let mut renewal_due = Instant::now() + RENEWAL_INTERVAL;
+    loop {
+        match tasks.recv_timeout(renewal_due.saturating_duration_since(Instant::now())) {
+            Ok(Task::Commit(changes)) => {
+                let Changeset { publication, final_through, .. } = changes;
+                store.commit(&changes)?;
+                if commits.send(Ok(Committed { publication, final_through })).is_err() {
+                    return Ok(());
+                }
+                waker.unpark();
+            }
+            Ok(Task::Restore(rows)) => store.restore(rows),
+            Ok(Task::Release(ended)) => {
+                if let Err(error) = store.release(ended) {
+                    tracing::warn!(%error, "the next job may have to wait for the store");
+                }
+                return Ok(());
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        }
+        if renewal_due.saturating_duration_since(Instant::now()) == Duration::ZERO {
+            store.renew(counters.holder())?;
+            renewal_due = Instant::now() + RENEWAL_INTERVAL;
         }
     }
 }

@@ -10,9 +10,10 @@ use super::{EngineError, Job};
 use crate::log::{BlockStart, PartitionName, PartitionProgress};
 use crate::query::Digests;
 use crate::sources::SourceError;
-use crate::stores::{Changeset, Progress, Store, StoreError};
+use crate::stores::{Changeset, LeaseState, Progress, Store, StoreError};
 use crate::time::{Definition, Publication, Through, clock_ms};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The interval between discoveries of partitions while following.
@@ -60,6 +61,7 @@ impl Leader {
             follow: settings.follow,
             progress: progress.clone(),
         };
+        let counters = &job.counters;
         let (job, workers) = (settings.job_description(), rules.workers);
         tracing::info!("job: {job}; {workers} workers; {}", describe(&progress));
         let coordinator = Coordinator::new(rules, Instant::now());
@@ -70,11 +72,21 @@ impl Leader {
             is_replayed: false,
             launched_at: Instant::now(),
             positions: Vec::new(),
-            committer: store.map(|store| Committer::start(store, std::thread::current())),
+            committer: store.map(|store| {
+                let counters = Arc::clone(counters);
+                Committer::start(store, std::thread::current(), counters)
+            }),
             known: BTreeSet::new(),
             last_discovery: None,
             holding: Holding::default(),
             looked_at: None,
+        }
+    }
+
+    /// Ends the job: the store is released and closed.
+    pub(super) fn finish(self, ended: LeaseState) {
+        if let Some(committer) = self.committer {
+            committer.finish(ended);
         }
     }
 

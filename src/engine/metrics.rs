@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// The number of leaps of watermarks that are logged; later ones are not.
 const LEAPS_LOGGED_MAX: u64 = 5;
 
+/// After how long without progress the partition that holds the job is shown.
+const HELD_AFTER: Duration = Duration::from_secs(5);
+
 /// Progress counters of a process, to be read from other threads.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -158,9 +161,10 @@ impl Counters {
         self.gauges().watermark_ms
     }
 
-    /// The partition with the lowest watermark, why that stands still, and for how long it has.
-    pub fn holder(&self) -> Option<(Holder, Duration)> {
-        self.gauges().holder.clone()
+    /// Which partition holds the job, for how long, and why, once it has for five seconds.
+    pub fn holder(&self) -> Option<String> {
+        let (Holder { partition, reason }, lasted) = self.gauges().holder.clone()?;
+        (lasted >= HELD_AFTER).then(|| format!("{partition} for {} s: {reason}", lasted.as_secs()))
     }
 
     /// The last publication that this process has committed, and when.

@@ -139,6 +139,10 @@ pub enum EngineError {
     Worker(String),
 }
 
+/// The exit code of a job whose store another job has. A supervisor must not start it again: it
+/// would take the store back.
+pub const EXIT_FENCED: u8 = 5;
+
 /// Runs a job to its end.
 ///
 /// # Errors
@@ -165,7 +169,7 @@ pub fn run(cluster: &Cluster, job: Job) -> Result<Summary, EngineError> {
         timely::execute::execute_from(builders, guard, config, move |worker| {
             let result = worker::run(worker, &job, Arc::clone(&memory));
             if let Err(failure) = &result {
-                exit_if_stuck(failure.to_string(), Arc::clone(&is_over));
+                exit_if_stuck(failure, Arc::clone(&is_over));
             }
             result
         })
@@ -195,11 +199,16 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Ends the process if timely does not shut down after a failure. Timely steps its dataflows until
 /// all are complete everywhere, which a failure elsewhere may prevent.
-fn exit_if_stuck(failure: String, is_over: Arc<AtomicBool>) {
+fn exit_if_stuck(failure: &EngineError, is_over: Arc<AtomicBool>) {
+    let exit_code = match failure {
+        EngineError::Store(error) if error.is_fenced() => i32::from(EXIT_FENCED),
+        _ => 1,
+    };
+    let failure = failure.to_string();
     std::thread::spawn(move || {
         std::thread::sleep(SHUTDOWN_TIMEOUT);
         if !is_over.load(Ordering::Relaxed) {
-            console::fail(failure);
+            console::fail_with(exit_code, failure);
         }
     });
 }

@@ -12,6 +12,7 @@ use super::{EngineError, Job, Summary};
 use crate::log::PartitionProgress;
 use crate::query::Digests;
 use crate::sources::{Discovered, Source};
+use crate::stores::LeaseState;
 use crate::time::{Publication, Round, Through};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -46,6 +47,13 @@ pub fn run(worker: &mut Worker, job: &Job, memory: Arc<Memory>) -> Result<Summar
         worker.step_or_park(Some(pause));
     }
     state.summary.live_epochs_max = state.epochs.live_max();
+    if let Some(leader) = leader {
+        leader.finish(match (&state.failure, state.summary.stopped) {
+            (Some(_), _) => LeaseState::Failed,
+            (None, true) => LeaseState::Stopped,
+            (None, false) => LeaseState::Finished,
+        });
+    }
     match state.failure {
         Some(failure) => Err(failure),
         None => Ok(state.summary),

@@ -6,6 +6,7 @@
 //!
 //! - [`reader`]: the read side.
 //! - [`description`]: the definition and queries that a store was created for.
+//! - [`lease`]: the job that has a store, and whether it lives.
 //! - [`progress`]: the publication and the partition positions that a store reflects.
 //! - [`kafka`]: rows as a changelog in a compacted topic, for Kafka consumers.
 //! - [`sqlite`]: one file, readable by any program while the job runs. The default.
@@ -14,12 +15,14 @@
 pub mod description;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+pub mod lease;
 pub mod memory;
 pub mod progress;
 pub mod reader;
 pub mod sqlite;
 
 pub use description::{Description, StoredColumn, StoredQuery};
+pub use lease::{Claim, Lease, LeaseState};
 pub use progress::Progress;
 pub use reader::{RowOrder, RowVisitor, Selection, StoreReader, StoredRow};
 
@@ -77,6 +80,23 @@ pub trait Store: StoreReader + Send {
     /// When the commit fails, or another job has taken over the store. The job then ends, and the
     /// store holds the publications committed before.
     fn commit(&mut self, changes: &Changeset) -> Result<(), StoreError>;
+
+    /// Renews the lease, unless a commit has just done so, and notes in it what holds the job.
+    /// Called every [`lease::RENEWAL_INTERVAL`]. A store that one process alone can see has none.
+    ///
+    /// # Errors
+    /// When another job has taken over the store, or it cannot be written. The job then ends.
+    fn renew(&mut self, _holder: Option<String>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Writes into the lease how the job has ended, so that the next one need not wait.
+    ///
+    /// # Errors
+    /// When the store cannot be written. The next job may have to wait for the lease to expire.
+    fn release(&mut self, _ended: LeaseState) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 impl StoreError {
@@ -87,6 +107,12 @@ impl StoreError {
             StoreError::MissingFeature(_) => true,
             _ => false,
         }
+    }
+
+    /// Whether another job has the store, so that the same command must not be started again by a
+    /// supervisor: the jobs would take the store from each other.
+    pub fn is_fenced(&self) -> bool {
+        matches!(self, StoreError::Fenced { .. } | StoreError::InUse { .. })
     }
 }
 
@@ -135,11 +161,25 @@ pub enum StoreError {
     /// There is no store to read.
     #[error("no store at `{0}`; `trendmark run --store` creates one")]
     NotFound(String),
-    /// Another program holds a lock on the store.
+    /// Another job has the store, and lives.
     #[error(
-        "`{path}` is in use: {reason}; stop the other program, give another --store, or give \
-         --take-over to fence a job that does not stop"
+        "`{store}` is in use by another job: {holder}; stop that job, give another --store, or \
+         give --take-over to take the store from it"
     )]
+    InUse {
+        /// The store.
+        store: String,
+        /// The job that has it.
+        holder: String,
+    },
+    /// The job was asked to stop while it waited for the store.
+    #[error("stopped while waiting for `{store}`: nothing was read")]
+    Stopped {
+        /// The store.
+        store: String,
+    },
+    /// Another program holds a lock on the store.
+    #[error("`{path}` is locked: {reason}; stop the other program, or give another --store")]
     Locked {
         /// The store.
         path: PathBuf,

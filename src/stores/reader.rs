@@ -1,7 +1,7 @@
 //! The read side of a store: its description, progress, ledger and rows.
 
 use super::description::{Description, StoredQuery};
-use super::{Progress, RowChange, StoreError};
+use super::{Lease, Progress, RowChange, StoreError};
 use crate::acceptance::LedgerRow;
 use crate::event::VideoId;
 use crate::query::{Row, Value};
@@ -57,6 +57,14 @@ pub trait StoreReader {
     /// # Errors
     /// When the store cannot be read.
     fn progress(&self) -> Result<Progress, StoreError>;
+
+    /// Returns the lease of the store, `None` if it has none.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn lease(&self) -> Result<Option<Lease>, StoreError> {
+        Ok(None)
+    }
 
     /// Returns the counts of all events, by epoch and kind.
     ///

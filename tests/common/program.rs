@@ -74,6 +74,15 @@ impl Running {
         });
     }
 
+    /// Waits until its standard error contains a text.
+    pub fn wait_until_said(&mut self, text: &str) {
+        let started = Instant::now();
+        while !self.stderr().contains(text) {
+            assert!(started.elapsed() < WAIT_MAX && !self.has_ended(), "{text}: {}", self.stderr());
+            std::thread::sleep(POLL_PAUSE);
+        }
+    }
+
     /// Its standard error so far.
     pub fn stderr(&self) -> String {
         text(&self.stderr)

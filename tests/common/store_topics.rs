@@ -20,7 +20,7 @@ use trendmark::kafka::KafkaSettings;
 use trendmark::log::{BlockStart, PartitionName, PartitionProgress};
 use trendmark::query::{QueryInstance, Value as Cell};
 use trendmark::stores::kafka::{KafkaReader, KafkaStore};
-use trendmark::stores::{Changeset, RowChange, Store, StoreError, StoreReader};
+use trendmark::stores::{Changeset, Claim, RowChange, Store, StoreError, StoreReader};
 use trendmark::time::{Definition, Epoch};
 
 pub const TIMEOUT: Duration = Duration::from_secs(30);
@@ -47,7 +47,17 @@ impl StoreTopics {
     }
 
     pub fn open(&self) -> Result<KafkaStore, StoreError> {
-        KafkaStore::open(&self.settings, &self.topic, &Definition::default(), &queries())
+        self.open_with(false)
+    }
+
+    /// Opens the store even if another job has it.
+    pub fn take_over(&self) -> KafkaStore {
+        self.open_with(true).unwrap()
+    }
+
+    fn open_with(&self, take_over: bool) -> Result<KafkaStore, StoreError> {
+        let claim = Claim { take_over, ..Claim::default() };
+        KafkaStore::open(&self.settings, &self.topic, &Definition::default(), &queries(), &claim)
     }
 
     pub fn reader(&self) -> Result<KafkaReader, StoreError> {

@@ -1,6 +1,7 @@
 //! Golden tests of the printed output.
 
 use super::*;
+use crate::stores::Claim;
 use crate::stores::sqlite::fixtures::{
     CommitNext, DISTINCT, KINDS, TRENDS, instances, publication, queries, request, through, trend,
 };
@@ -28,7 +29,7 @@ fn store(
 ) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trends.db");
-    let mut store = SqliteStore::open(&path, definition, &queries(), false).unwrap();
+    let mut store = SqliteStore::open(&path, definition, &queries(), &Claim::default()).unwrap();
     store.commit_next(&Changeset { final_through, ..publication(rows) }).unwrap();
     store.commit_next(&publication(vec![request(UUID, 2, NEW_YEAR, true)])).unwrap();
     (folder, path)
@@ -225,7 +226,7 @@ fn only_queries_with_videos_are_filtered_by_video() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trends.db");
     let queries = instances(&[&TRENDS, &KINDS, &DISTINCT]);
-    drop(SqliteStore::open(&path, &Definition::default(), &queries, false).unwrap());
+    drop(SqliteStore::open(&path, &Definition::default(), &queries, &Claim::default()).unwrap());
     let asked = arguments(&path, "--query kinds --video 1");
     let error = show(&asked, &mut Vec::new()).unwrap_err();
     assert!(matches!(error, ShowError::NoVideos(_)), "{error}");

@@ -112,6 +112,37 @@ impl Client {
         }
     }
 
+    /// Reads the values of the last records of a topic with one partition, committed or not: those
+    /// of the last `tail` offsets, or more if these hold none.
+    pub fn read_tail(
+        &self,
+        topic: &str,
+        mut tail: i64,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), StoreError> {
+        let failed = |error| self.cannot("read", error);
+        let uncommitted =
+            consumer(&self.config, &self.store, Isolation::Uncommitted).map_err(failed)?;
+        let (first, end) = retry_transient(ANSWER_LIMIT, || {
+            uncommitted.fetch_watermarks(topic, 0, ANSWER_TIMEOUT)
+        })
+        .map_err(failed)?;
+        loop {
+            let from = first.max(end - tail);
+            let mut is_empty = true;
+            if from < end {
+                self.read_with(Isolation::Uncommitted, topic, &[from], |record| {
+                    is_empty = false;
+                    record.value.into_iter().for_each(&mut each);
+                })?;
+            }
+            if !is_empty || from == first {
+                return Ok(());
+            }
+            tail = tail.saturating_mul(16);
+        }
+    }
+
     /// Waits until every record that is now in the partitions of a topic is committed or aborted: a
     /// committed transaction may not be visible in all partitions yet.
     pub fn wait_for_open_transactions(
@@ -145,11 +176,21 @@ impl Client {
         &self,
         topic: &str,
         from: &[i64],
+        each: impl FnMut(Record<'_>),
+    ) -> Result<(), StoreError> {
+        self.read_with(Isolation::Committed, topic, from, each)
+    }
+
+    fn read_with(
+        &self,
+        isolation: Isolation,
+        topic: &str,
+        from: &[i64],
         mut each: impl FnMut(Record<'_>),
     ) -> Result<(), StoreError> {
         let failed = |error| self.cannot("read", error);
         // A new consumer, so that no message of an earlier read can appear in this one.
-        let consumer = consumer(&self.config, &self.store, Isolation::Committed).map_err(failed)?;
+        let consumer = consumer(&self.config, &self.store, isolation).map_err(failed)?;
         let mut assignment = TopicPartitionList::new();
         for (partition, offset) in (0..).zip(from) {
             let offset = Offset::Offset(*offset);

@@ -9,6 +9,7 @@
 //!   unless its owner sets `retention.ms`.
 //! - `TOPIC-ledger`, compacted, one partition: the event counts, by epoch and kind.
 //! - `TOPIC-progress`, compacted, one partition: its last record is the progress of the store.
+//! - `TOPIC-lease`, compacted, one partition: the job that has the store, see [`claims`].
 //!
 //! A deleted row is a tombstone: its key without a value. A record whose value does not contain its
 //! publication has it in a header. Consumers with `isolation.level=read_committed` see whole
@@ -19,8 +20,10 @@
 //! kind). A progress record holds all partitions, 250 bytes each: from 3,500 partitions on,
 //! `max.message.bytes` of the topic and `message.max.bytes` of the job must be raised.
 
+mod claims;
 mod client;
 mod encode;
+mod opening;
 mod read;
 mod state;
 #[cfg(test)]
@@ -34,22 +37,28 @@ use crate::acceptance::LedgerRow;
 use crate::kafka::KafkaSettings;
 use crate::query::{QueryInstance, Row};
 use crate::stores::description::{Description, StoredQuery};
+use crate::stores::lease::RENEWAL_INTERVAL;
 use crate::stores::{
-    Changeset, Progress, RowChange, RowOrder, RowVisitor, Selection, Store, StoreError, StoreReader,
+    Changeset, Claim, Lease, LeaseState, Progress, RowChange, RowOrder, RowVisitor, Selection,
+    Store, StoreError, StoreReader,
 };
 use crate::time::{Definition, EpochRange, Publication};
 use client::Client;
 use encode::{PublicationFields, RowEncoder};
+use opening::{Prepared, ensure_no_successor, fence, lost, prepare_topics};
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaResult;
 use read::read_progress;
 use state::{PROGRESS_KEY, Staged, State, StoredProgress};
-use std::collections::BTreeMap;
-use topics::{Administrator, Topic, TopicRole, Topics};
+use std::time::{Duration, Instant};
+use topics::{Topic, Topics};
 use transactions::{CommitError, Transaction, Transactions};
 
 /// The maximum number of producers that try to commit a publication.
 const PRODUCERS_MAX: u32 = 4;
+
+/// How long writing the end of a job into the lease may take.
+const RELEASE_LIMIT: Duration = Duration::from_secs(10);
 
 /// A store that this process writes.
 pub struct KafkaStore {
@@ -61,6 +70,11 @@ pub struct KafkaStore {
     topics: Topics,
     encoders: Vec<RowEncoder>,
     state: State,
+    /// The lease as it was last written.
+    lease: Lease,
+    renewed_at: Instant,
+    /// Whether a commit has failed for good.
+    has_failed: bool,
 }
 
 /// The reused buffers of the record that is being written.
@@ -72,11 +86,12 @@ struct Buffers {
 
 impl KafkaStore {
     /// Opens a store, or creates it if there is none, and takes it over: the previous job can no
-    /// longer commit. If the store is refused, the previous job keeps it.
+    /// longer commit. If another job has the store, this waits for its end as `claim` says. If the
+    /// store is refused, the previous job keeps it.
     ///
-    /// # Errors
-    /// When the store has another definition or other queries, its topics are not those of a store
-    /// or have settings that would lose rows, or the brokers cannot be reached.
+    /// # Errors When the store has another definition or other queries, its topics are not those of
+    /// a store or have settings that would lose rows, another job has it and lives, or the brokers
+    /// cannot be reached.
     ///
     /// # Panics
     /// When the queries are invalid for a store, see [`Description::of`].
@@ -85,51 +100,77 @@ impl KafkaStore {
         topic: &str,
         definition: &Definition,
         queries: &[QueryInstance],
+        claim: &Claim,
     ) -> Result<KafkaStore, StoreError> {
         let description = Description::of(definition, queries);
         let topics = Topics::new(topic, &description.queries)?;
         let client = Client::new(settings, topic)?;
-        let row_partitions = prepare_topics(&client, &topics, &description)?;
-        let mut transactions = Transactions::fence(&client, 0)?;
-        // Includes the last commits of the previous job, which is fenced now.
-        let stored = read_progress(&client, &topics.progress.name)?;
-        if let Some(stored) = &stored {
-            stored.description.ensure_same(&client.store, &description)?;
-        }
-        let mut stored = match stored {
-            Some(stored) => StoredProgress { description, ..stored },
-            None => StoredProgress::new(description, row_partitions),
-        };
-        stored.progress.generation += 1;
-        transactions.set_generation(stored.progress.generation);
-        let record = stored.to_record();
-        let committed = transactions.commit(|transaction| {
-            transaction.send(&topics.progress.name, PROGRESS_KEY, Some(&record), None)
-        });
-        committed.map_err(
-            |(CommitError::Permanent(error) | CommitError::ProducerUnusable(error))| error,
-        )?;
+        let Prepared { row_partitions, generation } =
+            prepare_topics(&client, &topics, &description)?;
+        let lease = claims::claim(&client, &topics.lease.name, claim, generation)?;
+        let lease = Lease { state: LeaseState::Running, ..lease };
+        let new = StoredProgress::new(description, row_partitions);
+        let (transactions, stored) = fence(&client, &topics, &lease, &new)?;
         let encoders = stored.description.queries.iter().map(RowEncoder::of).collect();
         let (config, name) = (client.config.clone(), client.store.clone());
         let ledger = KafkaReader::of_owner(client, &stored)?.ledger()?;
         let state = State::new(stored, &ledger);
-        Ok(KafkaStore { config, name, transactions, topics, encoders, state })
+        let (renewed_at, has_failed) = (Instant::now(), false);
+        Ok(KafkaStore {
+            config,
+            name,
+            transactions,
+            topics,
+            encoders,
+            state,
+            lease,
+            renewed_at,
+            has_failed,
+        })
     }
 
-    /// Continues with a new producer, if this job still owns the store. Returns whether the last
-    /// publication was committed after all.
-    fn renew_producer(&mut self, staged: &Staged) -> Result<bool, StoreError> {
+    /// Commits what `write` sends, with new producers if the old one breaks or was fenced by an
+    /// earlier job. `publication` is the last publication once it is committed.
+    fn commit_with(
+        &mut self,
+        publication: Option<Publication>,
+        mut write: impl FnMut(&KafkaStore, &Transaction<'_>) -> KafkaResult<()>,
+    ) -> Result<(), StoreError> {
+        for attempt in 1.. {
+            let committed = self.transactions.commit(|transaction| write(self, transaction));
+            match committed {
+                Ok(()) => break,
+                Err(CommitError::ProducerUnusable(error)) if attempt < PRODUCERS_MAX => {
+                    tracing::warn!(%error, "continuing with a new producer");
+                    let last = self.renew_producer();
+                    if publication == Some(last.inspect_err(|_| self.has_failed = true)?) {
+                        break;
+                    }
+                }
+                Err(CommitError::Permanent(error) | CommitError::ProducerUnusable(error)) => {
+                    self.has_failed = true;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Continues with a new producer, if this job still owns the store. Returns the last
+    /// publication that was committed.
+    fn renew_producer(&mut self) -> Result<Publication, StoreError> {
         let client = Client::connect(self.config.clone(), self.name.clone())?;
-        let generation = staged.stored.progress.generation;
-        // Checked before the new producer, which would fence the job that owns the store.
+        let generation = self.lease.generation;
+        // Before the new producer, which would fence the job that owns the store: that job would
+        // have to fence this one in turn.
         self.stored_by(&client, generation)?;
         self.transactions = Transactions::fence(&client, generation)?;
-        let publication = self.stored_by(&client, generation)?;
-        Ok(publication == staged.stored.progress.publication)
+        self.stored_by(&client, generation)
     }
 
     /// Returns the last committed publication, if the job of `generation` owns the store.
     fn stored_by(&self, client: &Client, generation: u64) -> Result<Publication, StoreError> {
+        ensure_no_successor(client, &self.topics, generation)?;
         match read_progress(client, &self.topics.progress.name)? {
             Some(StoredProgress { progress, .. }) if progress.generation == generation => {
                 Ok(progress.publication)
@@ -137,6 +178,29 @@ impl KafkaStore {
             Some(_) => Err(StoreError::Fenced { store: self.name.clone(), generation }),
             None => Err(lost(&self.topics.progress)),
         }
+    }
+
+    /// Writes a lease alone.
+    fn write_lease(&mut self, lease: Lease) -> Result<(), StoreError> {
+        let json = lease.to_json();
+        self.commit_with(None, |store, transaction| store.send_lease(transaction, &json))?;
+        self.note_renewal(lease);
+        Ok(())
+    }
+
+    fn send_lease(&self, transaction: &Transaction<'_>, json: &str) -> KafkaResult<()> {
+        let topic = &self.topics.lease.name;
+        transaction.send(topic, claims::LEASE_KEY, Some(json.as_bytes()), None)
+    }
+
+    fn note_renewal(&mut self, lease: Lease) {
+        self.lease = lease;
+        self.renewed_at = Instant::now();
+    }
+
+    /// Whether the lease was not renewed a moment ago.
+    fn is_renewal_due(&self) -> bool {
+        self.renewed_at.elapsed() >= RENEWAL_INTERVAL / 2
     }
 
     /// Writes a publication into a transaction.
@@ -216,6 +280,10 @@ impl StoreReader for KafkaStore {
         Ok(self.state.stored.progress.clone())
     }
 
+    fn lease(&self) -> Result<Option<Lease>, StoreError> {
+        Ok(Some(self.lease.clone()))
+    }
+
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
         self.reader()?.ledger()
     }
@@ -251,98 +319,47 @@ impl Store for KafkaStore {
     fn commit(&mut self, changes: &Changeset) -> Result<(), StoreError> {
         let staged = self.state.stage(changes);
         let mut buffers = Buffers::default();
-        for attempt in 1.. {
-            let committed = self
-                .transactions
-                .commit(|transaction| self.write(transaction, changes, &staged, &mut buffers));
-            match committed {
-                Ok(()) => break,
-                Err(CommitError::ProducerUnusable(error)) if attempt < PRODUCERS_MAX => {
-                    tracing::warn!(%error, "continuing with a new producer");
-                    if self.renew_producer(&staged)? {
-                        break;
-                    }
-                }
-                Err(CommitError::Permanent(error) | CommitError::ProducerUnusable(error)) => {
-                    return Err(error);
-                }
-            }
-        }
+        let lease = self.lease.renewed(true);
+        let renewal = self.is_renewal_due().then(|| lease.to_json());
+        self.commit_with(Some(changes.publication), |store, transaction| {
+            store.write(transaction, changes, &staged, &mut buffers)?;
+            renewal.as_deref().map_or(Ok(()), |json| store.send_lease(transaction, json))
+        })?;
         self.state.apply(staged, changes);
+        match renewal {
+            Some(_) => self.note_renewal(lease),
+            None => self.lease.committed_ms = lease.committed_ms,
+        }
         Ok(())
     }
-}
 
-/// Checks the topics, and creates those that do not exist, before any job is fenced. Returns the
-/// number of partitions of each row topic.
-fn prepare_topics(
-    client: &Client,
-    topics: &Topics,
-    description: &Description,
-) -> Result<BTreeMap<String, i32>, StoreError> {
-    let found = topics::partitions(client, topics)?;
-    let progress = &topics.progress.name;
-    let stored = match found.contains_key(progress) {
-        true => read_progress(client, progress)?,
-        false => None,
-    };
-    if let Some(stored) = &stored {
-        stored.description.ensure_same(&client.store, description)?;
-    }
-    let administrator = Administrator::new(client)?;
-    let mut row_partitions = BTreeMap::new();
-    for topic in topics.all() {
-        let before = stored.as_ref().map(|stored| &stored.partitions_of_topics);
-        let before = before.and_then(|before| before.get(&topic.name)).copied();
-        let partitions = match found.get(&topic.name) {
-            Some(partitions) => *partitions,
-            None if stored.is_some() => return Err(lost(topic)),
-            None => administrator.create(topic)?,
-        };
-        administrator.check(topic, partitions, before)?;
-        if stored.is_none() && topic.role != TopicRole::Progress {
-            let is_created = || match found.contains_key(progress) {
-                true => read_progress(client, progress).map(|stored| stored.is_some()),
-                false => Ok(false),
-            };
-            refuse_records(client, topic, partitions, is_created)?;
-        }
-        if matches!(topic.role, TopicRole::Rows | TopicRole::Increments) {
-            row_partitions.insert(topic.name.clone(), partitions);
+    fn renew(&mut self, holder: Option<String>) -> Result<(), StoreError> {
+        self.lease.holder = holder;
+        match self.is_renewal_due() {
+            true => self.write_lease(self.lease.renewed(false)),
+            false => Ok(()),
         }
     }
-    Ok(row_partitions)
-}
 
-/// Refuses a topic that holds records without a progress record. A job that was killed while it
-/// created the store may still complete its first commits, so the progress is read once more. In
-/// the progress topic itself, records that cannot be read are those of an aborted creation.
-fn refuse_records(
-    client: &Client,
-    topic: &Topic,
-    partitions: i32,
-    is_created: impl Fn() -> Result<bool, StoreError>,
-) -> Result<(), StoreError> {
-    for partition in 0..partitions {
-        let (first, end) = client.committed_offsets(&topic.name, partition)?;
-        if first < end && !is_created()? {
-            let reason = format!(
-                "its topic `{}` holds records, but there is no progress record for them",
-                topic.name
-            );
-            return Err(StoreError::NotAStore { store: client.store.clone(), reason });
-        }
+    fn release(&mut self, ended: LeaseState) -> Result<(), StoreError> {
+        let lease = Lease { state: ended, ..self.lease.renewed(false) };
+        let json = lease.to_json();
+        let released = self
+            .transactions
+            .commit_within(RELEASE_LIMIT, |transaction| self.send_lease(transaction, &json));
+        self.note_renewal(lease);
+        released
+            .map_err(|(CommitError::Permanent(error) | CommitError::ProducerUnusable(error))| error)
     }
-    Ok(())
 }
 
-fn lost(topic: &Topic) -> StoreError {
-    StoreError::Topic {
-        topic: topic.name.clone(),
-        problem: "it is gone, but the progress of the store refers to rows in it".to_owned(),
-        remedy: "restore it; or give another --store; or delete the store's other topics too, to \
-                 start over"
-            .to_owned(),
+impl Drop for KafkaStore {
+    /// Releases the lease, unless that was done, or the store has failed.
+    fn drop(&mut self) {
+        if !self.has_failed && !self.lease.state.is_over() {
+            // The next job has to wait for the lease to expire.
+            let _ = self.release(LeaseState::Failed);
+        }
     }
 }
 

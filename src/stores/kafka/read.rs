@@ -4,6 +4,7 @@
 //! after the progress, which is read first, are ignored; of the others, the last one of each key
 //! counts. Only selected rows are held in memory.
 
+use super::claims;
 use super::client::{Client, Record};
 use super::encode::{RowName, read_key, read_value};
 use super::state::StoredProgress;
@@ -13,7 +14,7 @@ use crate::kafka::KafkaSettings;
 use crate::stores::description::{Description, StoredQuery};
 use crate::stores::reader::{latest, select};
 use crate::stores::{
-    Progress, RowOrder, RowVisitor, Selection, StoreError, StoreReader, StoredRow,
+    Lease, Progress, RowOrder, RowVisitor, Selection, StoreError, StoreReader, StoredRow,
 };
 use crate::time::{EpochRange, Publication};
 use std::collections::{BTreeMap, HashMap};
@@ -163,6 +164,10 @@ impl StoreReader for KafkaReader {
             Some(stored) => Ok(stored.progress),
             None => Err(StoreError::NotFound(self.client.store.clone())),
         }
+    }
+
+    fn lease(&self) -> Result<Option<Lease>, StoreError> {
+        claims::read(&self.client, &self.topics.lease.name)
     }
 
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {

@@ -1,7 +1,7 @@
 //! Tests of the records of a Kafka store and of the job's state, without a broker. The tests with a
 //! broker are in `tests/kafka_store.rs`.
 
-use super::topics::check_settings;
+use super::topics::{TopicRole, check_settings};
 use super::*;
 use crate::acceptance::{Counts, LedgerKey, LedgerTotals};
 use crate::event::{Kind, RequestId};
@@ -13,6 +13,7 @@ use crate::stores::sqlite::fixtures::{
 use crate::time::{Epoch, Through};
 use encode::{read_key, read_value};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 const UUID: &str = "0123abcd-4567-89ab-cdef-0123456789ab";
 
@@ -241,6 +242,7 @@ fn topics_are_named_after_their_queries_and_names_are_checked() {
         ("trends-requests", TopicRole::Increments),
         ("trends-ledger", TopicRole::Ledger),
         ("trends-progress", TopicRole::Progress),
+        ("trends-lease", TopicRole::Lease),
     ];
     assert_eq!(names, expected);
     for (name, problem) in [

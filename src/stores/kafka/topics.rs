@@ -32,6 +32,8 @@ pub(super) enum TopicRole {
     Ledger,
     /// The progress: the last record.
     Progress,
+    /// The lease, and the claims of starting jobs.
+    Lease,
 }
 
 /// A topic of a store.
@@ -48,13 +50,14 @@ pub(super) struct Topics {
     pub queries: Vec<Option<Topic>>,
     pub ledger: Topic,
     pub progress: Topic,
+    pub lease: Topic,
 }
 
 impl TopicRole {
     fn partitions(self) -> i32 {
         match self {
             TopicRole::Rows | TopicRole::Increments => ROW_PARTITIONS,
-            TopicRole::Ledger | TopicRole::Progress => 1,
+            TopicRole::Ledger | TopicRole::Progress | TopicRole::Lease => 1,
         }
     }
 
@@ -70,7 +73,7 @@ impl TopicRole {
             }
             // Small segments, as only closed ones are compacted, and a start reads the whole topic.
             // The compaction lag keeps the records that a concurrent reader may still need.
-            TopicRole::Ledger | TopicRole::Progress => &[
+            TopicRole::Ledger | TopicRole::Progress | TopicRole::Lease => &[
                 ("cleanup.policy", "compact"),
                 ("min.compaction.lag.ms", "60000"),
                 ("retention.ms", "-1"),
@@ -91,7 +94,11 @@ impl Topics {
     /// When the name of a query is reserved for a topic of the store: a bug in the list of queries.
     pub fn new(topic: &str, queries: &[StoredQuery]) -> Result<Topics, StoreError> {
         let of_query = |query: &StoredQuery| {
-            assert!(!["ledger", "progress"].contains(&query.name.as_str()), "{}", query.name);
+            assert!(
+                !["ledger", "progress", "lease"].contains(&query.name.as_str()),
+                "{}",
+                query.name
+            );
             let own = || format!("{topic}-{}", query.name);
             match query.role {
                 Role::Main => Some(Topic { name: topic.to_owned(), role: TopicRole::Rows }),
@@ -104,6 +111,7 @@ impl Topics {
             queries: queries.iter().map(of_query).collect(),
             ledger: Topic { name: format!("{topic}-ledger"), role: TopicRole::Ledger },
             progress: Topic { name: progress_of(topic), role: TopicRole::Progress },
+            lease: Topic { name: format!("{topic}-lease"), role: TopicRole::Lease },
         };
         for Topic { name, .. } in topics.all() {
             check_name(topic, name)?;
@@ -113,7 +121,7 @@ impl Topics {
 
     /// Returns all topics.
     pub fn all(&self) -> impl Iterator<Item = &Topic> {
-        self.queries.iter().flatten().chain([&self.ledger, &self.progress])
+        self.queries.iter().flatten().chain([&self.ledger, &self.progress, &self.lease])
     }
 }
 
@@ -184,7 +192,7 @@ impl<'a> Administrator<'a> {
         partitions_before: Option<i32>,
     ) -> Result<(), StoreError> {
         let wanted = match topic.role {
-            TopicRole::Ledger | TopicRole::Progress => Some(1),
+            TopicRole::Ledger | TopicRole::Progress | TopicRole::Lease => Some(1),
             TopicRole::Rows | TopicRole::Increments => partitions_before,
         };
         if let Some(wanted) = wanted.filter(|wanted| *wanted != partitions) {

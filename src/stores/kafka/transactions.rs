@@ -40,7 +40,7 @@ const FLUSH_POLL_TIMEOUT: Duration = Duration::from_millis(1);
 pub(super) struct Transactions {
     producer: BaseProducer<Deliveries>,
     store: String,
-    /// The generation of this job, 0 until it is known.
+    /// The generation of this job.
     generation: u64,
 }
 
@@ -60,8 +60,8 @@ struct Deliveries {
 pub(super) enum CommitError {
     /// The publication was not committed, and this job cannot commit it.
     Permanent(StoreError),
-    /// The producer is unusable, and the outcome of its last transaction may be unknown. A new
-    /// producer can continue, if this job still owns the store.
+    /// The producer is unusable or fenced, and the outcome of its last transaction may be unknown.
+    /// A new producer can continue, if this job still owns the store.
     ProducerUnusable(StoreError),
 }
 
@@ -71,7 +71,8 @@ enum ErrorAction {
     Retry,
     /// Abort the transaction: writing the publication again would fail again.
     Abort,
-    /// Another job owns the store.
+    /// Another producer has fenced this one: that of a job that owns the store now, or that of an
+    /// earlier job, which did not know of this one.
     Fenced,
     /// The producer is unusable, or the outcome of the transaction is unknown.
     RenewProducer,
@@ -101,7 +102,7 @@ impl Deliveries {
 
 impl Transactions {
     /// Fences the previous producer of the store, and ends the transaction that it left open.
-    /// `generation` is the generation of this job, 0 if unknown, for [`StoreError::Fenced`].
+    /// `generation` is the generation of this job, for [`StoreError::Fenced`].
     pub fn fence(client: &Client, generation: u64) -> Result<Transactions, StoreError> {
         let producer = producer_config(&client.config, client.topic())
             .create_with_context(Deliveries::default())
@@ -116,18 +117,22 @@ impl Transactions {
         }
     }
 
-    /// Sets the generation of this job.
-    pub fn set_generation(&mut self, generation: u64) {
-        self.generation = generation;
-    }
-
     /// Commits the records that `write` sends, atomically. `write` is called again whenever the
     /// transaction had to be aborted.
     pub fn commit(
         &self,
+        write: impl FnMut(&Transaction<'_>) -> KafkaResult<()>,
+    ) -> Result<(), CommitError> {
+        self.commit_within(COMMIT_LIMIT, write)
+    }
+
+    /// Commits like [`Transactions::commit`], but gives up after `limit`.
+    pub fn commit_within(
+        &self,
+        limit: Duration,
         mut write: impl FnMut(&Transaction<'_>) -> KafkaResult<()>,
     ) -> Result<(), CommitError> {
-        let deadline = Instant::now() + COMMIT_LIMIT;
+        let deadline = Instant::now() + limit;
         let mut pause = FIRST_PAUSE;
         for attempt in 1.. {
             *self.producer.context().lock() = None;
@@ -146,10 +151,7 @@ impl Transactions {
                     self.abort(deadline)?;
                     return Err(CommitError::Permanent(self.to_store_error(COMMIT, error)));
                 }
-                ErrorAction::Fenced => {
-                    return Err(CommitError::Permanent(self.to_store_error(COMMIT, error)));
-                }
-                ErrorAction::RenewProducer => {
+                ErrorAction::Fenced | ErrorAction::RenewProducer => {
                     return Err(CommitError::ProducerUnusable(self.to_store_error(COMMIT, error)));
                 }
             }
@@ -193,10 +195,7 @@ impl Transactions {
             producer.poll(Duration::ZERO);
             producer.abort_transaction(CALL_TIMEOUT)
         })
-        .map_err(|error| match self.is_fenced(&error) {
-            true => CommitError::Permanent(self.to_store_error(COMMIT, error)),
-            false => CommitError::ProducerUnusable(self.to_store_error(COMMIT, error)),
-        })
+        .map_err(|error| CommitError::ProducerUnusable(self.to_store_error(COMMIT, error)))
     }
 
     /// Repeats a call until its outcome is known, or the deadline has passed.

@@ -11,8 +11,9 @@ pub(super) fn write(connection: &Connection, description: &Description) -> rusql
     let definition = &description.definition;
     connection.execute(
         "INSERT INTO job (epoch_length_ms, join_window_epochs, max_delay_ms, max_future_ms, \
-             max_leap_ms, leap_support, written_by, generation, publications, finished) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, 0)",
+             max_leap_ms, leap_support, written_by, generation, publications, finished, \
+             lease) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, 0, '')",
         params![
             definition.epoch_length_ms,
             definition.join_window_epochs,

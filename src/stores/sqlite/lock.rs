@@ -16,13 +16,21 @@ pub(super) struct StoreLock {
     file: File,
 }
 
+/// A lock that another job holds.
+#[derive(Debug)]
+pub(super) struct HeldLock {
+    path: PathBuf,
+    file: File,
+    /// The process id of its owner, as far as known.
+    pub owner: String,
+}
+
 impl StoreLock {
-    /// Acquires the lock of a store, which need not exist yet. With `take_over`, a job that holds
-    /// the lock loses it: the lock file is replaced.
+    /// Acquires the lock of a store, which need not exist yet, if no other job holds it.
     ///
     /// # Errors
-    /// When another job holds the lock, or the folder of the store is missing or not writable.
-    pub fn acquire(store: &Path, take_over: bool) -> Result<StoreLock, StoreError> {
+    /// When the folder of the store is missing or not writable.
+    pub fn acquire(store: &Path) -> Result<Result<StoreLock, HeldLock>, StoreError> {
         let mut name = store.as_os_str().to_owned();
         name.push(".lock");
         let path = PathBuf::from(name);
@@ -34,16 +42,36 @@ impl StoreLock {
             match file.try_lock() {
                 Ok(()) if is_at(&file, &path) => {
                     write_owner(&mut file).map_err(failed)?;
-                    return Ok(StoreLock { path, file });
+                    return Ok(Ok(StoreLock { path, file }));
                 }
                 // The previous owner has just ended, and removed the file that was opened here.
                 Ok(()) => continue,
-                Err(TryLockError::WouldBlock) if take_over => {
-                    std::fs::remove_file(&path).map_err(failed)?;
+                Err(TryLockError::WouldBlock) => {
+                    let owner = owner(&mut file);
+                    return Ok(Err(HeldLock { path, file, owner }));
                 }
-                Err(TryLockError::WouldBlock) => return Err(locked(store, file)),
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
+        }
+    }
+}
+
+impl HeldLock {
+    /// Takes the lock from its owner, who still has the file open: the file is removed, and the
+    /// next one to acquire the lock creates another.
+    ///
+    /// # Errors
+    /// When the folder of the store is not writable.
+    pub fn take_away(self) -> Result<(), StoreError> {
+        // Another starting job may have replaced it meanwhile.
+        if !is_at(&self.file, &self.path) {
+            return Ok(());
+        }
+        match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::Io { action: "lock", path: self.path, error })
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -65,15 +93,12 @@ fn write_owner(file: &mut File) -> std::io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-fn locked(store: &Path, mut file: File) -> StoreError {
+fn owner(file: &mut File) -> String {
     let mut owner = String::new();
-    let reason = match file.read_to_string(&mut owner) {
-        Ok(_) if !owner.trim().is_empty() => {
-            format!("another job holds it, process {}", owner.trim())
-        }
-        _ => "another job holds it".to_owned(),
-    };
-    StoreError::Locked { path: store.to_owned(), reason }
+    match file.read_to_string(&mut owner) {
+        Ok(_) if !owner.trim().is_empty() => format!("process {}", owner.trim()),
+        _ => "an unknown process".to_owned(),
+    }
 }
 
 /// Whether the opened file is still the file at the path.

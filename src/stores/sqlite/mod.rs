@@ -28,8 +28,10 @@ use crate::acceptance::{Ledger, LedgerKey, LedgerRow};
 use crate::log::PartitionProgress;
 use crate::query::{Digests, QueryInstance, Value, digest};
 use crate::stores::description::{Description, StoredQuery};
+use crate::stores::lease::RENEWAL_INTERVAL;
 use crate::stores::{
-    Changeset, Progress, RowChange, RowOrder, RowVisitor, Selection, Store, StoreError, StoreReader,
+    Changeset, Claim, Lease, LeaseState, Progress, RowChange, RowOrder, RowVisitor, Selection,
+    Store, StoreError, StoreReader,
 };
 use crate::time::{Definition, Epoch, EpochRange, Through, rfc3339};
 use lock::StoreLock;
@@ -52,17 +54,20 @@ pub struct SqliteStore {
     description: Description,
     /// The progress as of the last commit.
     progress: Progress,
+    /// The lease as it was last written.
+    lease: Lease,
+    renewed_at: Instant,
     busy_limit: Duration,
     _lock: StoreLock,
 }
 
 impl SqliteStore {
     /// Opens a store, or creates it if there is none, and takes it over. If another job has the
-    /// store, `take_over` fences that job; without `take_over`, opening fails.
+    /// store, this waits for its end as `claim` says.
     ///
     /// # Errors
     /// When the store has another definition or other queries, the file is not a store, another
-    /// program has it, or it cannot be created.
+    /// job has it and lives, another program has it locked, or it cannot be created.
     ///
     /// # Panics
     /// When the queries are invalid for a store, see [`Description::of`].
@@ -70,15 +75,23 @@ impl SqliteStore {
         path: &Path,
         definition: &Definition,
         queries: &[QueryInstance],
-        take_over: bool,
+        claim: &Claim,
     ) -> Result<SqliteStore, StoreError> {
         let path = open::absolute(path)?;
-        let lock = StoreLock::acquire(&path, take_over)?;
+        let lock = open::lock(&path, claim)?;
         let description = Description::of(definition, queries);
-        let connection = open::take_over(&path, &description)?;
+        let (connection, lease) = open::take_over(&path, &description)?;
         let progress = progress::read(&connection).map_err(open::to_store_error(&path, "read"))?;
-        let busy_limit = BUSY_LIMIT;
-        Ok(SqliteStore { connection, path, description, progress, busy_limit, _lock: lock })
+        Ok(SqliteStore {
+            connection,
+            path,
+            description,
+            progress,
+            lease,
+            renewed_at: Instant::now(),
+            busy_limit: BUSY_LIMIT,
+            _lock: lock,
+        })
     }
 
     /// Begins a write transaction, waiting a bounded time for other writers.
@@ -115,17 +128,19 @@ impl SqliteStore {
         transaction: &Transaction<'_>,
         changes: &Changeset,
         next: &Progress,
+        lease: &Lease,
     ) -> rusqlite::Result<bool> {
         let number = cells::integer(next.publication.0)?;
         let owned = transaction
             .prepare_cached(
                 "UPDATE job SET publications = ?1, final_through = coalesce(?2, final_through), \
-                 finished = ?3 WHERE generation = ?4",
+                 finished = ?3, lease = ?4 WHERE generation = ?5",
             )?
             .execute(params![
                 number,
                 next.final_through.last().map(|epoch| epoch.0),
                 next.final_through == Through::Everything,
+                lease.to_json(),
                 cells::integer(next.generation)?
             ])?;
         if owned == 0 {
@@ -199,6 +214,30 @@ impl SqliteStore {
         Ok(())
     }
 
+    /// Writes a lease alone. Does not wait long for other writers.
+    fn write_lease(&mut self, lease: Lease) -> Result<(), StoreError> {
+        let failed = open::to_store_error(&self.path, "renew the lease of");
+        let behavior = TransactionBehavior::Immediate;
+        let transaction =
+            Transaction::new_unchecked(&self.connection, behavior).map_err(&failed)?;
+        let parameters = params![lease.to_json(), lease.generation.cast_signed()];
+        let owned = transaction
+            .execute("UPDATE job SET lease = ?1 WHERE generation = ?2", parameters)
+            .map_err(&failed)?;
+        if owned == 0 {
+            return Err(self.fenced());
+        }
+        transaction.commit().map_err(&failed)?;
+        self.lease = lease;
+        self.renewed_at = Instant::now();
+        Ok(())
+    }
+
+    fn fenced(&self) -> StoreError {
+        let store = self.path.display().to_string();
+        StoreError::Fenced { store, generation: self.progress.generation }
+    }
+
     fn view(&self) -> View<'_> {
         View { connection: &self.connection, path: &self.path }
     }
@@ -219,6 +258,10 @@ impl StoreReader for SqliteStore {
 
     fn progress(&self) -> Result<Progress, StoreError> {
         Ok(self.progress.clone())
+    }
+
+    fn lease(&self) -> Result<Option<Lease>, StoreError> {
+        Ok(Some(self.lease.clone()))
     }
 
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
@@ -253,17 +296,35 @@ impl Store for SqliteStore {
         let mut next = self.progress.clone();
         next.apply(changes);
         let transaction = self.begin()?;
+        let lease = self.lease.renewed(true);
         // A transaction that is dropped is rolled back.
         let written = self
-            .write(&transaction, changes, &next)
+            .write(&transaction, changes, &next, &lease)
             .map_err(self.error_for("write a publication to"))?;
         if !written {
-            let store = self.path.display().to_string();
-            return Err(StoreError::Fenced { store, generation: self.progress.generation });
+            return Err(self.fenced());
         }
         transaction.commit().map_err(self.error_for("commit a publication to"))?;
         self.progress = next;
+        self.lease = lease;
+        self.renewed_at = Instant::now();
         Ok(())
+    }
+
+    fn renew(&mut self, holder: Option<String>) -> Result<(), StoreError> {
+        self.lease.holder = holder;
+        if self.renewed_at.elapsed() < RENEWAL_INTERVAL / 2 {
+            return Ok(());
+        }
+        match self.write_lease(self.lease.renewed(false)) {
+            // Whoever holds the write lock does not see the lease either.
+            Err(StoreError::Locked { .. }) => Ok(()),
+            renewed => renewed,
+        }
+    }
+
+    fn release(&mut self, ended: LeaseState) -> Result<(), StoreError> {
+        self.write_lease(Lease { state: ended, ..self.lease.renewed(false) })
     }
 }
 

@@ -1,10 +1,12 @@
 //! Opens the database of a store. The file is identified before anything in it is changed.
 
 use super::BUSY_TIMEOUT;
-use super::{description, schema};
-use crate::stores::StoreError;
+use super::lock::StoreLock;
+use super::{SqliteReader, description, progress, schema};
 use crate::stores::description::{self as described, Description};
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use crate::stores::lease::Found;
+use crate::stores::{Claim, Lease, LeaseState, StoreError, StoreReader};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -44,13 +46,49 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, StoreError> {
     }
 }
 
+/// Waits until no other job has the store, or its lease has expired, and locks it.
+///
+/// # Errors
+/// When another job has the store and lives, or the lock file cannot be created.
+pub(super) fn lock(path: &Path, claim: &Claim) -> Result<StoreLock, StoreError> {
+    let name = path.display().to_string();
+    // Ends: whoever acquires a lock that was taken away makes this job wait, and then refuses it.
+    loop {
+        let mut lock = Ok(None);
+        claim.wait(&name, || match StoreLock::acquire(path)? {
+            Ok(acquired) => {
+                lock = Ok(Some(acquired));
+                Ok(Found::Free)
+            }
+            Err(held) => {
+                // Its owner has the file locked, so it has not ended, whatever its lease says.
+                let lease = SqliteReader::open(path).and_then(|reader| reader.lease());
+                let found = match lease {
+                    Ok(Some(lease)) => Found::held(&lease),
+                    _ => Found::Held { sign: (0, 0), holder: held.owner.clone() },
+                };
+                lock = Err(held);
+                Ok(found)
+            }
+        })?;
+        match lock {
+            Ok(Some(lock)) => return Ok(lock),
+            Ok(None) => {}
+            Err(held) => held.take_away()?,
+        }
+    }
+}
+
 /// Opens a database for writing, creates a store in it if it is empty, and takes the store over:
-/// the previous job can no longer commit.
+/// the previous job can no longer commit. Returns the lease of this job.
 ///
 /// # Errors
 /// When the store has another definition or other queries, the file is not a store, or another
 /// program has it locked.
-pub(super) fn take_over(path: &Path, description: &Description) -> Result<Connection, StoreError> {
+pub(super) fn take_over(
+    path: &Path,
+    description: &Description,
+) -> Result<(Connection, Lease), StoreError> {
     let failed = to_store_error(path, "open");
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -72,10 +110,21 @@ pub(super) fn take_over(path: &Path, description: &Description) -> Result<Connec
         transaction.execute_batch(&schema::create(description)).map_err(&failed)?;
         description::write(&transaction, description).map_err(&failed)?;
     }
-    transaction.execute("UPDATE job SET generation = generation + 1", []).map_err(&failed)?;
+    let lease = begin_generation(&transaction).map_err(&failed)?;
     transaction.commit().map_err(&failed)?;
     connection.set_prepared_statement_cache_capacity(16 + 2 * description.queries.len());
-    Ok(connection)
+    Ok((connection, lease))
+}
+
+/// Begins the next generation: earlier jobs can no longer commit.
+fn begin_generation(transaction: &Transaction<'_>) -> rusqlite::Result<Lease> {
+    let before = progress::lease(transaction)?;
+    let begin = "UPDATE job SET generation = generation + 1 RETURNING generation";
+    let generation: i64 = transaction.query_row(begin, [], |row| row.get(0))?;
+    let lease = Lease::new(generation.unsigned_abs(), before.as_ref());
+    let lease = Lease { state: LeaseState::Running, ..lease };
+    transaction.execute("UPDATE job SET lease = ?1", [lease.to_json()])?;
+    Ok(lease)
 }
 
 /// Opens a store for reading, and reads its description.

@@ -4,8 +4,8 @@ use crate::acceptance::{LedgerKey, LedgerRow};
 use crate::event::Kind;
 use crate::log::{BlockStart, Decision, PartitionName, PartitionProgress};
 use crate::query::{Digest, Digests};
-use crate::stores::Progress;
 use crate::stores::sqlite::schema;
+use crate::stores::{Lease, Progress};
 use crate::time::{Epoch, Publication, Through};
 use rusqlite::types::Type;
 use rusqlite::{Connection, Result, Row};
@@ -29,6 +29,16 @@ pub(super) fn read(connection: &Connection) -> Result<Progress> {
             digests: digests(connection)?,
         })
     })
+}
+
+/// Reads the lease of a store.
+pub(super) fn lease(connection: &Connection) -> Result<Option<Lease>> {
+    let json: String = connection.query_row("SELECT lease FROM job", [], |row| row.get(0))?;
+    if json.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_str(&json)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into()))
 }
 
 /// Reads the ledger of a store.

@@ -5,7 +5,7 @@ use crate::acceptance::LedgerRow;
 use crate::query::{ColumnType, Row, Value};
 use crate::stores::description::{Description, StoredColumn, StoredQuery};
 use crate::stores::{
-    Progress, RowOrder, RowVisitor, Selection, StoreError, StoreReader, StoredRow,
+    Lease, Progress, RowOrder, RowVisitor, Selection, StoreError, StoreReader, StoredRow,
 };
 use crate::time::{Epoch, EpochRange, Publication};
 use rusqlite::types::Value as Parameter;
@@ -43,6 +43,10 @@ impl StoreReader for SqliteReader {
 
     fn progress(&self) -> Result<Progress, StoreError> {
         self.view().progress()
+    }
+
+    fn lease(&self) -> Result<Option<Lease>, StoreError> {
+        self.view().lease()
     }
 
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
@@ -85,6 +89,10 @@ impl View<'_> {
             progress::read(&snapshot)
         };
         read().map_err(self.to_store_error())
+    }
+
+    pub fn lease(&self) -> Result<Option<Lease>, StoreError> {
+        progress::lease(self.connection).map_err(self.to_store_error())
     }
 
     pub fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {

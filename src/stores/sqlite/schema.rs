@@ -28,7 +28,8 @@ CREATE TABLE job (
     generation INTEGER NOT NULL, -- the number of jobs so far; only the latest may write
     publications INTEGER NOT NULL, -- the number of the last publication
     final_through INTEGER, -- this epoch and all before it are final; null: see `finished`
-    finished INTEGER NOT NULL -- 1: every epoch is final, as all logs were read to their ends
+    finished INTEGER NOT NULL, -- 1: every epoch is final, as all logs were read to their ends
+    lease TEXT NOT NULL -- the job that has the store, and how it ended; in JSON
 );
 CREATE TABLE queries (
     id INTEGER PRIMARY KEY,

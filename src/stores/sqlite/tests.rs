@@ -12,6 +12,7 @@ use crate::stores::StoredRow;
 use crate::time::Publication;
 use std::fs;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 const UUID: &str = "0123abcd-4567-89ab-cdef-0123456789ab";
@@ -23,11 +24,11 @@ fn folder() -> (TempDir, PathBuf) {
 }
 
 fn create(path: &Path) -> SqliteStore {
-    SqliteStore::open(path, &Definition::default(), &queries(), false).unwrap()
+    SqliteStore::open(path, &Definition::default(), &queries(), &Claim::default()).unwrap()
 }
 
 fn refusal(path: &Path, definition: &Definition, queries: &[QueryInstance]) -> StoreError {
-    match SqliteStore::open(path, definition, queries, false) {
+    match SqliteStore::open(path, definition, queries, &Claim::default()) {
         Ok(_) => panic!("{} was not refused", path.display()),
         Err(error) => error,
     }
@@ -243,7 +244,7 @@ fn commits_survive_a_kill() {
     let rows = Changeset { publication: Publication(2), ..rows };
     let mut next = store.progress.clone();
     next.apply(&rows);
-    store.write(&begun, &rows, &next).unwrap();
+    store.write(&begun, &rows, &next, &store.lease).unwrap();
     // A kill would leave the database and its WAL as they are now.
     let copy = folder.path().join("copy.db");
     fs::copy(&path, &copy).unwrap();
@@ -356,15 +357,15 @@ fn a_fenced_job_cannot_commit() {
     let (_folder, path) = folder();
     let mut fenced = create(&path);
     fenced.commit_next(&publication(vec![trend(1, 5, 0, 1)])).unwrap();
-    let mut owner = SqliteStore::open(&path, &Definition::default(), &queries(), true).unwrap();
+    let claim = Claim { take_over: true, ..Claim::default() };
+    let mut owner = SqliteStore::open(&path, &Definition::default(), &queries(), &claim).unwrap();
     let error = fenced.commit_next(&publication(vec![trend(1, 5, 9, 9)])).unwrap_err();
     assert!(matches!(error, StoreError::Fenced { generation: 1, .. }), "{error}");
     drop(fenced);
     owner.commit_next(&publication(vec![trend(2, 5, 0, 1)])).unwrap();
     assert_eq!(select(&path, "SELECT video_id, plays FROM trends"), ["1|0", "2|0"]);
     // The new owner still holds the lock after the fenced job has ended.
-    let error = refusal(&path, &Definition::default(), &queries());
-    assert!(matches!(error, StoreError::Locked { .. }), "{error}");
+    assert!(StoreLock::acquire(&path).unwrap().is_err());
 }
 
 #[test]
@@ -403,9 +404,12 @@ fn a_store_in_use_is_refused_by_any_path() {
     #[cfg(unix)]
     std::os::unix::fs::symlink(&path, &link).unwrap();
     for name in [&path, &link] {
-        let error = refusal(name, &Definition::default(), &queries());
-        let StoreError::Locked { reason, .. } = &error else { panic!("{error}") };
-        assert!(reason.ends_with(&std::process::id().to_string()), "{reason}");
+        // Asked to stop, it does not wait, and says which store it means.
+        let claim = Claim { stop: Arc::new(true.into()), ..Claim::default() };
+        let opened = SqliteStore::open(name, &Definition::default(), &queries(), &claim);
+        let error = opened.map(|_| ()).unwrap_err();
+        let StoreError::Stopped { store } = &error else { panic!("{error}") };
+        assert_eq!(Path::new(store), path.canonicalize().unwrap());
     }
     drop(store);
     create(&path);

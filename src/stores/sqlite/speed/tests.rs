@@ -9,7 +9,8 @@ use super::*;
 fn measure_commits() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trends.db");
-    let mut store = SqliteStore::open(&path, &Definition::default(), &queries(), false).unwrap();
+    let mut store =
+        SqliteStore::open(&path, &Definition::default(), &queries(), &Claim::default()).unwrap();
     let time = |store: &mut SqliteStore, name: &str, rows: Vec<RowChange>| {
         let (count, started) = (rows.len(), Instant::now());
         store.commit_next(&publication(rows)).unwrap();

@@ -1,0 +1,189 @@
+//! Two jobs on one store: one has it, the other waits and then leaves it alone. Nobody takes it
+//! from a job that lives, and everybody from one that has died.
+
+mod common;
+
+use common::program::{Finished, Running, trendmark};
+use common::workspace::{Workspace, lines};
+use serde_json::Value;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// The longest that a job may need to take a store that nobody has, on a busy machine.
+const START_MAX: Duration = Duration::from_secs(8);
+
+/// A store with a log, in files or in Kafka.
+struct Place {
+    folder: Workspace,
+    /// `--store`, and the brokers.
+    store: Vec<String>,
+}
+
+impl Place {
+    fn sqlite() -> Place {
+        Place::new(vec!["--store".into(), "s.db".into()])
+    }
+
+    #[cfg(feature = "kafka")]
+    fn kafka(test: &str) -> Option<Place> {
+        let servers = common::topics::real_broker(test)?;
+        let store = format!("kafka:{}", common::topics::unique("lease"));
+        let store = ["--store", &store, "--bootstrap-servers", &servers];
+        Some(Place::new(store.map(str::to_owned).to_vec()))
+    }
+
+    fn new(store: Vec<String>) -> Place {
+        let folder = Workspace::new();
+        folder.write("i.jsonl", lines(0..100));
+        Place { folder, store }
+    }
+
+    fn trendmark(&self, command: &str) -> Command {
+        let mut program = trendmark();
+        program.current_dir(self.folder.0.path()).arg(command).args(&self.store);
+        program
+    }
+
+    fn start(&self, arguments: &[&str]) -> Running {
+        let quick = ["--follow", "--publish-interval", "20ms", "--idle-timeout", "100ms"];
+        let mut command = self.trendmark("run");
+        command.args(["--impressions", "i.jsonl"]).args(quick).args(arguments);
+        Running::start(&mut command)
+    }
+
+    /// The status, `null` while there is no store.
+    fn status(&self) -> Value {
+        let mut command = self.trendmark("status");
+        let finished = Running::start(command.args(["--format", "json"])).finish();
+        serde_json::from_str(&finished.stdout).unwrap_or_default()
+    }
+
+    fn events(&self) -> u64 {
+        self.status()["events"]["read"].as_u64().unwrap_or(0)
+    }
+
+    /// Waits until a job has the store and has committed so many events.
+    fn wait_for(&self, job: &mut Running, events: u64) {
+        job.wait_until("its events are committed", || self.events() == events);
+    }
+}
+
+/// Of two supervisors that start a job on a new store at once, one has a running job, and the other
+/// ends with code 5, on which it does not start another.
+fn check_two_starts_at_once(place: &Place) {
+    let mut jobs = [place.start(&[]), place.start(&[])];
+    let mut ended = None;
+    common::program::wait_until("one of the jobs gives up", || {
+        ended = jobs.iter_mut().position(Running::has_ended);
+        ended.is_some()
+    });
+    let [first, second] = jobs;
+    let (loser, mut owner) = if ended == Some(0) { (first, second) } else { (second, first) };
+    let who = format!("in use by another job: process {}", owner.id());
+    loser.finish().failed(5, &[&who, "waiting 10 s", "--take-over"]);
+    place.folder.append("i.jsonl", lines(100..150));
+    place.wait_for(&mut owner, 150);
+    let status = place.status();
+    assert_eq!(status["generation"], 1, "{status}");
+    assert_eq!(status["job"]["pid"], owner.id(), "{status}");
+    assert_eq!(
+        (&status["job"]["state"], &status["job"]["alive"]),
+        (&"running".into(), &true.into())
+    );
+}
+
+/// A job that was killed is replaced at once, one that hangs after its lease has expired; a job
+/// that ended says how, and is replaced at once.
+fn check_successors(place: &Place) {
+    let mut killed = place.start(&[]);
+    place.wait_for(&mut killed, 100);
+    killed.kill();
+    let started = Instant::now();
+    let died = killed.finish();
+    assert_eq!(died.code, None);
+    assert_eq!(place.status()["job"]["alive"], false);
+    place.folder.append("i.jsonl", lines(100..150));
+    let mut zombie = place.start(&[]);
+    place.wait_for(&mut zombie, 150);
+    assert!(started.elapsed() < START_MAX, "{:?}", started.elapsed());
+
+    zombie.suspend();
+    let started = Instant::now();
+    let mut owner = place.start(&[]);
+    place.folder.append("i.jsonl", lines(150..200));
+    place.wait_for(&mut owner, 200);
+    let waited = started.elapsed();
+    assert!((10..18).contains(&waited.as_secs()), "{waited:?}");
+    assert!(owner.stderr().contains("no sign of life of process"), "{}", owner.stderr());
+    zombie.resume();
+    zombie.finish().failed(5, &["another job has taken over"]);
+
+    owner.interrupt();
+    owner.finish().succeeded();
+    let job = &place.status()["job"];
+    assert_eq!((&job["state"], &job["alive"]), (&"stopped".into(), &false.into()));
+    place.folder.append("i.jsonl", lines(200..250));
+    let started = Instant::now();
+    let mut last = place.start(&[]);
+    place.wait_for(&mut last, 250);
+    assert!(started.elapsed() < START_MAX, "{:?}", started.elapsed());
+    assert_eq!(place.status()["generation"], 4);
+}
+
+/// A job that waits for a store ends within a second of a signal, and has not touched the store.
+fn check_wait_is_interrupted(place: &Place) {
+    let mut owner = place.start(&[]);
+    place.wait_for(&mut owner, 100);
+    for signal in ["INT", "TERM"] {
+        let mut waiting = place.start(&[]);
+        waiting.wait_until_said("is in use by another job");
+        waiting.signal(signal);
+        let Finished { stdout, waited, .. } = waiting.finish().succeeded();
+        assert!(stdout.contains("stopped while waiting for"), "{stdout}");
+        assert!(waited < Duration::from_secs(2), "{waited:?}");
+    }
+    // `--take-over` does not wait.
+    let started = Instant::now();
+    let mut successor = place.start(&["--take-over"]);
+    owner.finish().failed(5, &["another job has taken over", "generation 1"]);
+    assert!(started.elapsed() < START_MAX, "{:?}", started.elapsed());
+    place.folder.append("i.jsonl", lines(100..150));
+    place.wait_for(&mut successor, 150);
+    assert_eq!(place.status()["generation"], 2);
+}
+
+#[test]
+fn of_two_jobs_that_start_at_once_one_has_the_store() {
+    check_two_starts_at_once(&Place::sqlite());
+}
+
+#[test]
+fn a_job_that_died_is_replaced_at_once_and_one_that_hangs_after_ten_seconds() {
+    check_successors(&Place::sqlite());
+}
+
+#[test]
+fn a_job_that_waits_for_a_store_ends_when_asked() {
+    check_wait_is_interrupted(&Place::sqlite());
+}
+
+#[test]
+#[cfg(feature = "kafka")]
+fn of_two_jobs_that_start_at_once_one_has_the_store_in_kafka() {
+    let Some(place) = Place::kafka("two jobs on a store in Kafka") else { return };
+    check_two_starts_at_once(&place);
+}
+
+#[test]
+#[cfg(feature = "kafka")]
+fn a_job_on_kafka_that_died_is_replaced_at_once_and_one_that_hangs_after_ten_seconds() {
+    let Some(place) = Place::kafka("the successors of a job on Kafka") else { return };
+    check_successors(&place);
+}
+
+#[test]
+#[cfg(feature = "kafka")]
+fn a_job_that_waits_for_a_store_in_kafka_ends_when_asked() {
+    let Some(place) = Place::kafka("a job that waits for a store in Kafka") else { return };
+    check_wait_is_interrupted(&place);
+}
