@@ -197,6 +197,30 @@ pub enum StoreError {
         /// The generation of this job.
         generation: u64,
     },
+    /// The file of the store is no longer the one that the job has open.
+    #[error(
+        "`{path}` was {what} while the job had it open; its publications up to {last}, and what \
+         was read since, are lost with it unless it is put back before the job is started again"
+    )]
+    FileLost {
+        /// The file: the store, or its WAL.
+        path: PathBuf,
+        /// What became of it.
+        what: &'static str,
+        /// The last publication.
+        last: Publication,
+    },
+    /// The file of the store has several names.
+    #[error(
+        "`{path}` has {links} names (hard links), and programs that open it by different names \
+         damage it: remove the others, or copy it with `VACUUM INTO`, or give another --store"
+    )]
+    HardLinked {
+        /// The store.
+        path: PathBuf,
+        /// The number of its names.
+        links: u64,
+    },
     /// A topic cannot be used for a store.
     #[error("topic `{topic}`: {problem}; {remedy}")]
     Topic {

@@ -4,6 +4,7 @@
 //! The operating system holds the lock, and releases it however the process ends. If the process is
 //! killed, the file stays behind, but has no effect without the lock.
 
+use super::wal::beside;
 use crate::stores::StoreError;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
@@ -31,9 +32,7 @@ impl StoreLock {
     /// # Errors
     /// When the folder of the store is missing or not writable.
     pub fn acquire(store: &Path) -> Result<Result<StoreLock, HeldLock>, StoreError> {
-        let mut name = store.as_os_str().to_owned();
-        name.push(".lock");
-        let path = PathBuf::from(name);
+        let path = PathBuf::from(beside(store, ".lock"));
         let failed = |error| StoreError::Io { action: "lock", path: path.clone(), error };
         loop {
             let mut options = OpenOptions::new();

@@ -10,7 +10,11 @@
 mod cells;
 mod description;
 #[cfg(test)]
+#[path = "files/tests.rs"]
+mod files;
+#[cfg(test)]
 pub(crate) mod fixtures;
+mod identity;
 mod lock;
 mod open;
 mod progress;
@@ -21,6 +25,7 @@ pub mod schema;
 mod speed;
 #[cfg(test)]
 mod tests;
+mod wal;
 
 pub use read::SqliteReader;
 
@@ -34,12 +39,14 @@ use crate::stores::{
     Store, StoreError, StoreReader,
 };
 use crate::time::{Definition, Epoch, EpochRange, Through, rfc3339};
+use identity::StoreFiles;
 use lock::StoreLock;
 use read::View;
 use rusqlite::{CachedStatement, Connection, Transaction, TransactionBehavior, params};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use wal::Wal;
 
 /// How long one attempt waits while another program has the database locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -58,6 +65,8 @@ pub struct SqliteStore {
     lease: Lease,
     renewed_at: Instant,
     busy_limit: Duration,
+    wal: Wal,
+    files: StoreFiles,
     _lock: StoreLock,
 }
 
@@ -78,10 +87,13 @@ impl SqliteStore {
         claim: &Claim,
     ) -> Result<SqliteStore, StoreError> {
         let path = open::absolute(path)?;
+        identity::refuse_links(&path)?;
         let lock = open::lock(&path, claim)?;
         let description = Description::of(definition, queries);
         let (connection, lease) = open::take_over(&path, &description)?;
         let progress = progress::read(&connection).map_err(open::to_store_error(&path, "read"))?;
+        let wal = Wal::of(&path);
+        let files = StoreFiles::of(&path, &wal);
         Ok(SqliteStore {
             connection,
             path,
@@ -90,6 +102,8 @@ impl SqliteStore {
             lease,
             renewed_at: Instant::now(),
             busy_limit: BUSY_LIMIT,
+            wal,
+            files,
             _lock: lock,
         })
     }
@@ -293,6 +307,7 @@ impl StoreReader for SqliteStore {
 
 impl Store for SqliteStore {
     fn commit(&mut self, changes: &Changeset) -> Result<(), StoreError> {
+        self.files.check(self.progress.publication)?;
         let mut next = self.progress.clone();
         next.apply(changes);
         let transaction = self.begin()?;
@@ -308,10 +323,13 @@ impl Store for SqliteStore {
         self.progress = next;
         self.lease = lease;
         self.renewed_at = Instant::now();
-        Ok(())
+        self.wal
+            .shrink(&self.connection, BUSY_TIMEOUT)
+            .map_err(open::to_store_error(&self.path, "shrink the WAL of"))
     }
 
     fn renew(&mut self, holder: Option<String>) -> Result<(), StoreError> {
+        self.files.check(self.progress.publication)?;
         self.lease.holder = holder;
         if self.renewed_at.elapsed() < RENEWAL_INTERVAL / 2 {
             return Ok(());

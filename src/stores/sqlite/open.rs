@@ -2,6 +2,7 @@
 
 use super::BUSY_TIMEOUT;
 use super::lock::StoreLock;
+use super::wal::{CHECKPOINT_BYTES, Wal};
 use super::{SqliteReader, description, progress, schema};
 use crate::stores::description::{self as described, Description};
 use crate::stores::lease::Found;
@@ -12,9 +13,6 @@ use std::path::{Path, PathBuf};
 
 /// The page size, in bytes. Adding random request ids takes 10 to 28 % less time than with 4,096.
 const PAGE_BYTES: i64 = 8192;
-/// The size of the WAL, in bytes, at which it is copied into the database. A smaller one copies
-/// pages that the next commit changes again; a larger one makes recovery slower.
-const CHECKPOINT_BYTES: i64 = 64 << 20;
 /// The size of the page cache, in bytes.
 const CACHE_BYTES: i64 = 64 << 20;
 
@@ -173,9 +171,7 @@ fn is_read_only(error: &rusqlite::Error) -> bool {
 }
 
 fn has_wal(path: &Path) -> bool {
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    std::fs::metadata(wal).is_ok_and(|wal| wal.len() > 0)
+    Wal::of(path).bytes() > 0
 }
 
 fn immutable_uri(path: &Path) -> String {
@@ -236,9 +232,9 @@ fn configure(
         // In KiB, because negative.
         ("cache_size", -(CACHE_BYTES / 1024)),
         // In pages.
-        ("wal_autocheckpoint", CHECKPOINT_BYTES / PAGE_BYTES),
+        ("wal_autocheckpoint", CHECKPOINT_BYTES.cast_signed() / PAGE_BYTES),
         // The size, in bytes, to which the WAL is truncated after a large commit or a long read.
-        ("journal_size_limit", 2 * CHECKPOINT_BYTES),
+        ("journal_size_limit", CHECKPOINT_BYTES.cast_signed()),
     ];
     for (name, value) in pragmas {
         // Some pragmas return their new value, others return nothing.

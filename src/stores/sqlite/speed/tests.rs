@@ -3,6 +3,14 @@
 use super::fixtures::{CommitNext, publication, queries, request, trend};
 use super::*;
 
+/// 30,000 rows of four epochs with 50,000 videos each, in an order unrelated to the key.
+fn videos(round: u64) -> impl Iterator<Item = RowChange> {
+    (0..30_000).map(move |row: u64| {
+        let mixed = (row + round * 30_000).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        trend((mixed >> 20) % 50_000, ((mixed >> 10) % 4) as i64, mixed % 100, row)
+    })
+}
+
 /// `cargo test --release --lib stores::sqlite -- --ignored --nocapture`; `TMPDIR` selects the disk.
 #[test]
 #[ignore = "a measurement"]
@@ -16,13 +24,6 @@ fn measure_commits() {
         store.commit_next(&publication(rows)).unwrap();
         let ms = started.elapsed().as_secs_f64() * 1e3;
         println!("{name}: {count} rows in {ms:.1} ms, {:.0} rows/s", count as f64 / ms * 1e3);
-    };
-    // 30,000 rows of four epochs with 50,000 videos each, in an order unrelated to the key.
-    let videos = |round: u64| {
-        (0..30_000).map(move |row: u64| {
-            let mixed = (row + round * 30_000).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            trend((mixed >> 20) % 50_000, ((mixed >> 10) % 4) as i64, mixed % 100, row)
-        })
     };
     for round in 0..20 {
         let mut rows: Vec<_> = videos(round).collect();
@@ -46,4 +47,36 @@ fn measure_commits() {
     let started = Instant::now();
     drop(store);
     println!("close: {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
+}
+
+/// The size of the WAL in MiB after publications of 30,000 rows each, without a reader, with a
+/// reader that begins anew from time to time, and with one that never ends.
+#[test]
+#[ignore = "a measurement"]
+fn measure_the_wal() {
+    for readers in ["none", "short ones, overlapping", "a long one"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("trends.db");
+        let claim = Claim::default();
+        let mut store =
+            SqliteStore::open(&path, &Definition::default(), &queries(), &claim).unwrap();
+        let begin = || {
+            let reader = Connection::open(&path).unwrap();
+            reader.execute_batch("BEGIN; SELECT count(*) FROM epochs").unwrap();
+            reader
+        };
+        let mut open = (readers != "none").then(begin);
+        let (mut sizes, started) = (Vec::new(), Instant::now());
+        for round in 0..40 {
+            store.commit_next(&publication(videos(round).collect())).unwrap();
+            let wal = std::fs::metadata(folder.path().join("trends.db-wal")).unwrap().len();
+            sizes.push(wal >> 20);
+            if readers.starts_with("short") {
+                open = Some(begin());
+            }
+        }
+        drop(open);
+        let seconds = started.elapsed().as_secs_f64();
+        println!("readers: {readers}: {seconds:.1} s, WAL in MiB: {sizes:?}");
+    }
 }
