@@ -8,7 +8,7 @@ use common::adversary::campaigns;
 use common::random::{definitions, logs};
 use common::{Expected, Fates, Log, expect, expect_prefix};
 use proptest::prelude::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,9 +16,9 @@ use trendmark::acceptance::{Ahead, Fate, Judge, LedgerRow, admit};
 use trendmark::engine::{
     self, Cluster, Counters, DeadLetters, EngineError, Job, Settings, Summary,
 };
-use trendmark::event::Event;
+use trendmark::event::{Event, RequestId, Touch, VideoId};
 use trendmark::log::BlockStart;
-use trendmark::query::{Digest, Digests, Parameters, QueryInstance, Row, digest};
+use trendmark::query::{Digest, Digests, EpochLog, Parameters, QueryInstance, Row, digest};
 use trendmark::sources::memory::MemorySource;
 use trendmark::stores::memory::{Committed, MemoryStore};
 use trendmark::stores::{
@@ -201,7 +201,7 @@ fn check_publication(
         prop_assert_eq!(progress.watermark_ms, expected.watermarks_ms[partition]);
         prop_assert!(progress.replay_offset <= progress.next_offset);
     }
-    check_digests(committed)?;
+    check_digests(committed, &expected)?;
     check_finality(definition, log, progress)
 }
 
@@ -296,12 +296,38 @@ fn compare(log: &Log, whole: &Expected, committed: &Committed) -> Result<(), Tes
         prop_assert_eq!(progress.replay_offset, progress.next_offset);
         prop_assert!(progress.idle);
     }
-    check_digests(committed)
+    check_digests(committed, whole)
 }
 
-/// Compares the digests of a store with digests computed from its rows.
-fn check_digests(committed: &Committed) -> Result<(), TestCaseError> {
+/// What is known of each showing of an epoch, computed from its accepted events.
+fn showings(log: &EpochLog) -> BTreeMap<(RequestId, VideoId), Touch> {
+    let mut showings: BTreeMap<(RequestId, VideoId), Touch> = BTreeMap::new();
+    let shown = log.impressions.iter().map(|(request, video)| (request, video, Touch::SHOWN));
+    let played = log.plays.iter().map(|(request, video, epoch)| match *epoch == log.epoch {
+        true => (request, video, Touch::PLAYED_IN_EPOCH),
+        false => (request, video, Touch::PLAYED),
+    });
+    for (request, video, touch) in shown.chain(played) {
+        let known = showings.entry((*request, *video)).or_default();
+        *known = known.or(touch);
+    }
+    showings
+}
+
+/// Compares the digests of a store with digests computed from its rows and the accepted events.
+fn check_digests(committed: &Committed, expected: &Expected) -> Result<(), TestCaseError> {
     let mut digests = Digests::new();
+    for (epoch, log) in &expected.accepted.epochs {
+        let is_of_epoch = |touch: Touch| touch.is_shown() || touch.is_played_here();
+        for ((request, video), touch) in showings(log) {
+            if !is_of_epoch(touch) {
+                continue;
+            }
+            let seed = digest::seed_of_request(*epoch, request);
+            let digest = Digest::of_showing(seed, video, touch);
+            digest::merge(&mut digests, &Digests::from([(*epoch, digest)]));
+        }
+    }
     for (number, QueryInstance { query, .. }) in queries().iter().enumerate() {
         for row in committed.rows(number) {
             let digest = Digest::of(digest::seed(query.name), &row);

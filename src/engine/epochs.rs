@@ -114,19 +114,19 @@ impl Epochs {
     pub fn open(&mut self, worker: &mut Worker, epoch: Epoch, round: Round) {
         let mut input = TouchInput::new_with_builder();
         let probe = ProbeHandle::new();
-        let showings =
-            worker.dataflow_named::<Round, _, _>(&format!("epoch {}", epoch.0), |scope| {
-                let touches = input.to_stream(scope);
-                let (pool, waiting) = (self.pool.clone(), self.waiting.clone());
-                let showings = Showings::arrange(epoch, touches, self.gather_bytes, pool, waiting);
-                for (number, QueryInstance { query, parameters }) in self.queries.iter().enumerate()
-                {
-                    if let Build::Epoch(build) = query.build {
-                        self.rows.collect(build(&showings, parameters), number, epoch, &probe);
-                    }
+        let name = format!("epoch {}", epoch.0);
+        let showings = worker.dataflow_named::<Round, _, _>(&name, |scope| {
+            let touches = input.to_stream(scope);
+            let (pool, waiting) = (self.pool.clone(), self.waiting.clone());
+            let showings = Showings::arrange(epoch, touches, self.gather_bytes, pool, waiting);
+            self.rows.digest(&showings, &probe);
+            for (number, QueryInstance { query, parameters }) in self.queries.iter().enumerate() {
+                if let Build::Epoch(build) = query.build {
+                    self.rows.collect(build(&showings, parameters), number, epoch, &probe);
                 }
-                showings.count()
-            });
+            }
+            showings.count()
+        });
         input.advance_to(round);
         let lanes = Lanes::new(worker.peers(), self.pool.clone());
         let position = self.open.partition_point(|open| open.epoch < epoch);

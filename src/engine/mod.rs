@@ -108,8 +108,8 @@ pub enum EngineError {
     Store(#[from] StoreError),
     /// A log has changed since it was read.
     #[error(
-        "replaying the logs gives different rows for epoch {epoch} than the store holds: records \
-         that were read before have changed; restore the logs, or start with a new store"
+        "replaying the logs gives other events or rows for epoch {epoch} than the store holds: \
+         records that were read before have changed; restore the logs, or start with a new store"
     )]
     Replay {
         /// The first epoch that differs.

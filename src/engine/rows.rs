@@ -1,7 +1,9 @@
-//! The rows that have changed on a worker but are not yet forwarded, by publication.
+//! The rows that have changed on a worker but are not yet forwarded, by publication, and the
+//! changes of the digests by rows and showings.
 
 use super::Settings;
 use crate::query::{Digest, Digests, EpochRows, KeyCells, Row, ValueCells, digest};
+use crate::showings::{Change, Showings};
 use crate::stores::RowChange;
 use crate::time::{Epoch, Publication, Round};
 use foldhash::fast::RandomState;
@@ -85,6 +87,19 @@ impl ChangedRows {
         collected.probe_with(probe);
     }
 
+    /// Adds the showings of an epoch to its digest, and attaches the probe behind that.
+    pub fn digest(&self, showings: &Showings<'_>, probe: &ProbeHandle<Round>) {
+        let (publications, epoch) = (Rc::clone(&self.0), showings.epoch());
+        let visited = showings.changes().visit(move |round, changes| {
+            let change = digest_of(epoch, changes);
+            let publications = &mut *publications.borrow_mut();
+            let changed = publications.changed.entry(round.publication()).or_default();
+            let digest = changed.digests.entry(epoch).or_default();
+            *digest = digest.merge(change);
+        });
+        visited.probe_with(probe);
+    }
+
     /// The number of rows that have changed since the replay but are not forwarded.
     pub fn pending(&self) -> usize {
         let publications = self.0.borrow();
@@ -106,6 +121,20 @@ impl ChangedRows {
         });
         (rows, changed.digests)
     }
+}
+
+/// Returns the change of an epoch's digest by changes of its showings, those of a request together.
+fn digest_of(epoch: Epoch, changes: &[Change]) -> Digest {
+    changes.chunk_by(|one, next| one.request == next.request).fold(
+        Digest::default(),
+        |digest, of_request| {
+            let seed = digest::seed_of_request(epoch, of_request[0].request);
+            of_request.iter().fold(digest, |digest, change| {
+                let of = |touch| Digest::of_showing(seed, change.video, touch);
+                digest.merge(of(change.after)).remove(of(change.before))
+            })
+        },
+    )
 }
 
 impl Publications {

@@ -1,20 +1,25 @@
-//! Digests of sets of rows, to test whether two sets are equal.
+//! Digests of sets of rows and showings, to test whether two sets are equal.
 //!
-//! The digest of a set is the sum of the hashes of its rows, wrapping at 2⁶⁴. It does not depend on
-//! their order, and adding or removing a row changes it by the hash of the row, so it is maintained
-//! incrementally and never recomputed. Two different sets have the same digest by accident once in
-//! 2⁶⁴ cases; it does not protect against rows that are made to collide.
+//! The digest of a set is the sum of the hashes of its members, wrapping at 2⁶⁴. It does not depend
+//! on their order, and adding or removing a member changes it by the member's hash, so it is
+//! maintained incrementally and never recomputed. Two different sets have the same digest by
+//! accident once in 2⁶⁴ cases; it does not protect against members that are made to collide.
+//!
+//! The digest of an epoch is over the rows of all queries and over the showings: which request saw
+//! and played which video. Rows alone would not tell whether a log still has the same events, as
+//! many queries only count requests.
 
 use super::Row;
+use crate::event::{RequestId, Touch, VideoId};
 use crate::time::Epoch;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The digest of a set of rows, or a change of one.
+/// The digest of a set of rows and showings, or a change of one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digest(pub u64);
 
-/// Digests by epoch, each over the rows of all queries.
+/// Digests by epoch, each over the rows of all queries and the showings of the epoch.
 pub type Digests = BTreeMap<Epoch, Digest>;
 
 impl Digest {
@@ -23,6 +28,20 @@ impl Digest {
     pub fn of(seed: u64, row: &Row) -> Digest {
         let hash = fold(seed, row.epoch.0.cast_unsigned());
         Digest(row.key.iter().chain(&row.values).fold(hash, |hash, cell| fold(hash, *cell)))
+    }
+
+    /// Returns the digest of a showing with this touch. `seed` is that of its request, from
+    /// [`seed_of_request`]. Digests are stored, so the hash must never change.
+    ///
+    /// It is zero unless an event of the epoch itself belongs to the showing. A play of a later
+    /// epoch, without an impression, is in the digest of that epoch, which is open as long as this
+    /// one.
+    #[inline]
+    pub fn of_showing(seed: u64, video: VideoId, touch: Touch) -> Digest {
+        match touch {
+            Touch::NONE | Touch::PLAYED => Digest::default(),
+            Touch(bits) => Digest(fold(fold(seed, video.0), u64::from(bits))),
+        }
     }
 
     /// Returns the digest of the union of two disjoint sets, or of a set after a change.
@@ -46,6 +65,15 @@ pub fn seed(query: &str) -> u64 {
     query.bytes().fold(0, |hash, byte| fold(hash, u64::from(byte)))
 }
 
+/// Returns the seed of a request, which distinguishes its showings in an epoch from all others, and
+/// from rows.
+#[inline]
+pub fn seed_of_request(epoch: Epoch, RequestId(words): RequestId) -> u64 {
+    // No query has this seed: names are of letters.
+    let seed = fold(u64::MAX, epoch.0.cast_unsigned());
+    fold(fold(seed, words[0]), words[1])
+}
+
 /// Applies changes to digests, and removes the digests of empty sets.
 pub fn merge(digests: &mut Digests, changes: &Digests) {
     for (epoch, change) in changes {
@@ -58,6 +86,7 @@ pub fn merge(digests: &mut Digests, changes: &Digests) {
 }
 
 /// Mixes a word into a hash with both halves of a product, as wyhash does.
+#[inline]
 fn fold(hash: u64, word: u64) -> u64 {
     let product =
         u128::from(hash ^ 0x9e37_79b9_7f4a_7c15) * u128::from(word ^ 0xd1b5_4a32_d192_ed03);
@@ -100,8 +129,30 @@ mod tests {
     }
 
     #[test]
+    fn every_part_of_a_showing_changes_the_digest() {
+        let requests = [[0, 0], [1, 0], [0, 1]].map(RequestId);
+        let touches = [1, 3, 6, 7].map(Touch);
+        let mut distinct = std::collections::BTreeSet::new();
+        for (epoch, request) in [0, 1].iter().flat_map(|epoch| requests.map(|one| (epoch, one))) {
+            let seed = seed_of_request(Epoch(*epoch), request);
+            for video in [0, 1, u64::MAX].map(VideoId) {
+                distinct.extend(touches.map(|touch| Digest::of_showing(seed, video, touch).0));
+                for touch in [Touch::NONE, Touch::PLAYED] {
+                    assert_eq!(Digest::of_showing(seed, video, touch), Digest::default());
+                }
+            }
+        }
+        assert_eq!(distinct.len(), 2 * 3 * 3 * 4);
+    }
+
+    #[test]
     fn the_hash_never_changes() {
         let digest = Digest::of(seed("trends"), &row(983_568, &[42], &[3, 17]));
         assert_eq!(digest, Digest(5_367_929_819_140_348_475));
+        let seed = seed_of_request(Epoch(983_568), RequestId([1, 2]));
+        assert_eq!(
+            Digest::of_showing(seed, VideoId(42), Touch(3)),
+            Digest(17_239_766_495_390_109_910)
+        );
     }
 }

@@ -103,6 +103,26 @@ impl<'scope> Changes<'scope> {
         updates.as_collection()
     }
 
+    /// Passes the changes to `logic`, each message with the round of its last change. Returns a
+    /// stream without data, which is complete when the changes are.
+    pub fn visit(
+        &self,
+        mut logic: impl FnMut(Round, &[Change]) + 'static,
+    ) -> Stream<'scope, Round, Vec<()>> {
+        self.stream.clone().unary::<NoopBuilder<Vec<()>>, _, _, _>(
+            Pipeline,
+            "Visit",
+            move |_, _| {
+                move |input, _output| {
+                    input.for_each(|capability, changes| {
+                        let Some(round) = capability.least().copied() else { return };
+                        logic(round, changes);
+                    });
+                }
+            },
+        )
+    }
+
     /// Maps each change to an update of a collection, and adds up the updates of a publication
     /// that have the same data on the same worker. Use it before an exchange by few keys.
     pub fn accumulate<D, R>(

@@ -61,7 +61,7 @@ pub struct Changeset {
     pub partitions: Vec<PartitionProgress>,
     /// The epochs that are final: their rows are complete and never change. Never decreases.
     pub final_through: Through,
-    /// The change to the digest of each epoch, over the rows of all queries.
+    /// The change to the digest of each epoch, over the rows of all queries and the showings.
     pub digests: Digests,
 }
 

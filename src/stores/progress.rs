@@ -19,7 +19,7 @@ pub struct Progress {
     /// The progress of every partition; `malformed` counts all its malformed records.
     #[serde(serialize_with = "serialize_list", deserialize_with = "deserialize_list")]
     pub partitions: BTreeMap<PartitionName, PartitionProgress>,
-    /// The digest of the rows of each epoch that has rows and is not final.
+    /// The digest of the rows and showings of each epoch that has any and is not final.
     pub digests: Digests,
 }
 

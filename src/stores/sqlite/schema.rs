@@ -53,7 +53,8 @@ CREATE TABLE columns (
     unit TEXT NOT NULL
 );
 -- Every epoch that has rows or events. `publication` is the last one that changed any of them.
--- `digest` is the sum of the hashes of its rows in all queries, for comparing two stores.
+-- `digest` is the sum of the hashes of its rows in all queries and of its showings (request,
+-- video, shown, played), for comparing two stores.
 CREATE TABLE epochs (
     epoch INTEGER PRIMARY KEY,
     epoch_start TEXT NOT NULL,
