@@ -128,13 +128,52 @@ fn other_columns() -> Vec<u8> {
 }
 
 #[test]
-fn dead_letters_that_can_no_longer_be_written_are_still_counted() {
+fn dead_letters_that_cannot_be_written_end_the_job_and_nothing_is_committed_without_them() {
     let place = Workspace::new();
     place.write("i.jsonl", format!("{}no event\n", good()));
-    let finished =
-        place.run(&["--impressions", "i.jsonl", "--dead-letter", "/dev/full"]).succeeded();
-    assert!(finished.stderr.contains("cannot write"), "{finished:#?}");
+    let input = ["--impressions", "i.jsonl", "--workers", "2", "--dead-letter"];
+    let said = ["cannot write dead letters to `/dev/full`", "No space left", "start the job again"];
+    place.run(&[&input[..], &["/dev/full"]].concat()).failed(1, &said);
+    assert_eq!(place.select("count(*) FROM partitions"), ["0"]);
+    place.run(&[&input[..], &["dead.jsonl"]].concat()).succeeded();
     assert_eq!(place.select("malformed FROM partitions"), ["1"]);
+    assert_eq!(place.letters("dead.jsonl").len(), 1);
+}
+
+#[test]
+fn every_dead_letter_is_written_once_however_often_the_job_is_killed() {
+    const LINES: u64 = 6_000;
+    let place = Workspace::new();
+    let line = |number: u64| match number % 2 {
+        0 => lines(number..number + 1),
+        _ => format!("no event {number}\n"),
+    };
+    let log = |from: u64| (from..from + LINES).map(line).collect::<String>();
+    place.write("i.jsonl", log(0));
+    place.write("j.jsonl", log(LINES));
+    let arguments = ["--impressions", "i.jsonl", "j.jsonl", "--dead-letter", "dead.jsonl"];
+    let few = ["--round-events", "50", "--publish-interval", "0ms"];
+    let mut kills = 0;
+    for pause_ms in [60, 90, 120, 150, 180, 210, 100, 140, 170] {
+        let workers = ["--workers", ["1", "2"][kills % 2]];
+        let mut job =
+            Running::start(&mut place.command(&[&arguments[..], &few, &workers].concat()));
+        std::thread::sleep(std::time::Duration::from_millis(pause_ms));
+        kills += usize::from(!job.has_ended());
+        job.kill();
+        job.finish();
+    }
+    place.run(&arguments).succeeded();
+    let offsets = |name: &str| {
+        let partition = place.partition(name);
+        let letters = place.letters("dead.jsonl").into_iter();
+        let of_file = letters.filter(|letter| letter["partition"] == *partition);
+        of_file.map(|letter| letter["offset"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    let expected: Vec<u64> = (0..LINES).filter(|number| number % 2 == 1).collect();
+    assert_eq!(offsets("i.jsonl"), expected, "{kills} kills");
+    assert_eq!(offsets("j.jsonl"), expected, "{kills} kills");
+    assert_eq!(place.number("sum(malformed) FROM partitions"), LINES as i64);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::formats;
 use super::parameters::QueryParameters;
 use super::plan::refuse_url;
 use crate::dataflows;
-use crate::engine::{Cluster, Settings};
+use crate::engine::{Cluster, DeadLetters, Settings};
 use crate::kafka::check_servers;
 use crate::time::{Definition, Span};
 use clap::{Args, Command};
@@ -97,10 +97,11 @@ impl RunArguments {
     /// Returns the settings that must be the same in all processes of a job: names and values.
     pub(super) fn shared_settings(&self) -> Vec<(String, String)> {
         /// Where a process is, how it reaches others, and what only process 0 uses.
-        const OF_ONE_PROCESS: [&str; 14] = [
+        const OF_ONE_PROCESS: [&str; 15] = [
             "bootstrap-servers",
             "cluster-secret",
             "dead-letter",
+            "dead-letter-max",
             "hostfile",
             "kafka",
             "launch-timeout",
@@ -147,6 +148,7 @@ impl RunArguments {
                 formats if formats.is_empty() => vec![formats::DEFAULT],
                 formats => formats,
             },
+            dead_letter_max: self.dead_letter_max.or(Some(DeadLetters::BYTES_MAX)),
             epoch_length: Some(epoch_length),
             join_window: self.join_window.or(Some(definition.join_window_epochs)),
             max_delay: Some(max_delay),

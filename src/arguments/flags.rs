@@ -153,9 +153,15 @@ pub struct RunArguments {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub take_over: bool,
 
-    /// File to append malformed records to, one JSON object per line
+    /// File to append malformed records to, one JSON object per line; process N of several appends
+    /// to FILE.process-N
     #[arg(long, value_name = "FILE", help_heading = "Sources and store")]
     pub dead_letter: Option<PathBuf>,
+
+    /// Maximum bytes of malformed records to keep: at half of them, FILE replaces FILE.old, and a
+    /// new FILE begins [default: 1073741824]
+    #[arg(long, value_name = "BYTES", help_heading = "Sources and store")]
+    pub dead_letter_max: Option<u64>,
 
     /// Continue at the end of the input: files may grow, and new files may appear in folders and
     /// patterns; Kafka topics are always followed, unless --until-end is given

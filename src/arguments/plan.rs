@@ -5,7 +5,7 @@ use super::formats::format_of;
 use super::{ArgumentError, RunArguments};
 use crate::dataflows;
 use crate::decode::{LogFields, MessageFormat};
-use crate::engine::{Cluster, Settings};
+use crate::engine::{Cluster, DeadLetters, Settings};
 use crate::event::Kind;
 use crate::kafka::{KafkaSettings, RegistrySettings, parse_topic};
 use crate::query::QueryInstance;
@@ -36,6 +36,8 @@ pub struct Plan {
     pub take_over: bool,
     /// The file for malformed records.
     pub dead_letter: Option<PathBuf>,
+    /// The most bytes of malformed records that are kept, of each process.
+    pub dead_letter_max: u64,
     /// Whether the first malformed records are logged.
     pub logs_malformed: bool,
 }
@@ -152,6 +154,7 @@ impl RunArguments {
             store,
             take_over: self.take_over,
             dead_letter: self.dead_letter.clone(),
+            dead_letter_max: self.dead_letter_max.unwrap_or(DeadLetters::BYTES_MAX),
             logs_malformed: true,
         })
     }

@@ -200,7 +200,7 @@ fn create_store(plan: &Plan, stop: &Arc<AtomicBool>) -> Result<Box<dyn Store>, R
 
 fn dead_letters(plan: &Plan) -> Result<DeadLetters, RunError> {
     let dead_letters = match &plan.dead_letter {
-        Some(path) => DeadLetters::append_to(path)
+        Some(path) => DeadLetters::append_to(path, plan.cluster.process, plan.dead_letter_max)
             .map_err(|error| RunError::DeadLetters { path: path.clone(), error })?,
         None => DeadLetters::default(),
     };

@@ -39,7 +39,7 @@ mod worker;
 
 pub use cluster::Cluster;
 use cluster::Communication;
-pub use dead_letters::DeadLetters;
+pub use dead_letters::{DeadLetterError, DeadLetters};
 pub use holding::{Holder, Reason};
 use memory::Memory;
 pub use metrics::Counters;
@@ -106,6 +106,9 @@ pub enum EngineError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Malformed records cannot be written to the dead letters.
+    #[error(transparent)]
+    DeadLetters(#[from] DeadLetterError),
     /// A log has changed since it was read.
     #[error(
         "replaying the logs gives other events or rows for epoch {epoch} than the store holds: \

@@ -281,7 +281,10 @@ impl<'a> State<'a> {
             let is_after_replay = before > Publication::REPLAY;
             let (partitions, ledger) =
                 if is_after_replay { self.ingest.snapshot() } else { Default::default() };
-            self.job.dead_letters.flush();
+            // Before the positions after them are forwarded.
+            if let Err(error) = self.job.dead_letters.flush() {
+                self.fail(error.into());
+            }
             let closed_through = self.ingest.closed_through();
             let digests = Digests::new();
             let progress = WorkerProgress { partitions, ledger, closed_through, digests };
@@ -298,8 +301,12 @@ impl<'a> State<'a> {
         self.epochs.advance_to(round);
     }
 
-    /// Forwards the publications that have become complete.
+    /// Forwards the publications that have become complete. A worker that has failed forwards none,
+    /// so that nothing more is committed.
     fn forward(&mut self) {
+        if self.failure.is_some() {
+            return;
+        }
         let frontier = self.epochs.frontier();
         self.epochs.retire();
         while self.in_flight.front().is_some_and(|round| *round < frontier) {

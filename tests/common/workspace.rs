@@ -79,6 +79,12 @@ impl Workspace {
         row.unwrap_or(0)
     }
 
+    /// The dead letters in a file.
+    pub fn letters(&self, name: &str) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(self.path(name)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     pub fn events_committed(&self) -> i64 {
         self.number("coalesce(sum(events), 0) FROM ledger")
     }
