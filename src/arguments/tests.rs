@@ -261,7 +261,7 @@ sasl.jaas = { config = "s3cret" }
         Err(error) => error,
         Ok(arguments) => {
             let planned = arguments.with_config().map(|complete| complete.plan().err());
-            let error = planned.map_or_else(Some, |error| error);
+            let error = planned.unwrap_or_else(Some);
             error.map_or_else(String::new, |error| format!("{error} {error:?}"))
         }
     };

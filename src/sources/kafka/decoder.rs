@@ -53,6 +53,7 @@ impl MessageDecoder {
     }
 
     /// Asks for what is needed to decode a message later.
+    #[cfg_attr(not(feature = "schema-registry"), expect(unused_variables))]
     pub(super) fn prefetch(&self, message: &[u8]) {
         match self {
             MessageDecoder::Json(_) => {}

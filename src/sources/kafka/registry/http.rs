@@ -280,6 +280,24 @@ fn encoded(subject: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(crate::decode::fuzz_cases(256)))]
+
+        #[test]
+        fn no_answer_makes_it_panic(
+            body in "[{}\\[\\]:,\"a-z0-9]{0,80}",
+            location in "(https?:)?/{0,2}[a-z0-9@:./?#%\\[\\] é-]{0,40}",
+        ) {
+            let _ = serde_json::from_str::<Answer>(&body);
+            is_not_found(body.as_bytes());
+            if let Some(next) = target("http://r:81/a", &location) {
+                is_same_place("http://r:81/a", &next);
+                prop_assert!(origin(&next).is_some_and(|origin| !origin.contains('@')), "{}", next);
+            }
+        }
+    }
 
     #[test]
     fn credentials_follow_a_redirect_to_the_same_place_only() {
