@@ -10,6 +10,8 @@ pub struct Reading {
     pub epoch: Epoch,
     /// Whether the event time lies too far after the timestamp of the record.
     pub is_future: bool,
+    /// Whether the event time is before all that count.
+    pub is_early: bool,
     /// The epochs that have closed for the partition.
     pub closed_through: Through,
 }
@@ -19,7 +21,7 @@ pub struct Reading {
 pub enum Fate {
     /// It contributes to these epochs; the range is not empty.
     Accepted(EpochRange),
-    /// All epochs that it could contribute to have closed.
+    /// All epochs that it could contribute to have closed, or lie before those that count.
     Late,
     /// Its event time lies too far after the timestamp of its record.
     Future,
@@ -39,6 +41,9 @@ pub fn admit(
     if reading.is_future {
         return Fate::Future;
     }
+    if reading.is_early {
+        return Fate::Late;
+    }
     let reach = match kind {
         Kind::Impression => EpochRange::only(reading.epoch),
         Kind::Play => definition.impression_epochs(reading.epoch),
@@ -51,7 +56,7 @@ pub fn admit(
 mod tests {
     use super::*;
 
-    /// `kind epoch [future]; closed for the partition; closed for the job → fate`, with a join
+    /// `kind epoch [future|early]; closed for the partition; closed for the job → fate`, with a join
     /// window of 4 epochs.
     const TABLE: &str = "
         impression 7;        nothing;    nothing    → 7..7
@@ -68,6 +73,8 @@ mod tests {
         play 7;              7;          4          → late
         play 7;              nothing;    everything → late
         play 7 future;       nothing;    nothing    → future
+        impression 7 early;  nothing;    nothing    → late
+        play 7 early;        nothing;    nothing    → late
     ";
 
     fn through(text: &str) -> Through {
@@ -84,6 +91,7 @@ mod tests {
         let reading = Reading {
             epoch: Epoch(words[1].parse().unwrap()),
             is_future: words.get(2) == Some(&"future"),
+            is_early: words.get(2) == Some(&"early"),
             closed_through: through(partition),
         };
         match admit(&Definition::default(), kind, &reading, through(job)) {

@@ -170,7 +170,8 @@ mod tests {
             (7, Through::Everything, Fate::Late, None),
         ];
         for (epoch, closed_through, fate, expected) in cases {
-            let reading = Reading { epoch: Epoch(epoch), is_future: false, closed_through };
+            let (epoch_read, is_early) = (Epoch(epoch), false);
+            let reading = Reading { epoch: epoch_read, is_future: false, is_early, closed_through };
             let found = counted_epoch(&reading, fate).map(|epoch| epoch.0);
             assert_eq!(found, expected, "{epoch} {closed_through:?} {fate:?}");
         }

@@ -5,7 +5,9 @@
 //!
 //! - The watermark is the largest event time read so far, minus the maximum delay `D`.
 //! - An event is *future* if its stamp is not plausible ([`super::trust`]), or if its event time is
-//!   more than `S` after its stamp. It is rejected and does not move the watermark.
+//!   more than `S` after its stamp. It is rejected and does not move the watermark. Nor does an
+//!   event whose time is outside of the bounds that the definition gives: it is late before them,
+//!   and future after them.
 //! - Epoch `e` closes when the watermark reaches `end(e + H)`.
 //!
 //! An event cannot close its own epoch (`D` and `H` are not negative), so it does not matter
@@ -59,11 +61,13 @@ impl Watermark {
     pub fn read(&mut self, event: &Event, is_plausible: bool) -> Reading {
         let epoch = self.epoch(event.event_time_ms);
         let latest_ms = event.stamp_ms().saturating_add(self.definition.max_future_ms);
+        let latest_ms = latest_ms.min(self.definition.until_ms - 1);
         let is_future = !is_plausible || event.event_time_ms > latest_ms;
-        if !is_future {
+        let is_early = event.event_time_ms < self.definition.from_ms;
+        if !is_future && !is_early {
             self.advance(event.event_time_ms - self.definition.max_delay_ms);
         }
-        Reading { epoch, is_future, closed_through: self.closed_through }
+        Reading { epoch, is_future, is_early, closed_through: self.closed_through }
     }
 
     #[inline]

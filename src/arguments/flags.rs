@@ -4,7 +4,7 @@ use super::formats::GivenFormat;
 use super::parameters::QueryParameters;
 use crate::dataflows;
 use crate::kafka::{GivenSetting, SecretText};
-use crate::time::Span;
+use crate::time::{Moment, Span};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -229,6 +229,14 @@ pub struct RunArguments {
     /// --max-delay]
     #[arg(long, value_name = "DURATION", help_heading = "Queries and epochs")]
     pub max_leap: Option<Span>,
+
+    /// Earliest event time that counts, such as 2026-01-01T00:00:00Z; events before it are late
+    #[arg(long, value_name = "TIME", help_heading = "Queries and epochs")]
+    pub from: Option<Moment>,
+
+    /// End of the event times that count; events from then on are future
+    #[arg(long, value_name = "TIME", help_heading = "Queries and epochs")]
+    pub until: Option<Moment>,
 
     /// Number of consecutive records of a partition that together support a time; half of them must
     /// agree [default: 256]

@@ -264,6 +264,13 @@ impl RunArguments {
             let most = format!("must be 0 to {JOIN_WINDOW_MAX}");
             return Err(invalid_value("join-window", join_window_epochs, &most));
         }
+        let from_ms = self.from.map_or(default.from_ms, |moment| moment.ms);
+        let until_ms = self.until.map_or(default.until_ms, |moment| moment.ms);
+        if let (Some(from), Some(until)) = (self.from, self.until)
+            && from >= until
+        {
+            return Err(invalid_value("until", until, &format!("must be after --from {from}")));
+        }
         let epoch_length_ms = length.map_or(default.epoch_length_ms, |span| span.ms);
         let max_delay_ms = delay.map_or(default.max_delay_ms, |span| span.ms);
         let default_leap_ms = Definition::default_max_leap_ms(epoch_length_ms, max_delay_ms);
@@ -274,6 +281,8 @@ impl RunArguments {
             max_future_ms: future.map_or(default.max_future_ms, |span| span.ms),
             max_leap_ms: leap.map_or(default_leap_ms, |span| span.ms),
             leap_support,
+            from_ms,
+            until_ms,
         })
     }
 

@@ -6,7 +6,7 @@ use crate::acceptance::LedgerKey;
 use crate::query::{
     Column, ColumnType, ParameterUnit, Query, QueryInstance, Role, Row, Value, row,
 };
-use crate::time::{Definition, Epoch, Span};
+use crate::time::{Definition, Epoch, Span, rfc3339};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::fmt;
@@ -245,6 +245,8 @@ impl Description {
             ("max-future", span(ours.max_future_ms), span(theirs.max_future_ms)),
             ("max-leap", span(ours.max_leap_ms), span(theirs.max_leap_ms)),
             ("leap-support", events(ours.leap_support), events(theirs.leap_support)),
+            ("from", rfc3339(ours.from_ms), rfc3339(theirs.from_ms)),
+            ("until", rfc3339(ours.until_ms), rfc3339(theirs.until_ms)),
             ("query", names(self), names(given)),
         ];
         let differs = |(key, stored, given): (&str, String, String)| {

@@ -1,6 +1,6 @@
 //! The definition of epochs and of when they close, on which every result depends.
 
-use super::{Epoch, EpochRange, Span, Through, rfc3339};
+use super::{EVENT_TIME_MAX_MS, EVENT_TIME_MIN_MS, Epoch, EpochRange, Span, Through, rfc3339};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -21,11 +21,15 @@ pub struct Definition {
     pub max_leap_ms: i64,
     /// `K`: the number of consecutive records that together support a time; positive.
     pub leap_support: usize,
+    /// The earliest event time that counts, in milliseconds. Events before it are late.
+    pub from_ms: i64,
+    /// The end of the event times that count, in milliseconds. Events from it on are future.
+    pub until_ms: i64,
 }
 
 impl Default for Definition {
     /// Epochs of 30 minutes, a join window of 4, 10 minutes for both maximum delay and future, and
-    /// a maximum leap of one epoch, supported by 256 records.
+    /// a maximum leap of one epoch, supported by 256 records. All event times count.
     fn default() -> Self {
         let minute_ms = 60_000;
         Definition {
@@ -35,6 +39,8 @@ impl Default for Definition {
             max_future_ms: 10 * minute_ms,
             max_leap_ms: 30 * minute_ms,
             leap_support: 256,
+            from_ms: EVENT_TIME_MIN_MS,
+            until_ms: EVENT_TIME_MAX_MS + 1,
         }
     }
 }
@@ -107,7 +113,15 @@ impl fmt::Display for Definition {
             "epoch-length {length}, join-window {}, max-delay {delay}, max-future {future}, \
              max-leap {leap}, leap-support {}",
             self.join_window_epochs, self.leap_support
-        )
+        )?;
+        let all = Definition::default();
+        if self.from_ms != all.from_ms {
+            write!(formatter, ", from {}", rfc3339(self.from_ms))?;
+        }
+        if self.until_ms != all.until_ms {
+            write!(formatter, ", until {}", rfc3339(self.until_ms))?;
+        }
+        Ok(())
     }
 }
 

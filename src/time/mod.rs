@@ -19,7 +19,7 @@ pub mod text;
 pub use definition::Definition;
 pub use epoch::{Epoch, EpochRange, Through};
 pub use round::{Publication, Round};
-pub use text::{Span, parse_rfc3339_ms, rfc3339};
+pub use text::{Moment, Span, parse_rfc3339_ms, rfc3339};
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -27,6 +27,48 @@ impl Span {
     }
 }
 
+/// An instant of event time, written in RFC 3339.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment {
+    /// Milliseconds since 1970.
+    pub ms: i64,
+}
+
+impl FromStr for Moment {
+    type Err = String;
+
+    /// See [`parse_rfc3339_ms`].
+    fn from_str(text: &str) -> Result<Moment, String> {
+        parse_rfc3339_ms(text).map(|ms| Moment { ms })
+    }
+}
+
+impl fmt::Display for Moment {
+    /// See [`rfc3339`].
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&rfc3339(self.ms))
+    }
+}
+
+/// Writes and reads these types as text.
+macro_rules! serialized_as_text {
+    ($($name:ty)*) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<$name, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
+serialized_as_text!(Moment Span);
+
 impl FromStr for Span {
     type Err = String;
 
@@ -55,18 +97,6 @@ impl fmt::Display for Span {
             }
         }
         Ok(())
-    }
-}
-
-impl Serialize for Span {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use trendmark::event::{Event, Kind};
 use trendmark::generate::{Generator, Model};
 use trendmark::log::PartitionName;
-use trendmark::time::Definition;
+use trendmark::time::{Definition, rfc3339};
 
 /// A log in files, and the expected contents of its store.
 pub struct Fixture {
@@ -80,6 +80,13 @@ impl Fixture {
         command.arg("--max-future").arg(format!("{}ms", definition.max_future_ms));
         command.arg("--max-leap").arg(format!("{}ms", definition.max_leap_ms));
         command.arg("--leap-support").arg(definition.leap_support.to_string());
+        let all = Definition::default();
+        if definition.from_ms != all.from_ms {
+            command.arg("--from").arg(rfc3339(definition.from_ms));
+        }
+        if definition.until_ms != all.until_ms {
+            command.arg("--until").arg(rfc3339(definition.until_ms));
+        }
         command
     }
 

@@ -115,10 +115,20 @@ fn expect_with(
                 last_closed.is_some_and(|last| (epoch.0 - last).abs() <= 1_000)
             };
             let stamp_ms = event.record_time_ms.unwrap_or(event.event_time_ms);
-            if !is_plausible || event.event_time_ms > stamp_ms + definition.max_future_ms {
+            let is_after = event.event_time_ms >= definition.until_ms;
+            if !is_plausible
+                || is_after
+                || event.event_time_ms > stamp_ms + definition.max_future_ms
+            {
                 let counted = is_near(last_closed).then_some(epoch);
                 expected.fates.entry((counted, partition.kind)).or_default().2 += 1;
                 fates_of_events.push(None);
+                continue;
+            }
+            if event.event_time_ms < definition.from_ms {
+                let counted = is_near(last_closed).then_some(epoch);
+                expected.fates.entry((counted, partition.kind)).or_default().1 += 1;
+                fates_of_events.push(Some(Vec::new()));
                 continue;
             }
             latest_ms = latest_ms.max(Some(event.event_time_ms)).max(hasty_ms(events, at));

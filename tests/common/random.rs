@@ -2,6 +2,7 @@
 
 use super::{Log, event};
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
@@ -29,13 +30,24 @@ pub fn definitions_with(
     support: impl Strategy<Value = usize>,
 ) -> impl Strategy<Value = Definition> {
     let numbers = (1..40i64, 0..5i64, 0..30i64, 0..30i64, 0..60i64, support);
-    numbers.prop_map(|(length, window, delay, future, leap, leap_support)| Definition {
-        epoch_length_ms: length * MINUTE_MS,
-        join_window_epochs: window,
-        max_delay_ms: delay * MINUTE_MS,
-        max_future_ms: future * MINUTE_MS,
-        max_leap_ms: leap * MINUTE_MS,
-        leap_support,
+    // One definition in five bounds the event times.
+    let bounds = prop_oneof![
+        4 => Just((None, None)),
+        1 => (option::of(-20..60i64), option::of(60..400i64)),
+    ];
+    let all = Definition::default();
+    (numbers, bounds).prop_map(move |(numbers, (from, until))| {
+        let (length, window, delay, future, leap, leap_support) = numbers;
+        Definition {
+            epoch_length_ms: length * MINUTE_MS,
+            join_window_epochs: window,
+            max_delay_ms: delay * MINUTE_MS,
+            max_future_ms: future * MINUTE_MS,
+            max_leap_ms: leap * MINUTE_MS,
+            leap_support,
+            from_ms: from.map_or(all.from_ms, |minute| minute * MINUTE_MS),
+            until_ms: until.map_or(all.until_ms, |minute| minute * MINUTE_MS),
+        }
     })
 }
 

@@ -11,9 +11,9 @@ pub(super) fn write(connection: &Connection, description: &Description) -> rusql
     let definition = &description.definition;
     connection.execute(
         "INSERT INTO job (epoch_length_ms, join_window_epochs, max_delay_ms, max_future_ms, \
-             max_leap_ms, leap_support, written_by, generation, publications, finished, \
-             lease) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, 0, '')",
+             max_leap_ms, leap_support, from_ms, until_ms, written_by, generation, publications, \
+             finished, lease) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, 0, '')",
         params![
             definition.epoch_length_ms,
             definition.join_window_epochs,
@@ -21,6 +21,8 @@ pub(super) fn write(connection: &Connection, description: &Description) -> rusql
             definition.max_future_ms,
             definition.max_leap_ms,
             cells::integer(definition.leap_support as u64)?,
+            definition.from_ms,
+            definition.until_ms,
             env!("CARGO_PKG_VERSION")
         ],
     )?;
@@ -45,7 +47,7 @@ pub(super) fn write(connection: &Connection, description: &Description) -> rusql
 pub(super) fn read(connection: &Connection) -> rusqlite::Result<Description> {
     let definition = connection.query_row(
         "SELECT epoch_length_ms, join_window_epochs, max_delay_ms, max_future_ms, \
-                max_leap_ms, leap_support FROM job",
+                max_leap_ms, leap_support, from_ms, until_ms FROM job",
         [],
         |row| {
             Ok(Definition {
@@ -55,6 +57,8 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<Description> {
                 max_future_ms: row.get(3)?,
                 max_leap_ms: row.get(4)?,
                 leap_support: row.get::<_, u32>(5)? as usize,
+                from_ms: row.get(6)?,
+                until_ms: row.get(7)?,
             })
         },
     )?;

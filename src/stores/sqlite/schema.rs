@@ -24,6 +24,8 @@ CREATE TABLE job (
     max_future_ms INTEGER NOT NULL,
     max_leap_ms INTEGER NOT NULL,
     leap_support INTEGER NOT NULL,
+    from_ms INTEGER NOT NULL,
+    until_ms INTEGER NOT NULL,
     written_by TEXT NOT NULL, -- the version of trendmark that created the store
     generation INTEGER NOT NULL, -- the number of jobs so far; only the latest may write
     publications INTEGER NOT NULL, -- the number of the last publication
