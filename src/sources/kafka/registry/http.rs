@@ -240,7 +240,8 @@ fn target(url: &str, location: &str) -> Option<String> {
         return origin(location).map(|_| location.into());
     }
     let path = location.strip_prefix('/').filter(|path| !path.starts_with('/'))?;
-    Some(format!("{}/{path}", origin(url)?))
+    let target = format!("{}/{path}", origin(url)?);
+    origin(&target).map(|_| target)
 }
 
 /// Returns the scheme, host and port of a URL, without a user and a password.
