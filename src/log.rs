@@ -19,6 +19,27 @@ impl fmt::Display for PartitionName {
     }
 }
 
+/// The file that holds the log of a partition. Its path may change, the log does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFile {
+    /// The path of the file when it was last seen.
+    pub path: String,
+    /// The number of bytes that were read of it, so that it has at least as many; 0 if the path is
+    /// that of a compressed file.
+    pub read_bytes: u64,
+    /// How the log begins.
+    pub beginning: Beginning,
+}
+
+/// How a log begins: it tells one log from another when files are renamed or replaced.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Beginning {
+    /// The number of bytes that the digest covers: 4 KiB, or as many as there were.
+    pub bytes: u64,
+    /// The first 128 bits of their BLAKE3 hash, in hexadecimal digits.
+    pub digest: String,
+}
+
 /// What the judgement of a partition's events rests on, at the first event of a block of events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BlockStart {
@@ -102,6 +123,9 @@ pub struct PartitionProgress {
     pub malformed: u64,
     /// Whether the partition holds no epoch open, because it is exhausted or idle.
     pub idle: bool,
+    /// The file that holds it, unless it is in Kafka or in memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<LogFile>,
 }
 
 /// Returns the lowest watermark of the partitions that hold epochs open, in milliseconds, or the

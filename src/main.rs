@@ -1,6 +1,7 @@
 //! The `trendmark` program: parses the arguments, runs a command, and sets the exit code.
 //!
-//! Exit codes: 0 success, 1 failure, 2 usage error, 5 another job has the store.
+//! Exit codes: 0 success, 1 failure, 2 usage error, 5 another job has the store, 6 input that
+//! cannot be used.
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -182,17 +182,6 @@ fn following_reads_appended_lines_partial_lines_and_new_files_until_ctrl_c() {
 }
 
 #[test]
-fn a_truncated_file_ends_a_following_job_with_code_1_and_keeps_its_commits() {
-    let place = Workspace::new();
-    place.write("i.jsonl", lines(0..10));
-    let mut job = place.follow(&["--impressions", "i.jsonl"]);
-    job.wait_until("the existing lines are committed", || place.events_committed() == 10);
-    place.write("i.jsonl", lines(0..2));
-    job.finish().failed(1, &["i.jsonl", "offset 2", "offset 10"]);
-    assert_eq!(place.events_committed(), 10);
-}
-
-#[test]
 fn ctrl_c_while_files_are_read_commits_the_events_read_so_far() {
     let place = Workspace::new();
     place.write("i.jsonl", lines(0..200_000));

@@ -9,6 +9,7 @@ use common::reading::{Read, source};
 use common::topics::{Cluster, EVENT_TIME_MS, TIMEOUT, event, real_broker};
 use rdkafka::producer::Producer;
 use std::time::{Duration, Instant};
+use trendmark::log::PartitionProgress;
 use trendmark::sources::kafka::{KafkaSource, KafkaSourceError};
 use trendmark::sources::{Lag, Polled, Source, SourceError};
 
@@ -191,7 +192,11 @@ fn positions_are_committed_to_the_group() {
     let found = source.discover().unwrap();
     let mut read = Read::new(&source, &found[0], None);
     read.until(Polled::AtEnd);
-    source.committed(&[(found[0].name.clone(), 7)]);
+    let at = PartitionProgress {
+        partition: found[0].name.clone(),
+        ..common::store_topics::partition("", 7, 0)
+    };
+    source.committed(&[at]);
     let started = Instant::now();
     while cluster.committed("dashboards", &topic) != Some(7) {
         assert!(started.elapsed() < TIMEOUT);

@@ -151,16 +151,22 @@ fn a_finished_store_accepts_no_more_events_but_counts_them_as_late() {
 fn a_changed_log_is_refused_and_nothing_is_written() {
     let all = lines(0..1_000);
     let cut = lines(0..500);
-    let changed = all.replacen("\"video_id\":3", "\"video_id\":4", 1);
-    let reordered = lines(1..1_000) + &lines(0..1);
+    let other = all.replacen("\"video_id\":3", "\"video_id\":4", 1);
+    let changed =
+        lines(0..500) + &lines(500..1_000).replacen("\"video_id\":3", "\"video_id\":4", 1);
     // Two requests saw each other's video: the numbers of all rows are the same.
-    let [first, second] = [&event(0, 0, 1, 0), &event(1, 1, 0, 1_000)].map(line);
-    let exchanged = first + &second + &lines(2..1_000);
-    let others: [(Option<&str>, &[&str]); 5] = [
-        (Some(&exchanged), &["replaying the logs gives other events or rows for epoch 0"]),
-        (Some(&cut), &["impressions FOLDER/i.jsonl ends at offset 500, before offset 1000"]),
-        (Some(&changed), &["replaying the logs gives other events or rows for epoch 0"]),
-        (None, &["impressions FOLDER/i.jsonl no longer exists", "read again from offset 0"]),
+    let [first, second] = [&event(500, 500, 1, 500_000), &event(501, 501, 0, 501_000)].map(line);
+    let exchanged = lines(0..500) + &first + &second + &lines(502..1_000);
+    let reordered = lines(0..100) + &lines(101..1_000) + &lines(100..101);
+    let gone = &["impressions FOLDER/i.jsonl was read up to offset 1000", "again from offset 0"];
+    let differs =
+        &["replaying the logs gives other events or rows for epoch 0", "`--accept-loss 1`"];
+    let others: [(Option<&str>, &[&str]); 6] = [
+        (Some(&exchanged), differs),
+        (Some(&cut), gone),
+        (Some(&other), gone),
+        (Some(&changed), differs),
+        (None, gone),
         (Some(&reordered), &[]),
     ];
     for (content, said) in others {

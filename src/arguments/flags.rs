@@ -2,6 +2,7 @@
 
 use super::formats::GivenFormat;
 use super::parameters::QueryParameters;
+use super::share::Share;
 use crate::dataflows;
 use crate::kafka::{GivenSetting, SecretText};
 use crate::time::{Moment, Span};
@@ -153,6 +154,11 @@ pub struct RunArguments {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub take_over: bool,
 
+    /// If the store is at this publication, read nothing again: the epochs that have begun become
+    /// final as the store has them, and later events for them are late. For logs that are lost
+    #[arg(long, value_name = "PUBLICATION", help_heading = "Sources and store")]
+    pub accept_loss: Option<u64>,
+
     /// File to append malformed records to, one JSON object per line; process N of several appends
     /// to FILE.process-N
     #[arg(long, value_name = "FILE", help_heading = "Sources and store")]
@@ -162,6 +168,12 @@ pub struct RunArguments {
     /// new FILE begins [default: 1073741824]
     #[arg(long, value_name = "BYTES", help_heading = "Sources and store")]
     pub dead_letter_max: Option<u64>,
+
+    /// Share of the records of a log that may be malformed, such as 1% or 0.01; with more, the job
+    /// fails at its end with exit code 6, and with --follow it warns [default: fail only if all
+    /// records of a log are malformed]
+    #[arg(long, value_name = "SHARE", help_heading = "Sources and store")]
+    pub max_malformed: Option<Share>,
 
     /// Continue at the end of the input: files may grow, and new files may appear in folders and
     /// patterns; Kafka topics are always followed, unless --until-end is given

@@ -5,6 +5,7 @@
 //! - [`config`]: the configuration file. Its keys are the flags of `run`; flags take precedence.
 //! - `formats`: reads `--kafka-format`, the format of the topics of each log.
 //! - `fields`: reads `--field`, the paths of the fields in the records of each log.
+//! - [`share`]: shares such as `1%`.
 //! - [`plan`]: checks the arguments and turns them into a plan.
 
 pub mod config;
@@ -13,6 +14,7 @@ pub mod flags;
 mod formats;
 pub mod parameters;
 pub mod plan;
+pub mod share;
 
 pub use flags::{
     DemoArguments, RowsFormat, RunArguments, ShowArguments, StatusArguments, StatusFormat,

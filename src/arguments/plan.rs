@@ -142,6 +142,8 @@ impl RunArguments {
         let kafka = in_kafka.then(|| KafkaSettings::given(servers, &self.kafka)).transpose()?;
         let mut settings = self.settings(inputs.is_endless(self.follow))?;
         // A Kafka store cannot look up rows by key: the replay passes it the rows of open epochs.
+        settings.accept_loss = self.accept_loss;
+        settings.malformed_max = self.max_malformed.map(|share| share.0);
         settings.restores_rows = matches!(store, StoreLocation::Kafka { .. });
         Ok(Plan {
             settings,

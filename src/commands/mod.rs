@@ -41,9 +41,8 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    /// Returns the exit code: 5 if another job has the store, 2 if the arguments are wrong,
-    /// otherwise
-    /// 1.
+    /// Returns the exit code: 5 if another job has the store, 6 if the input was not usable, 2 if
+    /// the arguments are wrong, otherwise 1.
     pub fn exit_code(&self) -> u8 {
         match self {
             CommandError::Run(error) | CommandError::Demo(DemoError::Run(error))
@@ -51,6 +50,7 @@ impl CommandError {
             {
                 EXIT_FENCED
             }
+            CommandError::Run(RunError::Unusable { .. }) => 6,
             _ if self.is_usage() => 2,
             _ => 1,
         }

@@ -6,16 +6,21 @@ use super::{kafka, store};
 use crate::arguments::{ArgumentError, Plan, RunArguments, StoreLocation};
 use crate::console;
 use crate::engine::{self, Counters, DeadLetters, EngineError, Job, Summary};
+use crate::event::Kind;
 use crate::features::MissingFeature;
 use crate::sources::combined::CombinedSource;
-use crate::sources::files::FileSource;
+use crate::sources::files::{FileSource, some_of};
 use crate::sources::{Source, SourceError};
 use crate::stores::sqlite::SqliteStore;
 use crate::stores::{Claim, Store, StoreError};
+use crate::time::Publication;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+/// The share of malformed records of a log above which people are warned, unless they give another.
+const MALFORMED_MAX: f64 = 0.01;
 
 /// Why a run failed.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +40,26 @@ pub enum RunError {
     /// The job failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The logs no longer give what the store holds.
+    #[error(
+        "{error}\n`--accept-loss {publication}` makes the epochs that have begun final as the \
+         store has them, and counts later events for them as late"
+    )]
+    Loss {
+        /// Why the job failed.
+        error: EngineError,
+        /// The last publication of the store.
+        publication: Publication,
+    },
+    /// Too many records are malformed.
+    #[error(
+        "{what}; the rows of the other records are in the store: correct the log, name its fields \
+         with --field, or allow more with --max-malformed"
+    )]
+    Unusable {
+        /// The logs, their numbers of records, and the first malformed ones.
+        what: String,
+    },
     /// The dead-letter file cannot be opened.
     #[error("cannot open the dead-letter file `{path}`: {error}")]
     DeadLetters {
@@ -53,7 +78,10 @@ impl RunError {
             RunError::MissingFeature(_) => true,
             RunError::Source(error) => error.is_usage(),
             RunError::Store(error) => error.is_usage(),
-            RunError::Engine(_) | RunError::DeadLetters { .. } => false,
+            RunError::Engine(_)
+            | RunError::Loss { .. }
+            | RunError::Unusable { .. }
+            | RunError::DeadLetters { .. } => false,
         }
     }
 
@@ -84,24 +112,60 @@ pub fn run(arguments: &RunArguments, stop: Arc<AtomicBool>) -> Result<String, Ru
     let watch = ProgressReporter::start(Arc::clone(&counters), plan.settings.follow);
     let result = start(&plan, Arc::clone(&counters), stop);
     watch.finish();
-    let (summary, malformed) = match result {
+    let ended = match result {
         // Asked for, like any other early end.
         Err(RunError::Store(error @ StoreError::Stopped { .. })) => {
             return Ok(format!("{error}\n"));
         }
         result => result?,
     };
-    Ok(match plan.cluster.process {
-        0 => {
-            let lines = report(&plan, &counters, &summary, malformed, started.elapsed());
-            lines + &outcome(&plan, &counters, &summary)?
-        }
-        _ => String::new(),
-    })
+    if plan.cluster.process > 0 {
+        return Ok(String::new());
+    }
+    let lines = report(&plan, &counters, &ended, started.elapsed());
+    let lines = lines + &outcome(&plan, &counters, &ended)?;
+    let unusable = ended.unusable(plan.settings.malformed_max);
+    if unusable.is_empty() || ended.summary.stopped {
+        return Ok(lines);
+    }
+    // The error follows on standard error.
+    let _ = console::print(lines);
+    Err(RunError::Unusable { what: unusable.join("; ") })
 }
 
-/// Runs a planned job to its end. Returns its summary and the number of malformed records in this
-/// process.
+/// A job that has ended.
+pub struct Ended {
+    /// Its summary.
+    pub summary: Summary,
+    /// The malformed records of this process.
+    dead_letters: Arc<DeadLetters>,
+    /// What was found at the start and not read, in words.
+    left_out: Vec<String>,
+}
+
+impl Ended {
+    /// Returns a text for each log of which too many records are malformed.
+    fn unusable(&self, malformed_max: Option<f64>) -> Vec<String> {
+        let texts = Kind::ALL.into_iter().filter_map(|kind| {
+            let records = self.summary.records[kind as usize];
+            let (malformed, all) = (records.malformed, records.all());
+            records.are_unusable(malformed_max).then(|| {
+                let first = self.dead_letters.first(kind).map(|first| format!("; first: {first}"));
+                let first = first.unwrap_or_default();
+                let topic = kind.topic();
+                match malformed == all {
+                    true => format!("all {all} records of the {topic} are malformed{first}"),
+                    false => {
+                        format!("{malformed} of {all} records of the {topic} are malformed{first}")
+                    }
+                }
+            })
+        });
+        texts.collect()
+    }
+}
+
+/// Runs a planned job to its end.
 ///
 /// # Errors
 /// When a source or the store cannot be used, or the job fails. Sources are checked before the
@@ -110,10 +174,16 @@ pub fn start(
     plan: &Plan,
     counters: Arc<Counters>,
     stop: Arc<AtomicBool>,
-) -> Result<(Summary, u64), RunError> {
+) -> Result<Ended, RunError> {
     refuse_outputs_among_sources(plan)?;
     let source = source(plan)?;
-    source().discover()?;
+    let mut first = source();
+    first.discover()?;
+    let left_out = first.left_out();
+    if !left_out.is_empty() && plan.cluster.process == 0 {
+        tracing::warn!("given, but not read: {}", some_of(&left_out));
+    }
+    drop(first);
     let dead_letters = Arc::new(dead_letters(plan)?);
     // A link in a source folder may lead to the dead-letter file, which exists now.
     refuse_outputs_among_sources(plan)?;
@@ -129,8 +199,20 @@ pub fn start(
         counters: Arc::clone(&counters),
         stop,
     };
-    let summary = engine::run(&plan.cluster, job)?;
-    Ok((summary, dead_letters.malformed()))
+    let summary = engine::run(&plan.cluster, job).map_err(|error| with_remedy(plan, error))?;
+    Ok(Ended { summary, dead_letters, left_out })
+}
+
+/// Adds to the error that a log is lost how the job can go on.
+fn with_remedy(plan: &Plan, error: EngineError) -> RunError {
+    if !error.is_loss() || plan.cluster.process > 0 {
+        return error.into();
+    }
+    let reader = store::reader(&plan.store, plan.kafka.as_ref());
+    match reader.map(|reader| reader.progress()) {
+        Ok(Ok(progress)) => RunError::Loss { error, publication: progress.publication },
+        _ => error.into(),
+    }
 }
 
 /// Whether a file is the store, or one of the files beside it.
@@ -175,9 +257,14 @@ fn refuse_outputs_among_sources(plan: &Plan) -> Result<(), ArgumentError> {
 fn source(plan: &Plan) -> Result<impl Fn() -> Box<dyn Source> + Send + Sync + 'static, RunError> {
     let (inputs, fields) = (plan.inputs.clone(), plan.fields.clone());
     let (follow, topics) = (plan.settings.follow, kafka::source(plan)?);
+    let store = match &plan.store {
+        StoreLocation::Sqlite(path) => path.clone(),
+        StoreLocation::Kafka { .. } => PathBuf::new(),
+    };
     Ok(move || -> Box<dyn Source> {
-        let files = (!inputs.paths.is_empty())
-            .then(|| FileSource::new(inputs.paths.clone(), fields.clone(), follow));
+        let files = (!inputs.paths.is_empty()).then(|| {
+            FileSource::new(inputs.paths.clone(), fields.clone(), follow).avoiding(&store)
+        });
         Box::new(CombinedSource { files, topics: topics.as_ref().map(|topics| topics()) })
     })
 }
@@ -208,13 +295,8 @@ fn dead_letters(plan: &Plan) -> Result<DeadLetters, RunError> {
 }
 
 /// Returns the final lines about a job.
-fn report(
-    plan: &Plan,
-    counters: &Counters,
-    summary: &Summary,
-    malformed: u64,
-    elapsed: Duration,
-) -> String {
+fn report(plan: &Plan, counters: &Counters, ended: &Ended, elapsed: Duration) -> String {
+    let (summary, malformed) = (&ended.summary, ended.dead_letters.malformed());
     let (events, seconds) = (counters.events(), elapsed.as_secs_f64());
     let whose = if plan.cluster.processes() > 1 { " in this process" } else { "" };
     let mut lines = format!(
@@ -234,13 +316,21 @@ fn report(
 }
 
 /// Returns the last lines: the events of the store by their outcome, and how final its rows are.
-fn outcome(plan: &Plan, counters: &Counters, summary: &Summary) -> Result<String, RunError> {
+fn outcome(plan: &Plan, counters: &Counters, ended: &Ended) -> Result<String, RunError> {
+    let summary = &ended.summary;
     let reader = store::reader(&plan.store, plan.kafka.as_ref())?;
     let totals = Totals::of(reader.as_ref())?;
     let mut lines = format!("in the store: {totals}\n");
     if let Some(warning) = totals.warning() {
         lines += &format!("warning: {warning}\n");
         counters.first_rejected().iter().for_each(|first| lines += &format!("  {first}\n"));
+    }
+    let malformed_max = plan.settings.malformed_max.unwrap_or(MALFORMED_MAX);
+    for text in ended.unusable(Some(malformed_max)) {
+        lines += &format!("warning: {text}\n");
+    }
+    if !ended.left_out.is_empty() {
+        lines += &format!("warning: given, but not read: {}\n", some_of(&ended.left_out));
     }
     let state = if summary.stopped {
         "stopped early: open epochs are provisional"

@@ -9,7 +9,7 @@ use super::watch::age_text;
 use crate::arguments::{StatusArguments, StatusFormat};
 use crate::decode::LogFields;
 use crate::kafka::parse_partition;
-use crate::log::{PartitionName, PartitionProgress};
+use crate::log::PartitionProgress;
 use crate::sources::files::FileSource;
 use crate::sources::{Batch, Discovered, Polled, Source, SourceError};
 use crate::stores::Progress;
@@ -18,6 +18,7 @@ use crate::stores::lease::{EXPIRY, Lease};
 use crate::time::{Through, rfc3339};
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// The status of a job.
 struct Status {
@@ -56,7 +57,7 @@ fn lag(at: &PartitionProgress, ends: Option<&mut EndOffsets>) -> Option<u64> {
     let end = if parse_partition(&name.name).is_some() {
         ends?.of(name)
     } else {
-        end_of_file(name, at.next_offset).map(Some)
+        end_of_file(at).map(Some)
     };
     match end {
         Ok(end) => Some(end?.saturating_sub(at.next_offset)),
@@ -67,11 +68,16 @@ fn lag(at: &PartitionProgress, ends: Option<&mut EndOffsets>) -> Option<u64> {
     }
 }
 
-/// Returns the offset after the last record of a file, which is read from an offset for that.
-fn end_of_file(name: &PartitionName, offset: u64) -> Result<u64, SourceError> {
+/// Returns the offset after the last record of a file, which is read from an offset for that. A
+/// file that is gone has no more records.
+fn end_of_file(at: &PartitionProgress) -> Result<u64, SourceError> {
     const RECORDS_MAX: usize = 4_096;
+    let (name, file, offset) = (at.partition.clone(), at.file.clone(), at.next_offset);
+    if file.as_ref().is_some_and(|file| !Path::new(&file.path).is_file()) {
+        return Ok(offset);
+    }
     let files = FileSource::new(vec![], LogFields::default(), false);
-    let partition = Discovered { name: name.clone(), size_bytes: 0, end_offset: None };
+    let partition = Discovered { name, size_bytes: 0, end_offset: None, file };
     let mut reader = files.open(&partition, Some(offset))?;
     let mut batch = Batch::default();
     while reader.poll(&mut batch, RECORDS_MAX)? == Polled::More {

@@ -7,6 +7,7 @@
 //! and skips them. Not earlier: a job that waits for its store must not touch the file of the job
 //! that has it. A letter names partition, offset and reason, so equal ones are the same.
 
+use crate::event::Kind;
 use crate::log::PartitionName;
 use crate::sources::Malformed;
 use foldhash::quality::FixedState;
@@ -17,7 +18,7 @@ use std::hash::BuildHasher;
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The number of malformed records that are logged; later ones are not.
 const SHOWN_MAX: u64 = 5;
@@ -34,6 +35,8 @@ pub struct DeadLetters {
     /// The number of letters, each of one malformed record or of several.
     letters: AtomicU64,
     is_silent: bool,
+    /// The first malformed record of each log, as text.
+    first: [OnceLock<String>; 2],
 }
 
 /// A file of dead letters. It becomes the old file when it is full, and a new one begins.
@@ -103,6 +106,8 @@ impl DeadLetters {
     /// Counts a record and writes it to the file. A failure is reported by
     /// [`DeadLetters::flush`].
     pub fn write(&self, partition: &PartitionName, record: &Malformed) {
+        self.first[partition.kind as usize]
+            .get_or_init(|| format!("{} {}: {}", partition.name, record.location, record.reason));
         self.malformed.fetch_add(record.records, Ordering::Relaxed);
         let before = self.letters.fetch_add(1, Ordering::Relaxed);
         if before < SHOWN_MAX && !self.is_silent {
@@ -137,6 +142,11 @@ impl DeadLetters {
 
     fn file(&self) -> Option<MutexGuard<'_, LetterFile>> {
         self.file.as_ref().map(|file| file.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The first malformed record of a log that this process has seen, as text.
+    pub fn first(&self, kind: Kind) -> Option<&str> {
+        self.first[kind as usize].get().map(String::as_str)
     }
 
     /// The number of malformed records that this process has seen.

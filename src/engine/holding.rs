@@ -38,6 +38,7 @@ impl fmt::Display for Reason {
             Reason::Source(Wait::Schema) => {
                 "the schema registry does not give a schema that it needs"
             }
+            Reason::Source(Wait::File) => "its file was moved or cut, and is being looked for",
             Reason::Source(Wait::Broker) => "its broker does not answer",
             Reason::Aligned => "it is too far ahead of the slowest partition (--alignment)",
             Reason::EpochNotOpen => "an epoch that it needs is not open yet",

@@ -18,7 +18,7 @@ use super::protocol::{SlowestWatermark, Watermarks};
 use super::{Counters, Settings};
 use crate::acceptance::Ledger;
 use crate::log::{BlockStart, PartitionProgress};
-use crate::sources::{Discovered, Lag, Source, SourceError};
+use crate::sources::{Discovered, Lag, Moved, Source, SourceError};
 use crate::time::{Definition, Epoch, Through};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -138,6 +138,18 @@ impl Ingest {
         let opened = Partition::new(definition, name, reader?, block, progress, found_at_start);
         self.partitions.push(opened);
         Ok(())
+    }
+
+    /// Goes on in the file that holds a partition now, if this worker reads it.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn relocate(&mut self, moved: &Moved) -> Result<(), SourceError> {
+        let mut partitions = self.partitions.iter_mut();
+        match partitions.find(|partition| partition.name == moved.partition) {
+            Some(partition) => partition.relocate(moved.file.as_ref()),
+            None => Ok(()),
+        }
     }
 
     /// Whether all partitions have been read up to their offsets in the store.

@@ -6,12 +6,13 @@ use super::holding::Holding;
 use super::protocol::Command;
 use super::table::Parts;
 use super::worker::State;
-use super::{EngineError, Job};
+use super::{EngineError, Job, Records, Settings};
+use crate::event::Kind;
 use crate::log::{BlockStart, PartitionName, PartitionProgress};
-use crate::query::Digests;
-use crate::sources::SourceError;
-use crate::stores::{Changeset, LeaseState, Progress, Store, StoreError};
-use crate::time::{Definition, Publication, Through, clock_ms};
+use crate::query::{Digests, QueryInstance, Role};
+use crate::sources::{Moved, SourceError};
+use crate::stores::{Changeset, LeaseState, Progress, RowChange, Store, StoreError};
+use crate::time::{Definition, EpochRange, Publication, Through, clock_ms};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,9 +31,16 @@ pub struct Leader {
     /// Whether the replay is complete.
     is_replayed: bool,
     launched_at: Instant,
-    /// The next offsets of partitions in the publication that is being committed.
-    positions: Vec<(PartitionName, u64)>,
+    /// The partitions of the publication that is being committed.
+    moved: Vec<PartitionProgress>,
+    /// Partitions whose progress changes with the first publication, although nothing of them is
+    /// read.
+    settled: Vec<PartitionProgress>,
+    /// The rows of the epochs that were given up, for a store that keeps rows in memory.
+    given_up: Vec<RowChange>,
     committer: Option<Committer>,
+    /// The logs whose malformed records were warned of.
+    warned: BTreeSet<Kind>,
     known: BTreeSet<PartitionName>,
     last_discovery: Option<Instant>,
     holding: Holding,
@@ -44,14 +52,17 @@ impl Leader {
     pub fn new(state: &mut State<'_>, job: &Job) -> Leader {
         let settings = &job.settings;
         let store = job.store.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
-        let progress = match store.as_deref().map(|store| load_progress(state, store)) {
-            Some(Ok(progress)) => progress,
+        let begun = match store.as_deref().map(|store| begin(state, store, settings)) {
+            Some(Ok(begun)) => begun,
             Some(Err(error)) => {
                 state.fail(error.into());
-                Progress::default()
+                Beginning::default()
             }
-            None => Progress::default(),
+            None => Beginning::default(),
         };
+        let Beginning { progress, settled, given_up } = begun;
+        let partitions: Vec<_> = progress.partitions.values().cloned().collect();
+        state.source.resume(&partitions);
         let rules = Rules {
             definition: settings.definition,
             workers: state.channels.workers(),
@@ -71,11 +82,14 @@ impl Leader {
             progress,
             is_replayed: false,
             launched_at: Instant::now(),
-            positions: Vec::new(),
+            moved: Vec::new(),
+            settled,
+            given_up,
             committer: store.map(|store| {
                 let counters = Arc::clone(counters);
                 Committer::start(store, std::thread::current(), counters)
             }),
+            warned: BTreeSet::new(),
             known: BTreeSet::new(),
             last_discovery: None,
             holding: Holding::default(),
@@ -141,26 +155,45 @@ impl Leader {
             self.last_discovery = Some(Instant::now());
             let mut discovered = state.source.discover()?;
             discovered.retain(|partition| self.known.insert(partition.name.clone()));
-            self.check_not_lost()?;
+            let moved = state.source.take_moved();
+            self.check_not_lost(&moved)?;
             commands.extend(self.coordinator.assign(discovered));
+            commands.extend(moved.into_iter().map(Command::Relocate));
         }
         Ok(())
     }
 
-    /// Checks that all partitions that must be replayed still exist.
-    fn check_not_lost(&self) -> Result<(), SourceError> {
+    /// Checks that all partitions that must be replayed still exist. Those that need no replay and
+    /// exist no more hold no epoch open from the first publication on.
+    fn check_not_lost(&mut self, moved: &[Moved]) -> Result<(), SourceError> {
         if self.is_replayed {
             return Ok(());
         }
-        let partitions = self.progress.partitions.values();
-        let needed = partitions.filter(|at| at.replay_offset < at.next_offset);
-        match needed.into_iter().find(|at| !self.known.contains(&at.partition)) {
-            Some(lost) => Err(SourceError::Lost {
-                partition: lost.partition.clone(),
-                offset: lost.replay_offset,
-            }),
-            None => Ok(()),
+        let is_gone = |name: &PartitionName| {
+            !self.known.contains(name)
+                || moved.iter().any(|moved| moved.partition == *name && moved.file.is_none())
+        };
+        let gone: Vec<_> =
+            self.progress.partitions.values().filter(|at| is_gone(&at.partition)).collect();
+        if let Some(lost) = gone.iter().find(|at| at.replay_offset < at.next_offset) {
+            return Err(lost_error(lost));
         }
+        let unsettled = gone.into_iter().filter(|at| !at.idle);
+        for at in unsettled {
+            if self.settled.iter().all(|settled| settled.partition != at.partition) {
+                tracing::warn!(
+                    "{} is gone, and was not idle when it was last read, up to offset {}: what \
+                     followed, if anything, is lost",
+                    at.partition,
+                    at.next_offset
+                );
+                self.settled.push(at.clone());
+            }
+        }
+        for settled in &mut self.settled {
+            settled.idle |= !self.known.contains(&settled.partition);
+        }
+        Ok(())
     }
 
     /// Submits a complete publication to the store, and handles a finished commit.
@@ -180,14 +213,23 @@ impl Leader {
                     let seconds = state.summary.replay.as_secs_f64();
                     tracing::info!("replay: complete in {seconds:.2} s, rows equal the store");
                 }
-                committer.restore(rebuilt.rows);
+                let mut rows = rebuilt.rows;
+                rows.append(&mut self.given_up);
+                committer.restore(rows);
             }
             Some((publication, parts)) => {
-                let changes = assemble(&self.progress, publication, parts);
+                let settled = std::mem::take(&mut self.settled);
+                let changes = assemble(&self.progress, publication, parts, settled);
                 self.progress.apply(&changes);
-                let partitions = changes.partitions.iter();
-                self.positions =
-                    partitions.map(|at| (at.partition.clone(), at.next_offset)).collect();
+                Records::add(&mut state.summary.records, &changes);
+                if job.settings.follow {
+                    warn_of_malformed(
+                        &state.summary.records,
+                        job.settings.malformed_max,
+                        &mut self.warned,
+                    );
+                }
+                self.moved.clone_from(&changes.partitions);
                 committer.commit(changes);
             }
             None => {}
@@ -196,23 +238,120 @@ impl Leader {
             state.summary.publications += 1;
             job.counters.set_committed(committed.publication);
             tracing::info!("publication {}: committed", committed.publication);
-            state.source.committed(&std::mem::take(&mut self.positions));
+            state.source.committed(&std::mem::take(&mut self.moved));
             commands.extend(self.coordinator.committed(committed));
         }
         Ok(())
     }
 }
 
-/// Returns the progress of the store, and reads the history that queries across epochs need.
-fn load_progress(state: &mut State<'_>, store: &dyn Store) -> Result<Progress, StoreError> {
-    let progress = store.progress()?;
+/// Warns, once for each log, that too many of its records are malformed. A job that follows its
+/// logs has no end at which it could fail for that.
+fn warn_of_malformed(
+    records: &[Records; 2],
+    malformed_max: Option<f64>,
+    warned: &mut BTreeSet<Kind>,
+) {
+    for kind in Kind::ALL {
+        let of_log = records[kind as usize];
+        if of_log.are_unusable(malformed_max) && warned.insert(kind) {
+            let (malformed, all, topic) = (of_log.malformed, of_log.all(), kind.topic());
+            tracing::warn!("{malformed} of the {all} records of the {topic} are malformed");
+        }
+    }
+}
+
+/// Where a job begins.
+#[derive(Default)]
+struct Beginning {
+    /// The progress of the store, without what was given up.
+    progress: Progress,
+    /// See [`Leader`].
+    settled: Vec<PartitionProgress>,
+    /// See [`Leader`].
+    given_up: Vec<RowChange>,
+}
+
+/// Reads the progress of the store, and the history that queries across epochs need.
+fn begin(
+    state: &mut State<'_>,
+    store: &dyn Store,
+    settings: &Settings,
+) -> Result<Beginning, StoreError> {
+    let mut begun = Beginning { progress: store.progress()?, ..Beginning::default() };
+    match settings.accept_loss {
+        Some(publication) if publication == begun.progress.publication.0 => {
+            begun = give_up(store, settings, begun.progress)?;
+        }
+        Some(publication) => tracing::warn!(
+            "--accept-loss {publication} has no effect: the store is at publication {}",
+            begun.progress.publication
+        ),
+        None => {}
+    }
     if let Some(across) = state.table.across()
-        && let Some((queries, epochs)) = across.required_history(progress.final_through)
+        && let Some((queries, epochs)) = across.required_history(begun.progress.final_through)
     {
         let history = store.history(queries, epochs)?;
         across.add_history(history);
     }
-    Ok(progress)
+    Ok(begun)
+}
+
+/// Makes all epochs final that any event has reached, as the store has them, so that nothing must
+/// be read again.
+fn give_up(
+    store: &dyn Store,
+    settings: &Settings,
+    mut progress: Progress,
+) -> Result<Beginning, StoreError> {
+    let definition = &settings.definition;
+    let latest_ms = progress.partitions.values().filter_map(|at| at.watermark_ms).max();
+    let reached =
+        latest_ms.map(|at_ms| definition.epoch(at_ms.saturating_add(definition.max_delay_ms)));
+    let Some(last) = reached.max(progress.digests.keys().next_back().copied()) else {
+        return Ok(Beginning { progress, ..Beginning::default() });
+    };
+    let before = progress.final_through;
+    progress.final_through = before.max(Through::Epoch(last));
+    let main = |query: &QueryInstance| query.query.role == Role::Main;
+    let given_up = match settings.queries.iter().position(main) {
+        Some(main) if settings.restores_rows && before != Through::Everything => {
+            let first = before.last().map_or(EpochRange::ALL.first, |epoch| epoch.plus(1));
+            store.history(&[main], EpochRange { first, last })?
+        }
+        _ => Vec::new(),
+    };
+    progress.digests = Digests::new();
+    let settled = without_replay(&progress, Vec::new());
+    progress.partitions =
+        settled.iter().map(|at| (at.partition.clone(), with_malformed(&progress, at))).collect();
+    let start = definition.start_rfc3339(last);
+    tracing::warn!(
+        "nothing is read again: the epochs through {last} ({start}) become final as the store has \
+         them, and later events for them are late"
+    );
+    Ok(Beginning { progress, settled, given_up })
+}
+
+/// Returns the progress of a partition with the number of malformed records so far.
+fn with_malformed(before: &Progress, at: &PartitionProgress) -> PartitionProgress {
+    let malformed = before.partitions.get(&at.partition).map_or(0, |before| before.malformed);
+    PartitionProgress { malformed, ..at.clone() }
+}
+
+/// Returns the error that a partition which must be replayed is gone.
+fn lost_error(at: &PartitionProgress) -> SourceError {
+    let partition = at.partition.clone();
+    match &at.file {
+        Some(file) => SourceError::LostFile {
+            partition,
+            offset: at.replay_offset,
+            next_offset: at.next_offset,
+            bytes: file.read_bytes,
+        },
+        None => SourceError::Lost { partition, offset: at.replay_offset },
+    }
 }
 
 /// Describes where a job begins, for the log.
@@ -255,8 +394,14 @@ fn compare(stored: &Digests, rebuilt: &Digests) -> Result<(), EngineError> {
     }
 }
 
-/// Assembles the changeset of a publication from the parts of all workers.
-fn assemble(before: &Progress, publication: Publication, parts: Parts) -> Changeset {
+/// Assembles the changeset of a publication from the parts of all workers, and from the partitions
+/// that are settled without being read.
+fn assemble(
+    before: &Progress,
+    publication: Publication,
+    parts: Parts,
+    settled: Vec<PartitionProgress>,
+) -> Changeset {
     let Parts { rows, digests, progress } = parts;
     let mut changes = Changeset { publication, rows, digests, ..Changeset::default() };
     changes.final_through = progress.first().map_or(Through::Nothing, |one| one.closed_through);
@@ -266,6 +411,12 @@ fn assemble(before: &Progress, publication: Publication, parts: Parts) -> Change
         changes.ledger.merge(&worker.ledger);
         changes.partitions.extend(worker.partitions);
     }
+    let is_moved = |at: &PartitionProgress| {
+        changes.partitions.iter().any(|moved| moved.partition == at.partition)
+    };
+    let settled: Vec<_> = settled.into_iter().filter(|at| !is_moved(at)).collect();
+    let settled = settled.into_iter().map(|at| PartitionProgress { malformed: 0, ..at });
+    changes.partitions.extend(settled);
     if changes.final_through == Through::Everything {
         changes.partitions = without_replay(before, changes.partitions);
     }

@@ -35,6 +35,7 @@ mod protocol;
 mod rows;
 mod settings;
 mod table;
+mod usable;
 mod worker;
 
 pub use cluster::Cluster;
@@ -44,9 +45,9 @@ pub use holding::{Holder, Reason};
 use memory::Memory;
 pub use metrics::Counters;
 pub use settings::Settings;
+pub use usable::Records;
 
 use crate::console;
-
 use crate::sources::{Source, SourceError};
 use crate::stores::{Store, StoreError};
 use crate::time::Epoch;
@@ -83,6 +84,8 @@ pub struct Summary {
     pub replay: Duration,
     /// Whether the job was ended early.
     pub stopped: bool,
+    /// The committed records of each log, by [`crate::event::Kind`], in the first process.
+    pub records: [Records; 2],
 }
 
 impl Summary {
@@ -93,6 +96,7 @@ impl Summary {
             publications: self.publications.max(other.publications),
             replay: self.replay.max(other.replay),
             stopped: self.stopped || other.stopped,
+            records: Records::merge(self.records, other.records),
         }
     }
 }
@@ -112,7 +116,8 @@ pub enum EngineError {
     /// A log has changed since it was read.
     #[error(
         "replaying the logs gives other events or rows for epoch {epoch} than the store holds: \
-         records that were read before have changed; restore the logs, or start with a new store"
+         records that were read before have changed; restore the logs, or \
+         go on without reading them again with --accept-loss"
     )]
     Replay {
         /// The first epoch that differs.
@@ -145,6 +150,17 @@ pub enum EngineError {
 /// The exit code of a job whose store another job has. A supervisor must not start it again: it
 /// would take the store back.
 pub const EXIT_FENCED: u8 = 5;
+
+impl EngineError {
+    /// Whether the logs no longer give what the store holds.
+    pub fn is_loss(&self) -> bool {
+        match self {
+            EngineError::Source(error) => error.is_loss(),
+            EngineError::Replay { .. } => true,
+            _ => false,
+        }
+    }
+}
 
 /// Runs a job to its end.
 ///

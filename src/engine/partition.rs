@@ -4,7 +4,7 @@ use super::dead_letters::DeadLetters;
 use super::holding::Reason;
 use super::protocol::{SlowestWatermark, Watermarks};
 use crate::acceptance::{Ahead, ClockLimit, Judge, LogEnd, Missing, Reading};
-use crate::log::{BlockStart, PartitionName, PartitionProgress};
+use crate::log::{BlockStart, LogFile, PartitionName, PartitionProgress};
 use crate::sources::{Batch, Lag, PartitionReader, Polled, SourceError};
 use crate::time::{Definition, Epoch};
 use std::collections::BTreeMap;
@@ -346,6 +346,11 @@ impl Partition {
         }
     }
 
+    /// Goes on in the file that holds it now, or ends if there is none.
+    pub(super) fn relocate(&mut self, file: Option<&LogFile>) -> Result<(), SourceError> {
+        self.reader.relocate(file)
+    }
+
     /// Returns how much is left to read, and the events that are read but not processed.
     pub(super) fn lag(&self) -> Lag {
         let waiting = self.batch.events.len() - self.next;
@@ -396,6 +401,7 @@ impl Partition {
             decisions: self.judge.decisions().to_vec(),
             malformed: std::mem::take(&mut self.malformed),
             idle: self.activity == Activity::Idle || self.is_exhausted(),
+            file: self.reader.file(),
         };
         let unmoved = PartitionProgress { malformed: 0, ..progress.clone() };
         if progress.malformed == 0 && self.reported.as_ref() == Some(&unmoved) {

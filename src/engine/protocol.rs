@@ -8,7 +8,7 @@
 
 use super::holding::Holder;
 use crate::log::PartitionProgress;
-use crate::sources::Discovered;
+use crate::sources::{Discovered, Moved};
 use crate::time::{Epoch, Round, Through};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -108,8 +108,10 @@ pub enum Command {
         /// The partition.
         partition: Discovered,
         /// The progress of the partition in the store, if it has any.
-        progress: Option<PartitionProgress>,
+        progress: Option<Box<PartitionProgress>>,
     },
+    /// Go on in the file that holds a partition now; end it if there is none.
+    Relocate(Moved),
     /// Build the dataflow of an epoch.
     Open(Epoch),
     /// Close these epochs: they take no more events.

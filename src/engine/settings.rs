@@ -39,6 +39,12 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// The interval between polls at the end of a partition.
     pub poll_interval: Duration,
+    /// The publication that the store must be at for the job to begin without a replay: the epochs
+    /// that have begun become final as the store has them.
+    pub accept_loss: Option<u64>,
+    /// The share of the records of a log that may be malformed, from 0 to 1; if there is none, not
+    /// all may be.
+    pub malformed_max: Option<f64>,
     /// Whether the store needs the rebuilt rows of its main table after a replay, see
     /// [`crate::stores::Store::restore`].
     pub restores_rows: bool,
@@ -62,6 +68,8 @@ impl Settings {
             follow: false,
             idle_timeout: Duration::from_secs(10),
             poll_interval: Duration::from_millis(10),
+            accept_loss: None,
+            malformed_max: None,
             restores_rows: false,
         }
     }

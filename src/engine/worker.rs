@@ -146,7 +146,12 @@ impl<'a> State<'a> {
         while let Some(command) = self.channels.next_command() {
             match command {
                 Command::Assign { worker, partition, progress } => {
-                    self.assign(worker, &partition, progress);
+                    self.assign(worker, &partition, progress.map(|at| *at));
+                }
+                Command::Relocate(moved) => {
+                    if let Err(error) = self.ingest.relocate(&moved) {
+                        self.fail(error.into());
+                    }
                 }
                 Command::Open(epoch) => {
                     self.epochs.open(worker, epoch, self.pace.round());

@@ -1,9 +1,9 @@
 //! Files and topics together. The name of a partition determines which of them it belongs to.
 
 use super::files::FileSource;
-use super::{Discovered, PartitionReader, Source, SourceError};
+use super::{Discovered, Moved, PartitionReader, Source, SourceError};
 use crate::kafka::parse_partition;
-use crate::log::PartitionName;
+use crate::log::PartitionProgress;
 
 /// Files, Kafka topics, or both.
 #[derive(Default)]
@@ -15,6 +15,12 @@ pub struct CombinedSource {
 }
 
 impl Source for CombinedSource {
+    fn resume(&mut self, partitions: &[PartitionProgress]) {
+        if let Some(files) = &mut self.files {
+            files.resume(partitions);
+        }
+    }
+
     fn discover(&mut self) -> Result<Vec<Discovered>, SourceError> {
         let mut discovered = match &mut self.files {
             Some(files) => files.discover()?,
@@ -24,6 +30,14 @@ impl Source for CombinedSource {
             discovered.extend(topics.discover()?);
         }
         Ok(discovered)
+    }
+
+    fn take_moved(&mut self) -> Vec<Moved> {
+        self.files.as_mut().map(Source::take_moved).unwrap_or_default()
+    }
+
+    fn left_out(&self) -> Vec<String> {
+        self.files.as_ref().map(Source::left_out).unwrap_or_default()
     }
 
     fn open(
@@ -46,9 +60,12 @@ impl Source for CombinedSource {
         }
     }
 
-    fn committed(&mut self, positions: &[(PartitionName, u64)]) {
+    fn committed(&mut self, partitions: &[PartitionProgress]) {
+        if let Some(files) = &mut self.files {
+            files.committed(partitions);
+        }
         if let Some(topics) = &mut self.topics {
-            topics.committed(positions);
+            topics.committed(partitions);
         }
     }
 }

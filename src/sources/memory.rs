@@ -34,6 +34,7 @@ impl Source for MemorySource {
             name: name.clone(),
             size_bytes: std::mem::size_of_val(&events[..]) as u64,
             end_offset: None,
+            file: None,
         });
         Ok(discovered.collect())
     }

@@ -17,7 +17,7 @@ pub mod memory;
 
 use crate::event::Event;
 use crate::features::MissingFeature;
-use crate::log::PartitionName;
+use crate::log::{LogFile, PartitionName, PartitionProgress};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -30,16 +30,42 @@ pub struct Discovered {
     pub size_bytes: u64,
     /// The offset at which reading ends, if the job ends before the log does.
     pub end_offset: Option<u64>,
+    /// The file that holds it now, if it is in a file.
+    pub file: Option<LogFile>,
+}
+
+/// A partition whose log is in another file than it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// The partition.
+    pub partition: PartitionName,
+    /// The file that holds it now; `None` if there is none any more.
+    pub file: Option<LogFile>,
 }
 
 /// A set of partitions. Every process has its own instance.
 pub trait Source: Send {
+    /// Tells which partitions earlier jobs have read, and how far. Called in the first process
+    /// only, once, before the first discovery.
+    fn resume(&mut self, _partitions: &[PartitionProgress]) {}
+
     /// Returns the partitions that exist now, in a fixed order. Called in the first process only:
     /// at the start and, while following, periodically.
     ///
     /// # Errors
     /// When the source as a whole cannot be used, for example if a path does not exist.
     fn discover(&mut self) -> Result<Vec<Discovered>, SourceError>;
+
+    /// Returns the partitions whose logs the last discovery has found in another file, or no more.
+    fn take_moved(&mut self) -> Vec<Moved> {
+        Vec::new()
+    }
+
+    /// Returns what was found at the places that were given and is not read, with the reason, in
+    /// words for people.
+    fn left_out(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Opens a partition at an offset, or at the first record that still exists.
     ///
@@ -61,10 +87,10 @@ pub trait Source: Send {
         Ok(())
     }
 
-    /// Reports the positions in the store (the next offset of each partition), for sources that
-    /// can publish them. The store is authoritative: this must not block, and failures are not
+    /// Reports the progress in the store of the partitions that have moved on, for sources that can
+    /// publish it or use it. The store is authoritative: this must not block, and failures are not
     /// errors.
-    fn committed(&mut self, _positions: &[(PartitionName, u64)]) {}
+    fn committed(&mut self, _partitions: &[PartitionProgress]) {}
 }
 
 /// Reads one partition in order. Blocks no longer than a read from disk, except before it fails: a
@@ -87,6 +113,19 @@ pub trait PartitionReader {
     fn waits_for(&self) -> Option<Wait> {
         None
     }
+
+    /// Returns the file that holds the log.
+    fn file(&self) -> Option<LogFile> {
+        None
+    }
+
+    /// Goes on in the file that holds the log now, or ends if there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    fn relocate(&mut self, _file: Option<&LogFile>) -> Result<(), SourceError> {
+        Ok(())
+    }
 }
 
 /// What a partition waits for outside of this program.
@@ -96,6 +135,8 @@ pub enum Wait {
     Schema,
     /// An answer of the broker.
     Broker,
+    /// Its file, which was renamed, replaced or cut.
+    File,
 }
 
 /// How much of some partitions is not read yet. A file counts bytes, a Kafka partition records.
@@ -196,6 +237,12 @@ pub fn sample(record: &[u8]) -> String {
 }
 
 impl SourceError {
+    /// Whether a log no longer holds the records that must be read again.
+    pub fn is_loss(&self) -> bool {
+        use SourceError::{Lost, LostFile, Shrunk};
+        matches!(self, Lost { .. } | LostFile { .. } | Shrunk { .. })
+    }
+
     /// Whether the arguments are the cause, so that the same command fails again.
     pub fn is_usage(&self) -> bool {
         match self {
@@ -220,6 +267,17 @@ pub enum SourceError {
     /// A given path does not exist.
     #[error("no file or folder at `{0}`; check the path, or quote a pattern that matches a file")]
     NotFound(PathBuf),
+    /// A folder without a file that can be read.
+    #[error(
+        "nothing in the folder `{folder}` can be read: it has {left_out}; files must end in \
+         .jsonl, .ndjson (also .gz, .zst) or .parquet, and subfolders be named KEY=VALUE"
+    )]
+    NothingToRead {
+        /// The folder.
+        folder: PathBuf,
+        /// What it has, in words.
+        left_out: String,
+    },
     /// A given pattern is not valid.
     #[error("`{pattern}` is not a valid pattern: {reason}")]
     Pattern {
@@ -248,13 +306,30 @@ pub enum SourceError {
     /// A log that must be replayed no longer exists.
     #[error(
         "{partition} no longer exists, but must be read again from offset {offset} for the open \
-         epochs: restore it, or start with a new store"
+         epochs: restore it, or go on without it with --accept-loss"
     )]
     Lost {
         /// The partition.
         partition: PartitionName,
         /// The offset at which reading must resume.
         offset: u64,
+    },
+    /// The file of a log that must be replayed was removed, replaced or cut.
+    #[error(
+        "{partition} was read up to offset {next_offset}, and must be read again from offset \
+         {offset} for the open epochs, but no file in its folders begins as it did and has the \
+         {bytes} bytes that were read: it was removed, replaced or cut; restore it, or go on \
+         without it with --accept-loss"
+    )]
+    LostFile {
+        /// The partition.
+        partition: PartitionName,
+        /// The offset at which reading must resume.
+        offset: u64,
+        /// The offset up to which it was read.
+        next_offset: u64,
+        /// The number of bytes that were read of it.
+        bytes: u64,
     },
     /// An error of the Kafka source.
     #[cfg(feature = "kafka")]
@@ -277,7 +352,7 @@ pub enum SourceError {
     /// A log ends before the offset at which reading must resume.
     #[error(
         "{partition} ends at offset {end}, before offset {offset} where reading must resume: the \
-         log was truncated or replaced; restore it, or start with a new store"
+         log was truncated or replaced; restore it, or go on without it with --accept-loss"
     )]
     Shrunk {
         /// The partition.

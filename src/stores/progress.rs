@@ -83,6 +83,7 @@ mod tests {
             decisions: vec![Decision::new(4, 7_000, true)],
             malformed,
             idle: false,
+            file: None,
         }
     }
 

@@ -196,5 +196,6 @@ pub fn partition(name: &str, next_offset: u64, malformed: u64) -> PartitionProgr
         decisions: Vec::new(),
         malformed,
         idle: false,
+        file: None,
     }
 }

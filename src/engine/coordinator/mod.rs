@@ -146,7 +146,8 @@ impl Coordinator {
             let lightest = (0..self.loads.len()).min_by_key(|worker| self.loads[*worker]);
             let worker = lightest.unwrap_or(0);
             self.loads[worker] += partition.size_bytes.max(1);
-            let progress = self.rules.progress.partitions.get(&partition.name).cloned();
+            let progress =
+                self.rules.progress.partitions.get(&partition.name).cloned().map(Box::new);
             Command::Assign { worker, partition, progress }
         });
         let commands: Vec<_> = commands.collect();

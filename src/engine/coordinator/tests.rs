@@ -109,6 +109,7 @@ fn partition(word: &&str) -> Discovered {
         name: PartitionName { kind: Kind::Play, name: name.into() },
         size_bytes: bytes.parse().unwrap(),
         end_offset: None,
+        file: None,
     }
 }
 
@@ -195,6 +196,7 @@ fn text(command: &Command) -> String {
         Command::Finalize(final_through) => write!(text, "finalize {}", through(final_through)),
         Command::Drain => write!(text, "drain"),
         Command::End => write!(text, "end"),
+        Command::Relocate(moved) => write!(text, "relocate {}", moved.partition.name),
         Command::Abort(reason) => write!(text, "abort: {reason}"),
     };
     written.unwrap();
@@ -358,6 +360,7 @@ fn a_job_continues_from_the_progress_of_its_store() {
         decisions: Vec::new(),
         malformed: 0,
         idle: false,
+        file: None,
     };
     let progress = Progress {
         publication: Publication(41),

@@ -3,12 +3,25 @@
 use super::{FileFormat, io_error, needs_parquet};
 use crate::event::Kind;
 use crate::features::Feature;
-use crate::log::PartitionName;
-use crate::sources::{Discovered, SourceError};
+use crate::sources::SourceError;
 use glob::{MatchOptions, Pattern};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+/// The number of files that are named when files were left out.
+const NAMED_MAX: usize = 5;
+
+/// The folders in which the logs of a kind may be, without symbolic links.
+pub(super) type Folders = BTreeSet<(Kind, PathBuf)>;
+
+/// A file that the arguments stand for.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) kind: Kind,
+    /// Its path without symbolic links, or that of the link if only the link has a known format.
+    pub(super) path: String,
+}
 
 /// Finds the files that exist at each call.
 #[derive(Clone, Debug)]
@@ -18,29 +31,55 @@ pub(super) struct Finder {
     has_found: bool,
     /// The name of each file by its path without symbolic links: the first that it was found under.
     names: BTreeMap<(Kind, PathBuf), String>,
-    /// Files that were skipped, with a warning, because their names are not UTF-8.
-    skipped: BTreeSet<PathBuf>,
+    /// The folders of the files and patterns, as of the last call.
+    folders: Folders,
+    /// What the last call found and left out.
+    left_out: BTreeSet<PathBuf>,
+    /// What the call before left out, and what people were told of.
+    left_out_before: BTreeSet<PathBuf>,
+    told: Option<BTreeSet<PathBuf>>,
+}
+
+/// What an argument stands for.
+#[derive(Default)]
+struct Expanded {
+    files: Vec<PathBuf>,
+    left_out: Vec<PathBuf>,
+    folders: Vec<PathBuf>,
 }
 
 impl Finder {
     pub(super) fn new(paths: Vec<(Kind, String)>, follow: bool) -> Finder {
-        let (names, skipped) = (BTreeMap::new(), BTreeSet::new());
-        Finder { paths, follow, has_found: false, names, skipped }
+        let (names, folders) = (BTreeMap::new(), Folders::new());
+        let (left_out, left_out_before) = (BTreeSet::new(), BTreeSet::new());
+        let has_found = false;
+        Finder { paths, follow, has_found, names, folders, left_out, left_out_before, told: None }
+    }
+
+    /// The folders of the files and patterns.
+    pub(super) fn folders(&self) -> Folders {
+        self.folders.clone()
     }
 
     /// Returns the files that exist now, ordered by kind and name. A missing path is an error only
     /// at the first call.
-    pub(super) fn find(&mut self) -> Result<Vec<Discovered>, SourceError> {
+    pub(super) fn find(&mut self) -> Result<Vec<Found>, SourceError> {
         let mut found = BTreeMap::new();
+        self.folders = Folders::new();
+        self.left_out_before = std::mem::take(&mut self.left_out);
         for (kind, path) in self.paths.clone() {
-            for file in self.expand(&path)? {
+            let Expanded { files, left_out, folders } = self.expand(&path)?;
+            let is_named = |path: &Path| !is_hidden(path) && !is_marker(path);
+            self.left_out.extend(left_out.into_iter().filter(|path| is_named(path)));
+            let folders = folders.iter().filter_map(|folder| folder.canonicalize().ok());
+            self.folders.extend(folders.map(|folder| (kind, folder)));
+            for file in files {
                 // The file was removed after it was found: ignore it.
                 let Ok(inspected) = inspect(&file) else { continue };
+                let folder = inspected.target.parent().map(|folder| (kind, folder.to_owned()));
+                self.folders.extend(folder);
                 let Some(name) = inspected.path.to_str() else {
-                    if self.skipped.insert(inspected.path) {
-                        let file = file.display();
-                        tracing::warn!(%file, "skipped: the file name is not UTF-8");
-                    }
+                    self.left_out.insert(inspected.path);
                     continue;
                 };
                 if FileFormat::of(&file) == Some(FileFormat::Parquet)
@@ -48,23 +87,41 @@ impl Finder {
                 {
                     return Err(needs_parquet(name).into());
                 }
-                found.insert((kind, name.to_owned()), (inspected.target, inspected.size_bytes));
+                found.insert((kind, name.to_owned()), inspected.target);
             }
         }
         self.has_found = true;
         Ok(self.deduplicated(found))
     }
 
-    fn deduplicated(&mut self, found: BTreeMap<(Kind, String), (PathBuf, u64)>) -> Vec<Discovered> {
-        let mut discovered = BTreeMap::new();
-        for ((kind, name), (target, size_bytes)) in found {
-            let name = self.names.entry((kind, target)).or_insert(name).clone();
-            discovered.insert(PartitionName { kind, name }, size_bytes);
+    fn deduplicated(&mut self, found: BTreeMap<(Kind, String), PathBuf>) -> Vec<Found> {
+        let mut paths = BTreeSet::new();
+        for ((kind, name), target) in found {
+            paths.insert((kind, self.names.entry((kind, target)).or_insert(name).clone()));
         }
-        discovered
-            .into_iter()
-            .map(|(name, size_bytes)| Discovered { name, size_bytes, end_offset: None })
-            .collect()
+        paths.into_iter().map(|(kind, path)| Found { kind, path }).collect()
+    }
+
+    /// Returns what was left out, except files that hold a log, in words for people.
+    pub(super) fn left_out(&self, holds_log: impl Fn(&Path) -> bool) -> Vec<String> {
+        let left_out = self.left_out.iter().filter(|path| !holds_log(path));
+        left_out.map(|path| in_words(path)).collect()
+    }
+
+    /// Logs what was left out since the first call.
+    pub(super) fn tell_left_out(&mut self, holds_log: impl Fn(&Path) -> bool) {
+        let Some(told) = &mut self.told else {
+            // What is there at the start is told by the command.
+            self.told = Some(self.left_out.clone());
+            return;
+        };
+        // A file that is being renamed may be seen where it is no more.
+        let lasting = self.left_out.intersection(&self.left_out_before);
+        for path in lasting.filter(|path| !holds_log(path)) {
+            if told.insert(path.clone()) {
+                tracing::warn!("given, but not read: {}", in_words(path));
+            }
+        }
     }
 
     /// Whether `find` returns this file, or would return it if it were created.
@@ -77,20 +134,24 @@ impl Finder {
         };
         self.paths.iter().any(|(_, argument)| {
             // Errors are reported when the sources are read.
-            let existing = self.expand(argument).unwrap_or_default();
+            let existing = self.expand(argument).unwrap_or_default().files;
             existing.iter().any(|path| is_target(path)) || would_match(argument, file)
         })
     }
 
-    /// Returns the files for an argument: a file, folder or pattern.
-    fn expand(&self, argument: &str) -> Result<Vec<PathBuf>, SourceError> {
+    /// Returns what an argument stands for: a file, folder or pattern.
+    fn expand(&self, argument: &str) -> Result<Expanded, SourceError> {
         let path = Path::new(argument);
         match path.metadata() {
-            Ok(metadata) if metadata.is_dir() => files_in(path),
+            Ok(metadata) if metadata.is_dir() => self.in_folder(path),
             Ok(metadata) if metadata.is_file() => match FileFormat::of(path) {
-                Some(_) => Ok(vec![path.into()]),
+                Some(_) => Ok(named_file(path, self.follow)),
                 None => Err(SourceError::UnknownFormat(path.into())),
             },
+            // It was a file once.
+            Ok(_) if self.has_found => {
+                Ok(Expanded { files: Vec::new(), ..named_file(path, self.follow) })
+            }
             Ok(_) => {
                 let what = "neither a file nor a folder, so a restart could not read it again";
                 Err(io_error(path, std::io::Error::new(ErrorKind::InvalidInput, what)))
@@ -100,11 +161,27 @@ impl Finder {
         }
     }
 
+    /// Returns the files in a folder and its subfolders `KEY=VALUE`.
+    fn in_folder(&self, folder: &Path) -> Result<Expanded, SourceError> {
+        let mut found = Expanded::default();
+        add_folder(folder, &mut found)?;
+        if found.files.is_empty() && !self.follow && !self.has_found {
+            let left_out = found.left_out.iter().filter(|path| !is_hidden(path));
+            let left_out: Vec<String> = left_out.map(|path| in_words(path)).collect();
+            let (folder, left_out) = (folder.to_owned(), some_of(&left_out));
+            return Err(SourceError::NothingToRead { folder, left_out });
+        }
+        Ok(found)
+    }
+
     /// Returns the files that match a pattern. A path that does not exist may be a pattern.
-    fn matches(&self, argument: &str) -> Result<Vec<PathBuf>, SourceError> {
+    fn matches(&self, argument: &str) -> Result<Expanded, SourceError> {
         let is_literal = Pattern::escape(argument) == argument;
-        let mut files = Vec::new();
-        if !is_literal {
+        let mut found = Expanded::default();
+        if is_literal {
+            found.folders.push(folder_of(Path::new(argument)).to_owned());
+        } else {
+            found.folders.extend(folders(Path::new(argument)));
             let options =
                 MatchOptions { require_literal_leading_dot: true, ..MatchOptions::default() };
             let paths = glob::glob_with(argument, options).map_err(|error| {
@@ -113,33 +190,94 @@ impl Finder {
             for path in paths {
                 let path = path.map_err(|error| io_error(argument, error.into()))?;
                 if is_wanted(&path) {
-                    files.push(path);
+                    found.files.push(path);
+                } else {
+                    found.left_out.push(path);
                 }
             }
         }
-        let may_be_empty = self.has_found || (self.follow && !is_literal);
-        if files.is_empty() && !may_be_empty {
+        // A followed file may be absent for a moment, while it is rotated.
+        let is_awaited = self.follow
+            && (!is_literal
+                || FileFormat::of(Path::new(argument)).is_some()
+                    && folder_of(Path::new(argument)).is_dir());
+        if found.files.is_empty() && !self.has_found && !is_awaited {
             return Err(SourceError::NotFound(argument.into()));
         }
-        Ok(files)
+        Ok(found)
     }
 }
 
-/// Returns the files in a folder that are not hidden and have a known format.
-fn files_in(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
-    let mut files = Vec::new();
+/// Returns a file that was named itself. If it is followed, files beside it whose names begin with
+/// its own may be the logs that had its name before: they are not read, unless they are known.
+fn named_file(path: &Path, follow: bool) -> Expanded {
+    let folder = folder_of(path).to_owned();
+    let mut left_out = Vec::new();
+    if follow
+        && let (Some(name), Ok(entries)) =
+            (path.file_name().and_then(|name| name.to_str()), folder.read_dir())
+    {
+        let earlier = entries.flatten().filter(|entry| {
+            let other = entry.file_name();
+            let rest = other.to_str().and_then(|other| other.strip_prefix(name));
+            rest.is_some_and(|rest| rest.starts_with(['.', '-', '_']))
+        });
+        left_out.extend(earlier.filter_map(|entry| entry.path().canonicalize().ok()));
+    }
+    Expanded { files: vec![path.to_owned()], left_out, folders: vec![folder] }
+}
+
+/// Adds the files in a folder that are not hidden and have a known format, and those of subfolders
+/// `KEY=VALUE`, as Hive, Spark and others name the parts of a table.
+fn add_folder(folder: &Path, found: &mut Expanded) -> Result<(), SourceError> {
+    found.folders.push(folder.to_owned());
     for entry in folder.read_dir().map_err(|error| io_error(folder, error))? {
         let path = entry.map_err(|error| io_error(folder, error))?.path();
+        let is_part =
+            || path.file_name().is_some_and(|name| name.as_encoded_bytes().contains(&b'='));
         if is_wanted(&path) {
-            files.push(path);
+            found.files.push(path);
+        } else if path.is_dir() && !is_hidden(&path) && is_part() {
+            add_folder(&path, found)?;
+        } else {
+            found.left_out.push(path.canonicalize().unwrap_or(path));
         }
     }
-    Ok(files)
+    Ok(())
+}
+
+/// Says in words that a file or folder is not read.
+fn in_words(path: &Path) -> String {
+    let reason = if path.is_dir() {
+        " (a folder not named KEY=VALUE)"
+    } else if path.exists() && !path.is_file() {
+        " (not a regular file)"
+    } else if path.to_str().is_none() {
+        " (its name is not UTF-8)"
+    } else {
+        ""
+    };
+    format!("`{}`{reason}", path.display())
+}
+
+/// Returns the first of these words, and how many more there are.
+pub fn some_of(words: &[String]) -> String {
+    match words.len() {
+        0 => "nothing".into(),
+        count if count <= NAMED_MAX => words.join(", "),
+        count => format!("{} and {} more", words[..NAMED_MAX].join(", "), count - NAMED_MAX),
+    }
 }
 
 /// Whether to read a file that was found in a folder or by a pattern. `.tmp` is not a known format.
 fn is_wanted(path: &Path) -> bool {
     !is_hidden(path) && FileFormat::of(path).is_some() && path.is_file()
+}
+
+/// Whether a file is no log by its name: a file in the making, or a mark such as `_SUCCESS`.
+fn is_marker(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.as_encoded_bytes());
+    name.is_some_and(|name| name.starts_with(b"_") || name.ends_with(b".tmp"))
 }
 
 fn is_hidden(path: &Path) -> bool {
@@ -155,7 +293,10 @@ fn would_match(argument: &str, file: &Path) -> bool {
         return false;
     }
     if argument.is_dir() {
-        return is_in(argument);
+        let mut folders = Expanded::default();
+        // Errors are reported when the sources are read.
+        let _ = add_folder(argument, &mut folders);
+        return folders.folders.iter().any(|folder| is_in(folder));
     }
     let pattern = argument.file_name().and_then(|name| Pattern::new(name.to_str()?).ok());
     let names = pattern.zip(file.file_name());
@@ -184,7 +325,6 @@ struct Inspected {
     path: PathBuf,
     /// Its path without symbolic links.
     target: PathBuf,
-    size_bytes: u64,
 }
 
 fn inspect(file: &Path) -> std::io::Result<Inspected> {
@@ -194,5 +334,5 @@ fn inspect(file: &Path) -> std::io::Result<Inspected> {
         Some(_) => target.clone(),
         None => in_true_folder(file).ok_or(ErrorKind::NotFound)?,
     };
-    Ok(Inspected { path, target, size_bytes: file.metadata()?.len() })
+    Ok(Inspected { path, target })
 }

@@ -1,11 +1,12 @@
 //! Reads the bytes of a file of lines: a plain file, which may grow, or a compressed file.
 
-use super::Compression;
+use super::{Compression, beginning};
+use crate::log::Beginning;
 use flate2::bufread::MultiGzDecoder;
 use std::cell::Cell;
-use std::fs::File;
-use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::fs::{File, Metadata};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
 use std::rc::Rc;
 
 /// The buffer size for reading a file, in bytes.
@@ -26,20 +27,20 @@ pub(super) enum Input {
 }
 
 impl Input {
-    pub(super) fn open(path: PathBuf, compression: Compression) -> io::Result<Input> {
-        let file = File::open(&path)?;
+    pub(super) fn open(path: &Path, compression: Compression, follow: bool) -> io::Result<Input> {
+        if compression == Compression::None {
+            return Ok(Input::Plain(PlainFile::open(path, follow)?));
+        }
+        let file = beginning::open_regular(path)?;
         let read_bytes = Rc::new(Cell::new(0));
         let counted = Counted { file, read_bytes: Rc::clone(&read_bytes) };
         let decoder: Box<dyn Read> = match compression {
-            Compression::None => {
-                let file = counted.file;
-                return Ok(Input::Plain(PlainFile { path, file, position: 0 }));
-            }
+            Compression::None => Box::new(counted),
             Compression::Gzip => {
                 let buffered = BufReader::with_capacity(COMPRESSED_BUFFER_BYTES, counted);
                 Box::new(MultiGzDecoder::new(buffered))
             }
-            Compression::Zstandard => Box::new(Zstandard::new(counted, window(&path))?),
+            Compression::Zstandard => Box::new(Zstandard::new(counted, window(path))?),
         };
         Ok(Input::Compressed { decoder, read_bytes })
     }
@@ -61,11 +62,7 @@ impl Input {
 impl Read for Input {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Input::Plain(plain) => {
-                let count = plain.file.read(buffer)?;
-                plain.position += count as u64;
-                Ok(count)
-            }
+            Input::Plain(plain) => plain.read(buffer),
             Input::Compressed { decoder, .. } => decoder.read(buffer),
         }
     }
@@ -132,11 +129,18 @@ impl Read for Counted {
     }
 }
 
-/// A plain file.
+/// A plain file, which may grow, be renamed, be replaced or be cut while it is read.
+///
+/// The open file is read on, whatever its path is by now. It may still be cut and written anew, so
+/// what was read counts only if the file begins as before *after* the read: once cut, it does not
+/// begin so any more.
 pub(super) struct PlainFile {
-    path: PathBuf,
     file: File,
     position: u64,
+    follow: bool,
+    /// The first bytes, as far as they were there, and their digest.
+    begins: Vec<u8>,
+    beginning: Beginning,
 }
 
 /// The change of a file since its end was reached.
@@ -146,41 +150,102 @@ pub(super) enum Growth {
     None,
     /// Bytes were added.
     More,
-    /// It is shorter than the part that was read.
-    Shrunk,
+    /// It was cut, or was written anew.
+    Replaced,
 }
 
 impl PlainFile {
-    /// Checks whether the file has grown. The path is opened again: if the file was replaced by a
-    /// longer one, reading continues in that one; a removed file has ended.
-    pub(super) fn growth(&mut self) -> io::Result<Growth> {
-        let length = match self.path.metadata() {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Growth::None),
-            metadata => metadata?.len(),
-        };
-        if length < self.position {
-            return Ok(Growth::Shrunk);
-        }
-        if length == self.position {
-            return Ok(Growth::None);
-        }
-        self.file = File::open(&self.path)?;
-        self.file.seek(SeekFrom::Start(self.position))?;
-        Ok(Growth::More)
+    fn open(path: &Path, follow: bool) -> io::Result<PlainFile> {
+        let file = beginning::open_regular(path)?;
+        let begins = beginning::read_plain(&file)?;
+        let beginning = beginning::of(&begins);
+        Ok(PlainFile { file, position: 0, follow, begins, beginning })
     }
 
-    /// Counts the newlines that the file has now.
-    pub(super) fn count_lines(&self) -> io::Result<u64> {
-        let mut file = File::open(&self.path)?;
-        let (mut lines, mut buffer) = (0, vec![0; COMPRESSED_BUFFER_BYTES]);
-        loop {
-            let count = file.read(&mut buffer)?;
-            if count == 0 {
-                return Ok(lines);
-            }
-            lines += memchr::memchr_iter(b'\n', &buffer[..count]).count() as u64;
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        if self.follow && count > 0 && !self.begins_as_before()? {
+            return Ok(0);
         }
+        self.position += count as u64;
+        Ok(count)
     }
+
+    /// Whether the open file begins as before. Remembers more of its beginning as it grows.
+    fn begins_as_before(&mut self) -> io::Result<bool> {
+        let mut buffer = [0; beginning::BYTES];
+        let length = beginning::fill(&self.file, &mut buffer)?;
+        let is_same = buffer[..length].starts_with(&self.begins);
+        if is_same && length > self.begins.len() {
+            self.begins = buffer[..length].to_vec();
+            self.beginning = beginning::of(&self.begins);
+        }
+        Ok(is_same)
+    }
+
+    /// Checks whether the open file has grown.
+    pub(super) fn growth(&mut self) -> io::Result<Growth> {
+        let length = self.file.metadata()?.len();
+        if length < self.position || !self.begins_as_before()? {
+            return Ok(Growth::Replaced);
+        }
+        Ok(if length == self.position { Growth::None } else { Growth::More })
+    }
+
+    /// Whether a path leads to the open file.
+    pub(super) fn is_at(&self, path: &Path) -> io::Result<bool> {
+        Ok(identity(&self.file.metadata()?) == identity(&path.metadata()?))
+    }
+
+    /// Goes on at the same position in another file with the same log. Returns whether that file
+    /// holds what was read.
+    pub(super) fn continue_in(&mut self, path: &Path) -> io::Result<bool> {
+        let mut other = PlainFile::open(path, self.follow)?;
+        if !other.begins.starts_with(&self.begins) || other.file.metadata()?.len() < self.position {
+            return Ok(false);
+        }
+        other.file.seek(SeekFrom::Start(self.position))?;
+        other.position = self.position;
+        *self = other;
+        Ok(true)
+    }
+
+    /// The first bytes, as far as they are known.
+    pub(super) fn begins(&self) -> &[u8] {
+        &self.begins
+    }
+
+    /// How the log begins.
+    pub(super) fn beginning(&self) -> &Beginning {
+        &self.beginning
+    }
+
+    /// Whether the file has no path any more.
+    pub(super) fn is_deleted(&self) -> io::Result<bool> {
+        Ok(links(&self.file.metadata()?) == 0)
+    }
+}
+
+/// What tells a file from the others that exist at the same time, where the system has it.
+#[cfg(unix)]
+pub(super) fn identity(metadata: &Metadata) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+pub(super) fn identity(_metadata: &Metadata) -> Option<(u64, u64)> {
+    None
+}
+
+#[cfg(unix)]
+fn links(metadata: &Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::nlink(metadata)
+}
+
+#[cfg(not(unix))]
+fn links(_metadata: &Metadata) -> u64 {
+    1
 }
 
 #[cfg(test)]
@@ -197,7 +262,7 @@ mod tests {
         io::Write::write_all(&mut encoder, &lines).unwrap();
         encoder.finish().unwrap();
         let mut read = Vec::new();
-        let mut input = Input::open(path, Compression::Zstandard).unwrap();
+        let mut input = Input::open(&path, Compression::Zstandard, false).unwrap();
         (lines, input.read_to_end(&mut read).map(|_| read))
     }
 

@@ -6,28 +6,39 @@
 use super::input::{Growth, Input};
 use super::objects::holds_several;
 use super::split::{LINE_BYTES_MAX, Line, Splitter};
-use super::{Compression, io_error};
+use super::{Compression, FileFormat, Opening, io_error};
 use crate::decode::{FieldNames, JsonDecoder};
-use crate::log::PartitionName;
-use crate::sources::{Batch, Lag, Malformed, PartitionReader, Polled, SourceError, sample};
-use std::io;
+use crate::log::{Beginning, LogFile, PartitionName};
+use crate::sources::{Batch, Lag, Malformed, PartitionReader, Polled, SourceError, Wait, sample};
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// The maximum number of bytes that a poll reads, as a limit for overlong records.
 const POLL_BYTES_MAX: usize = 16 << 20;
 
 /// Opens a file of lines at record `offset`, counted from 0.
 pub(super) fn open(
-    partition: &PartitionName,
+    opening: &Opening<'_>,
     fields: &FieldNames,
     compression: Compression,
     follow: bool,
     offset: u64,
 ) -> Result<Box<dyn PartitionReader>, SourceError> {
-    let input = Input::open((&partition.name).into(), compression)
-        .map_err(|error| io_error(&partition.name, error))?;
+    let partition = opening.partition;
+    let follow = follow && compression == Compression::None;
+    let failed = |error| io_error(&opening.path, error);
+    let input = Input::open(&opening.path, compression, follow).map_err(failed)?;
+    let begins = match &input {
+        Input::Plain(plain) => opening.check(plain.begins()),
+        Input::Compressed { .. } => opening.read_beginning(FileFormat::Lines(compression)),
+    };
+    let begins = begins.map_err(failed)?;
     let mut reader = LinesReader {
         partition: partition.clone(),
-        follow: follow && compression == Compression::None,
+        path: opening.path.clone(),
+        beginning: begins,
+        follow,
         input,
         splitter: Splitter::default(),
         decoder: JsonDecoder::new(fields),
@@ -36,6 +47,7 @@ pub(super) fn open(
         reported_bytes: 0,
         is_partial_line_read: false,
         is_exhausted: false,
+        location: Location::Known,
     };
     if offset > 0 {
         reader.skip_to(offset)?;
@@ -46,6 +58,10 @@ pub(super) fn open(
 
 struct LinesReader {
     partition: PartitionName,
+    /// The last known path of the file.
+    path: PathBuf,
+    /// How the log began when it was opened.
+    beginning: Beginning,
     follow: bool,
     input: Input,
     splitter: Splitter,
@@ -59,6 +75,7 @@ struct LinesReader {
     /// one of a file that was not followed.
     is_partial_line_read: bool,
     is_exhausted: bool,
+    location: Location,
 }
 
 /// The place of a record.
@@ -86,25 +103,154 @@ impl Position {
     }
 }
 
+/// What is known of the file that holds a followed log.
+#[derive(Debug, PartialEq, Eq)]
+enum Location {
+    /// The open file holds it.
+    Known,
+    /// The open file holds it, and the log goes on in this one.
+    ContinuesIn(PathBuf),
+    /// The open file holds it, and no other does.
+    Gone,
+    /// The open file was cut or written anew, as was seen at this time. Where the rest of the log
+    /// is will be told.
+    Lost(Instant),
+}
+
+/// The longest time that a reader waits to be told where its log is.
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
+
 impl PartitionReader for LinesReader {
     fn poll(&mut self, batch: &mut Batch, records_max: usize) -> Result<Polled, SourceError> {
         let polled = self.read(batch, records_max.max(1) as u64);
         batch.next_offset = self.next.number;
         let bytes = self.consumed_bytes();
-        batch.bytes += bytes - self.reported_bytes;
+        batch.bytes += bytes.saturating_sub(self.reported_bytes);
         self.reported_bytes = bytes;
         polled
     }
 
     fn lag(&self) -> Lag {
-        let size = std::fs::metadata(&self.partition.name).map_or(0, |file| file.len());
+        let size = std::fs::metadata(&self.path).map_or(0, |file| file.len());
         let bytes = if self.is_exhausted { 0 } else { size.saturating_sub(self.consumed_bytes()) };
         Lag::of_bytes(bytes)
+    }
+
+    fn waits_for(&self) -> Option<Wait> {
+        let is_lost = matches!(self.location, Location::Lost(_)) && !self.is_exhausted;
+        is_lost.then_some(Wait::File)
+    }
+
+    fn file(&self) -> Option<LogFile> {
+        let (read_bytes, beginning) = match &self.input {
+            Input::Plain(plain) => (self.input.position(), plain.beginning()),
+            Input::Compressed { .. } => (0, &self.beginning),
+        };
+        let path = self.path.to_str()?.to_owned();
+        Some(LogFile { path, read_bytes, beginning: beginning.clone() })
+    }
+
+    fn relocate(&mut self, file: Option<&LogFile>) -> Result<(), SourceError> {
+        let Some(file) = file else { return self.end_without_file() };
+        let path = PathBuf::from(&file.path);
+        let Input::Plain(plain) = &mut self.input else {
+            self.path = path;
+            return Ok(());
+        };
+        let is_at = match plain.is_at(&path) {
+            Ok(is_at) => is_at,
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            Err(error) => return Err(io_error(&path, error)),
+        };
+        if !matches!(self.location, Location::Lost(_)) {
+            self.location = match is_at {
+                true => Location::Known,
+                false => Location::ContinuesIn(path.clone()),
+            };
+            self.path = path;
+            return Ok(());
+        }
+        self.continue_in(path)
     }
 }
 
 impl LinesReader {
+    /// Goes on in another file that holds the log, at the same place.
+    fn continue_in(&mut self, path: PathBuf) -> Result<(), SourceError> {
+        let Input::Plain(plain) = &mut self.input else { return Ok(()) };
+        let compression = FileFormat::compression(&path);
+        let continued = match compression {
+            Compression::None => plain.continue_in(&path),
+            // A compressed copy of a file that was read to its end has nothing more.
+            _ if !matches!(self.location, Location::Lost(_)) => {
+                self.is_exhausted = true;
+                return Ok(());
+            }
+            _ => Input::open(&path, compression, false).map(|input| {
+                self.input = input;
+                true
+            }),
+        };
+        match continued {
+            Ok(true) => {}
+            // It has been moved again, or is not what it was: that will be found.
+            Ok(false) => {
+                self.location = Location::Lost(Instant::now());
+                return Ok(());
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.location = Location::Lost(Instant::now());
+                return Ok(());
+            }
+            Err(error) => return Err(io_error(&path, error)),
+        }
+        tracing::info!("{} goes on in {}", self.partition, path.display());
+        (self.path, self.location) = (path, Location::Known);
+        if compression != Compression::None {
+            self.follow = false;
+            self.splitter = Splitter::default();
+            self.is_partial_line_read = false;
+            let next = std::mem::take(&mut self.next);
+            match self.skip_to(next.number) {
+                Err(SourceError::Shrunk { .. }) => {
+                    self.next = next;
+                    self.location = Location::Lost(Instant::now());
+                    return self.end_without_file();
+                }
+                skipped => skipped?,
+            }
+            self.reported_bytes = self.consumed_bytes();
+        }
+        Ok(())
+    }
+
+    /// Ends a log whose file is gone: at once if the open file does not hold it any more, and
+    /// otherwise at its end.
+    fn end_without_file(&mut self) -> Result<(), SourceError> {
+        if !matches!(self.location, Location::Lost(_)) {
+            tracing::info!("{} is gone from its folders; it is read to its end", self.partition);
+            self.location = Location::Gone;
+            return Ok(());
+        }
+        self.is_exhausted = true;
+        tracing::warn!(
+            "{} was cut or written anew after offset {}, and no copy of it was found: what \
+             followed in it, if anything, is lost",
+            self.partition,
+            self.next.number
+        );
+        Ok(())
+    }
+
     fn read(&mut self, batch: &mut Batch, records_max: u64) -> Result<Polled, SourceError> {
+        if let Location::Lost(since) = self.location
+            && !self.is_exhausted
+        {
+            if since.elapsed() < TOLD_WITHIN {
+                return Ok(Polled::More);
+            }
+            self.end_without_file()?;
+        }
         let end = self.next.number.saturating_add(records_max);
         let mut bytes_left = POLL_BYTES_MAX;
         while !self.is_exhausted {
@@ -118,7 +264,7 @@ impl LinesReader {
                 Ok(0) => return self.check_growth(),
                 Ok(count) => bytes_left = bytes_left.saturating_sub(count),
                 Err(error) if !self.input.is_damage(&error) => {
-                    return Err(io_error(&self.partition.name, error));
+                    return Err(io_error(&self.path, error));
                 }
                 Err(error) if self.take_whole_objects(batch, end) => self.damage = Some(error),
                 Err(error) => self.report_damage(batch, &error),
@@ -190,14 +336,23 @@ impl LinesReader {
     fn check_growth(&mut self) -> Result<Polled, SourceError> {
         self.splitter.release();
         let Input::Plain(plain) = &mut self.input else { return Ok(Polled::Exhausted) };
-        let failed = |error| io_error(&self.partition.name, error);
-        match plain.growth().map_err(failed)? {
-            Growth::None => Ok(Polled::AtEnd),
-            Growth::More => Ok(Polled::More),
-            Growth::Shrunk => {
-                let end = plain.count_lines().map_err(failed)?;
-                Err(self.shrunk(end, self.next.number))
+        let failed = |error| io_error(&self.path, error);
+        match (plain.growth().map_err(failed)?, &self.location) {
+            (Growth::More, _) => Ok(Polled::More),
+            (Growth::Replaced, _) => {
+                self.location = Location::Lost(Instant::now());
+                Ok(Polled::More)
             }
+            (Growth::None, Location::ContinuesIn(path)) => {
+                let path = path.clone();
+                self.continue_in(path)?;
+                Ok(Polled::More)
+            }
+            (Growth::None, Location::Gone) if plain.is_deleted().map_err(failed)? => {
+                self.is_exhausted = true;
+                Ok(Polled::Exhausted)
+            }
+            (Growth::None, _) => Ok(Polled::AtEnd),
         }
     }
 
@@ -212,7 +367,7 @@ impl LinesReader {
                 Ok(0) => return self.skip_rest(offset, self.splitter.has_partial_line()),
                 Ok(_) => {}
                 Err(error) if !self.input.is_damage(&error) => {
-                    return Err(io_error(&self.partition.name, error));
+                    return Err(io_error(&self.path, error));
                 }
                 Err(error) if self.skip_records(offset, Splitter::next_whole_object) => {
                     self.damage = Some(error);

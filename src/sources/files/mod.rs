@@ -1,22 +1,56 @@
 //! JSON Lines and Parquet files as a source.
 //!
-//! Each file is one partition. Its name is its absolute path without symbolic links, however its
-//! path was typed; only a link to a file without a known format is a name of its own. The offset of
-//! a record is its line or row number, from 0. Empty lines are counted, but contain no record. Of a
-//! line that holds several objects each counts, so that offsets are line numbers in other files.
+//! Each file is one partition. The offset of a record is its line or row number, from 0. Empty
+//! lines are counted, but contain no record. Of a line that holds several objects each counts, so
+//! that offsets are line numbers in other files.
 //!
 //! - `.jsonl` and `.ndjson`, plain or compressed (`.gz`, `.zst`): one record per line, see
 //!   [`crate::decode`], or several objects in a line. A record longer than [`LINE_BYTES_MAX`] is
 //!   malformed.
 //! - `.parquet`: one record per row, in columns named like the fields.
 //!
-//! A damaged file gives the events before the damage, and then one malformed record.
+//! Endings count in any case. A damaged file gives the events before the damage, and then one
+//! malformed record.
 //!
 //! While following, plain files are read as they grow, and new files in folders and patterns are
 //! found. A last line without a newline is not read until the newline is written. Compressed and
 //! Parquet files are read once, so write them under a temporary name (hidden, or ending in `.tmp`)
 //! and rename them.
+//!
+//! # Which log is in which file
+//!
+//! A partition is a log, and a log may move: writers and `logrotate` rename, copy, cut and compress
+//! files, while the job runs and while it does not.
+//!
+//! - *Name.* A partition is named after the path where it was found first: absolute, without
+//!   symbolic links (only a link to a file without a known format is a name of its own). The next
+//!   log at the same path is `PATH#2`, then `PATH#3`. Names never change.
+//! - *Identity.* A log is known by its first 4 KiB, or as many bytes as there were ([`Beginning`]),
+//!   uncompressed, so that a compressed copy begins as the log does. The digest and the number of
+//!   bytes that were read are committed with the position of the partition ([`LogFile`]), so that
+//!   both are always of the same log. A file holds a known log if it begins as the log did, and has
+//!   at least the bytes that were read (a compressed file: begins so).
+//! - *Where.* The path counts first. Only if the file there is gone or does not hold the log are
+//!   the other files of the same folders looked at whose names have a known ending, at the end or
+//!   not (`i.jsonl.1`). The longest one that holds the log has it now. While a process runs, the
+//!   number of the file (inode) counts before that.
+//! - *New.* Any other file that the arguments name is a new log. But a file whose content is also
+//!   the beginning of a known log that is still in its place is a copy of it, perhaps in the
+//!   making, and is not read: `copytruncate` and compression make such copies before they cut or
+//!   remove the first. As soon as the two differ, it is a log of its own. A followed file is looked
+//!   at once it has a byte, as nothing can be said of an empty one.
+//! - *Who.* The first process decides ([`catalogue`]), in every discovery, and tells the workers; a
+//!   reader that finds its file cut, or cannot find it, waits for that. Readers keep files open, so
+//!   a renamed or removed file is read to its end, and a reader believes no byte before it has seen
+//!   that the file still begins as before.
+//! - *Lost.* A log that no file holds any more has ended. A reader that had not reached its end
+//!   says at which offset. If open epochs need the log again at a restart, the job says so and
+//!   ends, and `--accept-loss` makes these epochs final as they are.
 
+mod awaited;
+mod beginning;
+mod catalogue;
+mod copies;
 mod discover;
 mod input;
 mod lines;
@@ -25,39 +59,108 @@ mod objects;
 mod parquet;
 mod split;
 
+pub use discover::some_of;
 pub use split::LINE_BYTES_MAX;
 
-use super::{Discovered, PartitionReader, Source, SourceError};
+use super::{Discovered, Moved, PartitionReader, Source, SourceError};
 use crate::decode::LogFields;
 use crate::event::Kind;
 use crate::features::{Feature, MissingFeature};
+#[cfg(doc)]
+use crate::log::LogFile;
+use crate::log::{Beginning, PartitionName, PartitionProgress};
+use awaited::AwaitedReader;
+use catalogue::Catalogue;
 use discover::Finder;
-use std::path::Path;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 
 /// A source of files, folders and patterns.
 #[derive(Clone, Debug)]
 pub struct FileSource {
     finder: Finder,
+    catalogue: Catalogue,
     fields: LogFields,
     follow: bool,
 }
 
 impl FileSource {
-    /// Creates a source of these files, folders (without subfolders) and patterns. With `follow`
-    /// it never ends, as files may grow and new ones may be added.
+    /// Creates a source of these files, folders (with their subfolders `KEY=VALUE`) and patterns.
+    /// With `follow` it never ends, as files may grow and new ones may be added.
     pub fn new(paths: Vec<(Kind, String)>, fields: LogFields, follow: bool) -> FileSource {
-        FileSource { finder: Finder::new(paths, follow), fields, follow }
+        let (finder, catalogue) = (Finder::new(paths, follow), Catalogue::new(follow));
+        FileSource { finder, catalogue, fields, follow }
+    }
+
+    /// Lets the source open no file of a store while it looks for logs. If a process closes any
+    /// descriptor of an SQLite database, it loses all its locks on it (see "How To Corrupt An
+    /// SQLite Database File", section 2.2).
+    #[must_use]
+    pub fn avoiding(mut self, store: &Path) -> FileSource {
+        let folder = store.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new(".")).canonicalize();
+        if let (Ok(folder), Some(name)) = (folder, store.file_name()) {
+            let endings = ["", "-wal", "-shm", "-journal", ".lock"].map(|ending| {
+                let mut name = name.to_owned();
+                name.push(ending);
+                folder.join(name)
+            });
+            self.catalogue.avoid(endings.to_vec());
+        }
+        self
     }
 
     /// Whether the source reads a file, or would read it if it were created.
     pub fn would_read(&self, file: &Path) -> bool {
         self.finder.would_find(file)
     }
+
+    /// Opens the file of a partition at an offset, if the file is there and holds its log.
+    fn try_open(
+        &self,
+        partition: &Discovered,
+        offset: u64,
+    ) -> Result<Option<Box<dyn PartitionReader>>, SourceError> {
+        let (name, fields) = (&partition.name, self.fields.of(partition.name.kind));
+        let Some(format) = FileFormat::of_partition(name) else {
+            return Err(SourceError::UnknownFormat(name.name.clone().into()));
+        };
+        let opening = Opening::of(partition);
+        let opened = match format.at(&opening.path) {
+            #[cfg(feature = "parquet")]
+            FileFormat::Parquet => parquet::open(&opening, fields, offset),
+            #[cfg(not(feature = "parquet"))]
+            FileFormat::Parquet => Err(needs_parquet(&name.name).into()),
+            FileFormat::Lines(compression) => {
+                lines::open(&opening, fields, compression, self.follow, offset)
+            }
+        };
+        match opened {
+            Err(SourceError::Io { error, .. }) if error.kind() == ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some),
+        }
+    }
 }
 
 impl Source for FileSource {
+    fn resume(&mut self, partitions: &[PartitionProgress]) {
+        self.catalogue.resume(partitions);
+    }
+
     fn discover(&mut self) -> Result<Vec<Discovered>, SourceError> {
-        self.finder.find()
+        let found = self.finder.find()?;
+        let discovered = self.catalogue.identify(found, &self.finder.folders());
+        self.finder.tell_left_out(|path| self.catalogue.holds(path));
+        Ok(discovered)
+    }
+
+    fn take_moved(&mut self) -> Vec<Moved> {
+        self.catalogue.take_moved()
+    }
+
+    fn left_out(&self) -> Vec<String> {
+        let files = self.finder.left_out(|path| self.catalogue.holds(path));
+        files.into_iter().chain(self.catalogue.copies()).collect()
     }
 
     fn open(
@@ -65,21 +168,57 @@ impl Source for FileSource {
         partition: &Discovered,
         offset: Option<u64>,
     ) -> Result<Box<dyn PartitionReader>, SourceError> {
-        let (partition, offset) = (&partition.name, offset.unwrap_or(0));
-        let Some(format) = FileFormat::of(Path::new(&partition.name)) else {
-            return Err(SourceError::UnknownFormat(partition.name.clone().into()));
-        };
-        let fields = self.fields.of(partition.kind);
-        match format {
-            #[cfg(feature = "parquet")]
-            FileFormat::Parquet => parquet::open(partition, fields, offset),
-            #[cfg(not(feature = "parquet"))]
-            FileFormat::Parquet => Err(needs_parquet(&partition.name).into()),
-            FileFormat::Lines(compression) => {
-                lines::open(partition, fields, compression, self.follow, offset)
-            }
+        let offset = offset.unwrap_or(0);
+        match self.try_open(partition, offset)? {
+            Some(reader) => Ok(reader),
+            None => Ok(Box::new(AwaitedReader::new(self.clone(), partition.clone(), offset))),
         }
     }
+
+    fn committed(&mut self, partitions: &[PartitionProgress]) {
+        self.catalogue.committed(partitions);
+    }
+}
+
+/// A partition that is to be opened, and its file.
+struct Opening<'a> {
+    partition: &'a PartitionName,
+    path: PathBuf,
+    /// How its log begins, if that is known.
+    expected: Option<&'a Beginning>,
+}
+
+impl Opening<'_> {
+    fn of(partition: &Discovered) -> Opening<'_> {
+        let file = partition.file.as_ref();
+        Opening {
+            partition: &partition.name,
+            path: file.map_or_else(|| first_path(&partition.name), |file| (&file.path).into()),
+            expected: file.map(|file| &file.beginning),
+        }
+    }
+
+    /// Returns how a log begins that has these first bytes. Another log counts as none.
+    fn check(&self, begins: &[u8]) -> io::Result<Beginning> {
+        match self.expected.is_none_or(|expected| beginning::is_of(expected, begins)) {
+            true => Ok(beginning::of(begins)),
+            false => Err(beginning::absent("it begins otherwise than it did")),
+        }
+    }
+
+    /// Reads how the log in the file begins.
+    fn read_beginning(&self, format: FileFormat) -> io::Result<Beginning> {
+        beginning::read(&self.path, format).and_then(|begins| self.check(&begins))
+    }
+}
+
+/// Returns the path where a partition was found first: its name without the number after `#`.
+fn first_path(name: &PartitionName) -> PathBuf {
+    let name = &name.name;
+    let path = name.rsplit_once('#').filter(|(_, number)| {
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    path.map_or(name.as_str(), |(path, _)| path).into()
 }
 
 /// The format of a file.
@@ -98,17 +237,42 @@ enum Compression {
 }
 
 impl FileFormat {
-    /// Returns the format for the suffix of a file name, if it is known.
+    /// Returns the format for the ending of a file name, if it is known.
     fn of(path: &Path) -> Option<FileFormat> {
-        let name = path.file_name()?.to_str()?;
-        let (name, compression) = match name.rsplit_once('.')? {
-            (_, "parquet") => return Some(FileFormat::Parquet),
-            (name, "gz") => (name, Compression::Gzip),
-            (name, "zst") => (name, Compression::Zstandard),
-            _ => (name, Compression::None),
+        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+        if name.ends_with(".parquet") {
+            return Some(FileFormat::Parquet);
+        }
+        let compression = FileFormat::compression(path);
+        let name = match compression {
+            Compression::None => name.as_str(),
+            Compression::Gzip | Compression::Zstandard => name.rsplit_once('.')?.0,
         };
         let is_lines = name.ends_with(".jsonl") || name.ends_with(".ndjson");
         is_lines.then_some(FileFormat::Lines(compression))
+    }
+
+    /// Returns the compression for the ending of a file name.
+    fn compression(path: &Path) -> Compression {
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        match ending.to_ascii_lowercase().as_str() {
+            "gz" => Compression::Gzip,
+            "zst" => Compression::Zstandard,
+            _ => Compression::None,
+        }
+    }
+
+    /// Returns the format of a partition.
+    fn of_partition(name: &PartitionName) -> Option<FileFormat> {
+        FileFormat::of(&first_path(name))
+    }
+
+    /// Returns the format of a log of this format in another file, which may be compressed.
+    fn at(self, path: &Path) -> FileFormat {
+        match self {
+            FileFormat::Parquet => FileFormat::Parquet,
+            FileFormat::Lines(_) => FileFormat::Lines(FileFormat::compression(path)),
+        }
     }
 }
 

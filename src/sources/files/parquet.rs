@@ -9,9 +9,9 @@ mod columns;
 mod footer;
 mod values;
 
-use super::io_error;
+use super::{Opening, beginning, io_error};
 use crate::decode::{FieldNames, FieldTree};
-use crate::log::PartitionName;
+use crate::log::LogFile;
 use crate::panics::catch_panic;
 use crate::sources::{Batch, Lag, Malformed, PartitionReader, Polled, SourceError};
 use arrow_array::RecordBatch;
@@ -32,14 +32,22 @@ const BATCH_ROWS: usize = 8192;
 
 /// Opens a Parquet file at row `offset`, counted from 0.
 pub(super) fn open(
-    partition: &PartitionName,
+    opening: &Opening<'_>,
     fields: &FieldNames,
     offset: u64,
 ) -> Result<Box<dyn PartitionReader>, SourceError> {
-    let file = File::open(&partition.name).map_err(|error| io_error(&partition.name, error))?;
-    let size_bytes = file.metadata().map_err(|error| io_error(&partition.name, error))?.len();
+    let (partition, path) = (opening.partition, &opening.path);
+    let failed = |error| io_error(path, error);
+    let file = beginning::open_regular(path).map_err(failed)?;
+    let size_bytes = file.metadata().map_err(failed)?.len();
+    let begins = beginning::read_plain(&file).and_then(|bytes| opening.check(&bytes));
+    let log_file = LogFile {
+        path: path.to_str().unwrap_or_default().to_owned(),
+        read_bytes: size_bytes,
+        beginning: begins.map_err(failed)?,
+    };
     let mut reader = ParquetReader {
-        partition: partition.clone(),
+        log_file,
         file,
         size_bytes,
         plan: Plan::new(fields),
@@ -57,7 +65,7 @@ pub(super) fn open(
 }
 
 struct ParquetReader {
-    partition: PartitionName,
+    log_file: LogFile,
     file: File,
     size_bytes: u64,
     plan: Plan,
@@ -105,6 +113,17 @@ impl PartitionReader for ParquetReader {
             }
             State::Ended(_) => Lag::default(),
         }
+    }
+
+    fn file(&self) -> Option<LogFile> {
+        Some(self.log_file.clone())
+    }
+
+    fn relocate(&mut self, file: Option<&LogFile>) -> Result<(), SourceError> {
+        if let Some(file) = file {
+            self.log_file.path.clone_from(&file.path);
+        }
+        Ok(())
     }
 }
 
@@ -169,7 +188,7 @@ impl ParquetReader {
     /// Ends the file at a row: that row and all after it are malformed. Returns an error if the
     /// file cannot be read.
     fn fail(&mut self, row: u64, what: &str, reason: String) -> Result<(), SourceError> {
-        check_readable(&self.file).map_err(|error| io_error(&self.partition.name, error))?;
+        check_readable(&self.file).map_err(|error| io_error(&self.log_file.path, error))?;
         let row = row.max(self.first_row);
         let mut malformed = malformed_row(row, reason);
         malformed.records = self.rows.saturating_sub(row);

@@ -75,6 +75,7 @@ fn discovered(
         name: topic_partition.name(kind),
         size_bytes: end.saturating_sub(first).saturating_mul(MESSAGE_BYTES),
         end_offset: until_end.then_some(end),
+        file: None,
     }
 }
 

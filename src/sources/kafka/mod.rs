@@ -30,7 +30,7 @@ use super::{Discovered, PartitionReader, Source, SourceError};
 use crate::decode::LogFields;
 use crate::event::Kind;
 use crate::kafka::KafkaSettings;
-use crate::log::PartitionName;
+use crate::log::{PartitionName, PartitionProgress};
 use client::Client;
 use decoder::MessageDecoder;
 use finder::Finder;
@@ -135,9 +135,9 @@ impl Source for KafkaSource {
         }
     }
 
-    fn committed(&mut self, positions: &[(PartitionName, u64)]) {
-        let places = positions.iter().filter_map(|(name, next_offset)| {
-            TopicPartition::of(name).map(|topic_partition| (topic_partition, *next_offset))
+    fn committed(&mut self, partitions: &[PartitionProgress]) {
+        let places = partitions.iter().filter_map(|at| {
+            TopicPartition::of(&at.partition).map(|place| (place, at.next_offset))
         });
         let places: Vec<_> = places.collect();
         let Ok(client) = self.client() else { return };

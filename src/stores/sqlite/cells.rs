@@ -1,10 +1,10 @@
 //! Converts the values of rows to and from their stored form in SQLite.
 
 use crate::event::{Kind, RequestId, VideoId};
-use crate::log::Decision;
 use crate::query::{ColumnType, Value};
 use rusqlite::types::{FromSqlError, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Error, ToSql};
+use serde::Serialize;
 
 /// A value in its stored form.
 ///
@@ -30,9 +30,9 @@ impl ToSql for Stored {
     }
 }
 
-/// The stored form of the decisions on a partition.
-pub(super) fn decisions(decisions: &[Decision]) -> rusqlite::Result<String> {
-    serde_json::to_string(decisions).map_err(|error| Error::ToSqlConversionFailure(error.into()))
+/// The stored form of a part of a partition's progress.
+pub(super) fn json(part: &impl Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(part).map_err(|error| Error::ToSqlConversionFailure(error.into()))
 }
 
 /// The stored form of a video id.

@@ -159,5 +159,6 @@ pub fn progress(name: &str, next_offset: u64, malformed: u64) -> PartitionProgre
         decisions: Vec::new(),
         malformed,
         idle: false,
+        file: None,
     }
 }

@@ -2,13 +2,14 @@
 
 use crate::acceptance::{LedgerKey, LedgerRow};
 use crate::event::Kind;
-use crate::log::{BlockStart, Decision, PartitionName, PartitionProgress};
+use crate::log::{BlockStart, PartitionName, PartitionProgress};
 use crate::query::{Digest, Digests};
 use crate::stores::sqlite::schema;
 use crate::stores::{Lease, Progress};
 use crate::time::{Epoch, Publication, Through};
 use rusqlite::types::Type;
 use rusqlite::{Connection, Result, Row};
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 
 /// Reads the progress of a store, from which the next job resumes.
@@ -68,7 +69,8 @@ fn count(row: &Row<'_>, column: usize) -> Result<u64> {
 fn partitions(connection: &Connection) -> Result<BTreeMap<PartitionName, PartitionProgress>> {
     let mut statement = connection.prepare(
         "SELECT topic, partition, next_offset, watermark_ms, replay_offset, replay_watermark_ms, \
-         malformed, idle, block_offset, block_watermark_ms, supported_ms, decisions \
+         malformed, idle, block_offset, block_watermark_ms, supported_ms, decisions, \
+         file \
          FROM partitions",
     )?;
     let partitions = statement.query_map([], partition)?;
@@ -92,15 +94,17 @@ fn partition(row: &Row<'_>) -> Result<PartitionProgress> {
             watermark_ms: row.get(9)?,
             supported_ms: row.get(10)?,
         },
-        decisions: decisions(&row.get::<_, String>(11)?)?,
+        decisions: json(11, &row.get::<_, String>(11)?)?,
         malformed: row.get::<_, i64>(6)?.cast_unsigned(),
         idle: row.get(7)?,
+        file: row.get::<_, Option<String>>(12)?.map(|text| json(12, &text)).transpose()?,
     })
 }
 
-fn decisions(text: &str) -> Result<Vec<Decision>> {
-    serde_json::from_str(text)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(11, Type::Text, error.into()))
+fn json<T: DeserializeOwned>(column: usize, text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
+    })
 }
 
 /// The digests of the epochs that are not final and have rows.

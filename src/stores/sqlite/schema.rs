@@ -79,6 +79,7 @@ CREATE TABLE partitions (
     decisions TEXT NOT NULL, -- the decisions on stamps that a replay repeats, in JSON
     malformed INTEGER NOT NULL,
     idle INTEGER NOT NULL,
+    file TEXT, -- the file that holds it, and how it begins, in JSON
     PRIMARY KEY (topic, partition)
 ) WITHOUT ROWID;
 CREATE TABLE ledger_rows (

@@ -1,0 +1,69 @@
+//! How many of the records of each log a job could use.
+
+use crate::event::Kind;
+use crate::stores::Changeset;
+
+/// The records of a log that a job has committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    /// Those that are events.
+    pub events: u64,
+    /// Those that are not.
+    pub malformed: u64,
+}
+
+impl Records {
+    /// The number of all records.
+    pub fn all(self) -> u64 {
+        self.events + self.malformed
+    }
+
+    /// Whether more than a share of the records is malformed; without a share, whether all are.
+    pub fn are_unusable(self, malformed_max: Option<f64>) -> bool {
+        match malformed_max {
+            Some(share) => self.malformed as f64 > share * self.all() as f64,
+            None => self.malformed > 0 && self.events == 0,
+        }
+    }
+
+    /// Adds the records of a publication to those of each log.
+    pub(super) fn add(records: &mut [Records; 2], changes: &Changeset) {
+        for (key, counts) in changes.ledger.iter() {
+            records[key.kind as usize].events += counts.accepted + counts.late + counts.future;
+        }
+        for at in &changes.partitions {
+            records[at.partition.kind as usize].malformed += at.malformed;
+        }
+    }
+
+    /// Returns the records of two sets of workers.
+    pub(super) fn merge(one: [Records; 2], other: [Records; 2]) -> [Records; 2] {
+        Kind::ALL.map(|kind| {
+            let (one, other) = (one[kind as usize], other[kind as usize]);
+            let (events, malformed) = (one.events + other.events, one.malformed + other.malformed);
+            Records { events, malformed }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_unusable_above_a_share_or_if_all_are_malformed() {
+        let cases = [
+            (0, 0, None, false),
+            (0, 1, None, true),
+            (1, 99, None, false),
+            (99, 1, Some(0.01), false),
+            (98, 2, Some(0.01), true),
+            (9, 1, Some(0.0), true),
+            (9, 0, Some(0.0), false),
+            (0, 9, Some(1.0), false),
+        ];
+        for (events, malformed, share, expected) in cases {
+            assert_eq!(Records { events, malformed }.are_unusable(share), expected);
+        }
+    }
+}

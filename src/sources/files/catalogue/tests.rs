@@ -1,0 +1,161 @@
+//! Files that are renamed, replaced, cut, copied or removed between discoveries.
+
+use crate::event::Kind;
+use crate::log::{BlockStart, PartitionName, PartitionProgress};
+use crate::sources::files::FileSource;
+use crate::sources::files::tests::{append, folder, lines, source};
+use crate::sources::{Batch, PartitionReader, Polled, Source};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+/// Reads what is there, and returns the videos.
+fn videos(reader: &mut dyn PartitionReader) -> Vec<u64> {
+    let mut batch = Batch::default();
+    while reader.poll(&mut batch, 1000).unwrap() == Polled::More {
+        if std::mem::take(&mut batch.bytes) == 0 {
+            break;
+        }
+    }
+    batch.events.iter().map(|event| event.video.0).collect()
+}
+
+/// Follows a folder as a job does: with a reader for each partition.
+struct Follower {
+    folder: TempDir,
+    source: FileSource,
+    readers: BTreeMap<String, Box<dyn PartitionReader>>,
+}
+
+impl Follower {
+    fn new(files: &[(&str, &str)]) -> Follower {
+        let files: Vec<(&str, &[u8])> =
+            files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
+        let folder = folder(&files);
+        let source = source(&folder, &[""], true);
+        Follower { folder, source, readers: BTreeMap::new() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Looks for files, and reads what is there. Returns the videos of each partition that gave
+    /// any.
+    fn read(&mut self) -> Vec<(String, Vec<u64>)> {
+        let discovered = self.source.discover().unwrap();
+        for moved in self.source.take_moved() {
+            if let Some(reader) = self.readers.get_mut(&moved.partition.name) {
+                reader.relocate(moved.file.as_ref()).unwrap();
+            }
+        }
+        for partition in discovered {
+            let opened = || self.source.open(&partition, None).unwrap();
+            self.readers.entry(partition.name.name.clone()).or_insert_with(opened);
+        }
+        let read = self.readers.iter_mut().map(|(name, reader)| {
+            let name = name.rsplit_once('/').unwrap().1.to_string();
+            (name, videos(reader.as_mut()))
+        });
+        let read: Vec<_> = read.filter(|(_, videos)| !videos.is_empty()).collect();
+        let progress = self.readers.iter().map(|(name, reader)| PartitionProgress {
+            partition: PartitionName { kind: Kind::Impression, name: name.clone() },
+            next_offset: 0,
+            watermark_ms: None,
+            replay_offset: 0,
+            replay_watermark_ms: None,
+            block: BlockStart::default(),
+            decisions: Vec::new(),
+            malformed: 0,
+            idle: false,
+            file: reader.file(),
+        });
+        self.source.committed(&progress.collect::<Vec<_>>());
+        read
+    }
+}
+
+fn given(name: &str, videos: impl IntoIterator<Item = u64>) -> (String, Vec<u64>) {
+    (name.to_string(), videos.into_iter().collect())
+}
+
+#[test]
+fn a_file_that_is_cut_or_replaced_by_another_log_ends_and_the_other_is_a_new_partition() {
+    for content in [lines(100..101), lines(100..120), lines(0..2)] {
+        let mut follower = Follower::new(&[("a.jsonl", &lines(0..9))]);
+        assert_eq!(follower.read(), [given("a.jsonl", 0..9)]);
+        fs::write(follower.path("a.jsonl"), &content).unwrap();
+        let new = content.lines().count();
+        let read: Vec<_> = (0..4).flat_map(|_| follower.read()).collect();
+        assert_eq!(read.len(), 1, "{read:?}");
+        assert_eq!((read[0].0.as_str(), read[0].1.len()), ("a.jsonl#2", new), "{read:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_replaced_by_a_longer_copy_of_itself_goes_on_there() {
+    let mut follower = Follower::new(&[("a.jsonl", &lines(0..3)), ("b.tmp", &lines(0..5))]);
+    assert_eq!(follower.read(), [given("a.jsonl", 0..3)]);
+    fs::rename(follower.path("b.tmp"), follower.path("a.jsonl")).unwrap();
+    let read: Vec<_> = (0..2).flat_map(|_| follower.read()).collect();
+    assert_eq!(read, [given("a.jsonl", 3..5)]);
+    append(&follower.folder, "a.jsonl", &lines(5..6));
+    assert_eq!(follower.read(), [given("a.jsonl", 5..6)]);
+}
+
+#[test]
+fn files_that_begin_alike_are_told_apart_and_copies_are_not_read() {
+    // More than 4 KiB are the same.
+    let same = lines(0..100);
+    let (one, other) = (same.clone() + &lines([200]), same.clone() + &lines([300]));
+    let mut follower = Follower::new(&[("a.jsonl", &one), ("b.jsonl", &other)]);
+    let read = follower.read();
+    assert_eq!(read.iter().map(|(_, videos)| videos.len()).collect::<Vec<_>>(), [101, 101]);
+    // A copy in the making, then a whole one, then one that goes on otherwise.
+    fs::write(follower.path("c.jsonl"), &same[..2000]).unwrap();
+    assert_eq!(follower.read(), []);
+    fs::write(follower.path("c.jsonl"), &one).unwrap();
+    assert_eq!(follower.read(), []);
+    assert_eq!(follower.source.left_out().len(), 1);
+    append(&follower.folder, "a.jsonl", &lines([201]));
+    assert_eq!(follower.read(), [given("a.jsonl", [201])]);
+    append(&follower.folder, "c.jsonl", &lines([202]));
+    assert_eq!(follower.read(), [given("c.jsonl", (0..100).chain([200, 202]))]);
+    assert_eq!(follower.source.left_out(), [""; 0]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_followed_file_that_becomes_a_fifo_or_a_folder_or_vanishes_ends() {
+    use std::process::Command;
+    let mut follower = Follower::new(&[("a.jsonl", &lines(0..3)), ("b.jsonl", &lines(3..5))]);
+    assert_eq!(follower.read().len(), 2);
+    fs::remove_file(follower.path("a.jsonl")).unwrap();
+    assert!(Command::new("mkfifo").arg(follower.path("a.jsonl")).status().unwrap().success());
+    fs::remove_file(follower.path("b.jsonl")).unwrap();
+    fs::create_dir(follower.path("b.jsonl")).unwrap();
+    fs::create_dir(follower.path("no_file.jsonl")).unwrap();
+    assert_eq!((0..4).flat_map(|_| follower.read()).collect::<Vec<_>>(), []);
+    for reader in follower.readers.values_mut() {
+        assert_eq!(reader.poll(&mut Batch::default(), 9).unwrap(), Polled::Exhausted);
+    }
+}
+
+#[test]
+fn a_file_that_vanishes_or_changes_before_it_is_opened_is_waited_for() {
+    for is_renamed in [true, false] {
+        let mut follower = Follower::new(&[("a.jsonl", &lines(0..3))]);
+        let found = follower.source.discover().unwrap();
+        let to = if is_renamed { follower.path("a.jsonl.1") } else { follower.path("away") };
+        fs::rename(follower.path("a.jsonl"), to).unwrap();
+        fs::write(follower.path("a.jsonl"), lines(10..12)).unwrap();
+        let reader = follower.source.open(&found[0], None).unwrap();
+        follower.readers.insert(found[0].name.name.clone(), reader);
+        let mut read: Vec<_> = (0..4).flat_map(|_| follower.read()).collect();
+        read.sort();
+        let new = given("a.jsonl#2", 10..12);
+        let expected = if is_renamed { vec![given("a.jsonl", 0..3), new] } else { vec![new] };
+        assert_eq!(read, expected);
+    }
+}

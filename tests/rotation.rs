@@ -1,0 +1,295 @@
+//! Files that change identity while a job follows them: renamed, replaced, cut, copied, compressed
+//! and removed, while the job runs and while it does not. Every line is counted once, or the job
+//! says what was lost.
+
+mod common;
+
+use common::event;
+use common::files::{gzip, line};
+use common::program::{Running, wait_until};
+use common::workspace::{Workspace, lines};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// What the job of most tests reads.
+const INPUT: [&str; 2] = ["--impressions", "i*.jsonl"];
+
+/// The number of distinct showings in the store, and of all impressions that were read.
+fn counted(place: &Workspace) -> (i64, i64) {
+    let distinct = "coalesce(sum(impressions), 0) FROM trends";
+    (place.number(distinct), place.events_committed())
+}
+
+fn wait(job: &mut Running, place: &Workspace, events: i64) {
+    job.wait_until(&format!("{events} events are committed"), || {
+        place.events_committed() >= events
+    });
+}
+
+fn stop(job: Running) -> String {
+    job.interrupt();
+    job.finish().succeeded().stderr
+}
+
+fn rename(place: &Workspace, from: &str, to: &str) {
+    fs::rename(place.path(from), place.path(to)).unwrap();
+}
+
+/// `copytruncate` of logrotate.
+fn copy_and_cut(place: &Workspace, from: &str, to: &str) {
+    fs::copy(place.path(from), place.path(to)).unwrap();
+    fs::OpenOptions::new().write(true).open(place.path(from)).unwrap().set_len(0).unwrap();
+}
+
+fn partitions(place: &Workspace) -> Vec<String> {
+    let folder = format!("{}/", place.partition("."));
+    let names = place.select("partition FROM partitions");
+    names.into_iter().map(|name| name.replace(&folder, "")).collect()
+}
+
+#[test]
+fn a_file_that_is_renamed_and_made_anew_is_read_to_its_end_and_the_new_one_from_its_start() {
+    for input in [["--impressions", "i*.jsonl"], ["--impressions", "i.jsonl"]] {
+        let place = Workspace::new();
+        place.write("i.jsonl", lines(0..5));
+        let mut job = place.follow(&input);
+        wait(&mut job, &place, 5);
+        // The writer goes on for a while in the renamed file.
+        rename(&place, "i.jsonl", "i-1.jsonl");
+        place.append("i-1.jsonl", lines(5..7));
+        place.append("i.jsonl", lines(7..8));
+        wait(&mut job, &place, 8);
+        place.append("i-1.jsonl", lines(8..9));
+        wait(&mut job, &place, 9);
+        stop(job);
+        let mut job = place.follow(&input);
+        place.append("i.jsonl", lines(9..12));
+        wait(&mut job, &place, 12);
+        stop(job);
+        assert_eq!(counted(&place), (12, 12), "{input:?}");
+        assert_eq!(partitions(&place), ["i.jsonl", "i.jsonl#2"]);
+    }
+}
+
+#[test]
+fn a_file_that_is_replaced_by_a_longer_one_is_another_log() {
+    let place = Workspace::new();
+    place.write("i.jsonl", lines(0..5));
+    let mut job = place.follow(&["--impressions", "i.jsonl"]);
+    wait(&mut job, &place, 5);
+    place.write("new", lines(100..108));
+    rename(&place, "i.jsonl", "i.jsonl.1");
+    rename(&place, "new", "i.jsonl");
+    wait(&mut job, &place, 13);
+    stop(job);
+    assert_eq!(counted(&place), (13, 13));
+}
+
+#[test]
+fn a_file_that_is_copied_and_cut_goes_on_in_the_copy() {
+    let place = Workspace::new();
+    place.write("i.jsonl", lines(0..500));
+    let mut job = place.follow(&INPUT);
+    wait(&mut job, &place, 500);
+    job.suspend();
+    place.append("i.jsonl", lines(500..900));
+    copy_and_cut(&place, "i.jsonl", "i-1.jsonl");
+    place.append("i.jsonl", lines(900..1_000));
+    job.resume();
+    wait(&mut job, &place, 1_000);
+    // Again, and the job does not run.
+    stop(job);
+    place.append("i.jsonl", lines(1_000..1_100));
+    rename(&place, "i-1.jsonl", "i-2.jsonl");
+    copy_and_cut(&place, "i.jsonl", "i-1.jsonl");
+    place.append("i.jsonl", lines(1_100..1_200));
+    let mut job = place.follow(&INPUT);
+    wait(&mut job, &place, 1_200);
+    stop(job);
+    assert_eq!(counted(&place), (1_200, 1_200));
+    assert_eq!(partitions(&place), ["i.jsonl", "i.jsonl#2", "i.jsonl#3"]);
+}
+
+#[test]
+fn a_compressed_copy_is_the_log_that_it_was_made_of() {
+    let place = Workspace::new();
+    place.write("i.jsonl", lines(0..300));
+    let input = ["--impressions", "i*.jsonl", "i*.jsonl.gz"];
+    let mut job = place.follow(&input);
+    wait(&mut job, &place, 300);
+    // The copy is there before the original is removed.
+    rename(&place, "i.jsonl", "i-1.jsonl");
+    place.write("i-1.jsonl.gz", gzip(lines(0..300).as_bytes()));
+    place.append("i.jsonl", lines(300..400));
+    wait(&mut job, &place, 400);
+    fs::remove_file(place.path("i-1.jsonl")).unwrap();
+    place.append("i.jsonl", lines(400..450));
+    wait(&mut job, &place, 450);
+    stop(job);
+    // Open epochs need both again.
+    let mut job = place.follow(&input);
+    place.append("i.jsonl", lines(450..500));
+    wait(&mut job, &place, 500);
+    stop(job);
+    assert_eq!(counted(&place), (500, 500));
+    assert_eq!(partitions(&place), ["i.jsonl", "i.jsonl#2"]);
+}
+
+#[test]
+fn a_log_that_was_cut_without_a_copy_is_lost_from_a_stated_offset_and_the_job_goes_on() {
+    let place = Workspace::new();
+    place.write("i.jsonl", lines(0..500));
+    let mut job = place.follow(&INPUT);
+    wait(&mut job, &place, 500);
+    fs::write(place.path("i.jsonl"), lines(1_000..1_010)).unwrap();
+    wait(&mut job, &place, 510);
+    let said = "i.jsonl was cut or written anew after offset 500, and no copy of it was found";
+    wait_until("the loss is told", || job.stderr().contains(said));
+    stop(job);
+    assert_eq!(counted(&place), (510, 510));
+}
+
+#[test]
+fn a_log_that_must_be_read_again_and_is_lost_can_be_given_up() {
+    let place = Workspace::new();
+    place.write("i.jsonl", lines(0..500));
+    let mut job = place.follow(&INPUT);
+    wait(&mut job, &place, 500);
+    stop(job);
+    let before = place.select("video_id, epoch, plays, impressions FROM trends");
+    let publication = place.number("publications FROM job");
+    fs::remove_file(place.path("i.jsonl")).unwrap();
+    place.write("i-new.jsonl", lines(500..510));
+    let flag = format!("--accept-loss {publication}");
+    let lost = Running::start(&mut place.command(&INPUT)).finish();
+    let offsets = "was read up to offset 500, and must be read again from offset 0";
+    lost.failed(1, &[offsets, "it was removed, replaced or cut", &flag]);
+    // Another number has no effect, so that the flag does no harm where it stays.
+    let other = (publication + 1).to_string();
+    let other = [&INPUT[..], &["--accept-loss", &other]].concat();
+    place.run(&other).failed(1, &["has no effect", offsets]);
+    let publication = publication.to_string();
+    let given_up = [&INPUT[..], &["--accept-loss", &publication]].concat();
+    let mut job = place.follow(&given_up);
+    // They belong to epochs that were given up.
+    job.wait_until("the new events are late", || {
+        place.number("coalesce(sum(late_events), 0) FROM ledger") == 10
+    });
+    stop(job);
+    let mut job = place.follow(&given_up);
+    let later = line(&event(0, 1, 1, 1_000_000_000));
+    place.append("i-new.jsonl", later);
+    job.wait_until("a later event counts", || counted(&place).0 == 501);
+    let stderr = stop(job);
+    assert!(stderr.contains("has no effect"), "{stderr}");
+    let after = place.select("video_id, epoch, plays, impressions FROM trends WHERE epoch < 100");
+    assert_eq!(after, before);
+    assert_eq!(place.select("min(final) FROM trends WHERE epoch < 100"), ["1"]);
+}
+
+/// Files that are written and rotated at random, with what was written to them.
+struct Rotation {
+    place: Workspace,
+    random: ChaCha8Rng,
+    /// The number of lines that were written.
+    written: u64,
+    /// The number of files that were rotated.
+    rotated: u64,
+    /// Everything that was done, for a failure.
+    done: Vec<String>,
+}
+
+impl Rotation {
+    fn write(&mut self, name: &str) {
+        let count = self.random.random_range(1..40);
+        self.place.append(name, lines(self.written..self.written + count));
+        self.written += count;
+    }
+
+    fn note(&mut self, what: &str) {
+        self.done.push(format!("{what} at {}", self.written));
+    }
+
+    /// The last rotated file, if it is not compressed or removed.
+    fn last(&self) -> Option<String> {
+        let name = format!("i-{}.jsonl", self.rotated);
+        self.place.path(&name).exists().then_some(name)
+    }
+
+    /// Does the next thing that writers and rotating programs do.
+    fn step(&mut self) {
+        let last = self.last();
+        let next = format!("i-{}.jsonl", self.rotated + 1);
+        let is_there = self.place.path("i.jsonl").exists();
+        match (self.random.random_range(0..10), last) {
+            (0 | 1, _) if is_there => {
+                self.note("rename");
+                rename(&self.place, "i.jsonl", &next);
+                self.rotated += 1;
+            }
+            (2 | 3, _) if is_there => {
+                self.note("copy and cut");
+                copy_and_cut(&self.place, "i.jsonl", &next);
+                self.rotated += 1;
+            }
+            (4, Some(last)) => {
+                self.note("write to the renamed file");
+                self.write(&last);
+            }
+            (5, Some(last)) => {
+                self.note("compress");
+                let bytes = gzip(&fs::read(self.place.path(&last)).unwrap());
+                self.place.write(&format!(".{last}.gz"), bytes);
+                rename(&self.place, &format!(".{last}.gz"), &format!("{last}.gz"));
+                fs::remove_file(self.place.path(&last)).unwrap();
+            }
+            _ => self.write("i.jsonl"),
+        }
+    }
+}
+
+#[test]
+fn every_line_is_counted_once_however_files_are_rotated_and_jobs_are_killed() {
+    for seed in 0..seeds() {
+        check_rotation(seed);
+    }
+}
+
+fn seeds() -> u64 {
+    std::env::var("TRENDMARK_TEST_ROTATIONS").map_or(4, |seeds| seeds.parse().unwrap())
+}
+
+fn check_rotation(seed: u64) {
+    let random = ChaCha8Rng::seed_from_u64(seed);
+    let (place, done) = (Workspace::new(), Vec::new());
+    let mut files = Rotation { place, random, written: 0, rotated: 0, done };
+    files.write("i.jsonl");
+    let input = ["--impressions", "i*.jsonl", "i*.jsonl.gz"];
+    for _ in 0..4 {
+        let mut job = files.place.follow(&input);
+        for _ in 0..files.random.random_range(1..12) {
+            files.step();
+            std::thread::sleep(Duration::from_millis(files.random.random_range(0..200)));
+        }
+        job.kill();
+        job.finish();
+        files.note("kill");
+        for _ in 0..files.random.random_range(0..4) {
+            files.step();
+        }
+    }
+    files.write("i.jsonl");
+    let (place, written) = (&files.place, files.written as i64);
+    let mut job = place.follow(&input);
+    let started = Instant::now();
+    while place.events_committed() < written && !job.has_ended() {
+        let told = || format!("seed {seed}: {written} {:?}\n{}", files.done, job.stderr());
+        assert!(started.elapsed() < Duration::from_secs(20), "{}", told());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let told = stop(job);
+    assert_eq!(counted(place), (written, written), "seed {seed}: {:?}\n{told}", files.done);
+    assert!(!told.contains("lost"), "seed {seed}: {:?}\n{told}", files.done);
+}
