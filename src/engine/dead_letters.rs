@@ -60,8 +60,8 @@ struct LetterFile {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
     "cannot write dead letters to `{path}`: {error}; those since the last commit are not all in \
-     it, and nothing was committed without them: free some space, or give another --dead-letter, and \
-     start the job again, which reads their records again"
+     it, and nothing was committed without them: free some space, or give another --dead-letter, \
+     and start the job again, which reads their records again"
 )]
 pub struct DeadLetterError {
     /// The file.

@@ -415,14 +415,6 @@ fn a_store_in_use_is_refused_by_any_path() {
     create(&path);
 }
 
-#[test]
-fn a_lock_file_that_a_kill_left_behind_locks_nothing() {
-    let (folder, path) = folder();
-    fs::write(folder.path().join("trends.db.lock"), "4711\n").unwrap();
-    drop(create(&path));
-    assert!(!folder.path().join("trends.db.lock").exists());
-}
-
 /// The superuser may write anywhere, so this test is meaningful only for other users.
 #[test]
 #[cfg(unix)]

@@ -134,3 +134,11 @@ fn a_store_with_a_second_name_is_refused_and_a_name_that_it_gets_later_ends_no_j
     fs::remove_file(&other).unwrap();
     drop(create(&path));
 }
+
+#[test]
+fn a_lock_file_that_a_kill_left_behind_locks_nothing() {
+    let (folder, path) = folder();
+    fs::write(folder.path().join("trends.db.lock"), "4711\n").unwrap();
+    drop(create(&path));
+    assert!(!folder.path().join("trends.db.lock").exists());
+}
