@@ -6,7 +6,7 @@ mod common;
 use common::contents::{number, open, select};
 use common::event;
 use common::files::{gzip, line};
-use common::program::Running;
+use common::program::{Running, trendmark, wait_until};
 use common::workspace::{Workspace, lines};
 use std::process::Command;
 
@@ -263,4 +263,29 @@ fn a_job_at_its_memory_limit_ends_with_an_error_that_names_the_epoch() {
     assert_eq!(select(&connection, "* FROM pragma_integrity_check"), ["ok"]);
     place.run(&["--impressions", "i.jsonl"]).succeeded();
     assert_eq!(place.number("sum(distinct_events) FROM ledger"), 500_000);
+}
+
+/// Who holds the job is named in its progress lines and, from its lease, by `status`.
+#[test]
+fn a_partition_that_holds_the_job_is_named_with_the_reason() {
+    let place = Workspace::new();
+    place.write("i.jsonl", lines(0..10));
+    let mut job = Running::start(place.command(&["--impressions", "i.jsonl", "--follow"]).args([
+        "--publish-interval",
+        "20ms",
+        "--idle-timeout",
+        "1h",
+    ]));
+    let held = format!("impressions {} for ", place.partition("i.jsonl"));
+    job.wait_until_said(&format!("held by {held}"));
+    let status = || {
+        let mut command = trendmark();
+        command.current_dir(place.0.path()).args(["status", "--store", "s.db"]);
+        Running::start(&mut command).finish().succeeded().stdout
+    };
+    wait_until("the status names it", || status().contains(&held));
+    assert!(status().contains("it has no more records, and is not idle yet"), "{}", status());
+    job.interrupt();
+    job.finish().succeeded();
+    assert!(!status().contains(&held), "{}", status());
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use trendmark::decode::LogFields;
 use trendmark::event::Kind;
 use trendmark::sources::kafka::KafkaSource;
-use trendmark::sources::{Batch, PartitionReader, Polled, Source};
+use trendmark::sources::{Batch, PartitionReader, Polled, Source, Wait};
 #[cfg(feature = "kafka-tls")]
 use trendmark::sources::{SourceError, kafka::KafkaSourceError};
 
@@ -53,14 +53,14 @@ fn the_end_of_a_partition_is_not_its_end_while_its_broker_hangs() {
             polled = reader.poll(&mut batch, 1_000).unwrap();
             std::thread::sleep(Duration::from_millis(1));
         }
-        polled
+        (polled, reader.waits_for())
     };
     // While nothing is written, the end stays known.
-    assert_eq!(poll_for(6), Polled::AtEnd);
+    assert_eq!(poll_for(6), (Polled::AtEnd, None));
     cluster.signal("STOP");
-    assert_eq!(poll_for(6), Polled::More);
+    assert_eq!(poll_for(6), (Polled::More, Some(Wait::Broker)));
     cluster.signal("CONT");
-    assert_eq!(poll_for(6), Polled::AtEnd);
+    assert_eq!(poll_for(6), (Polled::AtEnd, None));
 }
 
 #[test]

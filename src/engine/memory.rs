@@ -49,7 +49,7 @@ impl Memory {
     pub fn supply(&self) -> Supply {
         let now = self.began.elapsed().as_millis() as u64 + 1;
         let before = self.measured_at.load(Ordering::Relaxed);
-        if before == 0 || now - before >= INTERVAL.as_millis() as u64 {
+        if before == 0 || now.saturating_sub(before) >= INTERVAL.as_millis() as u64 {
             self.measured_at.store(now, Ordering::Relaxed);
             self.used.store(resident().unwrap_or(0), Ordering::Relaxed);
         }

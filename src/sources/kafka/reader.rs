@@ -6,7 +6,7 @@ use super::errors::{KafkaSourceError, Severity, severity};
 use super::topic_partition::TopicPartition;
 use crate::log::PartitionName;
 use crate::sources::{
-    Batch, Discovered, Lag, Malformed, PartitionReader, Polled, SourceError, sample,
+    Batch, Discovered, Lag, Malformed, PartitionReader, Polled, SourceError, Wait, sample,
 };
 use rdkafka::Offset;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -163,6 +163,14 @@ impl PartitionReader for KafkaReader {
         }
         let end = self.end_offset.or_else(|| self.known_end());
         Lag::of_records(end.map(|end| end.saturating_sub(self.next_offset)))
+    }
+
+    fn waits_for(&self) -> Option<Wait> {
+        if !self.held.is_empty() {
+            return Some(Wait::Schema);
+        }
+        let is_silent = self.end != End::Exhausted && !self.has_fresh_answer();
+        is_silent.then_some(Wait::Broker)
     }
 }
 

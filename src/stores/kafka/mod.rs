@@ -342,7 +342,7 @@ impl Store for KafkaStore {
     }
 
     fn release(&mut self, ended: LeaseState) -> Result<(), StoreError> {
-        let lease = Lease { state: ended, ..self.lease.renewed(false) };
+        let lease = Lease { state: ended, holder: None, ..self.lease.renewed(false) };
         let json = lease.to_json();
         let released = self
             .transactions

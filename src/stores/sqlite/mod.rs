@@ -342,7 +342,7 @@ impl Store for SqliteStore {
     }
 
     fn release(&mut self, ended: LeaseState) -> Result<(), StoreError> {
-        self.write_lease(Lease { state: ended, ..self.lease.renewed(false) })
+        self.write_lease(Lease { state: ended, holder: None, ..self.lease.renewed(false) })
     }
 }
 
