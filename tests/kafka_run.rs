@@ -56,13 +56,31 @@ fn topics_give_the_same_rows_as_files() {
     let from_files = folder.join("files.db");
     let patterns =
         ["impressions", "plays"].map(|kind| format!("{}/log/{kind}-*", folder.display()));
-    let paths = ["run", "--query", "all", "--impressions", &patterns[0], "--plays", &patterns[1]];
+    let paths = [
+        "run",
+        "--query",
+        "all",
+        "--crowded-videos-max=3",
+        "--impressions",
+        &patterns[0],
+        "--plays",
+        &patterns[1],
+    ];
     let store = ["--store", from_files.to_str().unwrap()];
     run(paths.iter().chain(&store)).succeeded();
 
     let places = ["impressions", "plays"].map(|kind| to_topic(&cluster, folder, kind));
     let from_topics = folder.join("topics.db");
-    let topics = ["run", "--query", "all", "--impressions", &places[0], "--plays", &places[1]];
+    let topics = [
+        "run",
+        "--query",
+        "all",
+        "--crowded-videos-max=3",
+        "--impressions",
+        &places[0],
+        "--plays",
+        &places[1],
+    ];
     let more = ["--bootstrap-servers", cluster.servers(), "--until-end", "--workers", "2"];
     let store = ["--store", from_topics.to_str().unwrap()];
     run(topics.iter().chain(&more).chain(&store)).succeeded();
@@ -132,7 +150,16 @@ fn a_log_generated_into_topics_gives_the_rows_of_the_same_log_in_files() {
     let topics = ["impressions", "plays"].map(|kind| format!("{name}-{kind}"));
     let more = [&servers[..], &["--until-end"]].concat();
     for (store, inputs, more) in [(&stores[0], paths, &[][..]), (&stores[1], topics, &more)] {
-        let job = ["run", "--query", "all", "--impressions", &inputs[0], "--plays", &inputs[1]];
+        let job = [
+            "run",
+            "--query",
+            "all",
+            "--crowded-videos-max=3",
+            "--impressions",
+            &inputs[0],
+            "--plays",
+            &inputs[1],
+        ];
         let store = ["--store", store.to_str().unwrap()];
         run(job.iter().chain(&store).chain(more)).succeeded();
     }
