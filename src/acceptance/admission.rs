@@ -56,8 +56,8 @@ pub fn admit(
 mod tests {
     use super::*;
 
-    /// `kind epoch [future|early]; closed for the partition; closed for the job → fate`, with a join
-    /// window of 4 epochs.
+    /// `kind epoch [future|early]; closed for the partition; closed for the job → fate`, with a
+    /// join window of 4 epochs.
     const TABLE: &str = "
         impression 7;        nothing;    nothing    → 7..7
         impression 7;        6;          nothing    → 7..7

@@ -15,6 +15,10 @@ mod fields;
 mod json;
 #[cfg(feature = "schema-registry")]
 pub mod protobuf;
+#[cfg_attr(
+    not(all(feature = "parquet", feature = "schema-registry")),
+    allow(dead_code, reason = "each format has its own kinds of values")
+)]
 pub(crate) mod value;
 
 pub(crate) use fields::FieldTree;
@@ -170,7 +174,7 @@ pub(crate) fn time_from_text(field: &str, text: &str) -> Result<i64, DecodeError
 }
 
 /// The number of cases of a property test: `TRENDMARK_TEST_CASES`, or a default.
-#[cfg(test)]
+#[cfg(all(test, feature = "schema-registry"))]
 pub(crate) fn fuzz_cases(default: u32) -> u32 {
     let given = std::env::var("TRENDMARK_TEST_CASES").ok();
     given.map_or(default, |given| given.parse().expect("TRENDMARK_TEST_CASES is a number"))

@@ -105,29 +105,19 @@ fn expect_with(
         let judged = events.iter().zip(plausible).take(read(partition));
         for (at, (event, is_plausible)) in judged.enumerate() {
             let epoch = Epoch(event.event_time_ms.div_euclid(definition.epoch_length_ms));
-            // The last epoch that the watermark has closed.
-            let last_closed = latest_ms.map(|latest_ms| {
-                (latest_ms - definition.max_delay_ms).div_euclid(definition.epoch_length_ms)
-                    - definition.join_window_epochs
-                    - 1
-            });
-            let is_near = |last_closed: Option<i64>| {
-                last_closed.is_some_and(|last| (epoch.0 - last).abs() <= 1_000)
-            };
+            let near = near_epoch(definition, latest_ms, epoch);
             let stamp_ms = event.record_time_ms.unwrap_or(event.event_time_ms);
             let is_after = event.event_time_ms >= definition.until_ms;
             if !is_plausible
                 || is_after
                 || event.event_time_ms > stamp_ms + definition.max_future_ms
             {
-                let counted = is_near(last_closed).then_some(epoch);
-                expected.fates.entry((counted, partition.kind)).or_default().2 += 1;
+                expected.fates.entry((near, partition.kind)).or_default().2 += 1;
                 fates_of_events.push(None);
                 continue;
             }
             if event.event_time_ms < definition.from_ms {
-                let counted = is_near(last_closed).then_some(epoch);
-                expected.fates.entry((counted, partition.kind)).or_default().1 += 1;
+                expected.fates.entry((near, partition.kind)).or_default().1 += 1;
                 fates_of_events.push(Some(Vec::new()));
                 continue;
             }
@@ -145,11 +135,8 @@ fn expect_with(
             let open = (first..=epoch.0).filter(|epoch| !has_closed(*epoch)).map(Epoch);
             let open: Vec<Epoch> = open.collect();
             if open.is_empty() {
-                let last_closed = watermark_ms.div_euclid(definition.epoch_length_ms)
-                    - definition.join_window_epochs
-                    - 1;
-                let counted = is_near(Some(last_closed)).then_some(epoch);
-                expected.fates.entry((counted, partition.kind)).or_default().1 += 1;
+                let near = near_epoch(definition, latest_ms, epoch);
+                expected.fates.entry((near, partition.kind)).or_default().1 += 1;
             } else {
                 expected.fates.entry((Some(epoch), partition.kind)).or_default().0 += 1;
             }
@@ -163,6 +150,14 @@ fn expect_with(
         expected.events.insert(partition.clone(), fates_of_events);
     }
     expected
+}
+
+/// The epoch of a rejected event, if it is near the last one that its partition has closed.
+fn near_epoch(definition: Definition, latest_ms: Option<i64>, epoch: Epoch) -> Option<Epoch> {
+    let watermark_ms = latest_ms? - definition.max_delay_ms;
+    let last_closed =
+        watermark_ms.div_euclid(definition.epoch_length_ms) - definition.join_window_epochs - 1;
+    ((epoch.0 - last_closed).abs() <= 1_000).then_some(epoch)
 }
 
 /// Whether the stamp of each event of a partition is plausible, if the log is read to its end.

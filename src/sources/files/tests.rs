@@ -56,6 +56,7 @@ pub(super) fn open(
 }
 
 /// Opens an impressions file whose fields have these paths.
+#[cfg(feature = "parquet")]
 pub(super) fn open_with(
     folder: &TempDir,
     name: &str,
