@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 const REACH_EPOCHS: u64 = 1_000;
 
 /// Returns the epoch under which an event is counted. A rejected one has none if it is more than
-/// [`REACH_EPOCHS`] from the last closed epoch of its partition, or if none has closed.
+/// 1,000 epochs from the last closed epoch of its partition, or if none has closed.
 #[inline]
 pub fn counted_epoch(reading: &Reading, fate: Fate) -> Option<Epoch> {
     match (fate, reading.closed_through) {

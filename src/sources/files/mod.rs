@@ -39,7 +39,7 @@
 //!   making, and is not read: `copytruncate` and compression make such copies before they cut or
 //!   remove the first. As soon as the two differ, it is a log of its own. A followed file is looked
 //!   at once it has a byte, as nothing can be said of an empty one.
-//! - *Who.* The first process decides ([`catalogue`]), in every discovery, and tells the workers; a
+//! - *Who.* The first process decides (`catalogue`), in every discovery, and tells the workers; a
 //!   reader that finds its file cut, or cannot find it, waits for that. Readers keep files open, so
 //!   a renamed or removed file is read to its end, and a reader believes no byte before it has seen
 //!   that the file still begins as before.

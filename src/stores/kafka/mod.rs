@@ -9,7 +9,7 @@
 //!   unless its owner sets `retention.ms`.
 //! - `TOPIC-ledger`, compacted, one partition: the event counts, by epoch and kind.
 //! - `TOPIC-progress`, compacted, one partition: its last record is the progress of the store.
-//! - `TOPIC-lease`, compacted, one partition: the job that has the store, see [`claims`].
+//! - `TOPIC-lease`, compacted, one partition: the job that has the store, see `claims`.
 //!
 //! A deleted row is a tombstone: its key without a value. A record whose value does not contain its
 //! publication has it in a header. Consumers with `isolation.level=read_committed` see whole

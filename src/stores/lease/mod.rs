@@ -2,7 +2,7 @@
 //! ended.
 //!
 //! The job that has a store renews its lease every [`RENEWAL_INTERVAL`], also when it commits
-//! nothing. A job that starts on a store with a lease waits for its end ([`Claim::wait`]). It
+//! nothing. A job that starts on a store with a lease waits for its end (`Claim::wait`). It
 //! judges the lease by whether it *changes* while it watches, on its own clock: the clocks of two
 //! hosts differ, so the times in a lease are for people only.
 //!
