@@ -1,9 +1,9 @@
 //! The fast decoder: a scanner for records of the common shape, which gives up on all others.
 //!
 //! Every record that the scanner accepts, serde_json also accepts, as the same event. So the
-//! scanner takes only strings without escapes, numbers of the JSON grammar, each wanted field once,
-//! and only white space after the end. Nested objects, arrays, escapes, duplicates and all errors
-//! are left to [`super::strict`].
+//! scanner takes only wanted values without escapes, integers without fraction or exponent, each
+//! wanted field once, and only white space after the end. Unwanted values may be anything. Fields
+//! inside others, escapes in names, duplicates and all errors are left to [`super::strict`].
 
 use crate::decode::{FieldNames, FieldPath, time_from_text, time_in_range};
 use crate::event::{Event, RequestId, VideoId, uuid_bits};
@@ -96,7 +96,7 @@ impl Scanner {
             cursor.skip_space();
             match field {
                 Some(field) => parts.read(field, &mut cursor)?,
-                None => cursor.skip_scalar()?,
+                None => cursor.skip_value(0)?,
             }
             cursor.skip_space();
             match cursor.next()? {
@@ -282,16 +282,64 @@ impl<'a> Cursor<'a> {
         is_canonical(digits, self.rest).then_some(value)
     }
 
-    /// Skips the value of an unwanted field.
-    fn skip_scalar(&mut self) -> Option<()> {
+    /// Skips an unwanted value.
+    fn skip_value(&mut self, depth: usize) -> Option<()> {
         match self.rest.first()? {
-            b'"' => self.text().map(drop),
+            b'"' => self.skip_text(),
             b'-' | b'0'..=b'9' => self.skip_number(),
+            b'{' | b'[' if depth < DEPTH_MAX => self.skip_nested(depth + 1),
             _ => {
                 let words: [&[u8]; 3] = [b"true", b"false", b"null"];
                 words.iter().any(|word| self.skip_prefix(word)).then_some(())
             }
         }
+    }
+
+    /// Skips an object or an array.
+    fn skip_nested(&mut self, depth: usize) -> Option<()> {
+        let is_object = self.next()? == b'{';
+        let end: &[u8] = if is_object { b"}" } else { b"]" };
+        self.skip_space();
+        if self.skip_prefix(end) {
+            return Some(());
+        }
+        loop {
+            if is_object {
+                self.skip_space();
+                self.skip_text()?;
+                self.expect(b':')?;
+            }
+            self.skip_space();
+            self.skip_value(depth)?;
+            self.skip_space();
+            if self.skip_prefix(end) {
+                return Some(());
+            }
+            self.expect(b',')?;
+        }
+    }
+
+    /// Skips a string, with escapes. As in serde_json, surrogates need not be pairs.
+    fn skip_text(&mut self) -> Option<()> {
+        let [b'"', rest @ ..] = self.rest else { return None };
+        let mut length = 0;
+        loop {
+            let is_special = |&byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20);
+            length += rest[length..].iter().position(is_special)?;
+            length += match rest[length..] {
+                [b'"', ..] => break,
+                [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
+                [b'\\', b'u', ref digits @ ..]
+                    if digits.get(..4)?.iter().all(u8::is_ascii_hexdigit) =>
+                {
+                    6
+                }
+                _ => return None,
+            };
+        }
+        std::str::from_utf8(&rest[..length]).ok()?;
+        self.rest = &rest[length + 1..];
+        Some(())
     }
 
     fn skip_number(&mut self) -> Option<()> {
@@ -317,6 +365,9 @@ impl<'a> Cursor<'a> {
         (count > 0).then_some(())
     }
 }
+
+/// The maximum depth of an unwanted value.
+const DEPTH_MAX: usize = 32;
 
 const POWERS_OF_TEN: [u64; 9] =
     [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];

@@ -65,6 +65,8 @@ fn lines_of_common_shapes_take_the_fast_path() {
     for record in [
         r#" { "video_id" : 0 , "request_id" : "é" , "event_time" : -1 } "#,
         r#"{"event_time":"2026-01-01T00:00:00Z","record_time":null,"video_id":1,"request_id":"r"}"#,
+        r#"{"a":{"b":[1, {} ,[ ],"\ud800\n"], "c" : {"video_id":2}},"d":"\"}{",
+            "request_id":"r","video_id":1,"event_time":0}"#,
         r#"{"a":-0.5e+7,"b":true,"c":"x","request_id":"r","video_id":1,"event_time":0,"d":null}"#,
     ] {
         assert!(scans(record), "{record}");
@@ -279,7 +281,10 @@ fn value() -> impl Strategy<Value = String> {
         1 => proptest::sample::select(vec![
             "null", "true", "false", "-0", "0", "00", "0.5", "1e5", "[1,{}]", r#"{"video_id":1}"#,
             r#""\u0041""#, r#""2026-01-01T00:00:00Z""#, r#""2026-01-01T00:00:00""#, "\"\"",
-            "18446744073709551616", "253402128000001",
+            "18446744073709551616", "253402128000001", "{",
+            "[1,]", "{\"a\":}", "[[],[{}],{\"a\":[0]}]",
+            r#"{"a":"\n\u00e9\ud800","b" : [ 1e5 , true,{}] }"#, r#""\x""#, r#""\u12g4""#, "{,}",
+            "{\"a\" 1}", "[1 2]", "{\"a\":1,}", "[\"\\",
         ]).prop_map(String::from),
     ]
 }
