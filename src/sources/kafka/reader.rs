@@ -176,8 +176,7 @@ impl PartitionReader for KafkaReader {
 
 impl KafkaReader {
     /// Whether the broker has answered a moment ago, so that the end that was seen is still the
-    /// end.
-    /// A broker can hang without closing its connections.
+    /// end. A broker can hang without closing its connections.
     fn has_fresh_answer(&self) -> bool {
         let TopicPartition { topic, number } = &self.topic_partition;
         let answered_at = self.client.answered_at(topic, *number).max(self.end_reported_at);

@@ -89,9 +89,10 @@ impl KafkaStore {
     /// longer commit. If another job has the store, this waits for its end as `claim` says. If the
     /// store is refused, the previous job keeps it.
     ///
-    /// # Errors When the store has another definition or other queries, its topics are not those of
-    /// a store or have settings that would lose rows, another job has it and lives, or the brokers
-    /// cannot be reached.
+    /// # Errors
+    /// When the store has another definition or other queries, its topics are not those of a store
+    /// or have settings that would lose rows, another job has it and lives, or the brokers cannot
+    /// be reached.
     ///
     /// # Panics
     /// When the queries are invalid for a store, see [`Description::of`].
