@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::program::{Finished, Running, trendmark};
+use common::program::{Finished, Running, start_processes, trendmark};
 use common::workspace::{Workspace, lines};
 use serde_json::Value;
 use std::process::Command;
@@ -44,11 +44,15 @@ impl Place {
         program
     }
 
-    fn start(&self, arguments: &[&str]) -> Running {
+    fn job(&self) -> Command {
         let quick = ["--follow", "--publish-interval", "20ms", "--idle-timeout", "100ms"];
         let mut command = self.trendmark("run");
-        command.args(["--impressions", "i.jsonl"]).args(quick).args(arguments);
-        Running::start(&mut command)
+        command.args(["--impressions", "i.jsonl"]).args(quick);
+        command
+    }
+
+    fn start(&self, arguments: &[&str]) -> Running {
+        Running::start(self.job().args(arguments))
     }
 
     /// The status, `null` while there is no store.
@@ -150,6 +154,33 @@ fn check_wait_is_interrupted(place: &Place) {
     place.folder.append("i.jsonl", lines(100..150));
     place.wait_for(&mut successor, 150);
     assert_eq!(place.status()["generation"], 2);
+}
+
+/// Every process of a job that is fenced ends with code 5: a supervisor of any of them must not
+/// start it again.
+fn check_all_processes_of_a_fenced_job(place: &Place) {
+    let hosts = place.folder.0.path().join("hosts");
+    let mut job = start_processes(2, &hosts, |_| place.job());
+    place.wait_for(&mut job[0], 100);
+    let mut successor = place.start(&["--take-over"]);
+    for process in job {
+        let finished = process.finish().failed(5, &["another job has taken over"]);
+        assert!(finished.waited < Duration::from_secs(12), "{finished:#?}");
+    }
+    place.folder.append("i.jsonl", lines(100..150));
+    place.wait_for(&mut successor, 150);
+}
+
+#[test]
+fn all_processes_of_a_fenced_job_end_with_code_5() {
+    check_all_processes_of_a_fenced_job(&Place::sqlite());
+}
+
+#[test]
+#[cfg(feature = "kafka")]
+fn all_processes_of_a_fenced_job_on_kafka_end_with_code_5() {
+    let Some(place) = Place::kafka("the processes of a fenced job on Kafka") else { return };
+    check_all_processes_of_a_fenced_job(&place);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::watch::ProgressReporter;
 use super::{kafka, store};
 use crate::arguments::{ArgumentError, Plan, RunArguments, StoreLocation};
 use crate::console;
-use crate::engine::{self, Counters, DeadLetters, EngineError, Job, Summary};
+use crate::engine::{self, Counters, DeadLetters, EXIT_FENCED, EngineError, Job, Summary};
 use crate::event::Kind;
 use crate::features::MissingFeature;
 use crate::sources::combined::CombinedSource;
@@ -88,9 +88,8 @@ impl RunError {
     /// Whether another job has the store, so that a supervisor must not start this one again.
     pub fn is_fenced(&self) -> bool {
         match self {
-            RunError::Store(error) | RunError::Engine(EngineError::Store(error)) => {
-                error.is_fenced()
-            }
+            RunError::Store(error) => error.is_fenced(),
+            RunError::Engine(error) => error.exit_code() == EXIT_FENCED,
             _ => false,
         }
     }

@@ -44,6 +44,7 @@ pub use dead_letters::{DeadLetterError, DeadLetters};
 pub use holding::{Holder, Reason};
 use memory::Memory;
 pub use metrics::Counters;
+pub use protocol::Failure;
 pub use settings::Settings;
 pub use usable::Records;
 
@@ -144,14 +145,30 @@ pub enum EngineError {
     Launch(String),
     /// A worker of this or another process has failed.
     #[error("a worker has failed: {0}")]
-    Worker(String),
+    Worker(Failure),
 }
 
+/// The exit code of a job that has failed for another reason than the following.
+const EXIT_FAILED: u8 = 1;
 /// The exit code of a job whose store another job has. A supervisor must not start it again: it
 /// would take the store back.
 pub const EXIT_FENCED: u8 = 5;
 
 impl EngineError {
+    /// The exit code of all processes of the job.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            EngineError::Store(error) if error.is_fenced() => EXIT_FENCED,
+            EngineError::Worker(failure) => failure.exit_code,
+            _ => EXIT_FAILED,
+        }
+    }
+
+    /// Returns what the other workers are told.
+    fn to_failure(&self) -> Failure {
+        Failure { text: self.to_string(), exit_code: self.exit_code() }
+    }
+
     /// Whether the logs no longer give what the store holds.
     pub fn is_loss(&self) -> bool {
         match self {
@@ -205,7 +222,10 @@ pub fn run(cluster: &Cluster, job: Job) -> Result<Summary, EngineError> {
                     failure = Some(error);
                 }
             }
-            Err(panic) => failure = failure.or(Some(EngineError::Worker(panic))),
+            Err(panic) => {
+                let panicked = Failure { text: panic, exit_code: EXIT_FAILED };
+                failure = failure.or(Some(EngineError::Worker(panicked)));
+            }
         }
     }
     is_over.store(true, Ordering::Relaxed);
@@ -219,10 +239,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Ends the process if timely does not shut down after a failure. Timely steps its dataflows until
 /// all are complete everywhere, which a failure elsewhere may prevent.
 fn exit_if_stuck(failure: &EngineError, is_over: Arc<AtomicBool>) {
-    let exit_code = match failure {
-        EngineError::Store(error) if error.is_fenced() => i32::from(EXIT_FENCED),
-        _ => 1,
-    };
+    let exit_code = i32::from(failure.exit_code());
     let failure = failure.to_string();
     std::thread::spawn(move || {
         std::thread::sleep(SHUTDOWN_TIMEOUT);

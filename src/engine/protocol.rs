@@ -13,6 +13,7 @@ use crate::time::{Epoch, Round, Through};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::fmt;
 use std::rc::Rc;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::InputHandle;
@@ -57,7 +58,22 @@ pub struct Report {
     /// Whether it was asked to stop.
     pub stop: bool,
     /// The error that stopped it.
-    pub failure: Option<String>,
+    pub failure: Option<Failure>,
+}
+
+/// The error that stopped a worker, as all processes of the job tell it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The message.
+    pub text: String,
+    /// The exit code of every process: a supervisor must treat all of them alike.
+    pub exit_code: u8,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
 }
 
 /// The lowest watermark of the active ones in a set of partitions. Active partitions are those that
@@ -142,7 +158,7 @@ pub enum Command {
     /// End: the job is done.
     End,
     /// End: the job has failed, for this reason.
-    Abort(String),
+    Abort(Failure),
 }
 
 type Input<D> = InputHandle<u64, CapacityContainerBuilder<Vec<D>>>;

@@ -173,9 +173,9 @@ impl<'a> State<'a> {
                 Command::Finalize(through) => self.finalize(through),
                 Command::Drain => self.drain(),
                 Command::End => self.ended = true,
-                Command::Abort(reason) => {
+                Command::Abort(failure) => {
                     self.ended = true;
-                    self.fail(EngineError::Worker(reason));
+                    self.fail(EngineError::Worker(failure));
                 }
             }
         }
@@ -374,7 +374,7 @@ impl<'a> State<'a> {
             row_limit_near: self.rows_waiting() * 2 >= job.settings.rows_waiting_max,
             drained: self.drained,
             stop: job.stop.load(Ordering::Relaxed),
-            failure: self.failure.as_ref().map(ToString::to_string),
+            failure: self.failure.as_ref().map(EngineError::to_failure),
         };
         if self.last_report.as_ref() != Some(&report) {
             self.channels.report(report.clone());

@@ -1,6 +1,7 @@
 //! Scenarios as text: events, and the commands that the coordinator sends in response.
 
 use super::*;
+use crate::engine::Failure;
 use crate::event::Kind;
 use crate::log::{BlockStart, PartitionName, PartitionProgress};
 use crate::time::rfc3339;
@@ -158,7 +159,10 @@ fn change(report: &mut Report, word: &str) {
         "ample" => report.memory_is_scarce = false,
         "drained" => report.drained = true,
         "stop" => report.stop = true,
-        "failed" => report.failure = Some("a worker has failed".into()),
+        "failed" => {
+            let text = "a worker has failed".to_owned();
+            report.failure = Some(Failure { text, exit_code: 5 });
+        }
         other => panic!("unknown part of a report: {other}"),
     }
 }
@@ -197,7 +201,7 @@ fn text(command: &Command) -> String {
         Command::Drain => write!(text, "drain"),
         Command::End => write!(text, "end"),
         Command::Relocate(moved) => write!(text, "relocate {}", moved.partition.name),
-        Command::Abort(reason) => write!(text, "abort: {reason}"),
+        Command::Abort(failure) => write!(text, "abort {}: {failure}", failure.exit_code),
     };
     written.unwrap();
     text
@@ -385,7 +389,7 @@ fn a_job_continues_from_the_progress_of_its_store() {
 
 #[test]
 fn a_worker_that_fails_ends_the_job() {
-    check(&rules(2), "worker 1 failed → abort: a worker has failed");
+    check(&rules(2), "worker 1 failed → abort 5: a worker has failed");
 }
 
 #[test]
