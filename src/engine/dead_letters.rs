@@ -1,8 +1,8 @@
 //! Malformed records: all are counted and written to a file, and the first few are logged.
 //!
-//! A worker flushes the letters of a publication before it forwards the publication. So a committed
-//! position never passes a record whose letter is not in the file, and letters that were lost with
-//! a process are written again by the next one. Letters that were written and whose positions were
+//! A worker writes the letters of a publication to the disk before it forwards the publication. So a
+//! committed position never passes a record whose letter is not in the file, also after a power
+//! loss, and letters that were lost with a process are written again by the next one. Letters that were written and whose positions were
 //! not committed would come twice: so before its first letter a process reads those that are there,
 //! and skips them. Not earlier: a job that waits for its store must not touch the file of the job
 //! that has it. A letter names partition, offset and reason, so equal ones are the same.
@@ -50,6 +50,8 @@ struct LetterFile {
     bytes_max: u64,
     /// Whether it is a file, and not a device or a pipe.
     is_regular: bool,
+    /// Whether letters were written since the last flush.
+    is_changed: bool,
     /// The hashes of the letters of earlier processes, sorted; `None` until they are read.
     earlier: Option<Vec<u64>>,
     /// The first failure: later letters are not written.
@@ -132,7 +134,7 @@ impl DeadLetters {
         file.write(serde_json::to_vec(&letter).unwrap_or_default());
     }
 
-    /// Flushes buffered records to the file.
+    /// Writes buffered records to the file, and the file to the disk.
     ///
     /// # Errors
     /// If letters could not be written, now or earlier.
@@ -170,6 +172,7 @@ impl LetterFile {
             bytes: 0,
             bytes_max: bytes_max / 2,
             is_regular,
+            is_changed: false,
             earlier: None,
             failure: None,
         })
@@ -210,22 +213,32 @@ impl LetterFile {
         let rotated = if is_full && self.is_regular { self.rotate() } else { Ok(()) };
         let written = rotated.and_then(|()| self.file.write_all(&letter));
         self.bytes += bytes;
+        self.is_changed = true;
         self.note(written);
     }
 
     /// Begins a new file.
     fn rotate(&mut self) -> io::Result<()> {
-        self.file.flush()?;
+        self.synchronize()?;
         fs::rename(&self.path, with_ending(&self.path, OLD))?;
         self.file = BufWriter::new(File::options().create(true).append(true).open(&self.path)?);
         self.bytes = 0;
         Ok(())
     }
 
+    /// Puts the letters on the disk. Costs nothing if none were written.
+    fn synchronize(&mut self) -> io::Result<()> {
+        self.file.flush()?;
+        if std::mem::take(&mut self.is_changed) && self.is_regular {
+            self.file.get_ref().sync_data()?;
+        }
+        Ok(())
+    }
+
     fn flush(&mut self) -> Result<(), DeadLetterError> {
         if self.failure.is_none() {
-            let flushed = self.file.flush();
-            self.note(flushed);
+            let synchronized = self.synchronize();
+            self.note(synchronized);
         }
         match &self.failure {
             Some(error) => Err(DeadLetterError { path: self.path.clone(), error: error.clone() }),
