@@ -171,6 +171,27 @@ fn check_all_processes_of_a_fenced_job(place: &Place) {
     place.wait_for(&mut successor, 150);
 }
 
+/// A job that is refused, because the store has another definition, takes nothing from the job that
+/// has the store, also with `--take-over`.
+fn check_a_refused_job_takes_nothing(place: &Place) {
+    let mut owner = place.start(&[]);
+    place.wait_for(&mut owner, 100);
+    let other = ["--take-over", "--join-window", "5h"];
+    place.start(&other).finish().failed(1, &["was written with", "join"]);
+    place.start(&[]).finish().failed(5, &["is in use by another job"]);
+    // A lock may be gone all the same, if a job died when it had taken it away.
+    let _ = std::fs::remove_file(place.folder.0.path().join("s.db.lock"));
+    place.start(&[]).finish().failed(5, &["is in use by another job"]);
+    place.folder.append("i.jsonl", lines(100..150));
+    place.wait_for(&mut owner, 150);
+    assert_eq!(place.status()["generation"], 1);
+}
+
+#[test]
+fn a_refused_job_takes_nothing_from_the_job_that_has_the_store() {
+    check_a_refused_job_takes_nothing(&Place::sqlite());
+}
+
 #[test]
 fn all_processes_of_a_fenced_job_end_with_code_5() {
     check_all_processes_of_a_fenced_job(&Place::sqlite());

@@ -88,8 +88,8 @@ impl SqliteStore {
     ) -> Result<SqliteStore, StoreError> {
         let path = open::absolute(path)?;
         identity::refuse_links(&path)?;
-        let lock = open::lock(&path, claim)?;
         let description = Description::of(definition, queries);
+        let lock = open::lock(&path, &description, claim)?;
         let (connection, lease) = open::take_over(&path, &description)?;
         let progress = progress::read(&connection).map_err(open::to_store_error(&path, "read"))?;
         let wal = Wal::of(&path);
@@ -347,9 +347,14 @@ impl Store for SqliteStore {
 }
 
 impl Drop for SqliteStore {
-    /// Merges the WAL into the database, so that the store is one file again, unless another
-    /// program reads it. If that fails, committed data is still safe in the WAL.
+    /// Releases the lease, unless that was done, and merges the WAL into the database, so that the
+    /// store is one file again, unless another program reads it. If that fails, committed data is
+    /// still safe in the WAL.
     fn drop(&mut self) {
+        if !self.lease.state.is_over() && self.files.check(self.progress.publication).is_ok() {
+            // Fails if the job was fenced. Otherwise the next job may have to wait.
+            let _ = self.release(LeaseState::Failed);
+        }
         let emptied =
             self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
         if emptied != Ok(0) {

@@ -44,36 +44,73 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// Waits until no other job has the store, or its lease has expired, and locks it.
+/// Waits until no other job has the store, or its lease has expired, and locks it. If this job is
+/// refused, the other one keeps its lock.
 ///
 /// # Errors
-/// When another job has the store and lives, or the lock file cannot be created.
-pub(super) fn lock(path: &Path, claim: &Claim) -> Result<StoreLock, StoreError> {
+/// When another job has the store and lives, the store has another definition or other queries, or
+/// the lock file cannot be created.
+pub(super) fn lock(
+    path: &Path,
+    description: &Description,
+    claim: &Claim,
+) -> Result<StoreLock, StoreError> {
     let name = path.display().to_string();
     // Ends: whoever acquires a lock that was taken away makes this job wait, and then refuses it.
     loop {
         let mut lock = Ok(None);
-        claim.wait(&name, || match StoreLock::acquire(path)? {
-            Ok(acquired) => {
-                lock = Ok(Some(acquired));
-                Ok(Found::Free)
+        claim.wait(&name, || {
+            let lease = || SqliteReader::open(path).and_then(|reader| reader.lease());
+            if let Ok(Some(_)) = lock {
+                return Ok(found_unlocked(lease()));
             }
-            Err(held) => {
-                // Its owner has the file locked, so it has not ended, whatever its lease says.
-                let lease = SqliteReader::open(path).and_then(|reader| reader.lease());
-                let found = match lease {
-                    Ok(Some(lease)) => Found::held(&lease),
-                    _ => Found::Held { sign: (0, 0), holder: held.owner.clone() },
-                };
-                lock = Err(held);
-                Ok(found)
+            match StoreLock::acquire(path)? {
+                Ok(acquired) => {
+                    lock = Ok(Some(acquired));
+                    Ok(found_unlocked(lease()))
+                }
+                Err(held) => {
+                    // Its owner has the file locked, so it has not ended, whatever its lease says.
+                    let found = match lease() {
+                        Ok(Some(lease)) => Found::held(&lease),
+                        _ => Found::Held { sign: (0, 0), holder: held.owner.clone() },
+                    };
+                    lock = Err(held);
+                    Ok(found)
+                }
             }
         })?;
         match lock {
             Ok(Some(lock)) => return Ok(lock),
             Ok(None) => {}
-            Err(held) => held.take_away()?,
+            Err(held) => {
+                ensure_same(path, description)?;
+                held.take_away()?;
+            }
         }
+    }
+}
+
+/// Judges the lease of a store that nobody has locked. Its job may live all the same: its lock was
+/// taken away by a job that died before it had the store.
+fn found_unlocked(lease: Result<Option<Lease>, StoreError>) -> Found {
+    match lease {
+        Ok(Some(lease)) if !lease.is_over() => Found::held(&lease),
+        // What is wrong with the file is said when it is opened.
+        _ => Found::Free,
+    }
+}
+
+/// Refuses a store with another definition or other queries, or a file that is not a store.
+fn ensure_same(path: &Path, description: &Description) -> Result<(), StoreError> {
+    match open_to_read(path, false) {
+        Ok((_, DatabaseContent::Store(stored))) => {
+            stored.ensure_same(&path.display().to_string(), description)
+        }
+        // Its job has the lock, and is about to create the store.
+        Ok((_, DatabaseContent::Empty)) => Ok(()),
+        Err(_) if !path.exists() => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
