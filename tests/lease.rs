@@ -176,7 +176,7 @@ fn check_all_processes_of_a_fenced_job(place: &Place) {
 fn check_a_refused_job_takes_nothing(place: &Place) {
     let mut owner = place.start(&[]);
     place.wait_for(&mut owner, 100);
-    let other = ["--take-over", "--join-window", "5h"];
+    let other = ["--take-over", "--join-window", "7"];
     place.start(&other).finish().failed(1, &["was written with", "join"]);
     place.start(&[]).finish().failed(5, &["is in use by another job"]);
     // A lock may be gone all the same, if a job died when it had taken it away.
