@@ -141,6 +141,10 @@ impl StoreReader for CheckedStore {
 }
 
 impl Store for CheckedStore {
+    fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {
+        self.store.reader()
+    }
+
     fn commit(&mut self, changes: &Changeset) -> Result<(), StoreError> {
         match &mut self.crash {
             Some(Crash { commits: 0, is_committed }) => {
@@ -266,7 +270,7 @@ fn attempt(
     let job = Job {
         settings,
         source: Box::new(move || Box::new(source.clone())),
-        store: Mutex::new(Some(Box::new(store))),
+        store: Mutex::new(Some(Box::new(|| Ok(Box::new(store) as Box<dyn Store>)))),
         dead_letters: Arc::new(DeadLetters::default()),
         counters: Arc::new(Counters::default()),
         stop: Arc::new(AtomicBool::new(false)),

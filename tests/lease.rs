@@ -187,6 +187,35 @@ fn check_a_refused_job_takes_nothing(place: &Place) {
     assert_eq!(place.status()["generation"], 1);
 }
 
+/// A job takes its store only when all its processes have met: until then it has nothing to lose,
+/// and another job may have the store. A job that finds it taken ends in all processes.
+fn check_a_job_whose_second_process_is_late(place: &Place) {
+    let hosts = place.folder.0.path().join("hosts");
+    common::program::write_hostfile(2, &hosts);
+    let process = |number: &str| {
+        let mut command = place.job();
+        command.args(["--processes", "2", "--process", number, "--hostfile"]).arg(&hosts);
+        Running::start(&mut command)
+    };
+    let first = process("0");
+    let since = Instant::now();
+    let mut owner = place.start(&[]);
+    place.wait_for(&mut owner, 100);
+    assert!(since.elapsed() < START_MAX, "{:?}", since.elapsed());
+    std::thread::sleep(Duration::from_secs(12).saturating_sub(since.elapsed()));
+    for process in [process("1"), first] {
+        process.finish().failed(5, &["in use by another job"]);
+    }
+    place.folder.append("i.jsonl", lines(100..150));
+    place.wait_for(&mut owner, 150);
+    assert_eq!(place.status()["generation"], 1);
+}
+
+#[test]
+fn a_job_whose_second_process_is_late_takes_the_store_from_nobody() {
+    check_a_job_whose_second_process_is_late(&Place::sqlite());
+}
+
 #[test]
 fn a_refused_job_takes_nothing_from_the_job_that_has_the_store() {
     check_a_refused_job_takes_nothing(&Place::sqlite());

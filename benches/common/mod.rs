@@ -7,7 +7,9 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use trendmark::dataflows;
-use trendmark::engine::{self, Cluster, Counters, DeadLetters, Job, Settings, Summary};
+use trendmark::engine::{
+    self, Cluster, Counters, DeadLetters, Job, Settings, StoreOpener, Summary,
+};
 use trendmark::event::Event;
 use trendmark::generate::{Generator, Model};
 use trendmark::log::PartitionName;
@@ -61,10 +63,11 @@ pub fn run<S: Source + Clone + Sync + 'static>(
     store: Box<dyn Store>,
 ) -> Summary {
     let source = source.clone();
+    let opener: StoreOpener = Box::new(|| Ok(store));
     let job = Job {
         settings,
         source: Box::new(move || Box::new(source.clone())),
-        store: Mutex::new((cluster.process == 0).then_some(store)),
+        store: Mutex::new((cluster.process == 0).then_some(opener)),
         dead_letters: Arc::new(DeadLetters::default()),
         counters,
         stop: Arc::new(AtomicBool::new(false)),

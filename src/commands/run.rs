@@ -5,7 +5,9 @@ use super::watch::ProgressReporter;
 use super::{kafka, store};
 use crate::arguments::{ArgumentError, Plan, RunArguments, StoreLocation};
 use crate::console;
-use crate::engine::{self, Counters, DeadLetters, EXIT_FENCED, EngineError, Job, Summary};
+use crate::engine::{
+    self, Counters, DeadLetters, EXIT_FENCED, EXIT_USAGE, EngineError, Job, StoreOpener, Summary,
+};
 use crate::event::Kind;
 use crate::features::MissingFeature;
 use crate::sources::combined::CombinedSource;
@@ -78,10 +80,10 @@ impl RunError {
             RunError::MissingFeature(_) => true,
             RunError::Source(error) => error.is_usage(),
             RunError::Store(error) => error.is_usage(),
-            RunError::Engine(_)
-            | RunError::Loss { .. }
-            | RunError::Unusable { .. }
-            | RunError::DeadLetters { .. } => false,
+            RunError::Engine(error) => error.exit_code() == EXIT_USAGE,
+            RunError::Loss { .. } | RunError::Unusable { .. } | RunError::DeadLetters { .. } => {
+                false
+            }
         }
     }
 
@@ -113,9 +115,10 @@ pub fn run(arguments: &RunArguments, stop: Arc<AtomicBool>) -> Result<String, Ru
     watch.finish();
     let ended = match result {
         // Asked for, like any other early end.
-        Err(RunError::Store(error @ StoreError::Stopped { .. })) => {
-            return Ok(format!("{error}\n"));
-        }
+        Err(RunError::Engine(error)) => match error.as_stopped() {
+            Some(text) => return Ok(format!("{text}\n")),
+            None => return Err(error.into()),
+        },
         result => result?,
     };
     if plan.cluster.process > 0 {
@@ -186,14 +189,10 @@ pub fn start(
     let dead_letters = Arc::new(dead_letters(plan)?);
     // A link in a source folder may lead to the dead-letter file, which exists now.
     refuse_outputs_among_sources(plan)?;
-    let store = match plan.cluster.process {
-        0 => Some(create_store(plan, &stop)?),
-        _ => None,
-    };
     let job = Job {
         settings: plan.settings.clone(),
         source: Box::new(source),
-        store: Mutex::new(store),
+        store: Mutex::new((plan.cluster.process == 0).then(|| store_opener(plan, &stop))),
         dead_letters: Arc::clone(&dead_letters),
         counters: Arc::clone(&counters),
         stop,
@@ -268,20 +267,24 @@ fn source(plan: &Plan) -> Result<impl Fn() -> Box<dyn Source> + Send + Sync + 's
     })
 }
 
-fn create_store(plan: &Plan, stop: &Arc<AtomicBool>) -> Result<Box<dyn Store>, RunError> {
+/// Returns a function that opens the store.
+fn store_opener(plan: &Plan, stop: &Arc<AtomicBool>) -> StoreOpener {
     let claim = Claim { take_over: plan.take_over, stop: Arc::clone(stop) };
-    let (definition, queries) = (&plan.settings.definition, &plan.settings.queries);
-    match &plan.store {
-        StoreLocation::Sqlite(path) => {
-            Ok(Box::new(SqliteStore::open(path, definition, queries, &claim)?))
+    let (definition, queries) = (plan.settings.definition, plan.settings.queries.clone());
+    let (location, settings) = (plan.store.clone(), plan.kafka.clone());
+    Box::new(move || -> Result<Box<dyn Store>, StoreError> {
+        match &location {
+            StoreLocation::Sqlite(path) => {
+                Ok(Box::new(SqliteStore::open(path, &definition, &queries, &claim)?))
+            }
+            StoreLocation::Kafka { topic } => {
+                let Some(settings) = &settings else {
+                    unreachable!("a plan with topics has brokers")
+                };
+                kafka::store(settings, topic, &definition, &queries, &claim)
+            }
         }
-        StoreLocation::Kafka { topic } => {
-            let Some(settings) = &plan.kafka else {
-                unreachable!("a plan with topics has brokers")
-            };
-            Ok(kafka::store(settings, topic, definition, queries, &claim)?)
-        }
-    }
+    })
 }
 
 fn dead_letters(plan: &Plan) -> Result<DeadLetters, RunError> {

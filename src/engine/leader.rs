@@ -11,7 +11,7 @@ use crate::event::Kind;
 use crate::log::{BlockStart, PartitionName, PartitionProgress};
 use crate::query::{Digests, QueryInstance, Role};
 use crate::sources::{Moved, SourceError};
-use crate::stores::{Changeset, LeaseState, Progress, RowChange, Store, StoreError};
+use crate::stores::{Changeset, LeaseState, Progress, RowChange, StoreError, StoreReader};
 use crate::time::{Definition, EpochRange, Publication, Through, clock_ms};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -48,19 +48,29 @@ pub struct Leader {
 }
 
 impl Leader {
-    /// Takes the job's store and sends the first commands.
+    /// Opens the job's store and sends the first commands.
     pub fn new(state: &mut State<'_>, job: &Job) -> Leader {
         let settings = &job.settings;
-        let store = job.store.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
-        let begun = match store.as_deref().map(|store| begin(state, store, settings)) {
-            Some(Ok(begun)) => begun,
-            Some(Err(error)) => {
-                state.fail(error.into());
-                Beginning::default()
-            }
-            None => Beginning::default(),
-        };
-        let Beginning { progress, settled, given_up } = begun;
+        let counters = &job.counters;
+        let opener = job.store.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        // The lease is renewed from now on, also while the history is read.
+        let opened = opener.map_or(Ok(None), |open| {
+            let store = open()?;
+            let (progress, reader) = (store.progress()?, store.reader()?);
+            let committer = Committer::start(store, std::thread::current(), Arc::clone(counters));
+            counters.set_launched();
+            Ok::<_, StoreError>(Some((progress, reader, committer)))
+        });
+        let mut committer = None;
+        let begun = opened.and_then(|opened| {
+            let Some((progress, reader, started)) = opened else { return Ok(Beginning::default()) };
+            committer = Some(started);
+            begin(state, progress, reader.as_ref(), settings)
+        });
+        let Beginning { progress, settled, given_up } = begun.unwrap_or_else(|error| {
+            state.fail(error.into());
+            Beginning::default()
+        });
         let partitions: Vec<_> = progress.partitions.values().cloned().collect();
         state.source.resume(&partitions);
         let rules = Rules {
@@ -72,9 +82,10 @@ impl Leader {
             follow: settings.follow,
             progress: progress.clone(),
         };
-        let counters = &job.counters;
         let (job, workers) = (settings.job_description(), rules.workers);
-        tracing::info!("job: {job}; {workers} workers; {}", describe(&progress));
+        if !state.has_failed() {
+            tracing::info!("job: {job}; {workers} workers; {}", describe(&progress));
+        }
         let coordinator = Coordinator::new(rules, Instant::now());
         state.channels.command(coordinator.begin());
         Leader {
@@ -85,10 +96,7 @@ impl Leader {
             moved: Vec::new(),
             settled,
             given_up,
-            committer: store.map(|store| {
-                let counters = Arc::clone(counters);
-                Committer::start(store, std::thread::current(), counters)
-            }),
+            committer,
             warned: BTreeSet::new(),
             known: BTreeSet::new(),
             last_discovery: None,
@@ -272,13 +280,14 @@ struct Beginning {
     given_up: Vec<RowChange>,
 }
 
-/// Reads the progress of the store, and the history that queries across epochs need.
+/// Reads the history that queries across epochs need, from a store with this progress.
 fn begin(
     state: &mut State<'_>,
-    store: &dyn Store,
+    progress: Progress,
+    store: &dyn StoreReader,
     settings: &Settings,
 ) -> Result<Beginning, StoreError> {
-    let mut begun = Beginning { progress: store.progress()?, ..Beginning::default() };
+    let mut begun = Beginning { progress, ..Beginning::default() };
     match settings.accept_loss {
         Some(publication) if publication == begun.progress.publication.0 => {
             begun = give_up(store, settings, begun.progress)?;
@@ -301,7 +310,7 @@ fn begin(
 /// Makes all epochs final that any event has reached, as the store has them, so that nothing must
 /// be read again.
 fn give_up(
-    store: &dyn Store,
+    store: &dyn StoreReader,
     settings: &Settings,
     mut progress: Progress,
 ) -> Result<Beginning, StoreError> {

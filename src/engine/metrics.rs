@@ -126,7 +126,7 @@ impl Counters {
         first.into_iter().flatten().map(String::as_str).collect()
     }
 
-    /// Whether the workers have started. They start once all processes are connected.
+    /// Whether the job has its store. Only the first process knows.
     pub fn is_launched(&self) -> bool {
         self.launched.load(Ordering::Relaxed)
     }

@@ -56,14 +56,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// Opens the store of a job, and takes it over.
+pub type StoreOpener = Box<dyn FnOnce() -> Result<Box<dyn Store>, StoreError> + Send>;
+
 /// The inputs of a job in this process.
 pub struct Job {
     /// The settings, the same in every process.
     pub settings: Settings,
     /// Makes a source for each worker.
     pub source: Box<dyn Fn() -> Box<dyn Source> + Send + Sync>,
-    /// The store, in the first process only.
-    pub store: Mutex<Option<Box<dyn Store>>>,
+    /// Opens the store, in the first process only. Called once all processes are connected: until
+    /// then nobody would renew its lease.
+    pub store: Mutex<Option<StoreOpener>>,
     /// The destination of malformed records.
     pub dead_letters: Arc<DeadLetters>,
     /// Progress counters.
@@ -148,6 +152,10 @@ pub enum EngineError {
     Worker(Failure),
 }
 
+/// The exit code of a job that was asked to stop.
+const EXIT_STOPPED: u8 = 0;
+/// The exit code of a job whose arguments are wrong.
+pub const EXIT_USAGE: u8 = 2;
 /// The exit code of a job that has failed for another reason than the following.
 const EXIT_FAILED: u8 = 1;
 /// The exit code of a job whose store another job has. A supervisor must not start it again: it
@@ -158,9 +166,21 @@ impl EngineError {
     /// The exit code of all processes of the job.
     pub fn exit_code(&self) -> u8 {
         match self {
+            EngineError::Store(StoreError::Stopped { .. }) => EXIT_STOPPED,
             EngineError::Store(error) if error.is_fenced() => EXIT_FENCED,
+            EngineError::Store(error) if error.is_usage() => EXIT_USAGE,
             EngineError::Worker(failure) => failure.exit_code,
             _ => EXIT_FAILED,
+        }
+    }
+
+    /// Returns the message of a job that was asked to stop before it had its store.
+    pub fn as_stopped(&self) -> Option<String> {
+        match self {
+            EngineError::Worker(failure) => {
+                (failure.exit_code == EXIT_STOPPED).then(|| failure.text.clone())
+            }
+            error => (error.exit_code() == EXIT_STOPPED).then(|| error.to_string()),
         }
     }
 

@@ -28,7 +28,6 @@ const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(500);
 /// # Errors
 /// If this worker or another one fails.
 pub fn run(worker: &mut Worker, job: &Job, memory: Arc<Memory>) -> Result<Summary, EngineError> {
-    job.counters.set_launched();
     job.counters.set_replaying(true);
     let mut state = State::build(worker, job, memory);
     let mut leader = (state.index == 0).then(|| Leader::new(&mut state, job));

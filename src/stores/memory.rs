@@ -143,6 +143,10 @@ impl StoreReader for MemoryStore {
 }
 
 impl Store for MemoryStore {
+    fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {
+        Ok(Box::new(self.clone()))
+    }
+
     fn restore(&mut self, rows: Vec<RowChange>) {
         self.lock().restored = rows;
     }

@@ -74,6 +74,12 @@ pub trait Store: StoreReader + Send {
     /// replay. A store that does not keep rows in memory ignores them.
     fn restore(&mut self, _rows: Vec<RowChange>) {}
 
+    /// Returns a reader that does not need this store, which can renew its lease meanwhile.
+    ///
+    /// # Errors
+    /// When the store cannot be opened for reading.
+    fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError>;
+
     /// Commits a publication atomically and durably.
     ///
     /// # Errors

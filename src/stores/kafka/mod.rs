@@ -266,7 +266,7 @@ impl Buffers {
 
 impl KafkaStore {
     /// Connects a reader of the store. Rarely needed, as each read scans a whole topic.
-    fn reader(&self) -> Result<KafkaReader, StoreError> {
+    fn own_reader(&self) -> Result<KafkaReader, StoreError> {
         let client = Client::connect(self.config.clone(), self.name.clone())?;
         KafkaReader::of_owner(client, &self.state.stored)
     }
@@ -286,7 +286,7 @@ impl StoreReader for KafkaStore {
     }
 
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
-        self.reader()?.ledger()
+        self.own_reader()?.ledger()
     }
 
     fn visit(
@@ -296,11 +296,11 @@ impl StoreReader for KafkaStore {
         order: RowOrder,
         visitor: &mut RowVisitor<'_>,
     ) -> Result<(), StoreError> {
-        self.reader()?.visit(query, selection, order, visitor)
+        self.own_reader()?.visit(query, selection, order, visitor)
     }
 
     fn count(&self, query: &StoredQuery, selection: &Selection) -> Result<u64, StoreError> {
-        self.reader()?.count(query, selection)
+        self.own_reader()?.count(query, selection)
     }
 
     fn latest_epochs(
@@ -308,11 +308,15 @@ impl StoreReader for KafkaStore {
         query: &StoredQuery,
         epochs: usize,
     ) -> Result<Option<EpochRange>, StoreError> {
-        self.reader()?.latest_epochs(query, epochs)
+        self.own_reader()?.latest_epochs(query, epochs)
     }
 }
 
 impl Store for KafkaStore {
+    fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {
+        Ok(Box::new(self.own_reader()?))
+    }
+
     fn restore(&mut self, rows: Vec<RowChange>) {
         self.state.restore(&rows);
     }

@@ -306,6 +306,10 @@ impl StoreReader for SqliteStore {
 }
 
 impl Store for SqliteStore {
+    fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {
+        Ok(Box::new(SqliteReader::open(&self.path)?))
+    }
+
     fn commit(&mut self, changes: &Changeset) -> Result<(), StoreError> {
         self.files.check(self.progress.publication)?;
         let mut next = self.progress.clone();
