@@ -11,6 +11,7 @@ use crate::kafka::{KafkaSettings, RegistrySettings, parse_topic};
 use crate::query::QueryInstance;
 use crate::time::{Definition, Span};
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// A job of `trendmark run`, with checked settings.
@@ -221,6 +222,10 @@ impl RunArguments {
             if value == 0 { Err(refused()) } else { Ok(value) }
         };
         let alignment = checked_span("alignment", self.alignment, 0, YEAR_MS)?;
+        if let Some(state_max) = self.state_max.filter(|bytes| *bytes < STATE_MAX_MIN) {
+            let least = format!("must be at least {STATE_MAX_MIN} bytes");
+            return Err(invalid_value("state-max", state_max, &least));
+        }
         Ok(Settings {
             publish_interval: clock(
                 "publish-interval",
@@ -349,9 +354,15 @@ impl RunArguments {
     fn cluster_secret(&self) -> Result<Vec<u8>, ArgumentError> {
         let Some(path) = &self.cluster_secret else { return Ok(Vec::new()) };
         let wrong = |reason: String| ArgumentError::ClusterSecret { path: path.clone(), reason };
-        let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+        let mut text = Vec::new();
+        std::fs::File::open(path)
+            .and_then(|file| file.take(SECRET_BYTES_MAX + 1).read_to_end(&mut text))
+            .map_err(|error| wrong(error.to_string()))?;
         match text.trim_ascii() {
             [] => Err(wrong("it is empty; write a long random text into it".into())),
+            secret if secret.len() as u64 > SECRET_BYTES_MAX => {
+                Err(wrong(format!("it is longer than {SECRET_BYTES_MAX} bytes")))
+            }
             secret => Ok(secret.to_vec()),
         }
     }
@@ -381,6 +392,10 @@ impl RunArguments {
 
 const WEEK_MS: i64 = 7 * 86_400_000;
 const YEAR_MS: i64 = 366 * 86_400_000;
+/// The maximum length of a secret, in bytes.
+const SECRET_BYTES_MAX: u64 = 4_096;
+/// The smallest limit of memory, in bytes: a process without state takes about as much.
+const STATE_MAX_MIN: u64 = 16 << 20;
 /// The maximum join window in epochs. Every play is held in each epoch of its join window.
 const JOIN_WINDOW_MAX: i64 = 1_000;
 /// The maximum number of records that support a time; as many are read ahead.

@@ -107,6 +107,8 @@ struct Meeting<'a> {
     answering: usize,
     answered: (Sender<Answered>, Receiver<Answered>),
     told_at: Instant,
+    /// Why the last call was not answered.
+    dropped: Option<String>,
 }
 
 impl<'a> Meeting<'a> {
@@ -136,6 +138,7 @@ impl<'a> Meeting<'a> {
             answering: 0,
             answered: channel(),
             told_at: Instant::now(),
+            dropped: None,
         })
     }
 
@@ -170,7 +173,9 @@ impl<'a> Meeting<'a> {
                 Ok(()) => {}
                 Err(Refusal::Fatal(reason)) => return Err(reason),
                 Err(Refusal::Dropped(reason)) => {
-                    tracing::warn!("the connection from {address} is dropped: {reason}");
+                    let said = format!("the connection from {address} is dropped: {reason}");
+                    tracing::warn!("{said}");
+                    self.dropped = Some(said);
                 }
             }
         }
@@ -262,10 +267,11 @@ impl<'a> Meeting<'a> {
     fn timed_out(&self) -> String {
         format!(
             "not all {} processes connected within {} s: there is no {}; start each with its own \
-             --process and the same --processes and --hostfile",
+             --process and the same --processes and --hostfile{}",
             self.cluster.addresses.len(),
             self.cluster.launch_timeout.as_secs_f64(),
-            self.missing_text()
+            self.missing_text(),
+            self.dropped.as_ref().map(|said| format!("; {said}")).unwrap_or_default()
         )
     }
 

@@ -69,7 +69,8 @@ impl StoreFiles {
 /// When the file has hard links.
 pub(super) fn refuse_links(store: &Path) -> Result<(), StoreError> {
     match FileId::at(store) {
-        Some(FileId { links, .. }) if links > 1 => {
+        // The names of a folder are those of its subfolders.
+        Some(FileId { links, .. }) if links > 1 && !store.is_dir() => {
             Err(StoreError::HardLinked { path: store.to_owned(), links })
         }
         _ => Ok(()),
