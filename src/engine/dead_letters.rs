@@ -1,11 +1,12 @@
 //! Malformed records: all are counted and written to a file, and the first few are logged.
 //!
-//! A worker writes the letters of a publication to the disk before it forwards the publication. So a
-//! committed position never passes a record whose letter is not in the file, also after a power
-//! loss, and letters that were lost with a process are written again by the next one. Letters that were written and whose positions were
-//! not committed would come twice: so before its first letter a process reads those that are there,
-//! and skips them. Not earlier: a job that waits for its store must not touch the file of the job
-//! that has it. A letter names partition, offset and reason, so equal ones are the same.
+//! A worker writes the letters of a publication to the disk before it forwards the publication. So
+//! a committed position never passes a record whose letter is not in the file, also after a power
+//! loss, and letters that were lost with a process are written again by the next one. Letters that
+//! were written and whose positions were not committed would come twice: so before its first letter
+//! a process reads those that are there, and skips them. Not earlier: a job that waits for its
+//! store must not touch the file of the job that has it. A letter names partition, offset and
+//! reason, so equal ones are the same.
 
 use crate::event::Kind;
 use crate::log::PartitionName;

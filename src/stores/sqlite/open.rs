@@ -56,18 +56,21 @@ pub(super) fn lock(
     claim: &Claim,
 ) -> Result<StoreLock, StoreError> {
     let name = path.display().to_string();
+    // What was found last: after a lock was taken away, its job is not waited for again.
+    let mut expired = Found::Free;
     // Ends: whoever acquires a lock that was taken away makes this job wait, and then refuses it.
     loop {
         let mut lock = Ok(None);
+        let mut last = Found::Free;
         claim.wait(&name, || {
             let lease = || SqliteReader::open(path).and_then(|reader| reader.lease());
             if let Ok(Some(_)) = lock {
-                return Ok(found_unlocked(lease()));
+                return Ok(found_unlocked(lease(), &expired));
             }
             match StoreLock::acquire(path)? {
                 Ok(acquired) => {
                     lock = Ok(Some(acquired));
-                    Ok(found_unlocked(lease()))
+                    Ok(found_unlocked(lease(), &expired))
                 }
                 Err(held) => {
                     // Its owner has the file locked, so it has not ended, whatever its lease says.
@@ -76,6 +79,7 @@ pub(super) fn lock(
                         _ => Found::Held { sign: (0, 0), holder: held.owner.clone() },
                     };
                     lock = Err(held);
+                    last = found.clone();
                     Ok(found)
                 }
             }
@@ -86,16 +90,19 @@ pub(super) fn lock(
             Err(held) => {
                 ensure_same(path, description)?;
                 held.take_away()?;
+                expired = last;
             }
         }
     }
 }
 
 /// Judges the lease of a store that nobody has locked. Its job may live all the same: its lock was
-/// taken away by a job that died before it had the store.
-fn found_unlocked(lease: Result<Option<Lease>, StoreError>) -> Found {
+/// taken away by a job that died before it had the store. Not if this is what was found expired.
+fn found_unlocked(lease: Result<Option<Lease>, StoreError>, expired: &Found) -> Found {
     match lease {
-        Ok(Some(lease)) if !lease.is_over() => Found::held(&lease),
+        Ok(Some(lease)) if !lease.is_over() && Found::held(&lease) != *expired => {
+            Found::held(&lease)
+        }
         // What is wrong with the file is said when it is opened.
         _ => Found::Free,
     }
