@@ -16,7 +16,7 @@ from formats import measure_format
 from logs import CLEAN, generate
 from report import Report, machine, versions
 from sides import Sides
-from small import check_all
+from small import SMALL_LIMITS, check_all
 from store import Query, queries_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,11 +33,11 @@ def main() -> None:
         work.mkdir(parents=True, exist_ok=True)
         # A copy, as the program may be rebuilt while this runs.
         sides = Sides(Path(shutil.copy(trendmark, work / "trendmark")), work)
-        queries = queries_of(example)
         if arguments.small:
+            queries = queries_of(example, SMALL_LIMITS)
             check_all(sides, queries, work, arguments.impressions or 40_000)
             return
-        text = measure(sides, queries[0], work, arguments)
+        text = measure(sides, queries_of(example)[0], work, arguments)
     if arguments.out:
         arguments.out.write_text(text)
     else:

@@ -3,19 +3,29 @@
 //! whole_sql}`. `whole_sql` begins with the queries that a query reads, which precede it in the
 //! array.
 //!
-//! `cargo run --example batch_sql`
+//! `cargo run --example batch_sql [--QUERY-PARAMETER=VALUE …]`
 
 use serde_json::{Value, json};
 use trendmark::dataflows;
-use trendmark::query::{Column, ColumnType, QueryInstance, Role};
+use trendmark::query::parameters::flag;
+use trendmark::query::{Column, ColumnType, Parameters, Query, QueryInstance, Role};
 
 fn main() {
     let queries = dataflows::ALL.iter().copied().chain([dataflows::LEDGER]);
-    let described = queries.map(|query| describe(&QueryInstance::new(query)));
+    let described = queries.map(|query| describe(&parametrised(query)));
     println!("{}", Value::Array(described.collect()));
 }
 
-/// Returns the SQL of a query, with the default values of its parameters.
+/// Returns the query with the parameters that the arguments give.
+fn parametrised(query: &'static Query) -> QueryInstance {
+    let given = |name: &str| {
+        let begin = format!("--{}=", flag(query.name, name));
+        std::env::args().find_map(|argument| argument.strip_prefix(&begin)?.parse().ok())
+    };
+    QueryInstance { query, parameters: Parameters::new(query.parameters, given) }
+}
+
+/// Returns the SQL of a query, with the values of its parameters.
 fn batch_sql(QueryInstance { query, parameters }: &QueryInstance) -> String {
     parameters.iter().fold(query.batch_sql.to_owned(), |sql, (parameter, value)| {
         sql.replace(&format!("${}", parameter.name), &value.to_string())
@@ -25,7 +35,7 @@ fn batch_sql(QueryInstance { query, parameters }: &QueryInstance) -> String {
 /// Returns the SQL of a query and of those that it reads.
 fn whole_sql(instance: &QueryInstance) -> String {
     let reads = instance.query.reads.iter().map(|read| {
-        let sql = batch_sql(&QueryInstance::new(read));
+        let sql = batch_sql(&parametrised(read));
         format!("{} AS ({sql})", read.name)
     });
     match reads.collect::<Vec<_>>() {

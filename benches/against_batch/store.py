@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,9 +32,9 @@ class Query:
         return "ledger" if self.is_ledger else self.name
 
 
-def queries_of(example: Path) -> list[Query]:
+def queries_of(example: Path, flags: Sequence[str] = ()) -> list[Query]:
     """The queries that the example `batch_sql` prints, each after those that it reads."""
-    printed = subprocess.run([example], check=True, stdout=subprocess.PIPE).stdout
+    printed = subprocess.run([example, *flags], check=True, stdout=subprocess.PIPE).stdout
     return [
         Query(
             name=query["name"],
