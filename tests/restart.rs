@@ -159,8 +159,10 @@ fn a_changed_log_is_refused_and_nothing_is_written() {
     let exchanged = lines(0..500) + &first + &second + &lines(502..1_000);
     let reordered = lines(0..100) + &lines(101..1_000) + &lines(100..101);
     let gone = &["impressions FOLDER/i.jsonl was read up to offset 1000", "again from offset 0"];
-    let differs =
-        &["replaying the logs gives other events or rows for epoch 0", "`--accept-loss 1`"];
+    let differs = &[
+        "replaying the logs gives other events or rows for epoch 0",
+        "`--accept-loss PUBLICATION`",
+    ];
     let others: [(Option<&str>, &[&str]); 6] = [
         (Some(&exchanged), differs),
         (Some(&cut), gone),
@@ -182,8 +184,10 @@ fn a_changed_log_is_refused_and_nothing_is_written() {
             finished.succeeded();
         } else {
             let folder = place.partition(".");
-            let said: Vec<String> =
-                said.iter().map(|said| said.replace("FOLDER", &folder)).collect();
+            let publication = place.number("publications FROM job").to_string();
+            let filled =
+                |said: &&str| said.replace("FOLDER", &folder).replace("PUBLICATION", &publication);
+            let said: Vec<String> = said.iter().map(filled).collect();
             let said: Vec<&str> = said.iter().map(String::as_str).collect();
             finished.failed(1, &said);
             assert_eq!(stored(&place), before, "{said:?}");
