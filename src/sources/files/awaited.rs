@@ -4,6 +4,10 @@
 use super::FileSource;
 use crate::log::LogFile;
 use crate::sources::{Batch, Discovered, Lag, PartitionReader, Polled, SourceError, Wait};
+use std::time::{Duration, Instant};
+
+/// The time between two looks for the file.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A reader that waits for the file of its partition.
 pub(super) struct AwaitedReader {
@@ -11,6 +15,8 @@ pub(super) struct AwaitedReader {
     partition: Discovered,
     /// The offset at which reading begins.
     offset: u64,
+    /// When the file was looked for last.
+    looked_at: Instant,
     /// The reader, once the file was found.
     reader: Option<Box<dyn PartitionReader>>,
     is_ended: bool,
@@ -18,13 +24,15 @@ pub(super) struct AwaitedReader {
 
 impl AwaitedReader {
     pub(super) fn new(source: FileSource, partition: Discovered, offset: u64) -> AwaitedReader {
-        // Without following, nothing is looked for again.
-        let is_ended = !source.follow;
-        let reader = AwaitedReader { source, partition, offset, reader: None, is_ended };
-        if is_ended {
-            reader.warn();
-        }
-        reader
+        let looked_at = Instant::now();
+        AwaitedReader { source, partition, offset, looked_at, reader: None, is_ended: false }
+    }
+
+    /// Looks for the file, as it may be back at its path before anybody saw that it was away.
+    fn look(&mut self) -> Result<(), SourceError> {
+        self.looked_at = Instant::now();
+        self.reader = self.source.try_open(&self.partition, self.offset)?;
+        Ok(())
     }
 
     fn warn(&self) {
@@ -39,6 +47,10 @@ impl AwaitedReader {
 
 impl PartitionReader for AwaitedReader {
     fn poll(&mut self, batch: &mut Batch, records_max: usize) -> Result<Polled, SourceError> {
+        let is_awaited = self.reader.is_none() && !self.is_ended;
+        if is_awaited && self.looked_at.elapsed() >= LOOK_INTERVAL {
+            self.look()?;
+        }
         match &mut self.reader {
             Some(reader) => reader.poll(batch, records_max),
             None => {
@@ -71,7 +83,8 @@ impl PartitionReader for AwaitedReader {
             (Some(reader), file) => return reader.relocate(file),
             (None, Some(file)) => {
                 self.partition.file = Some(file.clone());
-                self.reader = self.source.try_open(&self.partition, self.offset)?;
+                self.is_ended = false;
+                self.look()?;
             }
             (None, None) => {
                 self.is_ended = true;

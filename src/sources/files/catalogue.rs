@@ -1,20 +1,18 @@
 //! Which log is in which file: decided in every discovery, in the first process. The rules are in
 //! the documentation of [the module above](super).
 
+use super::candidates::{Candidate, Taken, candidates};
 use super::copies::{Copies, Original};
 use super::discover::{Folders, Found};
-use super::input::identity;
+use super::stat::{Stat, is_absence};
 use super::{Compression, FileFormat, beginning, first_path};
 use crate::event::Kind;
-use crate::log::{Beginning, LogFile, PartitionName, PartitionProgress};
+use crate::log::{LogFile, PartitionName, PartitionProgress};
 use crate::sources::{Discovered, Moved};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
-
-/// The endings of the files that hold logs.
-const ENDINGS: [&str; 3] = [".jsonl", ".ndjson", ".parquet"];
+use std::time::Duration;
 
 /// In how many discoveries a log must be found nowhere before it counts as gone: a folder that is
 /// listed while files are renamed in it may lack some.
@@ -22,6 +20,9 @@ const MISSING_MAX: u32 = 2;
 /// How often a log that must be read again is looked for at the start, and the time in between.
 const ATTEMPTS: u32 = 4;
 const ATTEMPT_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long a compressed file of which nothing can be read yet may be without a change.
+const IN_THE_MAKING_MAX: Duration = Duration::from_secs(10);
 
 /// The logs that are known, and their files.
 #[derive(Clone, Debug)]
@@ -59,35 +60,6 @@ enum State {
     Gone,
 }
 
-/// What is known of a file without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stat {
-    identity: Option<(u64, u64)>,
-    /// Its length in bytes.
-    pub(super) length: u64,
-    modified: Option<SystemTime>,
-}
-
-impl Stat {
-    /// Returns what is known of a regular file; `None` if there is none.
-    pub(super) fn of(path: &Path) -> io::Result<Option<Stat>> {
-        match path.metadata() {
-            Ok(file) if file.is_file() => Ok(Some(Stat {
-                identity: identity(&file),
-                length: file.len(),
-                modified: file.modified().ok(),
-            })),
-            Ok(_) => Ok(None),
-            Err(error) if is_absence(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-fn is_absence(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
-}
-
 /// Whether a log is in its file.
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
@@ -104,11 +76,9 @@ impl Log {
 
     /// Returns the first bytes of a file if it holds this log.
     fn held_by(&self, path: &Path, stat: &Stat) -> io::Result<Option<Vec<u8>>> {
-        let is_plain = |path: &Path| FileFormat::compression(path) == Compression::None;
-        let is_short = is_plain(path)
-            && is_plain(Path::new(&self.file.path))
-            && stat.length < self.file.read_bytes;
-        if is_short || (FileFormat::of(path) == Some(FileFormat::Parquet)) == self.is_of_lines() {
+        if self.is_short(path, stat)
+            || (FileFormat::of(path) == Some(FileFormat::Parquet)) == self.is_of_lines()
+        {
             return Ok(None);
         }
         let begins = match beginning::read(path, self.format.at(path)) {
@@ -116,6 +86,12 @@ impl Log {
             begins => begins?,
         };
         Ok(beginning::is_of(&self.file.beginning, &begins).then_some(begins))
+    }
+
+    /// Whether a file has fewer bytes than were read.
+    fn is_short(&self, path: &Path, stat: &Stat) -> bool {
+        let is_plain = |path: &Path| FileFormat::compression(path) == Compression::None;
+        is_plain(path) && is_plain(Path::new(&self.file.path)) && stat.length < self.file.read_bytes
     }
 
     /// Notes the file that holds it.
@@ -135,7 +111,9 @@ impl Log {
             Ok(None) => return Place::Displaced,
             Err(_) => return Place::Same,
         };
-        if self.seen == Some(stat) && self.state == State::Here {
+        // How far it was read becomes known only with a commit.
+        let is_known = self.seen == Some(stat) && self.state == State::Here;
+        if is_known && !self.is_short(Path::new(&path), &stat) {
             return Place::Same;
         }
         let is_other = self.seen.is_some_and(|seen| seen.identity != stat.identity);
@@ -150,16 +128,6 @@ impl Log {
         }
     }
 }
-
-/// A file that may hold a log which is not where it was.
-struct Candidate {
-    path: PathBuf,
-    stat: Stat,
-    /// Its digests, by the number of bytes that they cover.
-    digests: BTreeMap<u64, Option<Beginning>>,
-}
-
-type Taken = BTreeSet<(Kind, String)>;
 
 impl Catalogue {
     pub(super) fn new(follow: bool) -> Catalogue {
@@ -198,10 +166,10 @@ impl Catalogue {
         std::mem::take(&mut self.moved)
     }
 
-    /// Whether a file holds a known log.
-    pub(super) fn holds(&self, path: &Path) -> bool {
-        let mut here = self.logs.values().filter(|log| log.state == State::Here);
-        here.any(|log| Path::new(&log.file.path) == path)
+    /// The files that hold known logs.
+    pub(super) fn held(&self) -> BTreeSet<&Path> {
+        let here = self.logs.values().filter(|log| log.state == State::Here);
+        here.map(|log| Path::new(&log.file.path)).collect()
     }
 
     /// The files that are not read because they are copies, in words for people.
@@ -244,20 +212,43 @@ impl Catalogue {
         folders: &Folders,
         taken: &mut Taken,
     ) -> Vec<(PartitionName, Place)> {
+        let owners = self.owners();
         let mut displaced = Vec::new();
         for (name, log) in &mut self.logs {
             if log.state == State::Gone || !is_concerned(name, log, found, folders) {
                 continue;
             }
+            let at = (name.kind, log.file.path.clone());
+            if owners.get(&at).is_some_and(|owner| owner != name) {
+                displaced.push((name.clone(), Place::Displaced));
+                continue;
+            }
+            let before = (log.state, log.seen);
             match log.place() {
                 Place::Same => {
                     log.state = State::Here;
-                    taken.insert((name.kind, log.file.path.clone()));
+                    // Its reader may have seen that it was cut or away, and waits to be told.
+                    if before.0 != State::Stored && before != (log.state, log.seen) {
+                        let file = Some(log.file.clone());
+                        self.moved.push(Moved { partition: name.clone(), file });
+                    }
+                    taken.insert(at);
                 }
                 place => displaced.push((name.clone(), place)),
             }
         }
         displaced
+    }
+
+    /// Returns which log a path belongs to, if several were there: the one that was found there
+    /// last.
+    fn owners(&self) -> BTreeMap<(Kind, String), PartitionName> {
+        let mut there: Vec<_> =
+            self.logs.iter().filter(|(_, log)| log.state != State::Gone).collect();
+        there.sort_by_key(|(name, log)| (log.state == State::Here, name.name.len(), *name));
+        let owned =
+            there.into_iter().map(|(name, log)| ((name.kind, log.file.path.clone()), name.clone()));
+        owned.collect()
     }
 
     /// Looks for logs that are not where they were, and returns those that were not found.
@@ -389,8 +380,13 @@ impl Catalogue {
             if self.follow && stat.length == 0 {
                 continue;
             }
+            let begins = beginning::read(path, format);
+            let is_empty = begins.as_ref().is_ok_and(|begins| begins.is_empty());
+            if self.follow && is_empty && is_in_the_making(path, &stat) {
+                continue;
+            }
             // A file that cannot be read is opened all the same, for the error.
-            let begins = beginning::read(path, format).unwrap_or_default();
+            let begins = begins.unwrap_or_default();
             if self.returns(&file, &stat, &begins, &known) || self.is_copy(&file, &begins, &known) {
                 continue;
             }
@@ -456,6 +452,14 @@ impl Catalogue {
     }
 }
 
+/// Whether a compressed file of which nothing can be read may still be written. It counts as
+/// damaged only some time after the last change.
+fn is_in_the_making(path: &Path, stat: &Stat) -> bool {
+    let age = stat.modified.and_then(|modified| modified.elapsed().ok());
+    FileFormat::compression(path) != Compression::None
+        && age.is_some_and(|age| age < IN_THE_MAKING_MAX)
+}
+
 /// Whether the arguments concern a log that an earlier job has read: they stand for its file, or it
 /// was moved within their folders, or it must be read again.
 fn is_concerned(name: &PartitionName, log: &Log, found: &Taken, folders: &Folders) -> bool {
@@ -467,29 +471,6 @@ fn is_concerned(name: &PartitionName, log: &Log, found: &Taken, folders: &Folder
         path.parent().is_some_and(|folder| folders.contains(&(name.kind, folder.to_owned())));
     let has_moved = first_path(name) != path || !path.exists();
     is_in_folder && (log.is_needed || has_moved)
-}
-
-/// Returns the files in the folders of a log that hold no known log. Their names have a known
-/// ending, but perhaps not at the end, as `i.jsonl.1`.
-fn candidates(folders: &Folders, kind: Kind, taken: &Taken, avoided: &[PathBuf]) -> Vec<Candidate> {
-    let folders = folders.iter().filter(|(of, _)| *of == kind);
-    let entries = folders.filter_map(|(_, folder)| folder.read_dir().ok()).flatten().flatten();
-    let candidates = entries.filter_map(|entry| {
-        let path = entry.path();
-        let name = entry.file_name().to_str()?.to_ascii_lowercase();
-        let is_log = ENDINGS.iter().any(|ending| name.contains(ending)) && !name.starts_with('.');
-        if !is_log || !entry.file_type().is_ok_and(|entry| entry.is_file()) {
-            return None;
-        }
-        let stat = Stat::of(&path).ok()??;
-        let is_taken = taken.contains(&(kind, path.to_str()?.to_owned()));
-        (!is_taken && !avoided.contains(&path)).then(|| Candidate {
-            path,
-            stat,
-            digests: BTreeMap::new(),
-        })
-    });
-    candidates.collect()
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Files that are copies of logs which are still in their own files, perhaps in the making.
 
 use super::beginning::{self, open_regular, read_at};
-use super::catalogue::Stat;
 use super::discover::Found;
+use super::stat::Stat;
 use super::{Compression, FileFormat};
 use crate::event::Kind;
 use crate::log::LogFile;

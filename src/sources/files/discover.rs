@@ -1,5 +1,6 @@
 //! Finds the files given by name, folder or pattern.
 
+use super::stat::is_absence;
 use super::{FileFormat, io_error, needs_parquet};
 use crate::event::Kind;
 use crate::features::Feature;
@@ -103,13 +104,13 @@ impl Finder {
     }
 
     /// Returns what was left out, except files that hold a log, in words for people.
-    pub(super) fn left_out(&self, holds_log: impl Fn(&Path) -> bool) -> Vec<String> {
-        let left_out = self.left_out.iter().filter(|path| !holds_log(path));
+    pub(super) fn left_out(&self, held: &BTreeSet<&Path>) -> Vec<String> {
+        let left_out = self.left_out.iter().filter(|path| !held.contains(path.as_path()));
         left_out.map(|path| in_words(path)).collect()
     }
 
     /// Logs what was left out since the first call.
-    pub(super) fn tell_left_out(&mut self, holds_log: impl Fn(&Path) -> bool) {
+    pub(super) fn tell_left_out(&mut self, held: &BTreeSet<&Path>) {
         let Some(told) = &mut self.told else {
             // What is there at the start is told by the command.
             self.told = Some(self.left_out.clone());
@@ -117,7 +118,7 @@ impl Finder {
         };
         // A file that is being renamed may be seen where it is no more.
         let lasting = self.left_out.intersection(&self.left_out_before);
-        for path in lasting.filter(|path| !holds_log(path)) {
+        for path in lasting.filter(|path| !held.contains(path.as_path())) {
             if told.insert(path.clone()) {
                 tracing::warn!("given, but not read: {}", in_words(path));
             }
@@ -164,7 +165,7 @@ impl Finder {
     /// Returns the files in a folder and its subfolders `KEY=VALUE`.
     fn in_folder(&self, folder: &Path) -> Result<Expanded, SourceError> {
         let mut found = Expanded::default();
-        add_folder(folder, &mut found)?;
+        add_folder(folder, self.has_found, &mut found)?;
         if found.files.is_empty() && !self.follow && !self.has_found {
             let left_out = found.left_out.iter().filter(|path| !is_hidden(path));
             let left_out: Vec<String> = left_out.map(|path| in_words(path)).collect();
@@ -220,25 +221,64 @@ fn named_file(path: &Path, follow: bool) -> Expanded {
         let earlier = entries.flatten().filter(|entry| {
             let other = entry.file_name();
             let rest = other.to_str().and_then(|other| other.strip_prefix(name));
-            rest.is_some_and(|rest| rest.starts_with(['.', '-', '_']))
+            rest.is_some_and(is_rotated)
         });
         left_out.extend(earlier.filter_map(|entry| entry.path().canonicalize().ok()));
     }
     Expanded { files: vec![path.to_owned()], left_out, folders: vec![folder] }
 }
 
+/// Whether what follows the name of a file in that of another is what rotating programs add: a
+/// number or a time, as in `i.jsonl-20260131T10.gz`.
+fn is_rotated(rest: &str) -> bool {
+    let endings = [".gz", ".zst", ".jsonl", ".ndjson", ".parquet"];
+    let stripped = endings.iter().find_map(|ending| rest.strip_suffix(ending)).unwrap_or(rest);
+    let is_time = |char: char| char.is_ascii_digit() || ".-_:TZ".contains(char);
+    rest.starts_with(['.', '-', '_'])
+        && stripped.contains(|char: char| char.is_ascii_digit())
+        && stripped.chars().all(is_time)
+}
+
 /// Adds the files in a folder that are not hidden and have a known format, and those of subfolders
-/// `KEY=VALUE`, as Hive, Spark and others name the parts of a table.
-fn add_folder(folder: &Path, found: &mut Expanded) -> Result<(), SourceError> {
+/// `KEY=VALUE`, as Hive, Spark and others name the parts of a table. A folder that was removed
+/// meanwhile is empty, and with `is_lenient` one that cannot be read is left out.
+fn add_folder(folder: &Path, is_lenient: bool, found: &mut Expanded) -> Result<(), SourceError> {
+    add_folder_once(folder, is_lenient, found, &mut BTreeSet::new())
+}
+
+/// Does so, except for folders that were `visited`: a link may lead to a folder above it.
+fn add_folder_once(
+    folder: &Path,
+    is_lenient: bool,
+    found: &mut Expanded,
+    visited: &mut BTreeSet<PathBuf>,
+) -> Result<(), SourceError> {
+    let read = || {
+        let target = folder.canonicalize()?;
+        let entries: std::io::Result<Vec<_>> = folder.read_dir()?.collect();
+        Ok((target, entries?))
+    };
+    let (target, entries) = match read() {
+        Ok(read) => read,
+        Err(error) if is_absence(&error) => return Ok(()),
+        Err(_) if is_lenient => {
+            found.left_out.push(folder.to_owned());
+            return Ok(());
+        }
+        Err(error) => return Err(io_error(folder, error)),
+    };
+    if !visited.insert(target) {
+        return Ok(());
+    }
     found.folders.push(folder.to_owned());
-    for entry in folder.read_dir().map_err(|error| io_error(folder, error))? {
-        let path = entry.map_err(|error| io_error(folder, error))?.path();
+    for entry in entries {
+        let path = entry.path();
         let is_part =
             || path.file_name().is_some_and(|name| name.as_encoded_bytes().contains(&b'='));
         if is_wanted(&path) {
             found.files.push(path);
         } else if path.is_dir() && !is_hidden(&path) && is_part() {
-            add_folder(&path, found)?;
+            add_folder_once(&path, is_lenient, found, visited)?;
         } else {
             found.left_out.push(path.canonicalize().unwrap_or(path));
         }
@@ -248,7 +288,10 @@ fn add_folder(folder: &Path, found: &mut Expanded) -> Result<(), SourceError> {
 
 /// Says in words that a file or folder is not read.
 fn in_words(path: &Path) -> String {
-    let reason = if path.is_dir() {
+    let is_part = path.file_name().is_some_and(|name| name.as_encoded_bytes().contains(&b'='));
+    let reason = if path.is_dir() && is_part {
+        " (a folder that cannot be read)"
+    } else if path.is_dir() {
         " (a folder not named KEY=VALUE)"
     } else if path.exists() && !path.is_file() {
         " (not a regular file)"
@@ -295,7 +338,7 @@ fn would_match(argument: &str, file: &Path) -> bool {
     if argument.is_dir() {
         let mut folders = Expanded::default();
         // Errors are reported when the sources are read.
-        let _ = add_folder(argument, &mut folders);
+        let _ = add_folder(argument, true, &mut folders);
         return folders.folders.iter().any(|folder| is_in(folder));
     }
     let pattern = argument.file_name().and_then(|name| Pattern::new(name.to_str()?).ok());

@@ -165,6 +165,8 @@ impl PlainFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(buffer)?;
         if self.follow && count > 0 && !self.begins_as_before()? {
+            // What was read does not count, and the file may yet begin as before again.
+            self.file.seek(SeekFrom::Start(self.position))?;
             return Ok(0);
         }
         self.position += count as u64;

@@ -340,8 +340,14 @@ impl LinesReader {
         match (plain.growth().map_err(failed)?, &self.location) {
             (Growth::More, _) => Ok(Polled::More),
             (Growth::Replaced, _) => {
-                self.location = Location::Lost(Instant::now());
-                Ok(Polled::More)
+                let lost = Location::Lost(Instant::now());
+                match std::mem::replace(&mut self.location, lost) {
+                    // It was told already where the log goes on.
+                    Location::ContinuesIn(path) => self.continue_in(path)?,
+                    Location::Gone => self.end_without_file()?,
+                    _ => {}
+                }
+                Ok(if self.is_exhausted { Polled::Exhausted } else { Polled::More })
             }
             (Growth::None, Location::ContinuesIn(path)) => {
                 let path = path.clone();

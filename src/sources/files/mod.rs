@@ -38,17 +38,19 @@
 //!   the beginning of a known log that is still in its place is a copy of it, perhaps in the
 //!   making, and is not read: `copytruncate` and compression make such copies before they cut or
 //!   remove the first. As soon as the two differ, it is a log of its own. A followed file is looked
-//!   at once it has a byte, as nothing can be said of an empty one.
-//! - *Who.* The first process decides (`catalogue`), in every discovery, and tells the workers; a
-//!   reader that finds its file cut, or cannot find it, waits for that. Readers keep files open, so
-//!   a renamed or removed file is read to its end, and a reader believes no byte before it has seen
-//!   that the file still begins as before.
+//!   at once it has a byte, as nothing can be said of an empty one; a compressed one of which
+//!   nothing can be read yet, once that is so for some seconds.
+//! - *Who.* The first process decides (`catalogue`), in every discovery, and tells the workers of
+//!   each change of a file; a reader that finds its file cut, or cannot find it, waits for that.
+//!   Readers keep files open, so a renamed or removed file is read to its end, and a reader believes
+//!   no byte before it has seen that the file still begins as before.
 //! - *Lost.* A log that no file holds any more has ended. A reader that had not reached its end
 //!   says at which offset. If open epochs need the log again at a restart, the job says so and
 //!   ends, and `--accept-loss` makes these epochs final as they are.
 
 mod awaited;
 mod beginning;
+mod candidates;
 mod catalogue;
 mod copies;
 mod discover;
@@ -58,6 +60,7 @@ mod objects;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod split;
+mod stat;
 
 pub use discover::some_of;
 pub use split::LINE_BYTES_MAX;
@@ -121,12 +124,24 @@ impl FileSource {
         partition: &Discovered,
         offset: u64,
     ) -> Result<Option<Box<dyn PartitionReader>>, SourceError> {
+        match self.open_now(partition, offset) {
+            Err(SourceError::Io { error, .. }) if error.kind() == ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some),
+        }
+    }
+
+    /// Opens the file of a partition at an offset.
+    fn open_now(
+        &self,
+        partition: &Discovered,
+        offset: u64,
+    ) -> Result<Box<dyn PartitionReader>, SourceError> {
         let (name, fields) = (&partition.name, self.fields.of(partition.name.kind));
         let Some(format) = FileFormat::of_partition(name) else {
             return Err(SourceError::UnknownFormat(name.name.clone().into()));
         };
         let opening = Opening::of(partition);
-        let opened = match format.at(&opening.path) {
+        match format.at(&opening.path) {
             #[cfg(feature = "parquet")]
             FileFormat::Parquet => parquet::open(&opening, fields, offset),
             #[cfg(not(feature = "parquet"))]
@@ -134,10 +149,6 @@ impl FileSource {
             FileFormat::Lines(compression) => {
                 lines::open(&opening, fields, compression, self.follow, offset)
             }
-        };
-        match opened {
-            Err(SourceError::Io { error, .. }) if error.kind() == ErrorKind::NotFound => Ok(None),
-            opened => opened.map(Some),
         }
     }
 }
@@ -150,7 +161,7 @@ impl Source for FileSource {
     fn discover(&mut self) -> Result<Vec<Discovered>, SourceError> {
         let found = self.finder.find()?;
         let discovered = self.catalogue.identify(found, &self.finder.folders());
-        self.finder.tell_left_out(|path| self.catalogue.holds(path));
+        self.finder.tell_left_out(&self.catalogue.held());
         Ok(discovered)
     }
 
@@ -159,7 +170,7 @@ impl Source for FileSource {
     }
 
     fn left_out(&self) -> Vec<String> {
-        let files = self.finder.left_out(|path| self.catalogue.holds(path));
+        let files = self.finder.left_out(&self.catalogue.held());
         files.into_iter().chain(self.catalogue.copies()).collect()
     }
 
@@ -169,6 +180,10 @@ impl Source for FileSource {
         offset: Option<u64>,
     ) -> Result<Box<dyn PartitionReader>, SourceError> {
         let offset = offset.unwrap_or(0);
+        if !self.follow {
+            // Nothing is looked for again.
+            return self.open_now(partition, offset);
+        }
         match self.try_open(partition, offset)? {
             Some(reader) => Ok(reader),
             None => Ok(Box::new(AwaitedReader::new(self.clone(), partition.clone(), offset))),

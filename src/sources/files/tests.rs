@@ -84,7 +84,7 @@ pub(super) fn reasons(batch: &Batch) -> Vec<(u64, String)> {
     batch.malformed.iter().map(reason).collect()
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
@@ -340,15 +340,38 @@ fn a_last_line_that_was_read_without_its_newline_is_not_read_again() {
 }
 
 #[test]
-fn a_file_that_is_gone_ends_at_once_without_following() {
+fn a_file_that_is_gone_is_an_error_without_following() {
     let folder = folder(&[]);
     for name in names() {
-        let mut reader = open(&folder, name, false, 0).unwrap();
-        assert_eq!(reader.poll(&mut Batch::default(), 1).unwrap(), Polled::Exhausted);
+        let is_error =
+            || matches!(open(&folder, name, false, 0).err(), Some(SourceError::Io { .. }));
+        assert!(is_error(), "{name}");
         fs::create_dir(folder.path().join(name)).unwrap();
-        let mut reader = open(&folder, name, false, 0).unwrap();
-        assert_eq!(reader.poll(&mut Batch::default(), 1).unwrap(), Polled::Exhausted);
+        assert!(is_error(), "{name}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_folder_above_it_is_not_followed_again() {
+    let folder = folder(&[("a.jsonl", b"1"), ("b.jsonl", b"2")]);
+    std::os::unix::fs::symlink(".", folder.path().join("a=1")).unwrap();
+    std::os::unix::fs::symlink(".", folder.path().join("a=2")).unwrap();
+    let mut source = source(&folder, &[""], true);
+    assert_eq!(found(&mut source).unwrap(), ["a.jsonl", "b.jsonl"]);
+    assert_eq!(source.finder.folders().len(), 1);
+}
+
+#[test]
+fn only_files_that_have_the_name_of_a_rotated_log_are_told_of() {
+    let rotated = ["i.jsonl-2026.gz", "i.jsonl.1", "i.jsonl.2.zst", "i.jsonl_2026-01-31T10:00Z"];
+    let others = ["i.jsonl.bz2", "i.jsonl.dead", "i.jsonl.old", "i.jsonl2"];
+    let names = ["i.jsonl"].into_iter().chain(rotated).chain(others);
+    let folder = folder(&names.map(|name| (name, &b"1"[..])).collect::<Vec<_>>());
+    let mut source = source(&folder, &["i.jsonl"], true);
+    source.discover().unwrap();
+    let path = |name: &str| format!("`{}`", folder.path().join(name).display());
+    assert_eq!(source.left_out(), rotated.map(path));
 }
 
 /// A file name of each format that this program reads.

@@ -3,11 +3,12 @@
 use crate::event::Kind;
 use crate::log::{BlockStart, PartitionName, PartitionProgress};
 use crate::sources::files::FileSource;
-use crate::sources::files::tests::{append, folder, lines, source};
+use crate::sources::files::tests::{append, folder, gzip, lines, source};
 use crate::sources::{Batch, PartitionReader, Polled, Source};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Reads what is there, and returns the videos.
@@ -44,6 +45,12 @@ impl Follower {
     /// Looks for files, and reads what is there. Returns the videos of each partition that gave
     /// any.
     fn read(&mut self) -> Vec<(String, Vec<u64>)> {
+        self.discover();
+        self.poll()
+    }
+
+    /// Looks for files.
+    fn discover(&mut self) {
         let discovered = self.source.discover().unwrap();
         for moved in self.source.take_moved() {
             if let Some(reader) = self.readers.get_mut(&moved.partition.name) {
@@ -54,11 +61,26 @@ impl Follower {
             let opened = || self.source.open(&partition, None).unwrap();
             self.readers.entry(partition.name.name.clone()).or_insert_with(opened);
         }
+    }
+
+    /// Reads what is there, and commits it.
+    fn poll(&mut self) -> Vec<(String, Vec<u64>)> {
+        let read = self.poll_uncommitted();
+        self.commit();
+        read
+    }
+
+    /// Reads what is there.
+    fn poll_uncommitted(&mut self) -> Vec<(String, Vec<u64>)> {
         let read = self.readers.iter_mut().map(|(name, reader)| {
             let name = name.rsplit_once('/').unwrap().1.to_string();
             (name, videos(reader.as_mut()))
         });
-        let read: Vec<_> = read.filter(|(_, videos)| !videos.is_empty()).collect();
+        read.filter(|(_, videos)| !videos.is_empty()).collect()
+    }
+
+    /// Reports what was read as committed.
+    fn commit(&mut self) {
         let progress = self.readers.iter().map(|(name, reader)| PartitionProgress {
             partition: PartitionName { kind: Kind::Impression, name: name.clone() },
             next_offset: 0,
@@ -72,7 +94,6 @@ impl Follower {
             file: reader.file(),
         });
         self.source.committed(&progress.collect::<Vec<_>>());
-        read
     }
 }
 
@@ -158,4 +179,93 @@ fn a_file_that_vanishes_or_changes_before_it_is_opened_is_waited_for() {
         let expected = if is_renamed { vec![given("a.jsonl", 0..3), new] } else { vec![new] };
         assert_eq!(read, expected);
     }
+}
+
+#[test]
+fn a_reader_that_is_told_of_a_copy_before_it_sees_the_cut_goes_on_there() {
+    let mut follower = Follower::new(&[("a.jsonl", &lines(0..9))]);
+    assert_eq!(follower.read(), [given("a.jsonl", 0..9)]);
+    append(&follower.folder, "a.jsonl", &lines(9..12));
+    fs::copy(follower.path("a.jsonl"), follower.path("a.jsonl.1")).unwrap();
+    fs::write(follower.path("a.jsonl"), lines(20..22)).unwrap();
+    let mut read: Vec<_> = (0..3).flat_map(|_| follower.read()).collect();
+    read.sort();
+    assert_eq!(read, [given("a.jsonl", 9..12), given("a.jsonl#2", 20..22)]);
+}
+
+#[test]
+fn a_file_that_is_written_anew_with_the_same_content_is_read_on_in_its_place() {
+    // What is there while the reader, and then the discovery, looks at the file.
+    for (seen, found) in [(1, 9), (0, 9), (1, 1), (0, 0), (1, 12)] {
+        for later in [9, 12] {
+            let mut follower = Follower::new(&[("a.jsonl", &lines(0..9))]);
+            assert_eq!(follower.read(), [given("a.jsonl", 0..9)]);
+            fs::write(follower.path("a.jsonl"), lines(0..seen)).unwrap();
+            assert_eq!(follower.poll(), []);
+            fs::write(follower.path("a.jsonl"), lines(0..found)).unwrap();
+            follower.discover();
+            fs::write(follower.path("a.jsonl"), lines(0..later.max(found))).unwrap();
+            let mut read: Vec<_> = (0..2).flat_map(|_| follower.read()).collect();
+            append(&follower.folder, "a.jsonl", &lines(12..15));
+            read.extend((0..2).flat_map(|_| follower.read()));
+            // What a discovery finds shorter than what was read is another log.
+            let name = if found == 1 { "a.jsonl#2" } else { "a.jsonl" };
+            assert!(read.iter().all(|(read, _)| read == name), "{seen} {found} {later}: {read:?}");
+            let videos: Vec<u64> = read.into_iter().flat_map(|(_, videos)| videos).collect();
+            let first = if found == 1 { 0 } else { 9 };
+            let expected: Vec<u64> = (first..later.max(found)).chain(12..15).collect();
+            assert_eq!(videos, expected, "{seen} {found} {later}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_shorter_than_what_was_read_since_is_another_log() {
+    let mut follower = Follower::new(&[("a.jsonl", &lines(0..9))]);
+    follower.discover();
+    // What was read is committed only after the discovery that saw the cut.
+    assert_eq!(follower.poll_uncommitted(), [given("a.jsonl", 0..9)]);
+    fs::write(follower.path("a.jsonl"), lines(0..2)).unwrap();
+    follower.discover();
+    let read: Vec<_> = (0..5).flat_map(|_| follower.read()).collect();
+    assert_eq!(read, [given("a.jsonl#2", 0..2)]);
+}
+
+#[test]
+fn a_file_that_is_away_while_it_is_opened_is_read_when_it_is_back() {
+    let mut follower = Follower::new(&[("a.jsonl", &lines(0..3))]);
+    let found = follower.source.discover().unwrap();
+    fs::rename(follower.path("a.jsonl"), follower.path("away")).unwrap();
+    let reader = follower.source.open(&found[0], None).unwrap();
+    follower.readers.insert(found[0].name.name.clone(), reader);
+    assert_eq!(follower.poll(), []);
+    fs::rename(follower.path("away"), follower.path("a.jsonl")).unwrap();
+    let started = Instant::now();
+    let mut read = follower.read();
+    while read.is_empty() && started.elapsed() < Duration::from_secs(9) {
+        std::thread::sleep(Duration::from_millis(50));
+        read = follower.read();
+    }
+    assert_eq!(read, [given("a.jsonl", 0..3)]);
+}
+
+#[test]
+fn a_compressed_copy_in_the_making_is_no_log_until_it_can_be_read() {
+    let compressed = gzip(lines(0..9).as_bytes());
+    let mut follower = Follower::new(&[("a.jsonl", &lines(0..9))]);
+    assert_eq!(follower.read(), [given("a.jsonl", 0..9)]);
+    for length in [5, 12, compressed.len()] {
+        fs::write(follower.path("a-1.jsonl.gz"), &compressed[..length]).unwrap();
+        assert_eq!(follower.read(), [], "{length}");
+    }
+    fs::remove_file(follower.path("a.jsonl")).unwrap();
+    assert_eq!((0..3).flat_map(|_| follower.read()).collect::<Vec<_>>(), []);
+    assert_eq!(follower.readers.len(), 1);
+    // One that stays so is damaged.
+    fs::write(follower.path("b.jsonl.gz"), &compressed[..5]).unwrap();
+    assert_eq!(follower.source.discover().unwrap().len(), 1);
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(60);
+    let file = fs::OpenOptions::new().write(true).open(follower.path("b.jsonl.gz")).unwrap();
+    file.set_modified(long_ago).unwrap();
+    assert_eq!(follower.source.discover().unwrap().len(), 2);
 }
