@@ -152,6 +152,26 @@ fn a_log_that_was_cut_without_a_copy_is_lost_from_a_stated_offset_and_the_job_go
 }
 
 #[test]
+fn a_log_that_was_removed_and_comes_back_is_read_on() {
+    let place = Workspace::new();
+    place.write("i.jsonl", lines(0..50));
+    let mut job = place.follow(&INPUT);
+    wait(&mut job, &place, 50);
+    fs::remove_file(place.path("i.jsonl")).unwrap();
+    place.append("i-2.jsonl", lines(100..110));
+    wait(&mut job, &place, 60);
+    let ended = "count(*) FROM partitions WHERE idle AND partition LIKE '%/i.jsonl'";
+    job.wait_until("it has ended", || place.number(ended) == 1);
+    place.write("new", lines(0..70));
+    rename(&place, "new", "i.jsonl");
+    wait(&mut job, &place, 80);
+    place.append("i.jsonl", lines(70..75));
+    wait(&mut job, &place, 85);
+    stop(job);
+    assert_eq!(counted(&place), (85, 85));
+}
+
+#[test]
 fn a_log_that_must_be_read_again_and_is_lost_can_be_given_up() {
     let place = Workspace::new();
     place.write("i.jsonl", lines(0..500));
@@ -206,6 +226,16 @@ impl Rotation {
         let count = self.random.random_range(1..40);
         self.place.append(name, lines(self.written..self.written + count));
         self.written += count;
+    }
+
+    /// Waits until a job has committed all that was written.
+    fn wait(&self, job: &mut Running, seed: u64) {
+        let (written, started) = (self.written as i64, Instant::now());
+        while self.place.events_committed() < written && !job.has_ended() {
+            let told = || format!("seed {seed}: {written} {:?}\n{}", self.done, job.stderr());
+            assert!(started.elapsed() < Duration::from_secs(20), "{}", told());
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     fn note(&mut self, what: &str) {
@@ -273,6 +303,10 @@ fn check_rotation(seed: u64) {
             files.step();
             std::thread::sleep(Duration::from_millis(files.random.random_range(0..200)));
         }
+        if files.random.random_bool(0.5) {
+            // A kill would let a reader that waits for ever begin anew.
+            files.wait(&mut job, seed);
+        }
         job.kill();
         job.finish();
         files.note("kill");
@@ -283,12 +317,7 @@ fn check_rotation(seed: u64) {
     files.write("i.jsonl");
     let (place, written) = (&files.place, files.written as i64);
     let mut job = place.follow(&input);
-    let started = Instant::now();
-    while place.events_committed() < written && !job.has_ended() {
-        let told = || format!("seed {seed}: {written} {:?}\n{}", files.done, job.stderr());
-        assert!(started.elapsed() < Duration::from_secs(20), "{}", told());
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    files.wait(&mut job, seed);
     let told = stop(job);
     assert_eq!(counted(place), (written, written), "seed {seed}: {:?}\n{told}", files.done);
     assert!(!told.contains("lost"), "seed {seed}: {:?}\n{told}", files.done);

@@ -17,10 +17,10 @@ use super::partition::Partition;
 use super::protocol::{SlowestWatermark, Watermarks};
 use super::{Counters, Settings};
 use crate::acceptance::Ledger;
-use crate::log::{BlockStart, PartitionProgress};
+use crate::log::{BlockStart, PartitionName, PartitionProgress};
 use crate::sources::{Discovered, Lag, Moved, Source, SourceError};
 use crate::time::{Definition, Epoch, Through};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,8 @@ pub struct Ingest {
     counters: Arc<Counters>,
     /// The partitions that are not exhausted, or whose end is not yet reported.
     partitions: Vec<Partition>,
+    /// The partitions of files that have ended, by name: a log that was gone may come back.
+    ended: BTreeMap<PartitionName, Partition>,
     /// The highest watermark of the exhausted partitions, in milliseconds.
     exhausted_max_ms: Option<i64>,
     /// The highest watermark that partitions may reach, in milliseconds. `None` until it is known;
@@ -95,6 +97,7 @@ impl Ingest {
             dead_letters,
             counters,
             partitions: Vec::new(),
+            ended: BTreeMap::new(),
             exhausted_max_ms: None,
             watermark_limit_ms: None,
             closed_through: Through::Nothing,
@@ -140,16 +143,29 @@ impl Ingest {
         Ok(())
     }
 
-    /// Goes on in the file that holds a partition now, if this worker reads it.
+    /// Goes on in the file that holds a partition now, if this worker reads it. One that has ended
+    /// begins again where it ended, if more may follow there.
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn relocate(&mut self, moved: &Moved) -> Result<(), SourceError> {
+    pub fn relocate(&mut self, source: &dyn Source, moved: &Moved) -> Result<(), SourceError> {
         let mut partitions = self.partitions.iter_mut();
-        match partitions.find(|partition| partition.name == moved.partition) {
-            Some(partition) => partition.relocate(moved.file.as_ref()),
-            None => Ok(()),
+        if let Some(partition) = partitions.find(|partition| partition.name == moved.partition) {
+            return partition.relocate(moved.file.as_ref());
         }
+        let Some(file) = moved.file.as_ref().filter(|file| source.may_go_on(file)) else {
+            return Ok(());
+        };
+        let Some(mut partition) = self.ended.remove(&moved.partition) else { return Ok(()) };
+        match partition.reopen(source, file) {
+            Ok(()) => self.partitions.push(partition),
+            // It has less than was read: it is not the log any more, as the next commit tells.
+            Err(SourceError::Shrunk { .. }) => {
+                self.ended.insert(partition.name.clone(), partition);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Whether all partitions have been read up to their offsets in the store.
@@ -193,7 +209,7 @@ impl Ingest {
 
     /// Drops the replay offsets of epochs that are final in the store.
     pub fn finalize(&mut self, through: Through) {
-        for partition in &mut self.partitions {
+        for partition in self.partitions.iter_mut().chain(self.ended.values_mut()) {
             partition.replay_points.retain(|epoch, _| !through.contains(*epoch));
         }
     }
@@ -323,14 +339,17 @@ impl Ingest {
     /// their events. Drops exhausted partitions.
     pub fn snapshot(&mut self) -> (Vec<PartitionProgress>, Ledger) {
         let mut progress = Vec::new();
-        self.partitions.retain_mut(|partition| {
+        for mut partition in std::mem::take(&mut self.partitions) {
             progress.extend(partition.take_changed_progress(&self.dead_letters));
-            let exhausted = partition.is_exhausted();
-            if exhausted {
-                self.exhausted_max_ms = self.exhausted_max_ms.max(partition.judge.watermark_ms());
+            if !partition.is_exhausted() {
+                self.partitions.push(partition);
+                continue;
             }
-            !exhausted
-        });
+            self.exhausted_max_ms = self.exhausted_max_ms.max(partition.judge.watermark_ms());
+            if partition.end() {
+                self.ended.insert(partition.name.clone(), partition);
+            }
+        }
         (progress, std::mem::take(&mut self.ledger))
     }
 }

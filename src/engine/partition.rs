@@ -5,7 +5,7 @@ use super::holding::Reason;
 use super::protocol::{SlowestWatermark, Watermarks};
 use crate::acceptance::{Ahead, ClockLimit, Judge, LogEnd, Missing, Reading};
 use crate::log::{BlockStart, LogFile, PartitionName, PartitionProgress};
-use crate::sources::{Batch, Lag, PartitionReader, Polled, SourceError};
+use crate::sources::{Batch, Discovered, Lag, PartitionReader, Polled, Source, SourceError};
 use crate::time::{Definition, Epoch};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -112,6 +112,25 @@ enum End {
         last: Instant,
     },
     Exhausted,
+}
+
+/// The reader of a log that has ended.
+struct EndedReader {
+    file: Option<LogFile>,
+}
+
+impl PartitionReader for EndedReader {
+    fn poll(&mut self, _batch: &mut Batch, _records_max: usize) -> Result<Polled, SourceError> {
+        Ok(Polled::Exhausted)
+    }
+
+    fn lag(&self) -> Lag {
+        Lag::default()
+    }
+
+    fn file(&self) -> Option<LogFile> {
+        self.file.clone()
+    }
 }
 
 impl Partition {
@@ -349,6 +368,36 @@ impl Partition {
     /// Goes on in the file that holds it now, or ends if there is none.
     pub(super) fn relocate(&mut self, file: Option<&LogFile>) -> Result<(), SourceError> {
         self.reader.relocate(file)
+    }
+
+    /// Closes the log of a partition that is exhausted. Returns whether it is of a file, so that it
+    /// may come back.
+    pub(super) fn end(&mut self) -> bool {
+        let file = self.reader.file();
+        let is_of_file = file.is_some();
+        self.reader = Box::new(EndedReader { file });
+        self.batch = Batch { next_offset: self.batch.next_offset, ..Batch::default() };
+        self.next = 0;
+        is_of_file
+    }
+
+    /// Goes on where it ended, in the file that holds its log now, like a partition that is new.
+    pub(super) fn reopen(
+        &mut self,
+        source: &dyn Source,
+        file: &LogFile,
+    ) -> Result<(), SourceError> {
+        let (name, file) = (self.name.clone(), Some(file.clone()));
+        let partition = Discovered { name, size_bytes: 0, end_offset: None, file };
+        self.reader = source.open(&partition, Some(self.next_offset()))?;
+        (self.end, self.activity) = (End::NotSeen, Activity::Starting);
+        self.quiet = Quiet {
+            found_at_start: false,
+            accepted_at: None,
+            moved_at: Instant::now(),
+            first_end_at: None,
+        };
+        Ok(())
     }
 
     /// Returns how much is left to read, and the events that are read but not processed.

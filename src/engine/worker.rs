@@ -148,7 +148,7 @@ impl<'a> State<'a> {
                     self.assign(worker, &partition, progress.map(|at| *at));
                 }
                 Command::Relocate(moved) => {
-                    if let Err(error) = self.ingest.relocate(&moved) {
+                    if let Err(error) = self.ingest.relocate(self.source.as_ref(), &moved) {
                         self.fail(error.into());
                     }
                 }

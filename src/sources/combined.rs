@@ -3,7 +3,7 @@
 use super::files::FileSource;
 use super::{Discovered, Moved, PartitionReader, Source, SourceError};
 use crate::kafka::parse_partition;
-use crate::log::PartitionProgress;
+use crate::log::{LogFile, PartitionProgress};
 
 /// Files, Kafka topics, or both.
 #[derive(Default)]
@@ -34,6 +34,10 @@ impl Source for CombinedSource {
 
     fn take_moved(&mut self) -> Vec<Moved> {
         self.files.as_mut().map(Source::take_moved).unwrap_or_default()
+    }
+
+    fn may_go_on(&self, file: &LogFile) -> bool {
+        self.files.as_ref().is_some_and(|files| files.may_go_on(file))
     }
 
     fn left_out(&self) -> Vec<String> {

@@ -61,6 +61,11 @@ pub trait Source: Send {
         Vec::new()
     }
 
+    /// Whether more may be appended to a log that has ended, now that it is in this file.
+    fn may_go_on(&self, _file: &LogFile) -> bool {
+        false
+    }
+
     /// Returns what was found at the places that were given and is not read, with the reason, in
     /// words for people.
     fn left_out(&self) -> Vec<String> {

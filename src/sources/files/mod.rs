@@ -69,9 +69,7 @@ use super::{Discovered, Moved, PartitionReader, Source, SourceError};
 use crate::decode::LogFields;
 use crate::event::Kind;
 use crate::features::{Feature, MissingFeature};
-#[cfg(doc)]
-use crate::log::LogFile;
-use crate::log::{Beginning, PartitionName, PartitionProgress};
+use crate::log::{Beginning, LogFile, PartitionName, PartitionProgress};
 use awaited::AwaitedReader;
 use catalogue::Catalogue;
 use discover::Finder;
@@ -188,6 +186,12 @@ impl Source for FileSource {
             Some(reader) => Ok(reader),
             None => Ok(Box::new(AwaitedReader::new(self.clone(), partition.clone(), offset))),
         }
+    }
+
+    fn may_go_on(&self, file: &LogFile) -> bool {
+        let path = Path::new(&file.path);
+        let is_parquet = FileFormat::of(path) == Some(FileFormat::Parquet);
+        self.follow && !is_parquet && FileFormat::compression(path) == Compression::None
     }
 
     fn committed(&mut self, partitions: &[PartitionProgress]) {
