@@ -10,6 +10,7 @@ use crate::engine::{
 };
 use crate::event::Kind;
 use crate::features::MissingFeature;
+use crate::log::PartitionName;
 use crate::sources::combined::CombinedSource;
 use crate::sources::files::{FileSource, some_of};
 use crate::sources::{Source, SourceError};
@@ -203,13 +204,17 @@ pub fn start(
 
 /// Adds to the error that a log is lost how the job can go on.
 fn with_remedy(plan: &Plan, error: EngineError) -> RunError {
-    if !error.is_loss() || plan.cluster.process > 0 {
+    // The store is asked only if its answer matters.
+    if !error.is_loss(|_| Some(u64::MAX)) || plan.cluster.process > 0 {
         return error.into();
     }
     let reader = store::reader(&plan.store, plan.kafka.as_ref());
-    match reader.map(|reader| reader.progress()) {
-        Ok(Ok(progress)) => RunError::Loss { error, publication: progress.publication },
-        _ => error.into(),
+    let Ok(Ok(progress)) = reader.map(|reader| reader.progress()) else { return error.into() };
+    let next_offset =
+        |partition: &PartitionName| progress.partitions.get(partition).map(|at| at.next_offset);
+    match error.is_loss(next_offset) {
+        true => RunError::Loss { error, publication: progress.publication },
+        false => error.into(),
     }
 }
 

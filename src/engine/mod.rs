@@ -49,6 +49,7 @@ pub use settings::Settings;
 pub use usable::Records;
 
 use crate::console;
+use crate::log::PartitionName;
 use crate::sources::{Source, SourceError};
 use crate::stores::{Store, StoreError};
 use crate::time::Epoch;
@@ -189,10 +190,11 @@ impl EngineError {
         Failure { text: self.to_string(), exit_code: self.exit_code() }
     }
 
-    /// Whether the logs no longer give what the store holds.
-    pub fn is_loss(&self) -> bool {
+    /// Whether the logs no longer give what the store holds, but may be read on from the
+    /// `next_offset` of each partition in the store.
+    pub fn is_loss(&self, next_offset: impl Fn(&PartitionName) -> Option<u64>) -> bool {
         match self {
-            EngineError::Source(error) => error.is_loss(),
+            EngineError::Source(error) => error.is_loss(next_offset),
             EngineError::Replay { .. } => true,
             _ => false,
         }

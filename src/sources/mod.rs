@@ -242,10 +242,17 @@ pub fn sample(record: &[u8]) -> String {
 }
 
 impl SourceError {
-    /// Whether a log no longer holds the records that must be read again.
-    pub fn is_loss(&self) -> bool {
-        use SourceError::{Lost, LostFile, Shrunk};
-        matches!(self, Lost { .. } | LostFile { .. } | Shrunk { .. })
+    /// Whether a log no longer holds records that must be read again, but may be read on from where
+    /// an earlier job stopped: `next_offset` tells that offset of a partition. A log that ends
+    /// before it cannot be read on.
+    pub fn is_loss(&self, next_offset: impl Fn(&PartitionName) -> Option<u64>) -> bool {
+        match self {
+            SourceError::Lost { .. } | SourceError::LostFile { .. } => true,
+            SourceError::Retention { partition, first, .. } => {
+                next_offset(partition).is_some_and(|next| *first <= next)
+            }
+            _ => false,
+        }
     }
 
     /// Whether the arguments are the cause, so that the same command fails again.
@@ -357,7 +364,7 @@ pub enum SourceError {
     /// A log ends before the offset at which reading must resume.
     #[error(
         "{partition} ends at offset {end}, before offset {offset} where reading must resume: the \
-         log was truncated or replaced; restore it, or go on without it with --accept-loss"
+         log was truncated or replaced; restore it, or start with a new store"
     )]
     Shrunk {
         /// The partition.
@@ -367,4 +374,23 @@ pub enum SourceError {
         /// The offset at which reading must resume.
         offset: u64,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Kind;
+
+    #[test]
+    fn a_loss_can_be_accepted_if_the_log_may_be_read_on_from_the_store() {
+        let partition = PartitionName { kind: Kind::Play, name: "plays/0".into() };
+        let of = |partition: &PartitionName| (partition.name == "plays/0").then_some(50);
+        for (first, expected) in [(20, true), (50, true), (51, false)] {
+            let error = SourceError::Retention { partition: partition.clone(), first, offset: 10 };
+            assert_eq!(error.is_loss(of), expected, "{first}");
+            assert!(!error.is_loss(|_| None));
+        }
+        assert!(SourceError::Lost { partition: partition.clone(), offset: 10 }.is_loss(of));
+        assert!(!SourceError::Shrunk { partition, end: 9, offset: 10 }.is_loss(of));
+    }
 }
