@@ -221,14 +221,14 @@ fn a_file_that_is_written_anew_with_the_same_content_is_read_on_in_its_place() {
 
 #[test]
 fn a_file_that_is_shorter_than_what_was_read_since_is_another_log() {
-    let mut follower = Follower::new(&[("a.jsonl", &lines(0..9))]);
+    let mut follower = Follower::new(&[("a.jsonl", &lines(0..100))]);
     follower.discover();
-    // What was read is committed only after the discovery that saw the cut.
-    assert_eq!(follower.poll_uncommitted(), [given("a.jsonl", 0..9)]);
-    fs::write(follower.path("a.jsonl"), lines(0..2)).unwrap();
+    // It begins the same for more than 4 KiB. What was read is committed only after the discovery that saw the cut.
+    assert_eq!(follower.poll_uncommitted(), [given("a.jsonl", 0..100)]);
+    fs::write(follower.path("a.jsonl"), lines(0..90)).unwrap();
     follower.discover();
     let read: Vec<_> = (0..5).flat_map(|_| follower.read()).collect();
-    assert_eq!(read, [given("a.jsonl#2", 0..2)]);
+    assert_eq!(read, [given("a.jsonl#2", 0..90)]);
 }
 
 #[test]
