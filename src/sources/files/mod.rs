@@ -42,8 +42,8 @@
 //!   nothing can be read yet, once that is so for some seconds.
 //! - *Who.* The first process decides (`catalogue`), in every discovery, and tells the workers of
 //!   each change of a file; a reader that finds its file cut, or cannot find it, waits for that.
-//!   Readers keep files open, so a renamed or removed file is read to its end, and a reader believes
-//!   no byte before it has seen that the file still begins as before.
+//!   Readers keep files open, so a renamed or removed file is read to its end, and a reader
+//!   believes no byte before it has seen that the file still begins as before.
 //! - *Lost.* A log that no file holds any more has ended. A reader that had not reached its end
 //!   says at which offset. If open epochs need the log again at a restart, the job says so and
 //!   ends, and `--accept-loss` makes these epochs final as they are.

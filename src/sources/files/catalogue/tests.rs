@@ -223,7 +223,8 @@ fn a_file_that_is_written_anew_with_the_same_content_is_read_on_in_its_place() {
 fn a_file_that_is_shorter_than_what_was_read_since_is_another_log() {
     let mut follower = Follower::new(&[("a.jsonl", &lines(0..100))]);
     follower.discover();
-    // It begins the same for more than 4 KiB. What was read is committed only after the discovery that saw the cut.
+    // It begins the same for more than 4 KiB.
+    // What was read is committed only after the discovery that saw the cut.
     assert_eq!(follower.poll_uncommitted(), [given("a.jsonl", 0..100)]);
     fs::write(follower.path("a.jsonl"), lines(0..90)).unwrap();
     follower.discover();
