@@ -8,10 +8,11 @@
 //! has p (s - p) pairs. A video that changes changes at most 2 s of them.
 //! Reader: training of pairwise rankings (Bradley-Terry), independent of a video's exposure.
 
+use super::crowded::{self, videos_max};
 use crate::event::{Touch, VideoId};
 use crate::query::{
-    AcceptedLog, Build, Column, ColumnType, EpochLog, EpochRows, Parameter, ParameterUnit,
-    Parameters, Query, Role, Row, Value, no_history,
+    AcceptedLog, Build, Column, ColumnType, EpochLog, EpochRows, Parameter, Parameters, Query,
+    Role, Row, Value, no_history,
 };
 use crate::showings::Showings;
 use crate::time::Epoch;
@@ -30,12 +31,8 @@ pub static QUERY: Query = Query {
     ],
     values: &[Column::new("requests", ColumnType::Count, "request ids")],
     parameters: &[Parameter {
-        name: "videos_max",
         about: "number of videos of a request in an epoch above which it has no pairs",
-        unit: ParameterUnit::Count,
-        default: 1_000,
-        min: 1,
-        max: 100_000,
+        ..crowded::VIDEOS_MAX
     }],
     build: Build::Epoch(build),
     reads: &[],
@@ -80,10 +77,6 @@ fn build<'scope>(showings: &Showings<'scope>, parameters: &Parameters) -> EpochR
         .map(move |((winner, loser), requests)| {
             row(epoch, winner, loser, requests.unsigned_abs() as u64)
         })
-}
-
-fn videos_max(parameters: &Parameters) -> usize {
-    usize::try_from(parameters.get("videos_max")).unwrap_or(usize::MAX)
 }
 
 fn row(epoch: Epoch, winner: VideoId, loser: VideoId, requests: u64) -> Row {
@@ -137,18 +130,14 @@ fn oracle(log: &AcceptedLog, parameters: &Parameters) -> BTreeSet<Row> {
 }
 
 fn rows(log: &EpochLog, videos_max: usize) -> Vec<Row> {
-    let plays = log.plays.iter().map(|(request, video, _)| (*request, *video));
-    let mut touched: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-    for (request, video) in log.impressions.iter().copied().chain(plays) {
-        touched.entry(request).or_default().insert(video);
-    }
-    let is_crowded = |request| touched[request].len() > videos_max;
+    let crowded = crowded::crowded(log, videos_max);
     let played: BTreeSet<_> =
         log.plays.iter().map(|(request, video, _)| (request, video)).collect();
     let shown: BTreeSet<_> =
         log.impressions.iter().map(|(request, video)| (request, video)).collect();
     let mut requests: BTreeMap<_, u64> = BTreeMap::new();
-    for &(request, winner) in shown.intersection(&played).filter(|(one, _)| !is_crowded(one)) {
+    for &(request, winner) in shown.intersection(&played).filter(|(one, _)| !crowded.contains(*one))
+    {
         for &(_, loser) in shown.iter().filter(|(other, _)| *other == request) {
             if !played.contains(&(request, loser)) {
                 *requests.entry((*winner, *loser)).or_default() += 1;

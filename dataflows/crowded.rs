@@ -16,6 +16,16 @@ use crate::showings::{Known, Showings};
 use crate::time::Epoch;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How many videos a person can have seen.
+pub(super) const VIDEOS_MAX: Parameter = Parameter {
+    name: "videos_max",
+    about: "number of videos of a request in an epoch above which it is crowded",
+    unit: ParameterUnit::Count,
+    default: 1_000,
+    min: 1,
+    max: 100_000,
+};
+
 /// The query.
 pub static QUERY: Query = Query {
     name: "crowded",
@@ -24,14 +34,7 @@ pub static QUERY: Query = Query {
     role: Role::Set,
     key: &[Column::new("request_id", ColumnType::Request, "id of a page or row")],
     values: &[Column::new("crowded", ColumnType::Flag, "1: more videos than the limit")],
-    parameters: &[Parameter {
-        name: "videos_max",
-        about: "number of videos of a request in an epoch above which it is crowded",
-        unit: ParameterUnit::Count,
-        default: 1_000,
-        min: 1,
-        max: 100_000,
-    }],
+    parameters: &[VIDEOS_MAX],
     build: Build::Epoch(build),
     reads: &[],
     history_epochs: no_history,
@@ -55,7 +58,8 @@ fn build<'scope>(showings: &Showings<'scope>, parameters: &Parameters) -> EpochR
         .map(move |request| row(epoch, request))
 }
 
-fn videos_max(parameters: &Parameters) -> usize {
+/// The value of [`VIDEOS_MAX`].
+pub(super) fn videos_max(parameters: &Parameters) -> usize {
     usize::try_from(parameters.get("videos_max")).unwrap_or(usize::MAX)
 }
 
@@ -68,11 +72,16 @@ fn oracle(log: &AcceptedLog, parameters: &Parameters) -> BTreeSet<Row> {
 }
 
 fn rows(log: &EpochLog, videos_max: usize) -> Vec<Row> {
+    crowded(log, videos_max).into_iter().map(|request| row(log.epoch, request)).collect()
+}
+
+/// The crowded requests of an epoch, for oracles.
+pub(super) fn crowded(log: &EpochLog, videos_max: usize) -> BTreeSet<RequestId> {
     let mut videos: BTreeMap<RequestId, BTreeSet<_>> = BTreeMap::new();
     let plays = log.plays.iter().map(|(request, video, _)| (*request, *video));
     for (request, video) in log.impressions.iter().copied().chain(plays) {
         videos.entry(request).or_default().insert(video);
     }
-    let crowded = videos.into_iter().filter(|(_, videos)| videos.len() > videos_max);
-    crowded.map(|(request, _)| row(log.epoch, request)).collect()
+    videos.retain(|_, videos| videos.len() > videos_max);
+    videos.into_keys().collect()
 }

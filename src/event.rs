@@ -23,6 +23,11 @@ impl Kind {
         Kind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
+    /// The kind of the log with this [topic](Kind::topic).
+    pub fn of_topic(topic: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.topic() == topic)
+    }
+
     /// The name used in the ledger: `impression` or `play`.
     pub fn name(self) -> &'static str {
         match self {

@@ -7,8 +7,7 @@ mod common;
 
 use common::program::{Running, run, trendmark, wait_until};
 use common::reading::{Read, source};
-use common::topics::{Cluster, EVENT_TIME_MS, TIMEOUT, Writer, event, real_broker};
-use rdkafka::producer::Producer;
+use common::topics::{Cluster, EVENT_TIME_MS, TIMEOUT, event, real_broker};
 use std::time::{Duration, Instant};
 use trendmark::sources::kafka::KafkaSourceError;
 use trendmark::sources::{Lag, Polled, Source, SourceError};
@@ -37,16 +36,6 @@ fn a_worker_that_knows_a_topic_of_old_reads_added_partitions() {
     assert_eq!(added.videos(), (100..110).collect::<Vec<_>>());
 }
 
-/// Writes events in a transaction.
-fn write_transaction(writer: &Writer, topic: &str, videos: std::ops::Range<u64>, commit: bool) {
-    writer.producer.begin_transaction().unwrap();
-    writer.write_events(topic, 0, videos);
-    match commit {
-        true => writer.producer.commit_transaction(TIMEOUT).unwrap(),
-        false => writer.producer.abort_transaction(TIMEOUT).unwrap(),
-    }
-}
-
 /// The next offset is behind the markers and aborted messages at the end, at once and while the
 /// reader waits there. So retention may delete all that was read.
 #[test]
@@ -55,7 +44,7 @@ fn the_position_is_behind_markers_and_aborted_messages() {
     let cluster = Cluster::at(&servers);
     let topic = cluster.create_topic("markers", 1);
     let writer = cluster.transactional_writer();
-    write_transaction(&writer, &topic, 0..2, true);
+    writer.write_transaction(&topic, 0..2, true);
     let mut following = source(&cluster, &[&topic], false);
     let found = following.discover().unwrap();
     let mut read = Read::new(&following, &found[0], None);
@@ -63,7 +52,7 @@ fn the_position_is_behind_markers_and_aborted_messages() {
     assert_eq!((read.videos(), read.batch.next_offset), (vec![0, 1], 3));
     // Aborted: a message and a marker. Then a committed one, and another aborted one.
     for (videos, commit, next_offset) in [(2..3, false, 5), (3..4, true, 7), (4..6, false, 10)] {
-        write_transaction(&writer, &topic, videos, commit);
+        writer.write_transaction(&topic, videos, commit);
         let started = Instant::now();
         while read.batch.next_offset < next_offset {
             assert!(started.elapsed() < TIMEOUT, "{} of {next_offset}", read.batch.next_offset);
@@ -92,7 +81,7 @@ fn a_topic_of_which_only_markers_are_left_is_read_to_its_end() {
     let Some(servers) = real_broker("a topic that ends in a marker") else { return };
     let cluster = Cluster::at(&servers);
     let topic = cluster.create_topic("until", 1);
-    write_transaction(&cluster.transactional_writer(), &topic, 0..2, true);
+    cluster.transactional_writer().write_transaction(&topic, 0..2, true);
     let mut ending = source(&cluster, &[&topic], true);
     let found = ending.discover().unwrap();
     let mut read = Read::new(&ending, &found[0], None);
@@ -106,7 +95,7 @@ fn a_job_resumes_behind_a_marker_after_retention() {
     let Some(servers) = real_broker("resuming behind a marker") else { return };
     let cluster = Cluster::at(&servers);
     let (topic, folder) = (cluster.create_topic("quiet", 2), tempfile::tempdir().unwrap());
-    write_transaction(&cluster.transactional_writer(), &topic, 0..2, true);
+    cluster.transactional_writer().write_transaction(&topic, 0..2, true);
     let (store, place) = (folder.path().join("s.db"), format!("kafka:{topic}"));
     let store = store.to_str().unwrap();
     let job = ["run", "--impressions", &place, "--store", store, "--idle-timeout", "300ms"];

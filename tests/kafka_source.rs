@@ -235,12 +235,7 @@ fn only_committed_messages_are_read() {
     let topic = cluster.create_topic("transactions", 1);
     let writer = cluster.transactional_writer();
     for (videos, commit) in [(0..5, true), (100..105, false), (5..8, true)] {
-        writer.producer.begin_transaction().unwrap();
-        writer.write_events(&topic, 0, videos);
-        match commit {
-            true => writer.producer.commit_transaction(TIMEOUT).unwrap(),
-            false => writer.producer.abort_transaction(TIMEOUT).unwrap(),
-        }
+        writer.write_transaction(&topic, videos, commit);
     }
     // 13 messages and 3 markers, then an open transaction.
     writer.producer.begin_transaction().unwrap();

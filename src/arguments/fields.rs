@@ -38,7 +38,7 @@ fn setting(text: &str) -> Result<(Option<Kind>, &str, FieldPath), ArgumentError>
         return Err(refused(text, "must be FIELD=PATH, or FIELD with `impressions.` or `plays.`"));
     };
     let (kind, field) = match name.split_once('.') {
-        Some((log, field)) => match Kind::ALL.into_iter().find(|kind| kind.topic() == log) {
+        Some((log, field)) => match Kind::of_topic(log) {
             Some(kind) => (Some(kind), field),
             None => return Err(refused(text, "the logs are impressions and plays")),
         },

@@ -27,10 +27,7 @@ impl FromStr for GivenFormat {
 
     fn from_str(text: &str) -> Result<GivenFormat, FormatError> {
         let (log, format) = match text.split_once('=') {
-            Some((log, format)) => {
-                let log = Kind::ALL.into_iter().find(|kind| kind.topic() == log);
-                (Some(log.ok_or(FormatError)?), format)
-            }
+            Some((log, format)) => (Some(Kind::of_topic(log).ok_or(FormatError)?), format),
             None => (None, text),
         };
         let format = MessageFormat::from_str(format, false).map_err(|_| FormatError)?;

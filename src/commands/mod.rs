@@ -12,7 +12,7 @@ pub mod watch;
 
 use crate::arguments::{Arguments, Command};
 use crate::console;
-use crate::engine::EXIT_FENCED;
+use crate::engine::{EXIT_FENCED, EXIT_USAGE};
 use crate::generate::{self, GenerateError};
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -51,7 +51,7 @@ impl CommandError {
                 EXIT_FENCED
             }
             CommandError::Run(RunError::Unusable { .. }) => 6,
-            _ if self.is_usage() => 2,
+            _ if self.is_usage() => EXIT_USAGE,
             _ => 1,
         }
     }

@@ -172,10 +172,3 @@ pub(crate) fn time_from_text(field: &str, text: &str) -> Result<i64, DecodeError
         Err(NotATime::Malformed) => Err(DecodeError::NotATime(field.into())),
     }
 }
-
-/// The number of cases of a property test: `TRENDMARK_TEST_CASES`, or a default.
-#[cfg(all(test, feature = "schema-registry"))]
-pub(crate) fn fuzz_cases(default: u32) -> u32 {
-    let given = std::env::var("TRENDMARK_TEST_CASES").ok();
-    given.map_or(default, |given| given.parse().expect("TRENDMARK_TEST_CASES is a number"))
-}

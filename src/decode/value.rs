@@ -148,8 +148,7 @@ impl FieldValue<'_> {
 
     /// Returns the value for a number that is written in JSON. It is read exactly.
     pub(crate) fn number(text: &str) -> FieldValue<'static> {
-        whole_number(text)
-            .map_or(FieldValue::Unsupported("a number with a fraction"), |whole| whole)
+        whole_number(text).unwrap_or(FieldValue::Unsupported("a number with a fraction"))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::stores::{Changeset, LeaseState, RowChange, Store, StoreError};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle, Thread};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A task for the thread.
 enum Task {
@@ -108,7 +108,7 @@ fn serve(
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
-        if renewal_due.saturating_duration_since(Instant::now()) == Duration::ZERO {
+        if Instant::now() >= renewal_due {
             store.renew(counters.holder())?;
             renewal_due = Instant::now() + RENEWAL_INTERVAL;
         }

@@ -83,6 +83,7 @@ pub(super) struct State<'a> {
     maintained_at: Option<Instant>,
     holder: Option<Holder>,
     memory: Arc<Memory>,
+    memory_is_scarce: bool,
     failure: Option<EngineError>,
     ended: bool,
     pub(super) summary: Summary,
@@ -125,6 +126,7 @@ impl<'a> State<'a> {
             maintained_at: None,
             holder: None,
             memory,
+            memory_is_scarce: false,
             failure: None,
             ended: false,
             summary: Summary::default(),
@@ -334,9 +336,11 @@ impl<'a> State<'a> {
         self.pace.is_empty() && settled && self.ingest.is_caught_up()
     }
 
-    /// Fails if the memory of the process has reached its limit.
+    /// Looks how much memory is left. Fails if the process has reached its limit.
     fn check_memory(&mut self) {
-        if let Supply::Exhausted(used) = self.memory.supply()
+        let supply = self.memory.supply();
+        self.memory_is_scarce = supply != Supply::Ample;
+        if let Supply::Exhausted(used) = supply
             && !self.has_failed()
         {
             let largest = self.epochs.largest().map_or("no epoch is open".into(), |largest| {
@@ -368,7 +372,7 @@ impl<'a> State<'a> {
             completed: self.epochs.completed(),
             round_is_empty: self.pace.is_empty(),
             quiet: self.is_quiet(),
-            memory_is_scarce: self.memory.supply() != Supply::Ample,
+            memory_is_scarce: self.memory_is_scarce,
             holder: self.holder.clone(),
             row_limit_near: self.rows_waiting() * 2 >= job.settings.rows_waiting_max,
             drained: self.drained,

@@ -195,7 +195,7 @@ fn is_partition_file(path: &Path) -> bool {
         .and_then(|stem| stem.split_once('-'))
         .unwrap_or_default();
     LogFormat::ALL.iter().any(|format| Some(format.extension()) == extension)
-        && Kind::ALL.iter().any(|known| known.topic() == kind)
+        && Kind::of_topic(kind).is_some()
         && !number.is_empty()
         && number.bytes().all(|digit| digit.is_ascii_digit())
 }

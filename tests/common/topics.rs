@@ -224,6 +224,16 @@ impl Writer {
         self.flush();
     }
 
+    /// Writes such impressions to partition 0 in a transaction, which is committed or aborted.
+    pub fn write_transaction(&self, topic: &str, videos: std::ops::Range<u64>, commit: bool) {
+        self.producer.begin_transaction().unwrap();
+        self.write_events(topic, 0, videos);
+        match commit {
+            true => self.producer.commit_transaction(TIMEOUT).unwrap(),
+            false => self.producer.abort_transaction(TIMEOUT).unwrap(),
+        }
+    }
+
     pub fn flush(&self) {
         self.producer.flush(TIMEOUT).unwrap();
     }

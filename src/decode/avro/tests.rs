@@ -384,7 +384,7 @@ fn the_work_for_a_record_is_bounded_by_its_length() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(crate::decode::fuzz_cases(256)))]
+    #![proptest_config(crate::fixtures::cases(256))]
 
     #[test]
     fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {

@@ -402,7 +402,7 @@ fn fields_inside_others_are_found_by_their_paths() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(crate::decode::fuzz_cases(256)))]
+    #![proptest_config(crate::fixtures::cases(256))]
 
     #[test]
     fn bytes_are_decoded_as_prost_does_or_refused(

@@ -50,7 +50,6 @@ pub(super) fn read(path: &Path, format: FileFormat) -> io::Result<Vec<u8>> {
     if compression == Compression::None {
         return read_plain(&open_regular(path)?);
     }
-    open_regular(path)?;
     let mut input = Input::open(path, compression, false)?;
     let (mut bytes, mut buffer) = (Vec::new(), [0; BYTES]);
     while bytes.len() < BYTES {

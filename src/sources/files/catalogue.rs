@@ -61,7 +61,7 @@ enum State {
 }
 
 /// Whether a log is in its file.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Same,
     /// Another file has its path, and holds it too.
@@ -280,12 +280,7 @@ impl Catalogue {
                     && self.logs[name].file.beginning.bytes > 0
                     && self.take_first(name, &mut candidates, taken);
                 if !is_found {
-                    let place = if *place == Place::OtherFile {
-                        Place::OtherFile
-                    } else {
-                        Place::Displaced
-                    };
-                    left.push((name.clone(), place));
+                    left.push((name.clone(), *place));
                 }
             }
         }

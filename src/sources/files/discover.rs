@@ -273,11 +273,9 @@ fn add_folder_once(
     found.folders.push(folder.to_owned());
     for entry in entries {
         let path = entry.path();
-        let is_part =
-            || path.file_name().is_some_and(|name| name.as_encoded_bytes().contains(&b'='));
         if is_wanted(&path) {
             found.files.push(path);
-        } else if path.is_dir() && !is_hidden(&path) && is_part() {
+        } else if path.is_dir() && !is_hidden(&path) && is_part(&path) {
             add_folder_once(&path, is_lenient, found, visited)?;
         } else {
             found.left_out.push(path.canonicalize().unwrap_or(path));
@@ -286,10 +284,14 @@ fn add_folder_once(
     Ok(())
 }
 
+/// Whether a folder is named `KEY=VALUE`, as a part of a table.
+fn is_part(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name.as_encoded_bytes().contains(&b'='))
+}
+
 /// Says in words that a file or folder is not read.
 fn in_words(path: &Path) -> String {
-    let is_part = path.file_name().is_some_and(|name| name.as_encoded_bytes().contains(&b'='));
-    let reason = if path.is_dir() && is_part {
+    let reason = if path.is_dir() && is_part(path) {
         " (a folder that cannot be read)"
     } else if path.is_dir() {
         " (a folder not named KEY=VALUE)"

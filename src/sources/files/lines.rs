@@ -191,18 +191,15 @@ impl LinesReader {
                 true
             }),
         };
-        match continued {
-            Ok(true) => {}
-            // It has been moved again, or is not what it was: that will be found.
-            Ok(false) => {
-                self.location = Location::Lost(Instant::now());
-                return Ok(());
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                self.location = Location::Lost(Instant::now());
-                return Ok(());
-            }
+        let is_there = match continued {
+            Ok(is_there) => is_there,
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
             Err(error) => return Err(io_error(&path, error)),
+        };
+        if !is_there {
+            // It has been moved again, or is not what it was: that will be found.
+            self.location = Location::Lost(Instant::now());
+            return Ok(());
         }
         tracing::info!("{} goes on in {}", self.partition, path.display());
         (self.path, self.location) = (path, Location::Known);

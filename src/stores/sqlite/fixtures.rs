@@ -1,5 +1,6 @@
 //! Queries and publications shared by the tests of stores.
 
+use super::SqliteStore;
 use crate::acceptance::{Fate, Ledger};
 use crate::event::{Kind, RequestId, VideoId};
 use crate::log::{BlockStart, PartitionName, PartitionProgress};
@@ -8,9 +9,11 @@ use crate::query::{
     Value, no_history,
 };
 use crate::showings::Showings;
-use crate::stores::{Changeset, RowChange, Store, StoreError};
-use crate::time::{Epoch, EpochRange, Through};
+use crate::stores::{Changeset, Claim, RowChange, Store, StoreError};
+use crate::time::{Definition, Epoch, EpochRange, Through};
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 fn build<'scope>(_: &Showings<'scope>, _: &Parameters) -> EpochRows<'scope> {
     unimplemented!("stores never build a query")
@@ -161,4 +164,16 @@ pub fn progress(name: &str, next_offset: u64, malformed: u64) -> PartitionProgre
         idle: false,
         file: None,
     }
+}
+
+/// A folder, and the path of a store in it that is not there yet.
+pub fn folder() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trends.db");
+    (folder, path)
+}
+
+/// Opens the store of [`queries`] at a path.
+pub fn create(path: &Path) -> SqliteStore {
+    SqliteStore::open(path, &Definition::default(), &queries(), &Claim::default()).unwrap()
 }

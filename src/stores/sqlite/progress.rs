@@ -81,8 +81,7 @@ fn partitions(connection: &Connection) -> Result<BTreeMap<PartitionName, Partiti
 
 fn partition(row: &Row<'_>) -> Result<PartitionProgress> {
     let topic: String = row.get(0)?;
-    let kind = Kind::ALL.into_iter().find(|kind| kind.topic() == topic);
-    let kind = kind.ok_or(rusqlite::Error::InvalidQuery)?;
+    let kind = Kind::of_topic(&topic).ok_or(rusqlite::Error::InvalidQuery)?;
     Ok(PartitionProgress {
         partition: PartitionName { kind, name: row.get(1)? },
         next_offset: row.get::<_, i64>(2)?.cast_unsigned(),

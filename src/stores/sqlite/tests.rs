@@ -1,8 +1,8 @@
 //! Tests that exactly the committed data is read back, by trendmark and by other programs.
 
 use super::fixtures::{
-    CommitNext, DISTINCT, REQUESTS, TRENDS, deleted, distinct, instances, ledger, progress,
-    publication, queries, request, through, trend,
+    CommitNext, DISTINCT, REQUESTS, TRENDS, create, deleted, distinct, folder, instances, ledger,
+    progress, publication, queries, request, through, trend,
 };
 use super::*;
 use crate::acceptance::Fate;
@@ -13,19 +13,8 @@ use crate::time::Publication;
 use std::fs;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use tempfile::TempDir;
 
 const UUID: &str = "0123abcd-4567-89ab-cdef-0123456789ab";
-
-fn folder() -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("trends.db");
-    (folder, path)
-}
-
-fn create(path: &Path) -> SqliteStore {
-    SqliteStore::open(path, &Definition::default(), &queries(), &Claim::default()).unwrap()
-}
 
 fn refusal(path: &Path, definition: &Definition, queries: &[QueryInstance]) -> StoreError {
     match SqliteStore::open(path, definition, queries, &Claim::default()) {

@@ -284,7 +284,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(crate::decode::fuzz_cases(256)))]
+        #![proptest_config(crate::fixtures::cases(256))]
 
         #[test]
         fn no_answer_makes_it_panic(

@@ -1,21 +1,10 @@
 //! Tests of the files of a store: how large the WAL becomes, and what happens when files are
 //! deleted, moved, replaced or linked.
 
-use super::fixtures::{CommitNext, publication, queries, trend};
+use super::fixtures::{CommitNext, create, folder, publication, queries, trend};
 use super::*;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tempfile::TempDir;
-
-fn folder() -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("trends.db");
-    (folder, path)
-}
-
-fn create(path: &Path) -> SqliteStore {
-    SqliteStore::open(path, &Definition::default(), &queries(), &Claim::default()).unwrap()
-}
 
 /// A store whose WAL is copied at 1 MiB, and whose commits wait for readers at 4 MiB.
 fn create_with_a_small_wal(path: &Path) -> SqliteStore {

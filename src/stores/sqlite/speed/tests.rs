@@ -1,6 +1,6 @@
 //! Measures how long commits take. Run by hand.
 
-use super::fixtures::{CommitNext, publication, queries, request, trend};
+use super::fixtures::{CommitNext, create, folder, publication, queries, request, trend};
 use super::*;
 
 /// 30,000 rows of four epochs with 50,000 videos each, in an order unrelated to the key.
@@ -15,10 +15,8 @@ fn videos(round: u64) -> impl Iterator<Item = RowChange> {
 #[test]
 #[ignore = "a measurement"]
 fn measure_commits() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("trends.db");
-    let mut store =
-        SqliteStore::open(&path, &Definition::default(), &queries(), &Claim::default()).unwrap();
+    let (_folder, path) = folder();
+    let mut store = create(&path);
     let time = |store: &mut SqliteStore, name: &str, rows: Vec<RowChange>| {
         let (count, started) = (rows.len(), Instant::now());
         store.commit_next(&publication(rows)).unwrap();
