@@ -124,7 +124,6 @@ pub struct PartitionProgress {
     /// Whether the partition holds no epoch open, because it is exhausted or idle.
     pub idle: bool,
     /// The file that holds it, unless it is in Kafka or in memory.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<LogFile>,
 }
 

@@ -5,7 +5,7 @@
 mod common;
 
 use common::contents::computed;
-use common::program::run;
+use common::program::{run, run_processes, trendmark};
 use common::topics::{Cluster, EVENT_TIME_MS, real_broker, unique};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -87,6 +87,16 @@ fn topics_give_the_same_rows_as_files() {
     let expected = computed(&from_files);
     assert!(expected.values().all(|rows| !rows.is_empty()));
     assert_eq!(computed(&from_topics), expected);
+
+    // What travels between processes is not self-describing.
+    let from_processes = folder.join("processes.db");
+    let finished = run_processes(2, &folder.join("hosts"), |_| {
+        let mut command = trendmark();
+        command.args(topics).args(&more[..3]).arg("--store").arg(&from_processes);
+        command
+    });
+    finished.into_iter().for_each(|finished| drop(finished.succeeded()));
+    assert_eq!(computed(&from_processes), expected);
 }
 
 #[test]
