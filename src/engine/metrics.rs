@@ -126,7 +126,8 @@ impl Counters {
         first.into_iter().flatten().map(String::as_str).collect()
     }
 
-    /// Whether the job has its store. Only the first process knows.
+    /// Whether the workers have started: once all processes are connected, and in the first process
+    /// once the store is open.
     pub fn is_launched(&self) -> bool {
         self.launched.load(Ordering::Relaxed)
     }

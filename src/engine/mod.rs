@@ -220,6 +220,10 @@ pub fn run(cluster: &Cluster, job: Job) -> Result<Summary, EngineError> {
     let Communication { builders, guard, peers } =
         cluster.communication(hooks, &job.stop).map_err(EngineError::Launch)?;
     let job = Arc::new(job);
+    if cluster.process > 0 {
+        // The first process has a store to open before.
+        job.counters.set_launched();
+    }
     let memory = Arc::new(Memory::limited_to(job.settings.state_max));
     let is_over = Arc::new(AtomicBool::new(false));
     let guards = {
