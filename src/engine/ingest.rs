@@ -33,7 +33,7 @@ pub struct Ingest {
     counters: Arc<Counters>,
     /// The partitions that are not exhausted, or whose end is not yet reported.
     partitions: Vec<Partition>,
-    /// The partitions of files that have ended, by name: a log that was gone may come back.
+    /// The partitions that have ended and are wanted still, by name.
     ended: BTreeMap<PartitionName, Partition>,
     /// The highest watermark of the exhausted partitions, in milliseconds.
     exhausted_max_ms: Option<i64>,
@@ -207,13 +207,6 @@ impl Ingest {
         self.wanted.retain(|wanted| !through.contains(*wanted));
     }
 
-    /// Drops the replay offsets of epochs that are final in the store.
-    pub fn finalize(&mut self, through: Through) {
-        for partition in self.partitions.iter_mut().chain(self.ended.values_mut()) {
-            partition.replay_points.retain(|epoch, _| !through.contains(*epoch));
-        }
-    }
-
     /// Starts a round with a full budget.
     pub fn begin_round(&mut self) {
         self.budgets = [self.budget; 2];
@@ -336,17 +329,26 @@ impl Ingest {
     }
 
     /// Returns the progress of all partitions that moved since the last call, and the ledger of
-    /// their events. Drops exhausted partitions.
+    /// their events. What is closed needs no replay once this is committed. Drops exhausted
+    /// partitions.
     pub fn snapshot(&mut self) -> (Vec<PartitionProgress>, Ledger) {
         let mut progress = Vec::new();
+        self.ended.retain(|_, partition| {
+            if partition.forget_replay(self.closed_through) {
+                progress.extend(partition.take_changed_progress(&self.dead_letters));
+            }
+            partition.is_wanted()
+        });
         for mut partition in std::mem::take(&mut self.partitions) {
+            partition.forget_replay(self.closed_through);
             progress.extend(partition.take_changed_progress(&self.dead_letters));
             if !partition.is_exhausted() {
                 self.partitions.push(partition);
                 continue;
             }
             self.exhausted_max_ms = self.exhausted_max_ms.max(partition.judge.watermark_ms());
-            if partition.end() {
+            partition.end();
+            if partition.is_wanted() {
                 self.ended.insert(partition.name.clone(), partition);
             }
         }

@@ -6,7 +6,7 @@ use super::protocol::{SlowestWatermark, Watermarks};
 use crate::acceptance::{Ahead, ClockLimit, Judge, LogEnd, Missing, Reading};
 use crate::log::{BlockStart, LogFile, PartitionName, PartitionProgress};
 use crate::sources::{Batch, Discovered, Lag, PartitionReader, Polled, Source, SourceError};
-use crate::time::{Definition, Epoch};
+use crate::time::{Definition, Epoch, Through};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -370,15 +370,24 @@ impl Partition {
         self.reader.relocate(file)
     }
 
-    /// Closes the log of a partition that is exhausted. Returns whether it is of a file, so that it
-    /// may come back.
-    pub(super) fn end(&mut self) -> bool {
-        let file = self.reader.file();
-        let is_of_file = file.is_some();
-        self.reader = Box::new(EndedReader { file });
+    /// Closes the log of a partition that is exhausted.
+    pub(super) fn end(&mut self) {
+        self.reader = Box::new(EndedReader { file: self.reader.file() });
         self.batch = Batch { next_offset: self.batch.next_offset, ..Batch::default() };
         self.next = 0;
-        is_of_file
+    }
+
+    /// Whether it is wanted after its end: a file may come back, and what an open epoch needs of it
+    /// must be read again at a restart, until that epoch closes.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.reader.file().is_some() || !self.replay_points.is_empty()
+    }
+
+    /// Drops the replay points of closed epochs. Returns whether there were any.
+    pub(super) fn forget_replay(&mut self, closed: Through) -> bool {
+        let before = self.replay_points.len();
+        self.replay_points.retain(|epoch, _| !closed.contains(*epoch));
+        self.replay_points.len() < before
     }
 
     /// Goes on where it ended, in the file that holds its log now, like a partition that is new.

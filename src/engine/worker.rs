@@ -183,7 +183,6 @@ impl<'a> State<'a> {
     }
 
     fn finalize(&mut self, through: Through) {
-        self.ingest.finalize(through);
         if let Some(across) = self.table.across() {
             across.finalize(through);
         }
