@@ -6,6 +6,7 @@ pub mod kafka;
 pub mod run;
 pub mod show;
 pub mod status;
+mod stop;
 pub mod store;
 mod totals;
 pub mod watch;
@@ -83,9 +84,9 @@ fn completions(shell: Shell) -> String {
 pub fn execute(command: Command) -> Result<(), CommandError> {
     match command {
         Command::Run(arguments) => {
-            console::print(run::run(&arguments, run::stop_on_interrupt())?)?;
+            console::print(run::run(&arguments, stop::stop_on_interrupt())?)?;
         }
-        Command::Demo(arguments) => demo::demo(&arguments, run::stop_on_interrupt())?,
+        Command::Demo(arguments) => demo::demo(&arguments, stop::stop_on_interrupt())?,
         Command::Show(arguments) => show::show(&arguments, &mut std::io::stdout().lock())?,
         Command::Status(arguments) => console::print_line(status::status(&arguments)?)?,
         Command::Generate(arguments) => console::print_line(generate::generate(&arguments)?)?,

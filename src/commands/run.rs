@@ -1,5 +1,6 @@
 //! `trendmark run`: sets up sources, store and job, and runs the engine.
 
+use super::stop::unless_stopped;
 use super::totals::Totals;
 use super::watch::ProgressReporter;
 use super::{kafka, store};
@@ -18,7 +19,7 @@ use crate::stores::sqlite::SqliteStore;
 use crate::stores::{Claim, Store, StoreError};
 use crate::time::Publication;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,9 @@ pub enum RunError {
         /// The last publication of the store.
         publication: Publication,
     },
+    /// The job was asked to stop while it looked for its logs.
+    #[error("stopped while looking for the logs: nothing was read")]
+    Stopped,
     /// Too many records are malformed.
     #[error(
         "{what}; the rows of the other records are in the store: correct the log, name its fields \
@@ -82,9 +86,20 @@ impl RunError {
             RunError::Source(error) => error.is_usage(),
             RunError::Store(error) => error.is_usage(),
             RunError::Engine(error) => error.exit_code() == EXIT_USAGE,
-            RunError::Loss { .. } | RunError::Unusable { .. } | RunError::DeadLetters { .. } => {
-                false
-            }
+            RunError::Loss { .. }
+            | RunError::Stopped
+            | RunError::Unusable { .. }
+            | RunError::DeadLetters { .. } => false,
+        }
+    }
+
+    /// Returns the message of a job that was asked to stop before it had begun, as it can be at any
+    /// other time: that is no failure.
+    pub(super) fn as_stopped(&self) -> Option<String> {
+        match self {
+            RunError::Stopped => Some(self.to_string()),
+            RunError::Engine(error) => error.as_stopped(),
+            _ => None,
         }
     }
 
@@ -115,12 +130,10 @@ pub fn run(arguments: &RunArguments, stop: Arc<AtomicBool>) -> Result<String, Ru
     let result = start(&plan, Arc::clone(&counters), stop);
     watch.finish();
     let ended = match result {
-        // Asked for, like any other early end.
-        Err(RunError::Engine(error)) => match error.as_stopped() {
-            Some(text) => return Ok(format!("{text}\n")),
-            None => return Err(error.into()),
-        },
-        result => result?,
+        Ok(ended) => ended,
+        Err(error) => {
+            return error.as_stopped().map(|text| format!("{text}\n")).ok_or(error);
+        }
     };
     if plan.cluster.process > 0 {
         return Ok(String::new());
@@ -179,20 +192,24 @@ pub fn start(
     stop: Arc<AtomicBool>,
 ) -> Result<Ended, RunError> {
     refuse_outputs_among_sources(plan)?;
-    let source = source(plan)?;
-    let mut first = source();
-    first.discover()?;
-    let left_out = first.left_out();
+    let source = Arc::new(source(plan)?);
+    let left_out = {
+        let source = Arc::clone(&source);
+        let discover = move || {
+            let mut first = source();
+            first.discover().map(|_| first.left_out())
+        };
+        unless_stopped(&stop, discover).ok_or(RunError::Stopped)??
+    };
     if !left_out.is_empty() && plan.cluster.process == 0 {
         tracing::warn!("given, but not read: {}", some_of(&left_out));
     }
-    drop(first);
     let dead_letters = Arc::new(dead_letters(plan)?);
     // A link in a source folder may lead to the dead-letter file, which exists now.
     refuse_outputs_among_sources(plan)?;
     let job = Job {
         settings: plan.settings.clone(),
-        source: Box::new(source),
+        source: Box::new(move || source()),
         store: Mutex::new((plan.cluster.process == 0).then(|| store_opener(plan, &stop))),
         dead_letters: Arc::clone(&dead_letters),
         counters: Arc::clone(&counters),
@@ -277,7 +294,8 @@ fn store_opener(plan: &Plan, stop: &Arc<AtomicBool>) -> StoreOpener {
     let claim = Claim { take_over: plan.take_over, stop: Arc::clone(stop) };
     let (definition, queries) = (plan.settings.definition, plan.settings.queries.clone());
     let (location, settings) = (plan.store.clone(), plan.kafka.clone());
-    Box::new(move || -> Result<Box<dyn Store>, StoreError> {
+    let (stop, store) = (Arc::clone(stop), location.to_string());
+    let open = move || -> Result<Box<dyn Store>, StoreError> {
         match &location {
             StoreLocation::Sqlite(path) => {
                 Ok(Box::new(SqliteStore::open(path, &definition, &queries, &claim)?))
@@ -289,6 +307,10 @@ fn store_opener(plan: &Plan, stop: &Arc<AtomicBool>) -> StoreOpener {
                 kafka::store(settings, topic, &definition, &queries, &claim)
             }
         }
+    };
+    Box::new(move || {
+        let opened = unless_stopped(&stop, open);
+        opened.unwrap_or(Err(StoreError::Stopped { store }))
     })
 }
 
@@ -345,32 +367,4 @@ fn outcome(plan: &Plan, counters: &Counters, ended: &Ended) -> Result<String, Ru
         "every epoch is final"
     };
     Ok(lines + &format!("{state}; show the rows: `trendmark show --store {}`\n", plan.store))
-}
-
-/// How long a job may take to stop after Ctrl-C.
-const STOP_TIMEOUT: Duration = Duration::from_secs(9);
-
-/// Returns a flag that the first Ctrl-C sets. The second ends the process, as does the time if the
-/// job does not stop: whatever it waits for, nothing committed is lost.
-pub fn stop_on_interrupt() -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    let handler = move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(1);
-        }
-        console::message("stopping: publishing what has been read (Ctrl-C again to exit at once)");
-        std::thread::spawn(|| {
-            std::thread::sleep(STOP_TIMEOUT);
-            console::fail(format_args!(
-                "not stopped within {} s, so the process ends now: what is committed remains, and \
-                 the next job goes on from there",
-                STOP_TIMEOUT.as_secs()
-            ));
-        });
-    };
-    if let Err(error) = ctrlc::set_handler(handler) {
-        tracing::warn!("cannot handle Ctrl-C, so it will end the job at once: {error}");
-    }
-    stop
 }

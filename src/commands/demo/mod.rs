@@ -82,7 +82,10 @@ pub fn demo(arguments: &DemoArguments, stop: Arc<AtomicBool>) -> Result<(), Demo
         let shown = unless_closed(show_live(&title(arguments), &folder, &counters, &ended));
         stop.store(true, Ordering::Relaxed);
         written.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        job.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        match job.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
+            Err(error) if error.as_stopped().is_none() => return Err(error.into()),
+            _ => {}
+        }
         shown
     })?;
     Ok(())
