@@ -89,18 +89,23 @@ fn a_topic_of_which_only_markers_are_left_is_read_to_its_end() {
     assert_eq!((read.videos(), read.batch.next_offset), (vec![0, 1], 3));
 }
 
-/// A job that is started again finds no message, and its store is as far as the topic.
+/// A job that is started again finds no message. Its store and its consumer group are as far as the
+/// topic, whose last message was aborted.
 #[test]
 fn a_job_resumes_behind_a_marker_after_retention() {
     let Some(servers) = real_broker("resuming behind a marker") else { return };
     let cluster = Cluster::at(&servers);
     let (topic, folder) = (cluster.create_topic("quiet", 2), tempfile::tempdir().unwrap());
-    cluster.transactional_writer().write_transaction(&topic, 0..2, true);
+    let transactions = cluster.transactional_writer();
+    transactions.write_transaction(&topic, 0..2, true);
+    transactions.write_transaction(&topic, 2..3, false);
+    let group = common::topics::unique("group");
     let (store, place) = (folder.path().join("s.db"), format!("kafka:{topic}"));
     let store = store.to_str().unwrap();
     let job = ["run", "--impressions", &place, "--store", store, "--idle-timeout", "300ms"];
     let pace = ["--publish-interval", "100ms", "--bootstrap-servers", &servers];
-    let start = || Running::start(trendmark().args(job).args(pace));
+    let setting = format!("group.id={group}");
+    let start = || Running::start(trendmark().args(job).args(pace).args(["--kafka", &setting]));
     let writer = cluster.writer();
     let later = |hours: i64| {
         let record = event(7)
@@ -121,14 +126,19 @@ fn a_job_resumes_behind_a_marker_after_retention() {
         later(hours);
         std::thread::sleep(Duration::from_millis(700));
     }
-    job.wait_until("the position is the end of the partition", || partition()["next_offset"] == 3);
+    job.wait_until("the position is the end of the partition", || partition()["next_offset"] == 5);
+    job.wait_until("the group is there", || cluster.committed(&group, &topic) == Some(5));
+    assert_eq!(partition()["lag"], 0);
     job.interrupt();
     job.finish().succeeded();
-    cluster.delete_records(&topic, 3);
+    assert_eq!(cluster.committed(&group, &topic), Some(5));
+    assert_eq!(partition()["lag"], 0);
+    cluster.delete_records(&topic, 5);
     let mut job = start();
     std::thread::sleep(Duration::from_secs(2));
     later(24);
     assert!(!job.has_ended(), "{}", job.stderr());
+    assert_eq!((&partition()["next_offset"], &partition()["lag"]), (&5.into(), &0.into()));
     job.interrupt();
     job.finish().succeeded();
     cluster.delete_topic(&topic);
