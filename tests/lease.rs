@@ -6,6 +6,7 @@ mod common;
 use common::program::{Finished, Running, start_processes, trendmark};
 use common::workspace::{Workspace, lines};
 use serde_json::Value;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -62,6 +63,30 @@ impl Place {
         serde_json::from_str(&finished.stdout).unwrap_or_default()
     }
 
+    /// The path of the store, if it is a file.
+    fn database(&self) -> PathBuf {
+        self.folder.path("s.db")
+    }
+
+    /// Suspends the job of the store between two transactions: as long as a process that has a
+    /// database locked is suspended, no other can have it.
+    fn suspend(&self, job: &mut Running) {
+        let is_locked = || {
+            let path = self.database();
+            path.exists() && {
+                let database = rusqlite::Connection::open(path).unwrap();
+                database.busy_timeout(Duration::ZERO).unwrap();
+                database.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_err()
+            }
+        };
+        job.suspend();
+        while is_locked() {
+            job.resume();
+            std::thread::sleep(Duration::from_millis(10));
+            job.suspend();
+        }
+    }
+
     fn events(&self) -> u64 {
         self.status()["events"]["read"].as_u64().unwrap_or(0)
     }
@@ -111,7 +136,7 @@ fn check_successors(place: &Place) {
     place.wait_for(&mut zombie, 150);
     assert!(started.elapsed() < START_MAX, "{:?}", started.elapsed());
 
-    zombie.suspend();
+    place.suspend(&mut zombie);
     let started = Instant::now();
     let mut owner = place.start(&[]);
     place.folder.append("i.jsonl", lines(150..200));
@@ -119,8 +144,12 @@ fn check_successors(place: &Place) {
     let waited = started.elapsed();
     assert!((10..18).contains(&waited.as_secs()), "{waited:?}");
     assert!(owner.stderr().contains("no sign of life of process"), "{}", owner.stderr());
+    // It reads the same lines on, and must not commit them.
     zombie.resume();
     zombie.finish().failed(5, &["another job has taken over"]);
+    let status = place.status();
+    assert_eq!((&status["events"]["read"], &status["generation"]), (&200.into(), &3.into()));
+    assert_eq!(status["job"]["pid"], owner.id(), "{status}");
 
     owner.interrupt();
     owner.finish().succeeded();
@@ -180,8 +209,10 @@ fn check_a_refused_job_takes_nothing(place: &Place) {
     place.start(&other).finish().failed(1, &["was written with", "join"]);
     place.start(&[]).finish().failed(5, &["is in use by another job"]);
     // A lock may be gone all the same, if a job died when it had taken it away.
-    let _ = std::fs::remove_file(place.folder.0.path().join("s.db.lock"));
-    place.start(&[]).finish().failed(5, &["is in use by another job"]);
+    if place.database().exists() {
+        std::fs::remove_file(place.folder.path("s.db.lock")).unwrap();
+        place.start(&[]).finish().failed(5, &["is in use by another job"]);
+    }
     place.folder.append("i.jsonl", lines(100..150));
     place.wait_for(&mut owner, 150);
     assert_eq!(place.status()["generation"], 1);
@@ -231,6 +262,75 @@ fn all_processes_of_a_fenced_job_end_with_code_5() {
 fn all_processes_of_a_fenced_job_on_kafka_end_with_code_5() {
     let Some(place) = Place::kafka("the processes of a fenced job on Kafka") else { return };
     check_all_processes_of_a_fenced_job(&place);
+}
+
+#[test]
+#[cfg(feature = "kafka")]
+fn a_job_whose_second_process_is_late_takes_the_store_in_kafka_from_nobody() {
+    let Some(place) = Place::kafka("a job on Kafka whose second process is late") else { return };
+    check_a_job_whose_second_process_is_late(&place);
+}
+
+#[test]
+#[cfg(feature = "kafka")]
+fn a_refused_job_takes_nothing_from_the_job_that_has_the_store_in_kafka() {
+    let Some(place) = Place::kafka("a refused job on Kafka") else { return };
+    check_a_refused_job_takes_nothing(&place);
+}
+
+/// A start that has to wait for the brokers renews its lease as a job that runs does, and a start
+/// that is asked to stop says so in it.
+#[test]
+#[cfg(feature = "kafka")]
+fn a_job_that_takes_long_to_start_keeps_the_store_in_kafka() {
+    use common::topics::{Cluster, TIMEOUT};
+    use rdkafka::producer::{BaseRecord, Producer};
+    use trendmark::stores::kafka::KafkaReader;
+    use trendmark::stores::{LeaseState, StoreReader};
+    let Some(place) = Place::kafka("a slow start on Kafka") else { return };
+    let mut first = place.start(&[]);
+    place.wait_for(&mut first, 100);
+    first.interrupt();
+    first.finish().succeeded();
+    let topic = place.store[1].strip_prefix("kafka:").unwrap();
+    let cluster = Cluster::at(&place.store[3]);
+    // The ledger is read to its end, and an open transaction hides the end.
+    let writer = cluster.transactional_writer();
+    writer.producer.begin_transaction().unwrap();
+    let ledger = format!("{topic}-ledger");
+    let record = BaseRecord::to(&ledger).key("key").payload("{}").partition(0);
+    writer.producer.send(record).unwrap();
+    writer.flush();
+    // `status` would wait for that end too.
+    let lease = || {
+        let lease = KafkaReader::open(&cluster.settings, topic).unwrap().lease().unwrap().unwrap();
+        (lease.process.pid, lease.state, lease.generation)
+    };
+    let start = || {
+        let mut slow = place.start(&[]);
+        let id = slow.id();
+        slow.wait_until("it takes the store", || {
+            let (pid, state, _) = lease();
+            (pid, state) == (id, LeaseState::Starting)
+        });
+        slow
+    };
+    let stopped = start();
+    stopped.interrupt();
+    let id = stopped.id();
+    let waited = stopped.finish().succeeded().waited;
+    assert!(waited < Duration::from_secs(2), "{waited:?}");
+    assert_eq!(lease(), (id, LeaseState::Stopped, 2));
+
+    let mut slow = start();
+    let who = format!("in use by another job: process {}", slow.id());
+    place.start(&[]).finish().failed(5, &[&who]);
+    assert_eq!(lease(), (slow.id(), LeaseState::Starting, 3));
+    writer.producer.abort_transaction(TIMEOUT).unwrap();
+    place.folder.append("i.jsonl", lines(100..150));
+    place.wait_for(&mut slow, 150);
+    let status = place.status();
+    assert_eq!((&status["job"]["state"], &status["generation"]), (&"running".into(), &3.into()));
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! The lease of a store in Kafka, and how a job claims the store before it fences the one before.
 //!
-//! The topic `TOPIC-lease` has two kinds of records. The job that has the store renews its lease in
-//! its transactions, so that a fenced job cannot. A job that wants the store writes a *claim*: its
-//! lease with the next generation and the state `starting`, outside of any transaction, as it has
-//! none yet. The first claim of a generation wins; the log orders them. Only its job fences.
+//! The topic `TOPIC-lease` has three kinds of records. The job that has the store renews its lease
+//! in its transactions, so that a fenced job cannot. A job that wants the store writes a *claim*:
+//! its lease with the next generation and the state `claimed`, outside of any transaction, as it
+//! has none yet. The first claim of a generation wins; the log orders them. Only its job fences.
+//! Until that job has the store, which may take minutes, a thread renews its claim with the state
+//! `starting` ([`Keeper`]).
 //!
 //! Fencing alone cannot do that: whoever initialises the transactional id last wins, also an old
 //! job that only replaces a producer that broke. With claims, an old job that has fenced its
@@ -14,11 +16,14 @@
 //! hide later claims for a minute, and a renewal that was not committed is a sign of life too.
 
 use super::client::{Client, cannot};
-use crate::stores::lease::Found;
+use crate::stores::lease::{Found, RENEWAL_INTERVAL};
 use crate::stores::{Claim, Lease, LeaseState, StoreError};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 /// The key of all records of the topic.
 pub(super) const LEASE_KEY: &[u8] = b"\"lease\"";
@@ -27,6 +32,10 @@ const CLAIM_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many offsets before the end of the topic reading begins. A claim that lost lies at most a
 /// few records after the one that won.
 const TAIL_OFFSETS: i64 = 64;
+/// The pause between two looks at whether a start is over.
+const KEEPER_PAUSE: Duration = Duration::from_millis(50);
+/// How long writing the end of a start may take.
+const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Reads the lease of a store, `None` if no job has claimed it.
 pub(super) fn read(client: &Client, topic: &str) -> Result<Option<Lease>, StoreError> {
@@ -41,21 +50,27 @@ pub(super) fn read(client: &Client, topic: &str) -> Result<Option<Lease>, StoreE
 /// Returns the lease that counts, of all that were written, in the order of the log.
 fn current(leases: Vec<Lease>) -> Option<Lease> {
     let generation = leases.iter().map(|lease| lease.generation).max()?;
-    let is_claim = |lease: &&Lease| lease.state == LeaseState::Starting;
-    let mut latest = leases.iter().filter(|lease| lease.generation == generation);
-    // Only the job whose claim has won fences, and only then writes anything but a claim.
-    let owner = latest.clone().rfind(|lease| !is_claim(lease));
-    owner.or_else(|| latest.next()).cloned()
+    let latest = leases.iter().filter(|lease| lease.generation == generation);
+    // Only the job whose claim has won writes anything but a claim. What it writes while it starts
+    // is in no transaction, so it may come late.
+    let is_early = |state| matches!(state, LeaseState::Claimed | LeaseState::Starting);
+    let owner = latest.clone().rfind(|lease| !is_early(lease.state));
+    let starting = || latest.clone().rfind(|lease| lease.state == LeaseState::Starting);
+    owner.or_else(starting).or_else(|| latest.clone().next()).cloned()
 }
 
 /// Waits until the store may be taken, and claims it. Returns the lease of this job, whose
-/// generation is after `generation_before`.
+/// generation is after `generation_before`, and what renews it until the job has the store.
 pub(super) fn claim(
     client: &Client,
     topic: &str,
     claim: &Claim,
     generation_before: u64,
-) -> Result<Lease, StoreError> {
+) -> Result<(Lease, Keeper), StoreError> {
+    let failed = |error| client.cannot("write to", error);
+    let mut config = client.config.clone();
+    config.set("enable.idempotence", "true");
+    let records = Records { producer: config.create().map_err(failed)?, topic: topic.to_owned() };
     loop {
         let mut before = None;
         claim.wait(&client.store, || {
@@ -65,25 +80,92 @@ pub(super) fn claim(
         })?;
         let last = before.as_ref().map_or(0, |before| before.generation);
         let own = Lease::new(last.max(generation_before) + 1, before.as_ref());
-        write(client, topic, &own)?;
+        records.send(&own).map_err(failed)?;
+        records.producer.flush(CLAIM_TIMEOUT).map_err(failed)?;
         match read(client, topic)? {
-            Some(current) if current.claim == own.claim => return Ok(own),
+            Some(current) if current.claim == own.claim => {
+                let keeper = Keeper::start(records, own.clone(), claim.clone());
+                return Ok((own, keeper));
+            }
             Some(_) => tracing::info!("another job has claimed `{}` first", client.store),
             None => return Err(unreadable(client)),
         }
     }
 }
 
-/// Writes a claim, outside of any transaction.
-fn write(client: &Client, topic: &str, lease: &Lease) -> Result<(), StoreError> {
-    let failed = |error| client.cannot("write to", error);
-    let mut config = client.config.clone();
-    config.set("enable.idempotence", "true");
-    let producer: BaseProducer = config.create().map_err(failed)?;
-    let json = lease.to_json();
-    let record = BaseRecord::to(topic).key(LEASE_KEY).payload(json.as_bytes()).partition(0);
-    producer.send(record).map_err(|(error, _)| failed(error))?;
-    producer.flush(CLAIM_TIMEOUT).map_err(failed)
+/// Writes leases outside of any transaction.
+struct Records {
+    producer: BaseProducer,
+    topic: String,
+}
+
+impl Records {
+    /// Sends a lease, without waiting.
+    fn send(&self, lease: &Lease) -> KafkaResult<()> {
+        let json = lease.to_json();
+        let record = BaseRecord::to(&self.topic).key(LEASE_KEY).payload(json.as_bytes());
+        self.producer.send(record.partition(0)).map_err(|(error, _)| error)
+    }
+}
+
+/// Renews the lease of a job that starts, in a thread, as the job may wait for the brokers. If it
+/// is dropped before [`Keeper::finish`], or the job is asked to stop, the lease ends.
+pub(super) struct Keeper {
+    finished: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    fn start(records: Records, lease: Lease, claim: Claim) -> Keeper {
+        let (finished, is_finished) = channel();
+        let thread = thread::spawn(move || keep(&records, lease, &claim, &is_finished));
+        Keeper { finished: Some(finished), thread: Some(thread) }
+    }
+
+    /// Ends the renewals: the job has the store, and renews its lease itself.
+    pub fn finish(mut self) {
+        if let Some(finished) = self.finished.take() {
+            // Nobody listens if the job was asked to stop.
+            let _ = finished.send(());
+        }
+        // The thread closes its connection, which nobody needs to wait for.
+        self.thread = None;
+    }
+}
+
+impl Drop for Keeper {
+    /// Waits until the end of the start is written, unless it was successful.
+    fn drop(&mut self) {
+        self.finished = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn keep(records: &Records, lease: Lease, claim: &Claim, is_finished: &Receiver<()>) {
+    let mut lease = Lease { state: LeaseState::Starting, ..lease };
+    let mut due = Instant::now();
+    let ended = loop {
+        if claim.stop.load(Ordering::Relaxed) {
+            break LeaseState::Stopped;
+        }
+        if Instant::now() >= due {
+            due += RENEWAL_INTERVAL;
+            lease = lease.renewed(false);
+            // Renewals that cannot be written are no error: the start fails by itself then.
+            let _ = records.send(&lease);
+        }
+        records.producer.poll(Duration::ZERO);
+        match is_finished.recv_timeout(KEEPER_PAUSE) {
+            Ok(()) => return,
+            Err(RecvTimeoutError::Disconnected) => break LeaseState::Failed,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    };
+    // Otherwise the next job may have to wait for the lease to expire.
+    let _ = records.send(&Lease { state: ended, ..lease.renewed(false) });
+    let _ = records.producer.flush(LAST_WORD_TIMEOUT);
 }
 
 fn unreadable(client: &Client) -> StoreError {
@@ -95,8 +177,8 @@ fn unreadable(client: &Client) -> StoreError {
 mod tests {
     use super::*;
 
-    /// The log, each record as `generation+claim` with `*` for the states after `starting`, and the
-    /// claim whose lease counts.
+    /// The log, each record as `generation+claim` with `+` for the state `starting` and `*` for
+    /// those after it, and the lease that counts.
     const TABLE: &str = "
         nothing                                →
         1a                                     → a
@@ -108,10 +190,19 @@ mod tests {
         2c 2d 2c* 1a*                          → c*
         1a* 1a*                                → a*
         2d 2c*                                 → c*
+        1a 1b 1a+                              → a+
+        1b 1a+                                 → a+
+        1a 1a+ 1a* 1a+                         → a*
+        1a 1a+ 1a* 2c                          → c
+        1a* 2c 2c+ 1a* 2d                      → c+
     ";
 
     fn lease(text: &str) -> Lease {
-        let state = if text.ends_with('*') { LeaseState::Running } else { LeaseState::Starting };
+        let state = match text.as_bytes()[2..] {
+            [b'*'] => LeaseState::Running,
+            [b'+'] => LeaseState::Starting,
+            _ => LeaseState::Claimed,
+        };
         let generation = text[..1].parse().unwrap();
         let claim = u64::from(text.as_bytes()[1]);
         Lease { claim, state, ..Lease::new(generation, None) }
@@ -123,7 +214,11 @@ mod tests {
             let (log, expected) = line.split_once('→').unwrap();
             let log = log.split_whitespace().filter(|word| *word != "nothing").map(lease);
             let found = current(log.collect()).map(|lease| {
-                let end = if lease.state == LeaseState::Running { "*" } else { "" };
+                let end = match lease.state {
+                    LeaseState::Running => "*",
+                    LeaseState::Starting => "+",
+                    _ => "",
+                };
                 format!("{}{end}", char::from(lease.claim as u8))
             });
             assert_eq!(found.unwrap_or_default(), expected.trim(), "{line}");

@@ -45,7 +45,7 @@ use crate::stores::{
 use crate::time::{Definition, EpochRange, Publication};
 use client::Client;
 use encode::{PublicationFields, RowEncoder};
-use opening::{Prepared, ensure_no_successor, fence, lost, prepare_topics};
+use opening::{Owned, Prepared, ensure_no_successor, fence, lost, prepare_topics};
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaResult;
 use read::read_progress;
@@ -108,13 +108,13 @@ impl KafkaStore {
         let client = Client::new(settings, topic)?;
         let Prepared { row_partitions, generation } =
             prepare_topics(&client, &topics, &description)?;
-        let lease = claims::claim(&client, &topics.lease.name, claim, generation)?;
+        let (lease, keeper) = claims::claim(&client, &topics.lease.name, claim, generation)?;
         let lease = Lease { state: LeaseState::Running, ..lease };
         let new = StoredProgress::new(description, row_partitions);
-        let (transactions, stored) = fence(&client, &topics, &lease, &new)?;
+        let Owned { transactions, stored, ledger } = fence(&client, &topics, &lease, claim, &new)?;
+        keeper.finish();
         let encoders = stored.description.queries.iter().map(RowEncoder::of).collect();
-        let (config, name) = (client.config.clone(), client.store.clone());
-        let ledger = KafkaReader::of_owner(client, &stored)?.ledger()?;
+        let Client { config, store: name, .. } = client;
         let state = State::new(stored, &ledger);
         let (renewed_at, has_failed) = (Instant::now(), false);
         Ok(KafkaStore {

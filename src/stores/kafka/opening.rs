@@ -4,23 +4,32 @@
 use super::PRODUCERS_MAX;
 use super::claims;
 use super::client::Client;
-use super::read::read_progress;
+use super::read::{KafkaReader, read_progress};
 use super::state::{PROGRESS_KEY, StoredProgress};
 use super::topics::{self, Administrator, Topic, TopicRole, Topics};
 use super::transactions::{CommitError, Transactions};
+use crate::acceptance::LedgerRow;
 use crate::stores::description::Description;
-use crate::stores::{Lease, StoreError};
+use crate::stores::{Claim, Lease, StoreError, StoreReader};
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
-/// Fences the previous job, and makes this one, which has the lease, the owner of the store.
-/// `new` is the progress of a new store.
+/// What a job that owns the store writes with, and continues from.
+pub(super) struct Owned {
+    pub transactions: Transactions,
+    pub stored: StoredProgress,
+    pub ledger: Vec<LedgerRow>,
+}
+
+/// Fences the previous job, reads the store, and makes this job, which has the lease, its owner,
+/// unless `claim` says that it is asked to stop. `new` is the progress of a new store.
 pub(super) fn fence(
     client: &Client,
     topics: &Topics,
     lease: &Lease,
+    claim: &Claim,
     new: &StoredProgress,
-) -> Result<(Transactions, StoredProgress), StoreError> {
-    let json = lease.to_json();
+) -> Result<Owned, StoreError> {
     for attempt in 1.. {
         let transactions = Transactions::fence(client, lease.generation)?;
         // Includes the last commits of the previous job, which is fenced now.
@@ -30,16 +39,21 @@ pub(super) fn fence(
         }
         let description = new.description.clone();
         let mut stored = StoredProgress { description, ..stored.unwrap_or_else(|| new.clone()) };
+        // Before this job owns the store, as only until then another thread renews the lease.
+        let reader = Client::connect(client.config.clone(), client.store.clone())?;
+        let ledger = KafkaReader::of_owner(reader, &stored)?.ledger()?;
         ensure_no_successor(client, topics, lease.generation)?;
+        if claim.stop.load(Ordering::Relaxed) {
+            return Err(StoreError::Stopped { store: client.store.clone() });
+        }
         stored.progress.generation = lease.generation;
-        let record = stored.to_record();
+        let (record, json) = (stored.to_record(), lease.renewed(false).to_json());
         let committed = transactions.commit(|transaction| {
             transaction.send(&topics.progress.name, PROGRESS_KEY, Some(&record), None)?;
-            let json = Some(json.as_bytes());
-            transaction.send(&topics.lease.name, claims::LEASE_KEY, json, None)
+            transaction.send(&topics.lease.name, claims::LEASE_KEY, Some(json.as_bytes()), None)
         });
         match committed {
-            Ok(()) => return Ok((transactions, stored)),
+            Ok(()) => return Ok(Owned { transactions, stored, ledger }),
             // The previous job has renewed its producer at this moment.
             Err(CommitError::ProducerUnusable(_)) if attempt < PRODUCERS_MAX => {}
             Err(CommitError::Permanent(error) | CommitError::ProducerUnusable(error)) => {

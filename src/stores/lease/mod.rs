@@ -37,7 +37,9 @@ const WATCH_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LeaseState {
-    /// It has claimed the store, and is about to fence the job before it.
+    /// It has claimed the store, perhaps at the same time as another job.
+    Claimed,
+    /// Its claim has won. It fences the job before it, and reads the store.
     Starting,
     /// It runs.
     Running,
@@ -76,7 +78,7 @@ impl LeaseState {
     /// The name in messages and in JSON.
     pub fn name(self) -> &'static str {
         match self {
-            LeaseState::Starting => "starting",
+            LeaseState::Claimed | LeaseState::Starting => "starting",
             LeaseState::Running => "running",
             LeaseState::Finished => "finished",
             LeaseState::Stopped => "stopped",
@@ -86,7 +88,7 @@ impl LeaseState {
 
     /// Whether the job has ended.
     pub fn is_over(self) -> bool {
-        !matches!(self, LeaseState::Starting | LeaseState::Running)
+        !matches!(self, LeaseState::Claimed | LeaseState::Starting | LeaseState::Running)
     }
 }
 
@@ -102,7 +104,7 @@ impl Lease {
             since_ms: now_ms,
             renewed_ms: now_ms,
             committed_ms: before.and_then(|before| before.committed_ms),
-            state: LeaseState::Starting,
+            state: LeaseState::Claimed,
             holder: None,
         }
     }
@@ -185,8 +187,9 @@ impl Claim {
                 (Verdict::Wait, Found::Held { holder, .. }) if !is_told => {
                     is_told = true;
                     tracing::warn!(
-                        "`{store}` is in use by another job: {holder}; waiting {} s for its end or \
-                         for a sign of life (--take-over does not wait)",
+                        "`{store}` is in use by another job: {holder}; waiting {} s for a sign of \
+                         life: without one this job takes the store, otherwise it ends \
+                         (--take-over takes the store at once)",
                         EXPIRY.as_secs()
                     );
                 }
