@@ -6,7 +6,10 @@
 //! they differ, rows would change their numbers.
 
 mod columns;
+mod delta;
 mod footer;
+mod pages;
+mod thrift;
 mod values;
 
 use super::{Opening, beginning, io_error};
@@ -16,11 +19,11 @@ use crate::panics::catch_panic;
 use crate::sources::{Batch, Lag, Malformed, PartitionReader, Polled, SourceError};
 use arrow_array::RecordBatch;
 use columns::{Columns, Plan};
-use parquet::arrow::ProjectionMask;
+use pages::Groups;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-    ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, RowSelection, RowSelector,
 };
+use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::file::metadata::ParquetMetaData;
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
@@ -29,6 +32,8 @@ use std::sync::Arc;
 
 /// The number of rows that are decoded at once.
 const BATCH_ROWS: usize = 8192;
+/// The maximum number of rows of a file: a footer that says more is damaged.
+const ROWS_MAX: u64 = 1 << 40;
 
 /// Opens a Parquet file at row `offset`, counted from 0.
 pub(super) fn open(
@@ -164,6 +169,7 @@ impl ParquetReader {
             take(&columns, *start, numbers, batch);
             return Ok(true);
         }
+        *decoded = None;
         let start = *end;
         if start >= self.rows {
             self.state = State::Ended(None);
@@ -222,6 +228,7 @@ fn take(columns: &Columns<'_>, start: u64, numbers: Range<u64>, batch: &mut Batc
 
 /// Reads the footer; if that fails, without what it says about unwanted columns.
 fn load(file: &File, wanted: &FieldTree) -> Result<ArrowReaderMetadata, String> {
+    footer::check(file)?;
     ArrowReaderMetadata::load(file, ArrowReaderOptions::new()).or_else(|error| {
         footer::without_unwanted(file, wanted)
             .ok_or_else(|| format!("not a Parquet file that can be read: {error}"))
@@ -240,13 +247,21 @@ fn prepare(
     let metadata = ArrowReaderMetadata::try_new(Arc::clone(as_written.metadata()), options)
         .map_err(|error| format!("the columns cannot be read: {error}"))?;
     let mask = ProjectionMask::leaves(metadata.parquet_schema(), columns);
-    let file = file.try_clone().map_err(|error| error.to_string())?;
-    ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
-        .with_projection(mask)
-        .with_batch_size(BATCH_ROWS)
-        // Without a limit, pages with more rows than the footer says would be read to their end.
-        .with_limit(rows as usize)
-        .build()
+    let hint = Some(metadata.schema().fields());
+    let levels = parquet_to_arrow_field_levels(metadata.parquet_schema(), mask, hint);
+    let file = Arc::new(file.try_clone().map_err(|error| error.to_string())?);
+    let rows = rows as usize;
+    let groups = Groups { file, metadata: Arc::clone(metadata.metadata()), rows };
+    // Without a limit, pages with more rows than the footer says would be read to their end.
+    let selected = RowSelection::from(vec![RowSelector::select(rows)]);
+    levels
+        .and_then(|levels| {
+            let batch_rows = BATCH_ROWS.min(rows);
+            let selected = Some(selected);
+            ParquetRecordBatchReader::try_new_with_row_groups(
+                &levels, &groups, batch_rows, selected,
+            )
+        })
         .map_err(|error| error.to_string())
 }
 
@@ -257,6 +272,7 @@ fn rows(metadata: &ParquetMetaData) -> Result<u64, String> {
     let mut groups = metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows()).ok());
     let counted = groups.try_fold(0_u64, |counted, rows| counted.checked_add(rows?));
     match u64::try_from(said) {
+        Ok(rows) if rows > ROWS_MAX => Err(format!("a damaged footer: {rows} rows")),
         Ok(rows) if counted == Some(rows) => Ok(rows),
         _ => Err(format!("a damaged footer: {said} rows, but its row groups have a different sum")),
     }

@@ -1,12 +1,14 @@
 //! The event columns of a Parquet file, and their supported types. What their values mean is the
 //! same as in every format: see [`crate::decode::value`].
 
+use super::pages::WIDTH_MAX;
 use super::values::{Ids, Times, Videos, is_id, is_time, is_video, readable_type};
 use crate::decode::{DecodeError, FieldNames, FieldPath, FieldTree};
 use crate::event::Event;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, Field, Fields, Schema};
+use parquet::basic::Type;
 use parquet::schema::types::SchemaDescriptor;
 
 /// The columns to read, and the types to read them as.
@@ -48,7 +50,17 @@ impl Plan {
             let column = columns.column(column);
             paths.iter().any(|path| path.names() == column.path().parts())
         };
-        Ok((0..columns.num_columns()).filter(|&column| is_chosen(column)).collect())
+        let chosen: Vec<_> =
+            (0..columns.num_columns()).filter(|&column| is_chosen(column)).collect();
+        for &column in &chosen {
+            let column = columns.column(column);
+            let width = column.type_length();
+            if column.physical_type() == Type::FIXED_LEN_BYTE_ARRAY && width > WIDTH_MAX {
+                let name = column.path().string();
+                return Err(format!("column `{name}` has values of {width} bytes each"));
+            }
+        }
+        Ok(chosen)
     }
 
     /// Returns the schema of a file, with the event columns as their [`readable_type`].

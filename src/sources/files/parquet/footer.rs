@@ -1,11 +1,13 @@
-//! Reads the footer of a file that the library refuses for columns that are not wanted: with types
-//! that it does not know, or names for them that contradict each other.
+//! Reads the footer of a file before the library does, which would take any amount of memory or
+//! stack for a damaged one; and once more if the library refuses it for columns that are not
+//! wanted: with types that it does not know, or names for them that contradict each other.
 //!
 //! A footer is a structure in Thrift's compact protocol. Its schema says of each column how it is
 //! stored (fields 1 to 5) and, after that, what it means. The meaning of unwanted columns is left
 //! out here, and with it all that other programs note beside the schema. Structure of the footer:
 //! `FileMetaData` and `SchemaElement` of <https://github.com/apache/parquet-format>.
 
+use super::thrift::{Cursor, Kind, unzigzag};
 use crate::decode::FieldTree;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::ParquetMetaDataReader;
@@ -18,8 +20,10 @@ const SCHEMA: i16 = 2;
 /// The last field of a schema element that says how it is stored, the number of columns inside.
 const CHILDREN: i16 = 5;
 const NAME: i16 = 4;
-/// The maximum depth of nested structures.
-const DEPTH_MAX: usize = 32;
+/// The maximum length of a footer, in bytes.
+const BYTES_MAX: u64 = 64 << 20;
+/// The maximum depth of columns in columns, which the library reads by recursion.
+const NESTING_MAX: usize = 64;
 
 /// Returns the metadata of a file without the meaning of the columns that are not wanted, or `None`
 /// if its footer cannot be read that way either.
@@ -30,22 +34,94 @@ pub(super) fn without_unwanted(file: &File, tree: &FieldTree) -> Option<ArrowRea
     ArrowReaderMetadata::try_new(Arc::new(metadata), options).ok()
 }
 
+/// Refuses a footer that is too long, and a schema that is too deep or has more columns inside of
+/// one than it has columns. What else is wrong with a footer is said by the library.
+pub(super) fn check(file: &File) -> Result<(), String> {
+    if let Some((_, length)) = place(file).filter(|(_, length)| *length > BYTES_MAX) {
+        let (length, most) = (length >> 20, BYTES_MAX >> 20);
+        return Err(format!("its footer has {length} MiB, and may have {most}"));
+    }
+    match read(file).map(|footer| is_bounded(&footer)) {
+        Some(Some(true)) | None => Ok(()),
+        Some(Some(false)) => Err(format!("its columns are nested more than {NESTING_MAX} deep")),
+        Some(None) => Err("not a Parquet file that can be read: a damaged footer".into()),
+    }
+}
+
+/// Whether no column is too deep inside others; `None` if the footer or its schema is damaged.
+fn is_bounded(footer: &[u8]) -> Option<bool> {
+    let mut cursor = Cursor::new(footer);
+    let mut last_id = 0;
+    let mut is_bounded = true;
+    while let Some((id, kind)) = cursor.field(&mut last_id)? {
+        if id == SCHEMA {
+            let (count, kind) = if kind == Kind::LIST { cursor.list()? } else { return None };
+            if kind != Kind::STRUCTURE && count > 0 {
+                return None;
+            }
+            is_bounded &= is_nesting_bounded(&mut cursor, count)?;
+        } else {
+            cursor.skip(kind, 0)?;
+        }
+    }
+    Some(is_bounded)
+}
+
+fn is_nesting_bounded(cursor: &mut Cursor<'_>, count: u64) -> Option<bool> {
+    // The columns that follow of each open group.
+    let mut groups: Vec<u64> = Vec::new();
+    let mut is_bounded = true;
+    for number in 0..count {
+        let mut children = 0;
+        let mut last_id = 0;
+        while let Some((id, kind)) = cursor.field(&mut last_id)? {
+            match (id, kind) {
+                (CHILDREN, Kind::INTEGER_32) => {
+                    children = u64::try_from(unzigzag(cursor.varint()?)).ok()?;
+                }
+                (CHILDREN, _) => return None,
+                _ => cursor.skip(kind, 0)?,
+            }
+        }
+        while groups.last() == Some(&0) {
+            groups.pop();
+        }
+        if let Some(left) = groups.last_mut() {
+            *left -= 1;
+        }
+        if children > count - number - 1 {
+            return None;
+        }
+        if is_bounded {
+            groups.push(children);
+            is_bounded = groups.len() <= NESTING_MAX;
+        }
+    }
+    Some(is_bounded)
+}
+
 /// Returns the bytes of the footer, which its length and `PAR1` follow.
 fn read(mut file: &File) -> Option<Vec<u8>> {
+    let (start, length) = place(file)?;
+    let mut footer = vec![0; usize::try_from(length).ok()?];
+    file.seek(SeekFrom::Start(start)).ok()?;
+    file.read_exact(&mut footer).ok()?;
+    Some(footer)
+}
+
+/// Returns where the footer begins, and its length.
+fn place(mut file: &File) -> Option<(u64, u64)> {
     let mut ending = [0; 8];
     let end = file.seek(SeekFrom::End(-8)).ok()?;
     file.read_exact(&mut ending).ok()?;
     let [length @ .., b'P', b'A', b'R', b'1'] = ending else { return None };
     let length = u64::from(u32::from_le_bytes(length));
-    let mut footer = vec![0; usize::try_from(length).ok().filter(|_| length <= end)?];
-    file.seek(SeekFrom::Start(end - length)).ok()?;
-    file.read_exact(&mut footer).ok()?;
-    Some(footer)
+    Some((end.checked_sub(length)?, length))
 }
 
 /// Returns a footer without the meaning of the columns that are not in the tree.
 fn rewritten(footer: &[u8], tree: &FieldTree) -> Option<Vec<u8>> {
-    let mut cursor = Cursor { bytes: footer, at: 0 };
+    let mut cursor = Cursor::new(footer);
     let mut last_id = 0;
     while let Some((id, kind)) = cursor.field(&mut last_id)? {
         if (id, kind) == (SCHEMA, Kind::LIST) {
@@ -126,131 +202,4 @@ fn element<'a>(cursor: &mut Cursor<'a>) -> Option<Element<'a>> {
     }
     let (whole, stored) = (&bytes[start..cursor.at], &bytes[start..stored_end]);
     Some(Element { name: name?, children, whole, stored })
-}
-
-/// The type of a value in Thrift's compact protocol.
-struct Kind;
-
-impl Kind {
-    const TRUE: u8 = 1;
-    const FALSE: u8 = 2;
-    const BYTE: u8 = 3;
-    const INTEGER_16: u8 = 4;
-    const INTEGER_32: u8 = 5;
-    const INTEGER_64: u8 = 6;
-    const DOUBLE: u8 = 7;
-    const BYTES: u8 = 8;
-    const LIST: u8 = 9;
-    const SET: u8 = 10;
-    const MAP: u8 = 11;
-    const STRUCTURE: u8 = 12;
-}
-
-/// Reads Thrift's compact protocol.
-struct Cursor<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Cursor<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        let byte = *self.bytes.get(self.at)?;
-        self.at += 1;
-        Some(byte)
-    }
-
-    fn take(&mut self, count: u64) -> Option<&'a [u8]> {
-        let count = usize::try_from(count).ok()?;
-        let taken = self.bytes.get(self.at..)?.get(..count)?;
-        self.at += count;
-        Some(taken)
-    }
-
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let count = self.varint()?;
-        self.take(count)
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    /// Reads the id and the type of the next field; the inner `None` is the end of the structure.
-    fn field(&mut self, last_id: &mut i16) -> Option<Option<(i16, u8)>> {
-        let header = self.byte()?;
-        if header == 0 {
-            return Some(None);
-        }
-        *last_id = match header >> 4 {
-            0 => unzigzag(self.varint()?).try_into().ok()?,
-            step => last_id.checked_add(i16::from(step))?,
-        };
-        Some(Some((*last_id, header & 0xf)))
-    }
-
-    /// Reads the number and the type of the items of a list.
-    fn list(&mut self) -> Option<(u64, u8)> {
-        let header = self.byte()?;
-        let count = match header >> 4 {
-            15 => self.varint()?,
-            count => count.into(),
-        };
-        Some((count, header & 0xf))
-    }
-
-    /// Skips a value of a field.
-    fn skip(&mut self, kind: u8, depth: usize) -> Option<()> {
-        if depth > DEPTH_MAX {
-            return None;
-        }
-        match kind {
-            Kind::TRUE | Kind::FALSE => {}
-            Kind::BYTE => drop(self.byte()?),
-            Kind::INTEGER_16 | Kind::INTEGER_32 | Kind::INTEGER_64 => drop(self.varint()?),
-            Kind::DOUBLE => drop(self.take(8)?),
-            Kind::BYTES => drop(self.bytes()?),
-            Kind::LIST | Kind::SET => {
-                let (count, kind) = self.list()?;
-                self.skip_items(count, &[kind], depth)?;
-            }
-            Kind::MAP => {
-                let count = self.varint()?;
-                let kinds = if count == 0 { 0 } else { self.byte()? };
-                self.skip_items(count, &[kinds >> 4, kinds & 0xf], depth)?;
-            }
-            Kind::STRUCTURE => {
-                let mut last_id = 0;
-                while let Some((_, kind)) = self.field(&mut last_id)? {
-                    self.skip(kind, depth + 1)?;
-                }
-            }
-            _ => return None,
-        }
-        Some(())
-    }
-
-    /// Skips items, or pairs of them; each takes at least a byte.
-    fn skip_items(&mut self, count: u64, kinds: &[u8], depth: usize) -> Option<()> {
-        for _ in 0..count {
-            for &kind in kinds {
-                match kind {
-                    Kind::TRUE | Kind::FALSE => drop(self.byte()?),
-                    kind => self.skip(kind, depth + 1)?,
-                }
-            }
-        }
-        Some(())
-    }
-}
-
-fn unzigzag(value: u64) -> i64 {
-    (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
 }
