@@ -55,6 +55,10 @@ pub(super) struct Greeting {
     pub challenge: u128,
 }
 
+/// Why a connection is not used over which nothing comes.
+const SILENT: &str = "the connection is open, but nothing is said: it is suspended, or another \
+                      program";
+
 /// Who sends a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -73,8 +77,20 @@ pub(super) struct Exchange {
 pub(super) enum Refusal {
     /// It is dropped, and another may come.
     Dropped(String),
+    /// It is dropped, as the other side has another secret.
+    OtherSecret,
     /// The job cannot start.
     Fatal(String),
+}
+
+impl Refusal {
+    /// Returns the reason, as text.
+    pub fn reason(self) -> String {
+        match self {
+            Refusal::Dropped(reason) | Refusal::Fatal(reason) => reason,
+            Refusal::OtherSecret => "its secret is another one, see --cluster-secret".into(),
+        }
+    }
 }
 
 impl Greeting {
@@ -158,9 +174,7 @@ impl Exchange {
         if blake3::Hash::from(proof) == blake3::Hash::from(self.proof(secret, role)) {
             return Ok(());
         }
-        Err(Refusal::Dropped(
-            "its secret is another one: give all processes the same --cluster-secret".into(),
-        ))
+        Err(Refusal::OtherSecret)
     }
 }
 
@@ -244,7 +258,7 @@ impl Timed<'_> {
 /// Describes the failure of a connection.
 pub(super) fn dropped(error: &io::Error) -> Refusal {
     Refusal::Dropped(match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => "it does not answer".into(),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => SILENT.into(),
         ErrorKind::UnexpectedEof => "it ends the connection".into(),
         _ => error.to_string(),
     })

@@ -109,6 +109,8 @@ struct Meeting<'a> {
     told_at: Instant,
     /// Why the last call was not answered.
     dropped: Option<String>,
+    /// Whether a process has another secret.
+    has_other_secret: bool,
 }
 
 impl<'a> Meeting<'a> {
@@ -139,6 +141,7 @@ impl<'a> Meeting<'a> {
             answered: channel(),
             told_at: Instant::now(),
             dropped: None,
+            has_other_secret: false,
         })
     }
 
@@ -172,7 +175,9 @@ impl<'a> Meeting<'a> {
             match kept {
                 Ok(()) => {}
                 Err(Refusal::Fatal(reason)) => return Err(reason),
-                Err(Refusal::Dropped(reason)) => {
+                Err(refusal @ (Refusal::Dropped(_) | Refusal::OtherSecret)) => {
+                    self.has_other_secret |= refusal == Refusal::OtherSecret;
+                    let reason = refusal.reason();
                     let said = format!("the connection from {address} is dropped: {reason}");
                     tracing::warn!("{said}");
                     self.dropped = Some(said);
@@ -224,7 +229,10 @@ impl<'a> Meeting<'a> {
                     progressed = true;
                 }
                 Err(Refusal::Fatal(reason)) => return Err(reason),
-                Err(Refusal::Dropped(reason)) => slot.reason = Some(reason),
+                Err(refusal @ (Refusal::Dropped(_) | Refusal::OtherSecret)) => {
+                    self.has_other_secret |= refusal == Refusal::OtherSecret;
+                    slot.reason = Some(refusal.reason());
+                }
             }
         }
         Ok(progressed)
@@ -251,28 +259,47 @@ impl<'a> Meeting<'a> {
         }
     }
 
+    /// Names the processes that are missing, and what is known of each.
     fn missing_text(&self) -> String {
         let mut named: Vec<String> = self
             .missing()
             .map(|slot| {
-                let reason = slot.reason.as_ref().map(|reason| format!(" ({reason})"));
-                let address = &self.cluster.addresses[slot.process];
-                format!("process {} at {address}{}", slot.process, reason.unwrap_or_default())
+                let (process, address) = (slot.process, &self.cluster.addresses[slot.process]);
+                let reason = match &slot.reason {
+                    Some(reason) => reason,
+                    None if self.is_known(process) => "it has called, and fell silent",
+                    None => "it has not called",
+                };
+                format!("process {process} at {address} ({reason})")
             })
             .collect();
         named.dedup();
         named.join(", ")
     }
 
+    /// Whether there is another connection with a process.
+    fn is_known(&self, process: usize) -> bool {
+        self.slots.iter().any(|slot| slot.process == process && slot.taken.is_some())
+    }
+
     fn timed_out(&self) -> String {
-        format!(
-            "not all {} processes connected within {} s: there is no {}; start each with its own \
-             --process and the same --processes and --hostfile{}",
-            self.cluster.addresses.len(),
-            self.cluster.launch_timeout.as_secs_f64(),
-            self.missing_text(),
-            self.dropped.as_ref().map(|said| format!("; {said}")).unwrap_or_default()
-        )
+        let processes = self.cluster.addresses.len();
+        let within_s = self.cluster.launch_timeout.as_secs_f64();
+        let missing = self.missing_text();
+        let dropped = self.dropped.as_ref().map(|said| format!("; {said}")).unwrap_or_default();
+        let timed_out = format!(
+            "not all {processes} processes connected within {within_s} s; missing: {missing}"
+        );
+        match self.has_other_secret {
+            true => format!(
+                "the processes of this job do not share a secret: give all of them the same \
+                 --cluster-secret; {timed_out}{dropped}"
+            ),
+            false => format!(
+                "{timed_out}; start each with its own --process and the same --processes and \
+                 --hostfile{dropped}"
+            ),
+        }
     }
 
     /// Returns the connections, without timeouts.

@@ -120,8 +120,11 @@ fn only_processes_with_the_same_secret_meet() {
         let found = met(&clusters);
         assert!(found.iter().all(|one| one.is_ok() == (pair[0] == pair[1])), "{found:?}");
         if pair[0] != pair[1] {
-            let said = found[1].as_ref().unwrap_err();
-            assert!(said.contains("give all processes the same --cluster-secret"), "{said}");
+            let expected = "the processes of this job do not share a secret: give all of them the";
+            for said in found {
+                let said = said.unwrap_err();
+                assert!(said.starts_with(expected), "{said}");
+            }
         }
     }
 }
@@ -160,7 +163,7 @@ fn a_process_that_is_started_twice_does_not_join_twice() {
         assert!(said.contains("was it started twice?"), "{said}");
         for one in [first, second] {
             let said = one.join().unwrap().unwrap_err();
-            assert!(said.contains("there is no process 2 at"), "{said}");
+            assert!(said.contains("missing: process 2 at"), "{said}");
         }
     });
 }
@@ -169,13 +172,25 @@ fn a_process_that_is_started_twice_does_not_join_twice() {
 fn a_missing_process_is_named() {
     let addresses = addresses::<3>();
     let said = connect(&cluster(1, &addresses, 100), &AtomicBool::new(false)).unwrap_err();
-    let expected = "not all 3 processes connected within 0.1 s: there is no process 0 at ";
-    assert!(said.starts_with(expected), "{said}");
-    assert!(said.contains(&format!("process 2 at {}; start each", addresses[2])), "{said}");
+    let expected = "not all 3 processes connected within 0.1 s; missing: process 0 at ";
+    assert!(said.starts_with(expected) && said.contains("(Connection refused"), "{said}");
+    let later = format!("process 2 at {} (it has not called); start each", addresses[2]);
+    assert!(said.contains(&later), "{said}");
     let stopped = connect(&cluster(1, &addresses, 60_000), &AtomicBool::new(true));
     assert!(stopped.unwrap_err().contains("stopped"));
     let taken = TcpListener::bind(&addresses[1]).unwrap();
     let said = connect(&cluster(1, &addresses, 100), &AtomicBool::new(false)).unwrap_err();
     assert!(said.starts_with(&format!("cannot listen at {}: ", addresses[1])), "{said}");
     drop(taken);
+}
+
+/// The system accepts connections for a process that is suspended.
+#[test]
+fn a_process_that_listens_and_says_nothing_is_not_said_to_be_absent() {
+    let addresses = addresses::<2>();
+    let suspended = TcpListener::bind(&addresses[0]).unwrap();
+    let said = connect(&cluster(1, &addresses, 100), &AtomicBool::new(false)).unwrap_err();
+    let address = suspended.local_addr().unwrap();
+    let expected = format!("process 0 at {address} (the connection is open, but nothing is said: ");
+    assert!(said.contains(&expected) && said.contains("suspended"), "{said}");
 }
