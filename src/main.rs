@@ -11,7 +11,21 @@ use trendmark::{commands, console, panics};
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Makes a write beyond the limit of a file's size (`ulimit -f`) an error like that of a full disk.
+/// Unless its signal is blocked, it kills the process without a word. Threads inherit this.
+fn block_file_size_signal() {
+    #[cfg(unix)]
+    {
+        use nix::sys::signal::{SigSet, Signal};
+        let mut signals = SigSet::empty();
+        signals.add(Signal::SIGXFSZ);
+        // It fails for no valid set of signals.
+        let _ = signals.thread_block();
+    }
+}
+
 fn main() -> ExitCode {
+    block_file_size_signal();
     let arguments = Arguments::parse();
     console::start_log();
     panics::exit_on_panic();

@@ -194,19 +194,36 @@ fn a_line_of_100_mb_is_read_in_bounded_memory() {
     assert_eq!(place.select("malformed FROM partitions"), ["1"]);
 }
 
+/// A job whose files may have this many KiB. A limit is like a full disk: writes beyond it fail.
+fn limited(place: &Workspace, kib: u32, arguments: &[&str]) -> Running {
+    let limited = format!("ulimit -f {kib}; exec \"$0\" \"$@\"");
+    let mut command = Command::new("bash");
+    command.current_dir(place.0.path()).args(["-c", &limited, env!("CARGO_BIN_EXE_trendmark")]);
+    Running::start(command.args(["run", "--store", "s.db"]).args(arguments))
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_of_what_is_written() {
+    let place = Workspace::new();
+    let junk: String = (0..20_000).map(|number| format!("no event {number}\n")).collect();
+    place.write("i.jsonl", format!("{}{junk}", good()));
+    let arguments = ["--impressions", "i.jsonl", "--dead-letter", "dead.jsonl"];
+    let said = ["cannot write dead letters to `dead.jsonl`: ", "File too large"];
+    limited(&place, 256, &arguments).finish().failed(1, &said);
+    assert_eq!(place.select("count(*) FROM partitions"), ["0"]);
+    limited(&place, 1, &["--impressions", "i.jsonl"]).finish().failed(1, &["error: ", "s.db"]);
+}
+
 #[test]
 fn a_full_disk_ends_the_job_with_code_1_and_keeps_its_commits() {
     let place = Workspace::new();
     place.write("i.jsonl", lines(0..10));
-    // A limit on the file size simulates a full disk: writes beyond it fail.
-    let limited = "trap '' XFSZ; ulimit -f 1024; exec \"$0\" \"$@\"";
-    let mut command = Command::new("bash");
-    command.current_dir(place.0.path()).args(["-c", limited, env!("CARGO_BIN_EXE_trendmark")]);
-    command.args(["run", "--store", "s.db", "--impressions", "i.jsonl", "--query", "requests"]);
-    let mut job = Running::start(command.args(["--follow", "--publish-interval", "20ms"]));
+    let arguments = ["--impressions", "i.jsonl", "--query", "requests", "--follow"];
+    let mut job =
+        limited(&place, 1_024, &[&arguments[..], &["--publish-interval", "20ms"]].concat());
     job.wait_until("the existing lines are committed", || place.events_committed() == 10);
     place.append("i.jsonl", lines(10..100_000));
-    job.finish().failed(1, &["error: cannot ", "s.db"]);
+    job.finish().failed(1, &["error: cannot ", "s.db", "a limit on the size of files (ulimit -f)"]);
     let connection = open(&place.path("s.db"));
     assert_eq!(select(&connection, "* FROM pragma_integrity_check"), ["ok"]);
     let events = number(&connection, "coalesce(sum(events), 0) FROM ledger");

@@ -32,6 +32,10 @@ fn wrong_usage_ends_with_code_2_and_leaves_nothing_behind() {
         (vec!["--query", "nothing"], "--query is nothing, but must be one of trends, "),
         (vec!["--config", "absent.toml"], "cannot read the configuration `absent.toml`"),
         (vec!["--processes", "2", "--hostfile", "absent"], "cannot use the host file `absent`"),
+        (vec!["--hostfile", "absent"], "cannot use the host file `absent`"),
+        (vec!["--cluster-secret", "absent"], "cannot use the file of --cluster-secret"),
+        (vec!["--plays", ""], "--plays is empty: give a file"),
+        (vec!["--plays", "i*"], "is given with --impressions and with --plays"),
     ];
     for (arguments, said) in wrong {
         place.run(&[&input[..], &arguments].concat()).failed(2, &[said]);
@@ -76,6 +80,12 @@ fn a_dead_letter_file_that_cannot_be_written_ends_with_code_1_before_any_work() 
             .failed(1, &["cannot open the dead-letter file", path]);
     }
     assert_eq!(names(&place), ["i.jsonl"]);
+    // Opening a pipe waits for a reader.
+    let pipe = place.text("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let input = ["--impressions", "i.jsonl", "--dead-letter"];
+    place.run(&[&input[..], &["pipe"]].concat()).failed(1, &["it is a pipe or a socket"]);
+    assert_eq!(names(&place), ["i.jsonl", "pipe"]);
 }
 
 #[test]
@@ -92,7 +102,10 @@ fn a_file_that_is_not_a_store_is_refused_and_left_unchanged() {
     drop(other);
     std::fs::remove_file(place.path("s.db")).unwrap();
     std::fs::create_dir(place.path("s.db")).unwrap();
-    place.run(&["--impressions", "i.jsonl"]).failed(1, &["s.db"]);
+    place.run(&["--impressions", "i.jsonl"]).failed(1, &["s.db", "it is a folder"]);
+    for command in ["show", "status"] {
+        run([command, "--store", &place.text("s.db")]).failed(1, &["it is a folder"]);
+    }
     place.run(&["--impressions", "i.jsonl", "--store", "absent/s.db"]).failed(2, &["--store"]);
     let mut command = trendmark();
     command.current_dir(place.0.path()).args(["run", "--impressions", "i.jsonl"]);
@@ -215,6 +228,16 @@ fn the_printed_configuration_runs_the_same_job() {
     run(&[]);
     assert_eq!(place.select("join_window_epochs, max_delay_ms FROM job"), ["2,90000"]);
     assert_eq!(place.events_committed(), 3);
+    let forms = [
+        ("impressions = 3", "expected a list"),
+        ("workers = \"two\"", "expected a whole number"),
+        ("rows-waiting-max = -1", "expected a whole number"),
+        ("follow = 1", "expected true or false"),
+    ];
+    for (text, said) in forms {
+        let wrong = place.write("form.toml", text);
+        place.run(&["--config", wrong.to_str().unwrap()]).failed(2, &["in line 1", said]);
+    }
     let wrong = place.write("wrong.toml", "impressions = [\"i.jsonl\"]\nworker = 2\n");
     place.run(&["--config", wrong.to_str().unwrap()]).failed(2, &["line 2", "worker"]);
 }

@@ -200,7 +200,17 @@ struct Problem {
 
 impl Problem {
     fn of(error: toml::de::Error) -> Problem {
-        Problem { message: error.message().to_owned(), span: error.span() }
+        const IN_WORDS: [(&str, &str); 5] = [
+            ("expected a sequence", "expected a list, such as [\"logs/plays-*\"]"),
+            ("expected usize", "expected a whole number"),
+            ("expected u64", "expected a whole number"),
+            ("expected i64", "expected a whole number"),
+            ("expected a boolean", "expected true or false"),
+        ];
+        let message = IN_WORDS.iter().fold(error.message().to_owned(), |message, (from, to)| {
+            message.strip_suffix(from).map(|start| format!("{start}{to}")).unwrap_or(message)
+        });
+        Problem { message, span: error.span() }
     }
 
     /// Formats the problem and its position. Nothing of the file is quoted, as any of it may be a

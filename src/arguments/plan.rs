@@ -167,6 +167,10 @@ impl RunArguments {
         let plays = self.plays.iter().map(|place| (Kind::Play, place));
         let mut inputs = Inputs { until_end: self.until_end, ..Inputs::default() };
         for (kind, place) in impressions.chain(plays) {
+            if place.is_empty() {
+                let what = format!("--{} is empty: give a file, a folder or a topic", kind.topic());
+                return Err(ArgumentError::Conflict(what));
+            }
             match parse_topic(place)? {
                 Some(topic) => inputs.topics.push((kind, topic.into())),
                 None => inputs.paths.push((kind, place.clone())),
@@ -338,17 +342,13 @@ impl RunArguments {
         }
         let launch_timeout = checked_span("launch-timeout", self.launch_timeout, 0, WEEK_MS)?
             .map_or(Cluster::LAUNCH_TIMEOUT, Span::duration);
+        // What is wrong with a file is said also if nothing of it is needed.
+        let (addresses, secret) = (self.addresses(processes)?, self.cluster_secret()?);
         if processes == 1 {
             return Ok(Cluster { launch_timeout, ..Cluster::threads(workers) });
         }
-        Ok(Cluster {
-            workers,
-            process,
-            addresses: self.addresses(processes)?,
-            launch_timeout,
-            secret: self.cluster_secret()?,
-            settings: self.shared_settings(),
-        })
+        let settings = self.shared_settings();
+        Ok(Cluster { workers, process, addresses, launch_timeout, secret, settings })
     }
 
     fn cluster_secret(&self) -> Result<Vec<u8>, ArgumentError> {

@@ -14,10 +14,11 @@ use crate::features::MissingFeature;
 use crate::log::PartitionName;
 use crate::sources::combined::CombinedSource;
 use crate::sources::files::{FileSource, some_of};
-use crate::sources::{Source, SourceError};
-use crate::stores::sqlite::SqliteStore;
+use crate::sources::{Discovered, Source, SourceError};
+use crate::stores::sqlite::{self, SqliteStore};
 use crate::stores::{Claim, Store, StoreError};
 use crate::time::Publication;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -193,14 +194,15 @@ pub fn start(
 ) -> Result<Ended, RunError> {
     refuse_outputs_among_sources(plan)?;
     let source = Arc::new(source(plan)?);
-    let left_out = {
+    let (found, left_out) = {
         let source = Arc::clone(&source);
         let discover = move || {
             let mut first = source();
-            first.discover().map(|_| first.left_out())
+            first.discover().map(|found| (found, first.left_out()))
         };
         unless_stopped(&stop, discover).ok_or(RunError::Stopped)??
     };
+    refuse_shared_files(&found)?;
     if !left_out.is_empty() && plan.cluster.process == 0 {
         tracing::warn!("given, but not read: {}", some_of(&left_out));
     }
@@ -239,11 +241,7 @@ fn with_remedy(plan: &Plan, error: EngineError) -> RunError {
 fn belongs_to_store(file: &Path, store: &Path) -> bool {
     let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
     let (Ok(file), Ok(store)) = (real(file), real(store)) else { return false };
-    ["", "-wal", "-shm", ".lock"].iter().any(|ending| {
-        let mut beside = store.clone().into_os_string();
-        beside.push(ending);
-        file.as_os_str() == beside
-    })
+    sqlite::files_of(&store).contains(&file)
 }
 
 /// Refuses a store or a dead-letter file that the sources would read.
@@ -273,13 +271,28 @@ fn refuse_outputs_among_sources(plan: &Plan) -> Result<(), ArgumentError> {
     }
 }
 
+/// Refuses a file that is to be read as impressions and as plays. Topics are refused before.
+fn refuse_shared_files(found: &[Discovered]) -> Result<(), ArgumentError> {
+    let of_kind = |kind| found.iter().filter(move |one| one.name.kind == kind);
+    let impressions: BTreeSet<&str> =
+        of_kind(Kind::Impression).map(|one| one.name.name.as_str()).collect();
+    match of_kind(Kind::Play).find(|one| impressions.contains(one.name.name.as_str())) {
+        Some(shared) => Err(ArgumentError::Conflict(format!(
+            "`{}` is given with --impressions and with --plays: a file cannot hold both, so give \
+             other files or patterns",
+            shared.name.name
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Returns a function that makes the source of a worker.
 fn source(plan: &Plan) -> Result<impl Fn() -> Box<dyn Source> + Send + Sync + 'static, RunError> {
     let (inputs, fields) = (plan.inputs.clone(), plan.fields.clone());
     let (follow, topics) = (plan.settings.follow, kafka::source(plan)?);
     let store = match &plan.store {
-        StoreLocation::Sqlite(path) => path.clone(),
-        StoreLocation::Kafka { .. } => PathBuf::new(),
+        StoreLocation::Sqlite(path) => sqlite::files_of(path).to_vec(),
+        StoreLocation::Kafka { .. } => Vec::new(),
     };
     Ok(move || -> Box<dyn Source> {
         let files = (!inputs.paths.is_empty()).then(|| {

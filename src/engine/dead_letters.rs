@@ -164,6 +164,7 @@ impl LetterFile {
             0 => first.to_owned(),
             process => with_ending(first, &format!("{OF_PROCESS}{process}")),
         };
+        refuse_pipe(&path)?;
         let file = File::options().create(true).append(true).open(&path)?;
         let is_regular = file.metadata()?.is_file();
         Ok(LetterFile {
@@ -251,6 +252,23 @@ impl LetterFile {
         if let Err(error) = written {
             self.failure.get_or_insert(error.to_string());
         }
+    }
+}
+
+/// Refuses a pipe, which is opened only when a program reads it, and may then stop the job.
+fn refuse_pipe(path: &Path) -> io::Result<()> {
+    let Ok(found) = fs::metadata(path) else { return Ok(()) };
+    let kind = found.file_type();
+    #[cfg(unix)]
+    let is_pipe = {
+        use std::os::unix::fs::FileTypeExt;
+        kind.is_fifo() || kind.is_socket()
+    };
+    #[cfg(not(unix))]
+    let is_pipe = !kind.is_file() && !kind.is_dir();
+    match is_pipe {
+        true => Err(io::Error::other("it is a pipe or a socket: give a file")),
+        false => Ok(()),
     }
 }
 

@@ -122,6 +122,23 @@ impl StoreError {
     }
 }
 
+/// Returns what to do about an error of SQLite, where its own text does not tell.
+fn advice(error: &rusqlite::Error) -> &'static str {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => {
+            "; free some space, and start the job again: all that was committed remains"
+        }
+        Some(rusqlite::ErrorCode::SystemIoFailure) => {
+            "; the disk is full, or a limit on the size of files (ulimit -f) is reached, or the \
+             device has a fault: all that was committed remains"
+        }
+        Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::PermissionDenied) => {
+            "; this user may not write it, or its folder: give another --store"
+        }
+        _ => "",
+    }
+}
+
 /// An error of a store. Every message names the problem, the place and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -256,7 +273,7 @@ pub enum StoreError {
         advice: &'static str,
     },
     /// SQLite returned an error.
-    #[error("cannot {action} `{path}`: {error}")]
+    #[error("cannot {action} `{path}`: {error}{}", advice(error))]
     Database {
         /// The action that failed.
         action: &'static str,

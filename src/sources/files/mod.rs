@@ -93,21 +93,17 @@ impl FileSource {
         FileSource { finder, catalogue, fields, follow }
     }
 
-    /// Lets the source open no file of a store while it looks for logs. If a process closes any
-    /// descriptor of an SQLite database, it loses all its locks on it (see "How To Corrupt An
-    /// SQLite Database File", section 2.2).
+    /// Lets the source open none of these files of a store while it looks for logs. If a process
+    /// closes any descriptor of an SQLite database, it loses all its locks on it (see "How To
+    /// Corrupt An SQLite Database File", section 2.2).
     #[must_use]
-    pub fn avoiding(mut self, store: &Path) -> FileSource {
-        let folder = store.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new(".")).canonicalize();
-        if let (Ok(folder), Some(name)) = (folder, store.file_name()) {
-            let endings = ["", "-wal", "-shm", "-journal", ".lock"].map(|ending| {
-                let mut name = name.to_owned();
-                name.push(ending);
-                folder.join(name)
-            });
-            self.catalogue.avoid(endings.to_vec());
-        }
+    pub fn avoiding(mut self, store: &[PathBuf]) -> FileSource {
+        let real = |path: &PathBuf| {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new(".")).canonicalize().ok()?;
+            Some(folder.join(path.file_name()?))
+        };
+        self.catalogue.avoid(store.iter().filter_map(real).collect());
         self
     }
 

@@ -47,6 +47,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use wal::Wal;
+pub use wal::files_of;
 
 /// How long one attempt waits while another program has the database locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);

@@ -306,6 +306,8 @@ pub(super) fn to_store_error<'a>(
         if is_busy(&error) {
             let reason = "another program has it locked".to_owned();
             StoreError::Locked { path: path.to_owned(), reason }
+        } else if path.is_dir() {
+            not_a_store(path, "it is a folder")
         } else if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) {
             not_a_store(path, "it is not an SQLite database")
         } else {

@@ -99,3 +99,8 @@ pub(super) fn beside(store: &Path, ending: &str) -> OsString {
     path.push(ending);
     path
 }
+
+/// Returns the paths of a store and of all files that may be beside it: SQLite's, and the lock.
+pub fn files_of(store: &Path) -> [PathBuf; 5] {
+    ["", "-wal", "-shm", "-journal", ".lock"].map(|ending| beside(store, ending).into())
+}
