@@ -101,6 +101,63 @@ impl Decision {
     }
 }
 
+/// What is, or may be, missing of a log in the store, although it was to be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// The offset of the first record that is, or may be, missing.
+    pub offset: u64,
+    /// What has happened to the log.
+    pub cause: LossCause,
+}
+
+/// What has happened to a log of which something is, or may be, missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LossCause {
+    /// Its file cannot be read to its end; where, and why not, as text.
+    Damaged(String),
+    /// Its file was cut or written anew while it was followed, and no copy was found.
+    Cut,
+    /// Its file was removed or replaced before it was read to its end.
+    Removed,
+    /// Its records were not read again for the open epochs, which became final as they were.
+    NotReplayed,
+}
+
+impl Loss {
+    /// Whether it remains although a file holds the log (again), so that reading goes on.
+    pub fn outlives_file(&self) -> bool {
+        matches!(self.cause, LossCause::Damaged(_) | LossCause::NotReplayed)
+    }
+
+    /// Whether records are missing for certain, in a file that is there.
+    pub fn is_damage(&self) -> bool {
+        matches!(self.cause, LossCause::Damaged(_))
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let offset = self.offset;
+        match &self.cause {
+            LossCause::Damaged(why) => write!(formatter, "cannot be read to its end: {why}"),
+            LossCause::Cut => write!(
+                formatter,
+                "was cut or written anew, without a copy, and what followed offset {offset}, if \
+                 anything, is lost"
+            ),
+            LossCause::Removed => write!(
+                formatter,
+                "was removed or replaced, and what followed offset {offset}, if anything, is lost"
+            ),
+            LossCause::NotReplayed => write!(
+                formatter,
+                "was not read again from offset {offset} on (--accept-loss), so that later events \
+                 of its open epochs are late"
+            ),
+        }
+    }
+}
+
 /// The position of a partition as of a publication.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionProgress {
@@ -125,6 +182,8 @@ pub struct PartitionProgress {
     pub idle: bool,
     /// The file that holds it, unless it is in Kafka or in memory.
     pub file: Option<LogFile>,
+    /// What is, or may be, missing of it.
+    pub lost: Option<Loss>,
 }
 
 /// Returns the lowest watermark of the partitions that hold epochs open, in milliseconds, or the

@@ -87,8 +87,8 @@ fn every_malformed_record_is_counted_and_recorded_with_its_location_and_never_st
         place.write(&format!("in/{name}"), bytes);
     }
     let arguments = ["--impressions", "in", "--dead-letter", "dead.jsonl"];
-    let finished = place.run(&arguments).succeeded();
-    assert!(finished.stderr.contains("more are not logged"), "{finished:#?}");
+    // Some of the files are cut off.
+    place.run(&arguments).failed(6, &["more are not logged", "cannot be read to its end"]);
     let letters = std::fs::read_to_string(place.path("dead.jsonl")).unwrap();
     let letters: Vec<serde_json::Value> =
         letters.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

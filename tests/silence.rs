@@ -4,7 +4,10 @@
 mod common;
 
 use common::event;
-use common::files::line;
+#[cfg(feature = "parquet")]
+use common::files::{Record, encode};
+use common::files::{gzip, line};
+use common::program::{Finished, Running, trendmark};
 use common::workspace::{Workspace, lines};
 
 #[test]
@@ -53,8 +56,127 @@ fn a_job_that_could_use_nothing_of_a_log_fails_and_commits_the_other() {
     assert!(finished.stdout.contains("50 malformed records"), "{finished:#?}");
     finished.failed(6, &said);
     assert_eq!(place.select("events FROM ledger"), ["1"]);
-    // Nothing is read any more.
-    place.run(&input).succeeded();
+    // Nothing is read any more, and the logs are no better.
+    let most = format!("malformed; most of them in {}", place.partition("i.jsonl"));
+    for _ in 0..2 {
+        place.run(&input).failed(6, &["all 50 records of the impressions are malformed", &most]);
+    }
+    // The other log is usable, and so is this one with an event.
+    place.run(&["--plays", "p.jsonl"]).succeeded();
+    place.write("more.jsonl", lines(1..2));
+    place.run(&["--impressions", "*.jsonl"]).succeeded();
+}
+
+/// The end of a file that cannot be read is input that was named and left out.
+#[test]
+fn a_file_that_is_cut_off_fails_the_job_at_its_end_whenever_it_runs() {
+    let cut = |bytes: Vec<u8>| bytes[..bytes.len() * 2 / 3].to_vec();
+    let many = lines(10..2_000);
+    let files = [
+        ("cut.jsonl.gz", cut(gzip(many.as_bytes()))),
+        ("cut.jsonl.zst", cut(zstd::encode_all(many.as_bytes(), 1).unwrap())),
+        #[cfg(feature = "parquet")]
+        ("cut.parquet", cut(encode("parquet", &[Record::Event(event(0, 1, 7, 0))]))),
+    ];
+    for (name, bytes) in files {
+        let place = Workspace::new();
+        place.write("in/good.jsonl", lines(0..10));
+        place.write(&format!("in/{name}"), bytes);
+        let file = place.partition(&format!("in/{name}"));
+        let said = format!("impressions {file} cannot be read to its end: ");
+        let said = [said.as_str(), "passed these: restore the file, and start with a new store"];
+        let input = ["--impressions", "in", "--max-malformed", "90%"];
+        for _ in 0..2 {
+            let finished = place.run(&input);
+            let warning = format!("warning: incomplete input: {}", said[0]);
+            assert!(finished.stdout.contains(&warning), "{finished:#?}");
+            let place_of = if name.ends_with(".parquet") { "file: " } else { "end: line " };
+            assert!(finished.stdout.contains(place_of), "{finished:#?}");
+            let is_cut = finished.stdout.contains("cut off here");
+            assert!(is_cut || name.ends_with(".parquet"), "{finished:#?}");
+            finished.failed(6, &said);
+        }
+        assert!(status(&place, &[]).contains(&format!("Incomplete    {}", said[0])));
+        let told = status(&place, &["--format", "json"]);
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        let lost = |at: &&serde_json::Value| at["lost"].is_string();
+        let partitions = told["partitions"].as_array().unwrap();
+        let lost: Vec<_> = partitions.iter().filter(lost).collect();
+        assert_eq!(lost.len(), 1, "{told}");
+        assert_eq!(lost[0]["partition"], *file);
+        assert_eq!(place.number("sum(malformed) FROM partitions"), 1);
+    }
+}
+
+#[test]
+fn what_may_be_lost_of_a_log_is_said_in_the_last_lines_and_in_the_status() {
+    let place = Workspace::new();
+    let told = |finished: Finished, what: &str| {
+        let said = format!("{} {what}", place.partition("i.jsonl"));
+        assert!(finished.stdout.contains("warning: incomplete input: "), "{finished:#?}");
+        assert!(finished.stdout.contains(&said), "{said}\n{finished:#?}");
+        let told = status(&place, &[]);
+        assert!(told.contains("Incomplete ") && told.contains(&said), "{said}\n{told}");
+    };
+    // Cut while it is followed.
+    place.write("i.jsonl", lines(0..5));
+    let mut job = place.follow(&["--impressions", "i.jsonl"]);
+    job.wait_until("all is read", || place.events_committed() == 5);
+    std::fs::write(place.path("i.jsonl"), lines(100..101)).unwrap();
+    job.wait_until("the new log is read", || place.events_committed() == 6);
+    job.wait_until_said("no copy of it was found");
+    job.interrupt();
+    let cut = "was cut or written anew, without a copy, and what followed offset 5, if anything";
+    told(job.finish().succeeded(), cut);
+    // Given up: nothing of it is read again.
+    place.write("i.jsonl", lines(200..201));
+    let publication = place.number("publications FROM job").to_string();
+    place.run(&["--impressions", "i.jsonl"]).failed(1, &["--accept-loss"]);
+    let finished = place.run(&["--impressions", "i.jsonl", "--accept-loss", &publication]);
+    told(finished.succeeded(), cut);
+    let passed = format!("{}#2 was not read again from offset 0", place.partition("i.jsonl"));
+    assert!(status(&place, &[]).contains(&passed), "{}", status(&place, &[]));
+}
+
+#[test]
+fn a_log_that_is_removed_before_it_is_idle_may_be_incomplete_until_it_is_back() {
+    let place = Workspace::new();
+    place.write("in/i.jsonl", "no event\n");
+    let file = place.partition("in/i.jsonl");
+    place.write("in/j.jsonl", lines(0..5));
+    let mut job = Running::start(place.command(&["--impressions", "in", "--follow"]).args([
+        "--publish-interval",
+        "20ms",
+        "--idle-timeout",
+        "1h",
+    ]));
+    // It holds every epoch open: nothing tells how late its events are.
+    job.wait_until("it is read", || place.number("sum(malformed) FROM partitions") == 1);
+    job.interrupt();
+    job.finish().succeeded();
+    std::fs::rename(place.path("in/i.jsonl"), place.path("i.jsonl")).unwrap();
+    let said = format!("{file} was removed or replaced, and what followed offset 1, if anything");
+    for _ in 0..2 {
+        let generation = place.number("generation FROM job");
+        let mut job = place.follow(&["--impressions", "in"]);
+        job.wait_until("it has the store, and it is known", || {
+            place.number("generation FROM job") > generation && status(&place, &[]).contains(&said)
+        });
+        job.interrupt();
+        let finished = job.finish().succeeded();
+        assert!(finished.stdout.contains(&said), "{finished:#?}");
+    }
+    std::fs::rename(place.path("i.jsonl"), place.path("in/i.jsonl")).unwrap();
+    place.append("in/i.jsonl", lines(7..8));
+    place.run(&["--impressions", "in"]).succeeded();
+    assert_eq!(place.events_committed(), 6);
+    assert!(!status(&place, &[]).contains("Incomplete"), "{}", status(&place, &[]));
+}
+
+fn status(place: &Workspace, arguments: &[&str]) -> String {
+    let mut command = trendmark();
+    command.current_dir(place.0.path()).args(["status", "--store", "s.db"]);
+    Running::start(command.args(arguments)).finish().succeeded().stdout
 }
 
 #[test]
@@ -79,7 +201,7 @@ fn a_larger_share_of_malformed_records_than_allowed_fails_the_job_at_its_end() {
     job.wait_until("all is read", || place.events_committed() == 1);
     job.interrupt();
     let finished = job.finish().succeeded();
-    let said = "1 of the 2 records of the impressions are malformed";
+    let said = "1 of 2 records of the impressions are malformed";
     assert!(finished.stderr.contains(said), "{finished:#?}");
     assert!(finished.stdout.contains("warning: 1 of 2 records of the impr"), "{finished:#?}");
 }

@@ -55,6 +55,11 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// Whether a log is among them.
+    pub fn include(&self, kind: Kind) -> bool {
+        self.paths.iter().chain(&self.topics).any(|(of, _)| *of == kind)
+    }
+
     /// Whether a job on these inputs never ends by itself.
     fn is_endless(&self, follow: bool) -> bool {
         follow || (!self.topics.is_empty() && !self.until_end)

@@ -1,7 +1,7 @@
 //! `trendmark run`: sets up sources, store and job, and runs the engine.
 
 use super::stop::unless_stopped;
-use super::totals::Totals;
+use super::totals::{Totals, Unused};
 use super::watch::ProgressReporter;
 use super::{kafka, store};
 use crate::arguments::{ArgumentError, Plan, RunArguments, StoreLocation};
@@ -59,14 +59,15 @@ pub enum RunError {
     /// The job was asked to stop while it looked for its logs.
     #[error("stopped while looking for the logs: nothing was read")]
     Stopped,
-    /// Too many records are malformed.
+    /// Too many records are malformed, or a file cannot be read to its end.
     #[error(
-        "{what}; the rows of the other records are in the store: correct the log, name its fields \
-         with --field, or allow more with --max-malformed"
+        "{what}; the rows of all other records are in the store, which has passed these: {remedy}"
     )]
     Unusable {
-        /// The logs, their numbers of records, and the first malformed ones.
+        /// The logs, with their numbers of records and an example, and the files.
         what: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The dead-letter file cannot be opened.
     #[error("cannot open the dead-letter file `{path}`: {error}")]
@@ -140,14 +141,21 @@ pub fn run(arguments: &RunArguments, stop: Arc<AtomicBool>) -> Result<String, Ru
         return Ok(String::new());
     }
     let lines = report(&plan, &counters, &ended, started.elapsed());
-    let lines = lines + &outcome(&plan, &counters, &ended)?;
-    let unusable = ended.unusable(plan.settings.malformed_max);
+    let Outcome { lines: last, malformed, damaged } = outcome(&plan, &counters, &ended)?;
+    let remedy = match malformed.is_empty() {
+        true => "restore the file, and start with a new store",
+        false => {
+            "correct the log, or name its fields with --field, and start with a new store, or \
+             allow more with --max-malformed"
+        }
+    };
+    let unusable = [malformed, damaged].concat();
     if unusable.is_empty() || ended.summary.stopped {
-        return Ok(lines);
+        return Ok(lines + &last);
     }
     // The error follows on standard error.
-    let _ = console::print(lines);
-    Err(RunError::Unusable { what: unusable.join("; ") })
+    let _ = console::print(lines + &last);
+    Err(RunError::Unusable { what: some_of(&unusable), remedy })
 }
 
 /// A job that has ended.
@@ -158,28 +166,6 @@ pub struct Ended {
     dead_letters: Arc<DeadLetters>,
     /// What was found at the start and not read, in words.
     left_out: Vec<String>,
-}
-
-impl Ended {
-    /// Returns a text for each log of which too many records are malformed.
-    fn unusable(&self, malformed_max: Option<f64>) -> Vec<String> {
-        let texts = Kind::ALL.into_iter().filter_map(|kind| {
-            let records = self.summary.records[kind as usize];
-            let (malformed, all) = (records.malformed, records.all());
-            records.are_unusable(malformed_max).then(|| {
-                let first = self.dead_letters.first(kind).map(|first| format!("; first: {first}"));
-                let first = first.unwrap_or_default();
-                let topic = kind.topic();
-                match malformed == all {
-                    true => format!("all {all} records of the {topic} are malformed{first}"),
-                    false => {
-                        format!("{malformed} of {all} records of the {topic} are malformed{first}")
-                    }
-                }
-            })
-        });
-        texts.collect()
-    }
 }
 
 /// Runs a planned job to its end.
@@ -357,27 +343,44 @@ fn report(plan: &Plan, counters: &Counters, ended: &Ended, elapsed: Duration) ->
     lines
 }
 
-/// Returns the last lines: the events of the store by their outcome, and how final its rows are.
-fn outcome(plan: &Plan, counters: &Counters, ended: &Ended) -> Result<String, RunError> {
-    let summary = &ended.summary;
+/// What the store tells after a job.
+struct Outcome {
+    /// The last lines.
+    lines: String,
+    /// The logs of which too many records are malformed, as texts.
+    malformed: Vec<String>,
+    /// The files that cannot be read to their ends, as texts.
+    damaged: Vec<String>,
+}
+
+/// Returns the last lines: the events of the store by their outcome, what is missing, and how final
+/// its rows are. All follows from the store, so that the same command says the same once more.
+fn outcome(plan: &Plan, counters: &Counters, ended: &Ended) -> Result<Outcome, RunError> {
     let reader = store::reader(&plan.store, plan.kafka.as_ref())?;
-    let totals = Totals::of(reader.as_ref())?;
-    let mut lines = format!("in the store: {totals}\n");
-    if let Some(warning) = totals.warning() {
-        lines += &format!("warning: {warning}\n");
-        counters.first_rejected().iter().for_each(|first| lines += &format!("  {first}\n"));
+    let progress = reader.progress()?;
+    let totals = Totals::of(reader.as_ref(), &progress)?;
+    let unused = Unused::of(&totals, &progress, |kind| plan.inputs.include(kind));
+    let malformed = |share| unused.malformed(share, |kind| ended.dead_letters.first(kind));
+    let mut warnings = Vec::from_iter(totals.warning());
+    if !warnings.is_empty() {
+        warnings.extend(counters.first_rejected().iter().map(|first| format!("  {first}")));
     }
-    let malformed_max = plan.settings.malformed_max.unwrap_or(MALFORMED_MAX);
-    for text in ended.unusable(Some(malformed_max)) {
-        lines += &format!("warning: {text}\n");
-    }
+    let malformed_max = plan.settings.malformed_max;
+    warnings.extend(malformed(Some(malformed_max.unwrap_or(MALFORMED_MAX))));
+    warnings.extend(unused.missing().map(|missing| format!("incomplete input: {missing}")));
     if !ended.left_out.is_empty() {
-        lines += &format!("warning: given, but not read: {}\n", some_of(&ended.left_out));
+        warnings.push(format!("given, but not read: {}", some_of(&ended.left_out)));
     }
-    let state = if summary.stopped {
+    let mut lines = format!("in the store: {totals}\n");
+    for warning in warnings {
+        let begin = if warning.starts_with(' ') { "" } else { "warning: " };
+        lines += &format!("{begin}{warning}\n");
+    }
+    let state = if ended.summary.stopped {
         "stopped early: open epochs are provisional"
     } else {
         "every epoch is final"
     };
-    Ok(lines + &format!("{state}; show the rows: `trendmark show --store {}`\n", plan.store))
+    lines += &format!("{state}; show the rows: `trendmark show --store {}`\n", plan.store);
+    Ok(Outcome { lines, malformed: malformed(malformed_max), damaged: unused.damaged() })
 }

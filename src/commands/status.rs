@@ -4,7 +4,7 @@
 use super::kafka::EndOffsets;
 use super::run::RunError;
 use super::store::{self, OpenStore};
-use super::totals::Totals;
+use super::totals::{Totals, Unused};
 use super::watch::age_text;
 use crate::arguments::{StatusArguments, StatusFormat};
 use crate::decode::LogFields;
@@ -41,7 +41,7 @@ pub fn status(arguments: &StatusArguments) -> Result<String, RunError> {
     let (description, progress) = (reader.description().clone(), reader.progress()?);
     let mut ends = kafka.as_ref().map(EndOffsets::new);
     let lag = progress.partitions.values().map(|at| lag(at, ends.as_mut())).collect();
-    let (store, totals) = (location.to_string(), Totals::of(reader.as_ref())?);
+    let (store, totals) = (location.to_string(), Totals::of(reader.as_ref(), &progress)?);
     let lease = reader.lease()?;
     let status = Status { store, description, progress, lease, totals, lag };
     Ok(match arguments.format {
@@ -166,6 +166,11 @@ impl Status {
         self.lease.as_ref().and_then(|lease| lease.holder.clone()).unwrap_or_default()
     }
 
+    /// What is, or may be, missing of the logs; empty if nothing is.
+    fn missing(&self) -> String {
+        Unused::of(&self.totals, &self.progress, |_| true).missing().unwrap_or_default()
+    }
+
     fn definition(&self) -> String {
         let queries: Vec<String> = self.description.tables().map(ToString::to_string).collect();
         format!("{}; queries {}", self.description.definition, queries.join(", "))
@@ -187,6 +192,7 @@ impl Status {
             ("Open epochs", self.open_epochs()),
             ("Watermark", self.watermark()),
             ("Events", self.totals.to_string()),
+            ("Incomplete", self.missing()),
             ("Lag", self.lag_text()),
             ("Replay", format!("{} records would be read again by a restart", self.replay())),
         ];
@@ -239,6 +245,7 @@ impl Status {
                 "watermark": at.watermark_ms.map(rfc3339),
                 "malformed": at.malformed,
                 "idle": at.idle,
+                "lost": at.lost.as_ref().map(ToString::to_string),
             })
         });
         json!({
@@ -257,7 +264,7 @@ impl Status {
                 "late": self.totals.late,
                 "future": self.totals.future,
             },
-            "malformed": self.totals.malformed,
+            "malformed": self.totals.malformed(),
             "lag": self.lag(),
             "last_commit": self.lease.as_ref().and_then(|lease| lease.committed_ms).map(rfc3339),
             "job": self.lease.as_ref().map(job_json),

@@ -1,14 +1,18 @@
-//! The events of a store by their outcome, as text for people.
+//! What became of the records of a store, as text for people.
 
 use crate::acceptance::LedgerRow;
-use crate::stores::{StoreError, StoreReader};
+use crate::engine::Records;
+use crate::event::Kind;
+use crate::log::{Loss, PartitionProgress};
+use crate::sources::files::some_of;
+use crate::stores::{Progress, StoreError, StoreReader};
 use indicatif::HumanCount;
 use std::fmt;
 
 /// The share of late and future events above which people are warned, in hundredths.
 const REJECTED_PERCENT_MAX: u64 = 1;
 
-/// The numbers of events of a store since its first job.
+/// The events of a store since its first job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// The events that were read.
@@ -21,23 +25,25 @@ pub struct Totals {
     pub late: u64,
     /// Those rejected as future.
     pub future: u64,
-    /// The records that are no events.
-    pub malformed: u64,
+    /// The records of each log, by [`Kind`].
+    pub records: [Records; 2],
 }
 
 impl Totals {
-    /// Reads the totals of a store.
+    /// Returns the totals of a store with this progress.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn of(reader: &dyn StoreReader) -> Result<Totals, StoreError> {
-        let progress = reader.progress()?;
-        let malformed = progress.partitions.values().map(|at| at.malformed).sum();
-        let totals = Totals { malformed, ..Totals::default() };
+    pub fn of(reader: &dyn StoreReader, progress: &Progress) -> Result<Totals, StoreError> {
+        let mut totals = Totals::default();
+        for at in progress.partitions.values() {
+            totals.records[at.partition.kind as usize].malformed += at.malformed;
+        }
         Ok(reader.ledger()?.iter().fold(totals, Totals::add))
     }
 
-    fn add(self, row: &LedgerRow) -> Totals {
+    fn add(mut self, row: &LedgerRow) -> Totals {
+        self.records[row.key.kind as usize].events += row.events;
         Totals {
             events: self.events + row.events,
             distinct: self.distinct + row.distinct_events,
@@ -46,6 +52,11 @@ impl Totals {
             future: self.future + row.future_events,
             ..self
         }
+    }
+
+    /// The records that are no events.
+    pub fn malformed(&self) -> u64 {
+        self.records.iter().map(|records| records.malformed).sum()
     }
 
     /// Returns a warning if many events are late or future.
@@ -65,7 +76,7 @@ impl fmt::Display for Totals {
     /// `1,000 events: 990 distinct, 5 duplicate, 4 late, 1 future; 3 malformed records`
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [events, distinct, late, future, malformed] =
-            [self.events, self.distinct, self.late, self.future, self.malformed].map(HumanCount);
+            [self.events, self.distinct, self.late, self.future, self.malformed()].map(HumanCount);
         // A negative number means that the ledger is wrong.
         let sign = if self.duplicate < 0 { "-" } else { "" };
         let duplicate = HumanCount(self.duplicate.unsigned_abs());
@@ -74,6 +85,68 @@ impl fmt::Display for Totals {
             "{events} events: {distinct} distinct, {sign}{duplicate} duplicate, {late} late, \
              {future} future; {malformed} malformed records"
         )
+    }
+}
+
+/// What could not be used of some logs, as a store tells: the same after every job, until there is
+/// more input, or another store.
+pub struct Unused<'a> {
+    /// The logs, and their records.
+    logs: Vec<(Kind, Records)>,
+    /// The partitions of these logs.
+    partitions: Vec<&'a PartitionProgress>,
+}
+
+impl<'a> Unused<'a> {
+    /// Returns what could not be used of the logs that are `wanted`.
+    pub fn of(
+        totals: &Totals,
+        progress: &'a Progress,
+        wanted: impl Fn(Kind) -> bool,
+    ) -> Unused<'a> {
+        let logs = Kind::ALL.into_iter().filter(|kind| wanted(*kind));
+        let partitions = progress.partitions.values();
+        Unused {
+            logs: logs.map(|kind| (kind, totals.records[kind as usize])).collect(),
+            partitions: partitions.filter(|at| wanted(at.partition.kind)).collect(),
+        }
+    }
+
+    /// Returns a text for each log of which more than this share of the records is malformed, or
+    /// without a share, all are. `first` is the first malformed record of a log, if it is known.
+    pub fn malformed<'b>(
+        &self,
+        malformed_max: Option<f64>,
+        first: impl Fn(Kind) -> Option<&'b str>,
+    ) -> Vec<String> {
+        let unusable = self.logs.iter().filter(|(_, records)| records.are_unusable(malformed_max));
+        let described = unusable.map(|(kind, records)| {
+            let of_log = self.partitions.iter().filter(|at| at.partition.kind == *kind);
+            let example = match (first(*kind), of_log.max_by_key(|at| at.malformed)) {
+                (Some(first), _) => format!("; first: {first}"),
+                (None, Some(most)) => format!("; most of them in {}", most.partition.name),
+                (None, None) => String::new(),
+            };
+            format!("{}{example}", records.describe(*kind))
+        });
+        described.collect()
+    }
+
+    /// Returns a text about the logs of which something is, or may be, missing, if there are any.
+    pub fn missing(&self) -> Option<String> {
+        let missing = self.losses(|_| true);
+        (!missing.is_empty()).then(|| some_of(&missing))
+    }
+
+    /// Returns a text for each file that cannot be read to its end.
+    pub fn damaged(&self) -> Vec<String> {
+        self.losses(Loss::is_damage)
+    }
+
+    fn losses(&self, wanted: impl Fn(&Loss) -> bool) -> Vec<String> {
+        let losses = self.partitions.iter().filter_map(|at| Some((at, at.lost.as_ref()?)));
+        let losses = losses.filter(|(_, loss)| wanted(loss));
+        losses.map(|(at, loss)| format!("{} {loss}", at.partition)).collect()
     }
 }
 

@@ -144,19 +144,20 @@ impl Ingest {
     }
 
     /// Goes on in the file that holds a partition now, if this worker reads it. One that has ended
-    /// begins again where it ended, if more may follow there.
+    /// begins again where it ended, if more may follow there. Returns whether something of it is
+    /// lost.
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn relocate(&mut self, source: &dyn Source, moved: &Moved) -> Result<(), SourceError> {
+    pub fn relocate(&mut self, source: &dyn Source, moved: &Moved) -> Result<bool, SourceError> {
         let mut partitions = self.partitions.iter_mut();
         if let Some(partition) = partitions.find(|partition| partition.name == moved.partition) {
             return partition.relocate(moved.file.as_ref());
         }
         let Some(file) = moved.file.as_ref().filter(|file| source.may_go_on(file)) else {
-            return Ok(());
+            return Ok(false);
         };
-        let Some(mut partition) = self.ended.remove(&moved.partition) else { return Ok(()) };
+        let Some(mut partition) = self.ended.remove(&moved.partition) else { return Ok(false) };
         match partition.reopen(source, file) {
             Ok(()) => self.partitions.push(partition),
             // It has less than was read: it is not the log any more, as the next commit tells.
@@ -165,7 +166,7 @@ impl Ingest {
             }
             Err(error) => return Err(error),
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Whether all partitions have been read up to their offsets in the store.

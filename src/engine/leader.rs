@@ -8,7 +8,7 @@ use super::table::Parts;
 use super::worker::State;
 use super::{EngineError, Job, Records, Settings};
 use crate::event::Kind;
-use crate::log::{BlockStart, PartitionName, PartitionProgress};
+use crate::log::{BlockStart, Loss, LossCause, PartitionName, PartitionProgress};
 use crate::query::{Digests, QueryInstance, Role};
 use crate::sources::{Moved, SourceError};
 use crate::stores::{Changeset, LeaseState, Progress, RowChange, StoreError, StoreReader};
@@ -39,6 +39,8 @@ pub struct Leader {
     /// The rows of the epochs that were given up, for a store that keeps rows in memory.
     given_up: Vec<RowChange>,
     committer: Option<Committer>,
+    /// The records of each log since the start, while following.
+    records: [Records; 2],
     /// The logs whose malformed records were warned of.
     warned: BTreeSet<Kind>,
     known: BTreeSet<PartitionName>,
@@ -97,6 +99,7 @@ impl Leader {
             settled,
             given_up,
             committer,
+            records: Default::default(),
             warned: BTreeSet::new(),
             known: BTreeSet::new(),
             last_discovery: None,
@@ -188,18 +191,26 @@ impl Leader {
         }
         let unsettled = gone.into_iter().filter(|at| !at.idle);
         for at in unsettled {
-            if self.settled.iter().all(|settled| settled.partition != at.partition) {
-                tracing::warn!(
-                    "{} is gone, and was not idle when it was last read, up to offset {}: what \
-                     followed, if anything, is lost",
-                    at.partition,
-                    at.next_offset
-                );
+            let is_this = |other: &PartitionProgress| other.partition == at.partition;
+            if self.settled.iter().any(|settled| settled.idle && is_this(settled)) {
+                continue;
+            }
+            tracing::warn!(
+                "{} is gone, and was not idle when it was last read, up to offset {}: what \
+                 followed, if anything, is lost",
+                at.partition,
+                at.next_offset
+            );
+            if !self.settled.iter().any(is_this) {
                 self.settled.push(at.clone());
             }
         }
         for settled in &mut self.settled {
-            settled.idle |= !self.known.contains(&settled.partition);
+            if !settled.idle && !self.known.contains(&settled.partition) {
+                settled.idle = true;
+                let loss = Loss { offset: settled.next_offset, cause: LossCause::Removed };
+                settled.lost.get_or_insert(loss);
+            }
         }
         Ok(())
     }
@@ -229,13 +240,10 @@ impl Leader {
                 let settled = std::mem::take(&mut self.settled);
                 let changes = assemble(&self.progress, publication, parts, settled);
                 self.progress.apply(&changes);
-                Records::add(&mut state.summary.records, &changes);
                 if job.settings.follow {
-                    warn_of_malformed(
-                        &state.summary.records,
-                        job.settings.malformed_max,
-                        &mut self.warned,
-                    );
+                    Records::add(&mut self.records, &changes);
+                    let malformed_max = job.settings.malformed_max;
+                    warn_of_malformed(&self.records, malformed_max, &mut self.warned);
                 }
                 self.moved.clone_from(&changes.partitions);
                 committer.commit(changes);
@@ -253,7 +261,7 @@ impl Leader {
     }
 }
 
-/// Warns, once for each log, that too many of its records are malformed. A job that follows its
+/// Warns, once for each log, that too many of these records are malformed. A job that follows its
 /// logs has no end at which it could fail for that.
 fn warn_of_malformed(
     records: &[Records; 2],
@@ -263,8 +271,7 @@ fn warn_of_malformed(
     for kind in Kind::ALL {
         let of_log = records[kind as usize];
         if of_log.are_unusable(malformed_max) && warned.insert(kind) {
-            let (malformed, all, topic) = (of_log.malformed, of_log.all(), kind.topic());
-            tracing::warn!("{malformed} of the {all} records of the {topic} are malformed");
+            tracing::warn!("{}", of_log.describe(kind));
         }
     }
 }
@@ -332,6 +339,11 @@ fn give_up(
         _ => Vec::new(),
     };
     progress.digests = Digests::new();
+    let passed = progress.partitions.values_mut().filter(|at| at.replay_offset < at.next_offset);
+    for at in passed {
+        let loss = Loss { offset: at.replay_offset, cause: LossCause::NotReplayed };
+        at.lost.get_or_insert(loss);
+    }
     let settled = without_replay(&progress, Vec::new());
     progress.partitions =
         settled.iter().map(|at| (at.partition.clone(), with_malformed(&progress, at))).collect();

@@ -90,8 +90,6 @@ pub struct Summary {
     pub replay: Duration,
     /// Whether the job was ended early.
     pub stopped: bool,
-    /// The committed records of each log, by [`crate::event::Kind`], in the first process.
-    pub records: [Records; 2],
 }
 
 impl Summary {
@@ -102,7 +100,6 @@ impl Summary {
             publications: self.publications.max(other.publications),
             replay: self.replay.max(other.replay),
             stopped: self.stopped || other.stopped,
-            records: Records::merge(self.records, other.records),
         }
     }
 }

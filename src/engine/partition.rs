@@ -4,7 +4,7 @@ use super::dead_letters::DeadLetters;
 use super::holding::Reason;
 use super::protocol::{SlowestWatermark, Watermarks};
 use crate::acceptance::{Ahead, ClockLimit, Judge, LogEnd, Missing, Reading};
-use crate::log::{BlockStart, LogFile, PartitionName, PartitionProgress};
+use crate::log::{BlockStart, LogFile, Loss, LossCause, PartitionName, PartitionProgress};
 use crate::sources::{Batch, Discovered, Lag, PartitionReader, Polled, Source, SourceError};
 use crate::time::{Definition, Epoch, Through};
 use std::collections::BTreeMap;
@@ -47,6 +47,8 @@ pub(super) struct Partition {
     was_polled: bool,
     /// The number of malformed records since the last report.
     malformed: u64,
+    /// What is, or may be, missing of it.
+    lost: Option<Loss>,
     /// The last reported progress.
     reported: Option<PartitionProgress>,
 }
@@ -93,12 +95,14 @@ pub(super) struct Amount {
     pub(super) bytes: u64,
     /// The number of records, empty ones included.
     pub(super) records: u64,
+    /// Whether it was found that something is, or may be, missing.
+    pub(super) has_lost: bool,
 }
 
 impl Amount {
     /// Whether nothing was read.
     pub(super) fn is_nothing(self) -> bool {
-        self.bytes == 0 && self.records == 0
+        self.bytes == 0 && self.records == 0 && !self.has_lost
     }
 }
 
@@ -172,6 +176,7 @@ impl Partition {
                 first_end_at: None,
             },
             malformed: 0,
+            lost: progress.as_ref().and_then(|at| at.lost.clone()).filter(Loss::outlives_file),
             reported: progress,
         }
     }
@@ -331,9 +336,11 @@ impl Partition {
         self.next = 0;
         let before = self.batch.next_offset;
         let polled = self.reader.poll(&mut self.batch, BATCH_RECORDS_MAX)?;
+        let has_lost = self.note_loss();
         let amount = Amount {
             bytes: self.batch.bytes,
             records: self.batch.next_offset.saturating_sub(before),
+            has_lost,
         };
         let nothing = amount.is_nothing();
         self.end = match (polled, self.end) {
@@ -347,6 +354,19 @@ impl Partition {
         }
         self.held_back = nothing;
         Ok(amount)
+    }
+
+    /// Notes what is missing of it, and returns whether that is new. A reader tells people of
+    /// everything but damage, which comes as a malformed record.
+    fn note_loss(&mut self) -> bool {
+        if self.lost.is_some() {
+            return false;
+        }
+        self.lost = self.reader.loss();
+        if let Some(loss @ Loss { cause: LossCause::Damaged(_), .. }) = &self.lost {
+            tracing::warn!("{} {loss}", self.name);
+        }
+        self.lost.is_some()
     }
 
     /// Whether it is at its end, and nothing was accepted, or moved its watermark, for so long that
@@ -365,9 +385,11 @@ impl Partition {
         }
     }
 
-    /// Goes on in the file that holds it now, or ends if there is none.
-    pub(super) fn relocate(&mut self, file: Option<&LogFile>) -> Result<(), SourceError> {
-        self.reader.relocate(file)
+    /// Goes on in the file that holds it now, or ends if there is none. Returns whether it has lost
+    /// something.
+    pub(super) fn relocate(&mut self, file: Option<&LogFile>) -> Result<bool, SourceError> {
+        self.reader.relocate(file)?;
+        Ok(self.note_loss())
     }
 
     /// Closes the log of a partition that is exhausted.
@@ -400,6 +422,7 @@ impl Partition {
         let partition = Discovered { name, size_bytes: 0, end_offset: None, file };
         self.reader = source.open(&partition, Some(self.next_offset()))?;
         (self.end, self.activity) = (End::NotSeen, Activity::Starting);
+        self.lost = self.lost.take().filter(Loss::outlives_file);
         self.quiet = Quiet {
             found_at_start: false,
             accepted_at: None,
@@ -460,6 +483,7 @@ impl Partition {
             malformed: std::mem::take(&mut self.malformed),
             idle: self.activity == Activity::Idle || self.is_exhausted(),
             file: self.reader.file(),
+            lost: self.lost.clone(),
         };
         let unmoved = PartitionProgress { malformed: 0, ..progress.clone() };
         if progress.malformed == 0 && self.reported.as_ref() == Some(&unmoved) {

@@ -1,9 +1,9 @@
-//! How many of the records of each log a job could use.
+//! How many of the records of a log could be used.
 
 use crate::event::Kind;
 use crate::stores::Changeset;
 
-/// The records of a log that a job has committed.
+/// The committed records of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Records {
     /// Those that are events.
@@ -26,6 +26,15 @@ impl Records {
         }
     }
 
+    /// Returns how many of the records of a log are malformed, as text.
+    pub fn describe(self, kind: Kind) -> String {
+        let (malformed, all, topic) = (self.malformed, self.all(), kind.topic());
+        match malformed == all {
+            true => format!("all {all} records of the {topic} are malformed"),
+            false => format!("{malformed} of {all} records of the {topic} are malformed"),
+        }
+    }
+
     /// Adds the records of a publication to those of each log.
     pub(super) fn add(records: &mut [Records; 2], changes: &Changeset) {
         for (key, counts) in changes.ledger.iter() {
@@ -34,15 +43,6 @@ impl Records {
         for at in &changes.partitions {
             records[at.partition.kind as usize].malformed += at.malformed;
         }
-    }
-
-    /// Returns the records of two sets of workers.
-    pub(super) fn merge(one: [Records; 2], other: [Records; 2]) -> [Records; 2] {
-        Kind::ALL.map(|kind| {
-            let (one, other) = (one[kind as usize], other[kind as usize]);
-            let (events, malformed) = (one.events + other.events, one.malformed + other.malformed);
-            Records { events, malformed }
-        })
     }
 }
 

@@ -11,7 +11,7 @@ use super::table::{Table, WorkerProgress};
 use super::{EngineError, Job, Summary};
 use crate::log::PartitionProgress;
 use crate::query::Digests;
-use crate::sources::{Discovered, Source};
+use crate::sources::{Discovered, Moved, Source};
 use crate::stores::LeaseState;
 use crate::time::{Publication, Round, Through};
 use std::collections::VecDeque;
@@ -149,11 +149,7 @@ impl<'a> State<'a> {
                 Command::Assign { worker, partition, progress } => {
                     self.assign(worker, &partition, progress.map(|at| *at));
                 }
-                Command::Relocate(moved) => {
-                    if let Err(error) = self.ingest.relocate(self.source.as_ref(), &moved) {
-                        self.fail(error.into());
-                    }
-                }
+                Command::Relocate(moved) => self.relocate(&moved),
                 Command::Open(epoch) => {
                     self.epochs.open(worker, epoch, self.pace.round());
                     self.summary.epochs += 1;
@@ -185,6 +181,19 @@ impl<'a> State<'a> {
     fn finalize(&mut self, through: Through) {
         if let Some(across) = self.table.across() {
             across.finalize(through);
+        }
+    }
+
+    fn relocate(&mut self, moved: &Moved) {
+        match self.ingest.relocate(self.source.as_ref(), moved) {
+            Ok(false) => {}
+            // A loss is committed like records.
+            Ok(true) => {
+                self.round_began =
+                    if self.pace.is_empty() { Instant::now() } else { self.round_began };
+                self.pace.note_read();
+            }
+            Err(error) => self.fail(error.into()),
         }
     }
 

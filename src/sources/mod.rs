@@ -17,7 +17,7 @@ pub mod memory;
 
 use crate::event::Event;
 use crate::features::MissingFeature;
-use crate::log::{LogFile, PartitionName, PartitionProgress};
+use crate::log::{LogFile, Loss, LossCause, PartitionName, PartitionProgress};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -121,6 +121,11 @@ pub trait PartitionReader {
 
     /// Returns the file that holds the log.
     fn file(&self) -> Option<LogFile> {
+        None
+    }
+
+    /// Returns what is, or may be, missing of the log.
+    fn loss(&self) -> Option<Loss> {
         None
     }
 
@@ -230,6 +235,14 @@ pub struct Malformed {
     pub reason: String,
     /// The first bytes of the record, at most [`SAMPLE_BYTES_MAX`], as lossy UTF-8.
     pub sample: String,
+}
+
+impl Malformed {
+    /// Returns the loss of this record and of all after it in its file.
+    pub fn as_damage(&self) -> Loss {
+        let Malformed { offset, location, reason, .. } = self;
+        Loss { offset: *offset, cause: LossCause::Damaged(format!("{location}: {reason}")) }
+    }
 }
 
 /// The maximum number of bytes of a malformed record in [`Malformed::sample`].

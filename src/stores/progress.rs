@@ -84,6 +84,7 @@ mod tests {
             malformed,
             idle: false,
             file: None,
+            lost: None,
         }
     }
 

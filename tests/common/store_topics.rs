@@ -197,5 +197,6 @@ pub fn partition(name: &str, next_offset: u64, malformed: u64) -> PartitionProgr
         malformed,
         idle: false,
         file: None,
+        lost: None,
     }
 }

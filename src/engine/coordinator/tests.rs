@@ -365,6 +365,7 @@ fn a_job_continues_from_the_progress_of_its_store() {
         malformed: 0,
         idle: false,
         file: None,
+        lost: None,
     };
     let progress = Progress {
         publication: Publication(41),

@@ -2,7 +2,7 @@
 //! removed after it was found.
 
 use super::FileSource;
-use crate::log::LogFile;
+use crate::log::{LogFile, Loss, LossCause};
 use crate::sources::{Batch, Discovered, Lag, PartitionReader, Polled, SourceError, Wait};
 use std::time::{Duration, Instant};
 
@@ -75,6 +75,15 @@ impl PartitionReader for AwaitedReader {
         match &self.reader {
             Some(reader) => reader.file(),
             None => self.partition.file.clone(),
+        }
+    }
+
+    fn loss(&self) -> Option<Loss> {
+        match &self.reader {
+            Some(reader) => reader.loss(),
+            None => {
+                self.is_ended.then_some(Loss { offset: self.offset, cause: LossCause::Removed })
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::objects::holds_several;
 use super::split::{LINE_BYTES_MAX, Line, Splitter};
 use super::{Compression, FileFormat, Opening, io_error};
 use crate::decode::{FieldNames, JsonDecoder};
-use crate::log::{Beginning, LogFile, PartitionName};
+use crate::log::{Beginning, LogFile, Loss, LossCause, PartitionName};
 use crate::sources::{Batch, Lag, Malformed, PartitionReader, Polled, SourceError, Wait, sample};
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
@@ -44,6 +44,7 @@ pub(super) fn open(
         decoder: JsonDecoder::new(fields),
         next: Position::default(),
         damage: None,
+        loss: None,
         reported_bytes: 0,
         is_partial_line_read: false,
         is_exhausted: false,
@@ -69,6 +70,8 @@ struct LinesReader {
     next: Position,
     /// The damage to be reported after the records before it.
     damage: Option<io::Error>,
+    /// What is, or may be, missing of the log.
+    loss: Option<Loss>,
     /// The number of bytes of the file that have been reported or skipped.
     reported_bytes: u64,
     /// Whether the next record of the splitter was already read without its newline, as the last
@@ -148,6 +151,10 @@ impl PartitionReader for LinesReader {
         };
         let path = self.path.to_str()?.to_owned();
         Some(LogFile { path, read_bytes, beginning: beginning.clone() })
+    }
+
+    fn loss(&self) -> Option<Loss> {
+        self.loss.clone()
     }
 
     fn relocate(&mut self, file: Option<&LogFile>) -> Result<(), SourceError> {
@@ -230,6 +237,7 @@ impl LinesReader {
             return Ok(());
         }
         self.is_exhausted = true;
+        self.loss = Some(Loss { offset: self.next.number, cause: LossCause::Cut });
         tracing::warn!(
             "{} was cut or written anew after offset {}, and no copy of it was found: what \
              followed in it, if anything, is lost",
@@ -325,7 +333,9 @@ impl LinesReader {
         self.is_exhausted = true;
         let rest = self.splitter.take_partial_line().map_or(&b""[..], |line| line.text);
         let reason = format!("the compressed data is damaged or cut off here: {error}");
-        batch.malformed.push(malformed(self.next, reason, rest));
+        let record = malformed(self.next, reason, rest);
+        self.loss = Some(record.as_damage());
+        batch.malformed.push(record);
         self.next.advance(true);
     }
 

@@ -14,7 +14,7 @@ mod values;
 
 use super::{Opening, beginning, io_error};
 use crate::decode::{FieldNames, FieldTree};
-use crate::log::LogFile;
+use crate::log::{LogFile, Loss};
 use crate::panics::catch_panic;
 use crate::sources::{Batch, Lag, Malformed, PartitionReader, Polled, SourceError};
 use arrow_array::RecordBatch;
@@ -57,6 +57,7 @@ pub(super) fn open(
         size_bytes,
         plan: Plan::new(fields),
         state: State::Ended(None),
+        loss: None,
         next_row: offset,
         first_row: offset,
         rows: 1,
@@ -75,6 +76,8 @@ struct ParquetReader {
     size_bytes: u64,
     plan: Plan,
     state: State,
+    /// What is missing of the log.
+    loss: Option<Loss>,
     /// The number of the next row, from 0.
     next_row: u64,
     /// The row at which reading started. An earlier reader has reported malformed rows before it.
@@ -124,6 +127,10 @@ impl PartitionReader for ParquetReader {
         Some(self.log_file.clone())
     }
 
+    fn loss(&self) -> Option<Loss> {
+        self.loss.clone()
+    }
+
     fn relocate(&mut self, file: Option<&LogFile>) -> Result<(), SourceError> {
         if let Some(file) = file {
             self.log_file.path.clone_from(&file.path);
@@ -141,7 +148,7 @@ impl ParquetReader {
         });
         let (metadata, rows) = match known {
             Ok(known) => known,
-            Err(reason) => return self.fail(0, "file", reason),
+            Err(reason) => return self.fail_as_damaged(0, "file", reason),
         };
         self.rows = rows.max(1);
         match catch_panic(|| prepare(&self.file, &self.plan, &metadata, rows)) {
@@ -187,8 +194,17 @@ impl ParquetReader {
             Ok(None) => format!("the file ends here, but should have {} rows", self.rows),
             Err(reason) => format!("the rows from here to the end cannot be read: {reason}"),
         };
-        self.fail(start, "row", reason)?;
+        self.fail_as_damaged(start, "row", reason)?;
         Ok(false)
+    }
+
+    /// Ends the file at a row, as its rest cannot be read.
+    fn fail_as_damaged(&mut self, row: u64, what: &str, reason: String) -> Result<(), SourceError> {
+        self.fail(row, what, reason)?;
+        if let State::Ended(Some(malformed)) = &self.state {
+            self.loss = Some(malformed.as_damage());
+        }
+        Ok(())
     }
 
     /// Ends the file at a row: that row and all after it are malformed. Returns an error if the

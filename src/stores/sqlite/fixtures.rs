@@ -163,6 +163,7 @@ pub fn progress(name: &str, next_offset: u64, malformed: u64) -> PartitionProgre
         malformed,
         idle: false,
         file: None,
+        lost: None,
     }
 }
 

@@ -442,8 +442,8 @@ fn write_partitions<'a>(
     let mut upsert = transaction.prepare_cached(
         "REPLACE INTO partitions (topic, partition, next_offset, watermark, watermark_ms, \
          replay_offset, replay_watermark_ms, malformed, idle, block_offset, block_watermark_ms, \
-         supported_ms, decisions, file) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+         supported_ms, decisions, file, lost) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?;
     for progress in partitions {
         upsert.execute(params![
@@ -460,7 +460,8 @@ fn write_partitions<'a>(
             progress.block.watermark_ms,
             progress.block.supported_ms,
             cells::json(&progress.decisions)?,
-            progress.file.as_ref().map(cells::json).transpose()?
+            progress.file.as_ref().map(cells::json).transpose()?,
+            progress.lost.as_ref().map(cells::json).transpose()?
         ])?;
     }
     Ok(())

@@ -70,7 +70,7 @@ fn partitions(connection: &Connection) -> Result<BTreeMap<PartitionName, Partiti
     let mut statement = connection.prepare(
         "SELECT topic, partition, next_offset, watermark_ms, replay_offset, replay_watermark_ms, \
          malformed, idle, block_offset, block_watermark_ms, supported_ms, decisions, \
-         file \
+         file, lost \
          FROM partitions",
     )?;
     let partitions = statement.query_map([], partition)?;
@@ -97,6 +97,7 @@ fn partition(row: &Row<'_>) -> Result<PartitionProgress> {
         malformed: row.get::<_, i64>(6)?.cast_unsigned(),
         idle: row.get(7)?,
         file: row.get::<_, Option<String>>(12)?.map(|text| json(12, &text)).transpose()?,
+        lost: row.get::<_, Option<String>>(13)?.map(|text| json(13, &text)).transpose()?,
     })
 }
 

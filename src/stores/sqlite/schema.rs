@@ -80,6 +80,7 @@ CREATE TABLE partitions (
     malformed INTEGER NOT NULL,
     idle INTEGER NOT NULL,
     file TEXT, -- the file that holds it, and how it begins, in JSON
+    lost TEXT, -- what is, or may be, missing of it, in JSON
     PRIMARY KEY (topic, partition)
 ) WITHOUT ROWID;
 CREATE TABLE ledger_rows (

@@ -92,6 +92,7 @@ impl Follower {
             malformed: 0,
             idle: false,
             file: reader.file(),
+            lost: reader.loss(),
         });
         self.source.committed(&progress.collect::<Vec<_>>());
     }
