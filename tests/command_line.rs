@@ -315,11 +315,15 @@ fn events_at_the_limits_of_epochs_and_of_event_time_are_in_the_right_epoch() {
 #[test]
 fn fields_with_other_names_are_read_in_every_format() {
     let place = Workspace::new();
+    let renamed = |records: [Record; 2]| {
+        let plain = String::from_utf8(encode("jsonl", &records)).unwrap();
+        plain.replace("request_id", "rid").replace("event_time", "at")
+    };
     let records = [Record::Event(event(0, 1, 7, 0)), Record::Event(event(1, 2, 7, 1))];
-    let plain = String::from_utf8(encode("jsonl", &records)).unwrap();
-    let renamed = plain.replace("request_id", "rid").replace("event_time", "at");
-    place.write("i.jsonl", &renamed);
-    place.write("i.jsonl.gz", gzip(renamed.as_bytes()));
+    let [one, two] = records.clone();
+    place.write("i.jsonl", renamed(records));
+    // The same events in another order: a copy would not be read.
+    place.write("i.jsonl.gz", gzip(renamed([two, one]).as_bytes()));
     let arguments = ["--impressions", "i.jsonl", "i.jsonl.gz"];
     place
         .run(&[&arguments[..], &["--field", "request_id=rid", "--field", "event_time=at"]].concat())

@@ -211,6 +211,98 @@ fn a_log_that_must_be_read_again_and_is_lost_can_be_given_up() {
     assert_eq!(place.select("min(final) FROM trends WHERE epoch < 100"), ["1"]);
 }
 
+#[test]
+fn a_log_whose_epochs_are_final_may_be_removed() {
+    for is_removed_after_the_stop in [false, true] {
+        let place = Workspace::new();
+        place.write("i-1.jsonl", lines(0..50));
+        let mut job = place.follow(&INPUT);
+        wait(&mut job, &place, 50);
+        if !is_removed_after_the_stop {
+            fs::remove_file(place.path("i-1.jsonl")).unwrap();
+        }
+        place.append("i-2.jsonl", line(&event(0, 1, 1, 1_000_000_000)));
+        job.wait_until("the first epoch is final", || {
+            place.number("coalesce(min(final), 0) FROM trends WHERE epoch = 0") == 1
+        });
+        wait(&mut job, &place, 51);
+        stop(job);
+        if is_removed_after_the_stop {
+            fs::remove_file(place.path("i-1.jsonl")).unwrap();
+        }
+        let mut job = place.follow(&INPUT);
+        place.append("i-2.jsonl", line(&event(1, 2, 2, 1_000_001_000)));
+        wait(&mut job, &place, 52);
+        stop(job);
+        assert_eq!(counted(&place), (52, 52));
+    }
+}
+
+#[test]
+fn a_log_is_found_in_its_copy_when_its_file_goes() {
+    let place = Workspace::new();
+    place.write("i.jsonl", lines(0..300));
+    place.write("i-copy.jsonl", lines(0..300));
+    let mut job = place.follow(&INPUT);
+    wait(&mut job, &place, 300);
+    let told = stop(job);
+    assert!(told.contains("` (a copy of `"), "{told}");
+    assert_eq!(counted(&place), (300, 300));
+    let read = partitions(&place).remove(0);
+    fs::remove_file(place.path(&read)).unwrap();
+    let left = if read == "i.jsonl" { "i-copy.jsonl" } else { "i.jsonl" };
+    let mut job = place.follow(&INPUT);
+    place.append(left, lines(300..310));
+    wait(&mut job, &place, 310);
+    stop(job);
+    assert_eq!(counted(&place), (310, 310));
+}
+
+#[test]
+fn a_log_that_has_become_a_part_of_another_is_read_again_from_there() {
+    let place = Workspace::new();
+    place.write("i.jsonl", lines(0..300));
+    let mut job = place.follow(&INPUT);
+    wait(&mut job, &place, 300);
+    // It is longer, and so no copy.
+    place.write(".i-2", lines(0..310));
+    rename(&place, ".i-2", "i-2.jsonl");
+    wait(&mut job, &place, 610);
+    stop(job);
+    fs::remove_file(place.path("i.jsonl")).unwrap();
+    for round in 1..3 {
+        let mut job = place.follow(&INPUT);
+        job.wait_until_said("another log that begins as it did");
+        place.append("i-2.jsonl", lines(300 + round * 10..310 + round * 10));
+        wait(&mut job, &place, 610 + round as i64 * 10);
+        stop(job);
+    }
+    assert_eq!(counted(&place), (330, 630));
+}
+
+#[test]
+fn a_given_file_that_was_rotated_twice_while_no_job_ran_is_read_from_all_its_files() {
+    let place = Workspace::new();
+    place.write("i.jsonl", lines(0..50));
+    let old = place.write("i.jsonl.1", lines(500..510));
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+    fs::File::options().write(true).open(old).unwrap().set_modified(long_ago).unwrap();
+    let input = ["--impressions", "i.jsonl"];
+    let mut job = place.follow(&input);
+    job.wait_until_said("i.jsonl.1` (rotated before the job began)");
+    wait(&mut job, &place, 50);
+    stop(job);
+    rename(&place, "i.jsonl.1", "i.jsonl.3");
+    rename(&place, "i.jsonl", "i.jsonl.2");
+    place.write("i.jsonl.1", lines(50..60));
+    place.write("i.jsonl", lines(60..70));
+    let mut job = place.follow(&input);
+    wait(&mut job, &place, 70);
+    let told = stop(job);
+    assert!(told.contains("i.jsonl.3` (rotated before") && !told.contains("i.jsonl.1`"), "{told}");
+    assert_eq!(counted(&place), (70, 70));
+}
+
 /// Files that are written and rotated at random, with what was written to them.
 struct Rotation {
     place: Workspace,

@@ -205,3 +205,73 @@ fn a_larger_share_of_malformed_records_than_allowed_fails_the_job_at_its_end() {
     assert!(finished.stderr.contains(said), "{finished:#?}");
     assert!(finished.stdout.contains("warning: 1 of 2 records of the impr"), "{finished:#?}");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_folder_is_named_as_it_was_given_and_its_subfolders_may_vanish() {
+    let place = Workspace::new();
+    place.write("real/dt=1/a.jsonl", lines(0..3));
+    place.write("real/b.jsonl", lines(3..5));
+    place.write("real/c.json", lines(5..6));
+    std::os::unix::fs::symlink("real", place.path("link")).unwrap();
+    let mut job = place.follow(&["--impressions", "link"]);
+    job.wait_until("all is read", || place.events_committed() == 5);
+    job.wait_until_said("given, but not read: `link/c.json`");
+    std::fs::remove_dir_all(place.path("real/dt=1")).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1_200));
+    place.append("real/b.jsonl", lines(6..8));
+    place.write("real/dt=2/a.jsonl", lines(8..9));
+    job.wait_until("the job goes on", || place.events_committed() == 8);
+    job.interrupt();
+    let finished = job.finish().succeeded();
+    assert!(finished.stdout.contains("not read: `link/c.json`"), "{finished:#?}");
+    assert_eq!(place.number("count(*) FROM partitions"), 3);
+}
+
+/// Makes a command run without the rights of the administrator, who can read everything.
+#[cfg(unix)]
+fn unprivileged(command: &mut std::process::Command, place: &Workspace) {
+    use std::os::unix::fs::{MetadataExt, chown};
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65_534;
+    if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
+        chown(place.path("."), Some(NOBODY), Some(NOBODY)).unwrap();
+        command.uid(NOBODY).gid(NOBODY);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_subfolder_that_cannot_be_read_is_an_error_at_the_start_and_named_later() {
+    use common::program::Running;
+    use std::os::unix::fs::PermissionsExt;
+    let place = Workspace::new();
+    place.write("imp/b.jsonl", lines(0..5));
+    place.write("imp/dt=1/a.jsonl", lines(5..7));
+    let set = |mode| {
+        let folder = place.path("imp/dt=1");
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let start = |arguments: &[&str]| {
+        let mut command = place.command(arguments);
+        unprivileged(&mut command, &place);
+        Running::start(&mut command)
+    };
+    set(0o000);
+    let said = ["cannot read `imp/dt=1`: Permission denied"];
+    start(&["--impressions", "imp"]).finish().failed(1, &said);
+    set(0o755);
+    let quick = ["--follow", "--publish-interval", "20ms", "--idle-timeout", "100ms"];
+    let mut job = start(&[&["--impressions", "imp"], &quick[..]].concat());
+    job.wait_until("it has its store", || place.path("s.db").exists());
+    job.wait_until("all is read", || place.events_committed() == 7);
+    set(0o000);
+    job.wait_until_said("not read: `imp/dt=1` (a folder that cannot be read)");
+    place.append("imp/b.jsonl", lines(7..9));
+    job.wait_until("the job goes on", || place.events_committed() == 9);
+    set(0o755);
+    place.append("imp/dt=1/a.jsonl", lines(9..10));
+    job.wait_until("it is read again", || place.events_committed() == 10);
+    job.interrupt();
+    job.finish().succeeded();
+}

@@ -164,8 +164,6 @@ pub struct Ended {
     pub summary: Summary,
     /// The malformed records of this process.
     dead_letters: Arc<DeadLetters>,
-    /// What was found at the start and not read, in words.
-    left_out: Vec<String>,
 }
 
 /// Runs a planned job to its end.
@@ -180,18 +178,10 @@ pub fn start(
 ) -> Result<Ended, RunError> {
     refuse_outputs_among_sources(plan)?;
     let source = Arc::new(source(plan)?);
-    let (found, left_out) = {
-        let source = Arc::clone(&source);
-        let discover = move || {
-            let mut first = source();
-            first.discover().map(|found| (found, first.left_out()))
-        };
-        unless_stopped(&stop, discover).ok_or(RunError::Stopped)??
-    };
+    let first = Arc::clone(&source);
+    let discover = move || first().discover();
+    let found = unless_stopped(&stop, discover).ok_or(RunError::Stopped)??;
     refuse_shared_files(&found)?;
-    if !left_out.is_empty() && plan.cluster.process == 0 {
-        tracing::warn!("given, but not read: {}", some_of(&left_out));
-    }
     let dead_letters = Arc::new(dead_letters(plan)?);
     // A link in a source folder may lead to the dead-letter file, which exists now.
     refuse_outputs_among_sources(plan)?;
@@ -204,7 +194,7 @@ pub fn start(
         stop,
     };
     let summary = engine::run(&plan.cluster, job).map_err(|error| with_remedy(plan, error))?;
-    Ok(Ended { summary, dead_letters, left_out })
+    Ok(Ended { summary, dead_letters })
 }
 
 /// Adds to the error that a log is lost how the job can go on.
@@ -368,8 +358,9 @@ fn outcome(plan: &Plan, counters: &Counters, ended: &Ended) -> Result<Outcome, R
     let malformed_max = plan.settings.malformed_max;
     warnings.extend(malformed(Some(malformed_max.unwrap_or(MALFORMED_MAX))));
     warnings.extend(unused.missing().map(|missing| format!("incomplete input: {missing}")));
-    if !ended.left_out.is_empty() {
-        warnings.push(format!("given, but not read: {}", some_of(&ended.left_out)));
+    let left_out = &ended.summary.left_out;
+    if !left_out.is_empty() {
+        warnings.push(format!("given, but not read: {}", some_of(left_out)));
     }
     let mut lines = format!("in the store: {totals}\n");
     for warning in warnings {

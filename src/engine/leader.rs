@@ -10,12 +10,13 @@ use super::{EngineError, Job, Records, Settings};
 use crate::event::Kind;
 use crate::log::{BlockStart, Loss, LossCause, PartitionName, PartitionProgress};
 use crate::query::{Digests, QueryInstance, Role};
+use crate::sources::files::some_of;
 use crate::sources::{Moved, SourceError};
 use crate::stores::{Changeset, LeaseState, Progress, RowChange, StoreError, StoreReader};
 use crate::time::{Definition, EpochRange, Publication, Through, clock_ms};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The interval between discoveries of partitions while following.
 const DISCOVERY_INTERVAL: Duration = Duration::from_millis(500);
@@ -45,6 +46,8 @@ pub struct Leader {
     warned: BTreeSet<Kind>,
     known: BTreeSet<PartitionName>,
     last_discovery: Option<Instant>,
+    /// Whether it was said what is not read.
+    has_told_left_out: bool,
     holding: Holding,
     looked_at: Option<Instant>,
 }
@@ -69,12 +72,12 @@ impl Leader {
             committer = Some(started);
             begin(state, progress, reader.as_ref(), settings)
         });
-        let Beginning { progress, settled, given_up } = begun.unwrap_or_else(|error| {
+        let Beginning { progress, settled, given_up, committed } = begun.unwrap_or_else(|error| {
             state.fail(error.into());
             Beginning::default()
         });
         let partitions: Vec<_> = progress.partitions.values().cloned().collect();
-        state.source.resume(&partitions);
+        state.source.resume(&partitions, committed);
         let rules = Rules {
             definition: settings.definition,
             workers: state.channels.workers(),
@@ -103,6 +106,7 @@ impl Leader {
             warned: BTreeSet::new(),
             known: BTreeSet::new(),
             last_discovery: None,
+            has_told_left_out: false,
             holding: Holding::default(),
             looked_at: None,
         }
@@ -166,12 +170,24 @@ impl Leader {
             self.last_discovery = Some(Instant::now());
             let mut discovered = state.source.discover()?;
             discovered.retain(|partition| self.known.insert(partition.name.clone()));
+            self.tell_left_out(state);
             let moved = state.source.take_moved();
             self.check_not_lost(&moved)?;
             commands.extend(self.coordinator.assign(discovered));
             commands.extend(moved.into_iter().map(Command::Relocate));
         }
         Ok(())
+    }
+
+    /// Says what the source does not read, once.
+    fn tell_left_out(&mut self, state: &mut State<'_>) {
+        if std::mem::replace(&mut self.has_told_left_out, true) {
+            return;
+        }
+        state.summary.left_out = state.source.left_out();
+        if !state.summary.left_out.is_empty() {
+            tracing::warn!("given, but not read: {}", some_of(&state.summary.left_out));
+        }
     }
 
     /// Checks that all partitions that must be replayed still exist. Those that need no replay and
@@ -285,6 +301,8 @@ struct Beginning {
     settled: Vec<PartitionProgress>,
     /// See [`Leader`].
     given_up: Vec<RowChange>,
+    /// When an earlier job has committed last.
+    committed: Option<SystemTime>,
 }
 
 /// Reads the history that queries across epochs need, from a store with this progress.
@@ -295,6 +313,9 @@ fn begin(
     settings: &Settings,
 ) -> Result<Beginning, StoreError> {
     let mut begun = Beginning { progress, ..Beginning::default() };
+    let committed_ms = store.lease()?.and_then(|lease| lease.committed_ms);
+    let committed_ms = committed_ms.and_then(|at_ms| u64::try_from(at_ms).ok());
+    let committed = committed_ms.map(|at_ms| SystemTime::UNIX_EPOCH + Duration::from_millis(at_ms));
     match settings.accept_loss {
         Some(publication) if publication == begun.progress.publication.0 => {
             begun = give_up(store, settings, begun.progress)?;
@@ -305,6 +326,7 @@ fn begin(
         ),
         None => {}
     }
+    begun.committed = committed;
     if let Some(across) = state.table.across()
         && let Some((queries, epochs)) = across.required_history(begun.progress.final_through)
     {
@@ -352,7 +374,7 @@ fn give_up(
         "nothing is read again: the epochs through {last} ({start}) become final as the store has \
          them, and later events for them are late"
     );
-    Ok(Beginning { progress, settled, given_up })
+    Ok(Beginning { progress, settled, given_up, committed: None })
 }
 
 /// Returns the progress of a partition with the number of malformed records so far.

@@ -78,7 +78,7 @@ pub struct Job {
 }
 
 /// Statistics of a finished job, in this process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// The maximum number of epoch dataflows alive at once on a worker.
     pub live_epochs_max: usize,
@@ -90,6 +90,8 @@ pub struct Summary {
     pub replay: Duration,
     /// Whether the job was ended early.
     pub stopped: bool,
+    /// What was given and is not read, in words for people, in the first process.
+    pub left_out: Vec<String>,
 }
 
 impl Summary {
@@ -100,6 +102,7 @@ impl Summary {
             publications: self.publications.max(other.publications),
             replay: self.replay.max(other.replay),
             stopped: self.stopped || other.stopped,
+            left_out: [self.left_out, other.left_out].concat(),
         }
     }
 }

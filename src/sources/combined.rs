@@ -4,6 +4,7 @@ use super::files::FileSource;
 use super::{Discovered, Moved, PartitionReader, Source, SourceError};
 use crate::kafka::parse_partition;
 use crate::log::{LogFile, PartitionProgress};
+use std::time::SystemTime;
 
 /// Files, Kafka topics, or both.
 #[derive(Default)]
@@ -15,9 +16,9 @@ pub struct CombinedSource {
 }
 
 impl Source for CombinedSource {
-    fn resume(&mut self, partitions: &[PartitionProgress]) {
+    fn resume(&mut self, partitions: &[PartitionProgress], committed: Option<SystemTime>) {
         if let Some(files) = &mut self.files {
-            files.resume(partitions);
+            files.resume(partitions, committed);
         }
     }
 

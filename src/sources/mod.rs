@@ -20,6 +20,7 @@ use crate::features::MissingFeature;
 use crate::log::{LogFile, Loss, LossCause, PartitionName, PartitionProgress};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 /// A partition that a source has found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,9 +46,9 @@ pub struct Moved {
 
 /// A set of partitions. Every process has its own instance.
 pub trait Source: Send {
-    /// Tells which partitions earlier jobs have read, and how far. Called in the first process
-    /// only, once, before the first discovery.
-    fn resume(&mut self, _partitions: &[PartitionProgress]) {}
+    /// Tells which partitions earlier jobs have read, how far, and when the last of them has
+    /// committed. Called in the first process only, once, before the first discovery.
+    fn resume(&mut self, _partitions: &[PartitionProgress], _committed: Option<SystemTime>) {}
 
     /// Returns the partitions that exist now, in a fixed order. Called in the first process only:
     /// at the start and, while following, periodically.

@@ -1,18 +1,22 @@
 //! Which log is in which file: decided in every discovery, in the first process. The rules are in
 //! the documentation of [the module above](super).
 
-use super::candidates::{Candidate, Taken, candidates};
-use super::copies::{Copies, Original};
-use super::discover::{Folders, Found};
+mod arrivals;
+
+use super::beginning;
+use super::candidates::{Candidates, Taken};
+use super::copies::Copies;
+use super::discover::{Folders, Found, Sibling};
+use super::heads::{Head, Heads};
+use super::names::{Compression, FileFormat, first_path};
 use super::stat::{Stat, is_absence};
-use super::{Compression, FileFormat, beginning, first_path};
 use crate::event::Kind;
 use crate::log::{LogFile, PartitionName, PartitionProgress};
 use crate::sources::{Discovered, Moved};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// In how many discoveries a log must be found nowhere before it counts as gone: a folder that is
 /// listed while files are renamed in it may lack some.
@@ -21,8 +25,8 @@ const MISSING_MAX: u32 = 2;
 const ATTEMPTS: u32 = 4;
 const ATTEMPT_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long a compressed file of which nothing can be read yet may be without a change.
-const IN_THE_MAKING_MAX: Duration = Duration::from_secs(10);
+/// How much earlier than the last commit of an earlier job its last discovery may have been.
+const COMMITTED_AFTER: Duration = Duration::from_secs(2);
 
 /// The logs that are known, and their files.
 #[derive(Clone, Debug)]
@@ -32,8 +36,28 @@ pub(super) struct Catalogue {
     avoided: Vec<PathBuf>,
     is_first: bool,
     logs: BTreeMap<PartitionName, Log>,
+    heads: Heads,
     copies: Copies,
+    earlier: Vec<Earlier>,
     moved: Vec<Moved>,
+    /// What the store says of earlier jobs; `None` if no job has been resumed.
+    resumed: Option<Resumed>,
+}
+
+/// What is known of earlier jobs.
+#[derive(Clone, Debug, Default)]
+struct Resumed {
+    /// The paths where they found logs first.
+    paths: BTreeSet<(Kind, PathBuf)>,
+    /// A time at which they knew of all files.
+    known_until: Option<SystemTime>,
+}
+
+/// A file beside one that was given, which had its name before any job began.
+#[derive(Clone, Debug)]
+struct Earlier {
+    file: Found,
+    begins: Vec<u8>,
 }
 
 /// A known log.
@@ -43,9 +67,13 @@ struct Log {
     format: FileFormat,
     /// The file as this process last saw it.
     seen: Option<Stat>,
+    /// Whether that file was seen to begin as is known by now.
+    is_checked: bool,
     state: State,
-    /// Whether open epochs need it again, at the start.
-    is_needed: bool,
+    /// Its first bytes, as far as this process has seen them.
+    head: Head,
+    /// The offset up to which it was read, if open epochs need it again at the start.
+    needed: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +86,8 @@ enum State {
     Missing(u32),
     /// No file holds it.
     Gone,
+    /// The file of another log that begins as it did holds it too: it is read again from there.
+    Shared,
 }
 
 /// Whether a log is in its file.
@@ -100,7 +130,8 @@ impl Log {
         if begins.len() as u64 > self.file.beginning.bytes {
             self.file.beginning = beginning::of(begins);
         }
-        (self.seen, self.state) = (Some(stat), State::Here);
+        self.head.grow(begins);
+        (self.seen, self.is_checked, self.state) = (Some(stat), true, State::Here);
     }
 
     /// Checks whether it is where it was. A file that cannot be read now has not moved.
@@ -113,7 +144,7 @@ impl Log {
         };
         // How far it was read becomes known only with a commit.
         let is_known = self.seen == Some(stat) && self.state == State::Here;
-        if is_known && !self.is_short(Path::new(&path), &stat) {
+        if is_known && self.is_checked && !self.is_short(Path::new(&path), &stat) {
             return Place::Same;
         }
         let is_other = self.seen.is_some_and(|seen| seen.identity != stat.identity);
@@ -131,23 +162,43 @@ impl Log {
 
 impl Catalogue {
     pub(super) fn new(follow: bool) -> Catalogue {
-        let (logs, copies, moved) = (BTreeMap::new(), Copies::default(), Vec::new());
-        Catalogue { follow, avoided: Vec::new(), is_first: true, logs, copies, moved }
+        Catalogue {
+            follow,
+            avoided: Vec::new(),
+            is_first: true,
+            logs: BTreeMap::new(),
+            heads: Heads::default(),
+            copies: Copies::new(follow),
+            earlier: Vec::new(),
+            moved: Vec::new(),
+            resumed: None,
+        }
     }
 
     pub(super) fn avoid(&mut self, paths: Vec<PathBuf>) {
         self.avoided = paths;
     }
 
-    /// Adds the logs that earlier jobs have read.
-    pub(super) fn resume(&mut self, partitions: &[PartitionProgress]) {
+    /// Adds the logs that earlier jobs have read, the last of which has committed at a time.
+    pub(super) fn resume(
+        &mut self,
+        partitions: &[PartitionProgress],
+        committed: Option<SystemTime>,
+    ) {
+        let mut paths = BTreeSet::new();
         for at in partitions {
             let Some(format) = FileFormat::of_partition(&at.partition) else { continue };
             let Some(file) = at.file.clone() else { continue };
-            let is_needed = at.replay_offset < at.next_offset;
-            let log = Log { file, format, seen: None, state: State::Stored, is_needed };
+            let needed = (at.replay_offset < at.next_offset).then_some(at.next_offset);
+            self.heads.add_unseen(&at.partition, &file.beginning);
+            paths.insert((at.partition.kind, first_path(&at.partition)));
+            let (state, head) = (State::Stored, Head::default());
+            let (seen, is_checked) = (None, false);
+            let log = Log { file, format, seen, is_checked, state, head, needed };
             self.logs.insert(at.partition.clone(), log);
         }
+        let known_until = committed.and_then(|time| time.checked_sub(COMMITTED_AFTER));
+        self.resumed = Some(Resumed { paths, known_until });
     }
 
     /// Notes how far logs have been read, as of a commit.
@@ -155,8 +206,12 @@ impl Catalogue {
         for at in partitions {
             if let (Some(log), Some(file)) = (self.logs.get_mut(&at.partition), &at.file) {
                 log.file.read_bytes = log.file.read_bytes.max(file.read_bytes);
-                if file.beginning.bytes > log.file.beginning.bytes {
+                let known = &log.file.beginning;
+                if file.beginning.bytes >= known.bytes && file.beginning != *known {
+                    // The reader knows better, and the file may not begin so any more.
+                    self.heads.add_unseen(&at.partition, &file.beginning);
                     log.file.beginning = file.beginning.clone();
+                    log.is_checked = false;
                 }
             }
         }
@@ -172,34 +227,47 @@ impl Catalogue {
         here.map(|log| Path::new(&log.file.path)).collect()
     }
 
-    /// The files that are not read because they are copies, in words for people.
-    pub(super) fn copies(&self) -> Vec<String> {
-        self.copies.in_words()
+    /// The files that are not read although they are like others that are, in words for people.
+    pub(super) fn left_out(&self) -> Vec<String> {
+        let held = self.held();
+        let earlier = self.earlier.iter().map(|earlier| &earlier.file.path);
+        let earlier = earlier.filter(|path| !held.contains(Path::new(path)));
+        let earlier = earlier.map(|path| format!("`{path}` (rotated before the job began)"));
+        self.copies.in_words().into_iter().chain(earlier).collect()
     }
 
     /// Returns the partitions whose logs are in files now, given the files that the arguments stand
-    /// for.
-    pub(super) fn identify(&mut self, found: Vec<Found>, folders: &Folders) -> Vec<Discovered> {
+    /// for, and those beside them.
+    pub(super) fn identify(
+        &mut self,
+        found: Vec<Found>,
+        siblings: Vec<Sibling>,
+        folders: &Folders,
+    ) -> Vec<Discovered> {
         let paths: Taken = found.iter().map(|file| (file.kind, file.path.clone())).collect();
         let mut taken = Taken::new();
         let mut displaced = self.displaced(&paths, folders, &mut taken);
         let attempts = if self.is_first { ATTEMPTS } else { 1 };
         for attempt in 1..=attempts {
             displaced = self.find_displaced(displaced, folders, &mut taken);
-            let is_urgent = displaced.iter().any(|(name, _)| self.logs[name].is_needed);
+            let is_urgent = displaced.iter().any(|(name, _)| self.logs[name].needed.is_some());
             if !is_urgent || attempt == attempts {
                 break;
             }
             std::thread::sleep(ATTEMPT_INTERVAL);
         }
+        if self.is_first {
+            displaced.retain(|(name, _)| !self.share(name));
+        }
         self.miss(displaced, &mut taken);
-        self.add_new(found, &mut taken);
+        self.add_new(found, siblings, &taken);
         self.is_first = false;
-        let here = self.logs.iter().filter(|(_, log)| log.state == State::Here);
-        let discovered = here.map(|(name, log)| Discovered {
+        let is_there = |log: &Log| matches!(log.state, State::Here | State::Shared);
+        let there = self.logs.iter().filter(|(_, log)| is_there(log));
+        let discovered = there.map(|(name, log)| Discovered {
             name: name.clone(),
             size_bytes: log.seen.map_or(0, |seen| seen.length),
-            end_offset: None,
+            end_offset: log.needed.filter(|_| log.state == State::Shared),
             file: Some(log.file.clone()),
         });
         discovered.collect()
@@ -215,7 +283,8 @@ impl Catalogue {
         let owners = self.owners();
         let mut displaced = Vec::new();
         for (name, log) in &mut self.logs {
-            if log.state == State::Gone || !is_concerned(name, log, found, folders) {
+            let is_settled = matches!(log.state, State::Gone | State::Shared);
+            if is_settled || !is_concerned(name, log, found, folders) {
                 continue;
             }
             let at = (name.kind, log.file.path.clone());
@@ -224,7 +293,10 @@ impl Catalogue {
                 continue;
             }
             let before = (log.state, log.seen);
-            match log.place() {
+            let head = log.head.clone();
+            let place = log.place();
+            self.heads.update(name, &head, &log.head);
+            match place {
                 Place::Same => {
                     log.state = State::Here;
                     // Its reader may have seen that it was cut or away, and waits to be told.
@@ -244,7 +316,7 @@ impl Catalogue {
     /// last.
     fn owners(&self) -> BTreeMap<(Kind, String), PartitionName> {
         let mut there: Vec<_> =
-            self.logs.iter().filter(|(_, log)| log.state != State::Gone).collect();
+            self.logs.iter().filter(|(_, log)| is_there_or_missing(log)).collect();
         there.sort_by_key(|(name, log)| (log.state == State::Here, name.name.len(), *name));
         let owned =
             there.into_iter().map(|(name, log)| ((name.kind, log.file.path.clone()), name.clone()));
@@ -262,19 +334,15 @@ impl Catalogue {
         let kinds: BTreeSet<Kind> = displaced.iter().map(|(name, _)| name.kind).collect();
         for kind in kinds {
             let of_kind = displaced.iter().filter(|(name, _)| name.kind == kind);
-            let mut candidates = candidates(folders, kind, taken, &self.avoided);
+            let mut candidates = Candidates::find(folders, kind, taken, &self.avoided);
             let mut rest = Vec::new();
             for (name, place) in of_kind {
                 let identity = self.logs[name].seen.and_then(|seen| seen.identity);
-                let same =
-                    |other: &Candidate| identity.is_some() && other.stat.identity == identity;
-                let number = candidates.iter().position(same);
+                let number = candidates.of_identity(identity);
                 if !number.is_some_and(|at| self.take(name, &mut candidates, at, taken)) {
                     rest.push((name, place));
                 }
             }
-            // The longest first.
-            candidates.sort_by_key(|other| (u64::MAX - other.stat.length, other.path.clone()));
             for (name, place) in rest {
                 let is_found = *place == Place::Displaced
                     && self.logs[name].file.beginning.bytes > 0
@@ -291,20 +359,11 @@ impl Catalogue {
     fn take_first(
         &mut self,
         name: &PartitionName,
-        candidates: &mut Vec<Candidate>,
+        candidates: &mut Candidates,
         taken: &mut Taken,
     ) -> bool {
-        let (wanted, format) = (self.logs[name].file.beginning.clone(), self.logs[name].format);
-        let begins_so = |other: &mut Candidate| {
-            let read = || {
-                let begins = beginning::read(&other.path, format.at(&other.path)).ok()?;
-                let length = usize::try_from(wanted.bytes).ok()?;
-                begins.get(..length).map(beginning::of)
-            };
-            other.digests.entry(wanted.bytes).or_insert_with(read).as_ref() == Some(&wanted)
-        };
-        let numbers = 0..candidates.len();
-        let fitting: Vec<usize> = numbers.filter(|at| begins_so(&mut candidates[*at])).collect();
+        let log = &self.logs[name];
+        let fitting = candidates.beginning_as(&log.file.beginning, log.format);
         if fitting.len() > 1 {
             tracing::info!("several files begin as {name} did; the longest that holds it counts");
         }
@@ -315,23 +374,59 @@ impl Catalogue {
     fn take(
         &mut self,
         name: &PartitionName,
-        candidates: &mut Vec<Candidate>,
+        candidates: &mut Candidates,
         number: usize,
         taken: &mut Taken,
     ) -> bool {
-        let Some(log) = self.logs.get_mut(name) else { return false };
-        let Candidate { path, stat, .. } = &candidates[number];
-        let (Some(path), Ok(Some(begins))) = (path.to_str(), log.held_by(path, stat)) else {
+        let (Some(log), Some(file)) = (self.logs.get_mut(name), candidates.get(number)) else {
+            return false;
+        };
+        let (Some(path), Ok(Some(begins))) =
+            (file.path.to_str(), log.held_by(&file.path, &file.stat))
+        else {
             return false;
         };
         let is_assigned = log.state != State::Stored;
         tracing::info!("{name} is in {path} now");
-        log.settle(path, *stat, &begins);
+        let head = log.head.clone();
+        log.settle(path, file.stat, &begins);
+        self.heads.update(name, &head, &log.head);
         if is_assigned {
             self.moved.push(Moved { partition: name.clone(), file: Some(log.file.clone()) });
         }
         taken.insert((name.kind, path.to_owned()));
-        candidates.remove(number);
+        candidates.take(number);
+        true
+    }
+
+    /// Looks for a log that open epochs need again, and that no file holds alone, in the files of
+    /// others: two logs may have become the same, as far as one goes. Returns whether one holds it.
+    fn share(&mut self, name: &PartitionName) -> bool {
+        let log = &self.logs[name];
+        let known = &log.file.beginning;
+        let may_hold = |other: &Log| match other.head.begins_as(known) {
+            Some(begins_so) => begins_so,
+            None => other.file.beginning.bytes > known.bytes || other.file.beginning == *known,
+        };
+        let others = self.logs.iter().filter(|(other, of)| {
+            other.kind == name.kind && of.state == State::Here && may_hold(of)
+        });
+        let holds = |other: &Log| {
+            let seen = other.seen?;
+            let is_held = matches!(log.held_by(Path::new(&other.file.path), &seen), Ok(Some(_)));
+            is_held.then(|| (other.file.path.clone(), seen))
+        };
+        if log.needed.is_none() || known.bytes == 0 {
+            return false;
+        }
+        let Some((path, seen)) = others.map(|(_, other)| other).find_map(holds) else {
+            return false;
+        };
+        tracing::warn!(
+            "{name} is gone, and is read again from {path}, another log that begins as it did"
+        );
+        let Some(log) = self.logs.get_mut(name) else { return false };
+        (log.file.path, log.seen, log.state) = (path, Some(seen), State::Shared);
         true
     }
 
@@ -360,99 +455,11 @@ impl Catalogue {
             };
         }
     }
-
-    /// Adds the logs that are new.
-    fn add_new(&mut self, found: Vec<Found>, taken: &mut Taken) {
-        let is_new = |file: &Found| !taken.contains(&(file.kind, file.path.clone()));
-        let new: Vec<Found> = found.into_iter().filter(is_new).collect();
-        let mut known: Vec<PartitionName> =
-            if new.is_empty() { Vec::new() } else { self.logs.keys().cloned().collect() };
-        self.copies.retain(&new);
-        for file in new {
-            let path = Path::new(&file.path);
-            let Some(format) = FileFormat::of(path) else { continue };
-            let Ok(Some(stat)) = Stat::of(path) else { continue };
-            if self.follow && stat.length == 0 {
-                continue;
-            }
-            let begins = beginning::read(path, format);
-            let is_empty = begins.as_ref().is_ok_and(|begins| begins.is_empty());
-            if self.follow && is_empty && is_in_the_making(path, &stat) {
-                continue;
-            }
-            // A file that cannot be read is opened all the same, for the error.
-            let begins = begins.unwrap_or_default();
-            if self.returns(&file, &stat, &begins, &known) || self.is_copy(&file, &begins, &known) {
-                continue;
-            }
-            let name = self.fresh_name(&file);
-            let log_file = LogFile {
-                path: file.path.clone(),
-                read_bytes: 0,
-                beginning: beginning::of(&begins),
-            };
-            let (seen, state) = (Some(stat), State::Here);
-            let log = Log { file: log_file, format, seen, state, is_needed: false };
-            // Files that are there at the start are all read, even if they are the same.
-            if !self.is_first {
-                known.push(name.clone());
-            }
-            self.logs.insert(name, log);
-        }
-    }
-
-    /// Whether a file holds a log that was gone; then that log is back.
-    fn returns(
-        &mut self,
-        file: &Found,
-        stat: &Stat,
-        begins: &[u8],
-        known: &[PartitionName],
-    ) -> bool {
-        let path = Path::new(&file.path);
-        for name in known.iter().filter(|name| name.kind == file.kind) {
-            let Some(log) = self.logs.get_mut(name) else { continue };
-            let is_away = matches!(log.state, State::Gone | State::Missing(_));
-            if is_away
-                && log.file.beginning.bytes > 0
-                && beginning::is_of(&log.file.beginning, begins)
-                && matches!(log.held_by(path, stat), Ok(Some(_)))
-            {
-                log.settle(&file.path, *stat, begins);
-                self.moved.push(Moved { partition: name.clone(), file: Some(log.file.clone()) });
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Whether a file is a copy of a known log that is still in its file, as far as can be told.
-    fn is_copy(&mut self, file: &Found, begins: &[u8], known: &[PartitionName]) -> bool {
-        let originals = known.iter().filter(|name| name.kind == file.kind);
-        let originals = originals.filter_map(|name| {
-            let log = self.logs.get(name)?;
-            let seen = log.seen.filter(|_| log.state == State::Here)?;
-            Some(Original { file: &log.file, format: log.format, seen })
-        });
-        self.copies.is_copy(file, begins, originals)
-    }
-
-    fn fresh_name(&self, file: &Found) -> PartitionName {
-        let named = |name| PartitionName { kind: file.kind, name };
-        let first = named(file.path.clone());
-        let others = (2..).map(|number: u64| named(format!("{}#{number}", file.path)));
-        let mut names = std::iter::once(first).chain(others);
-        let fresh = names.find(|name| !self.logs.contains_key(name));
-        fresh.unwrap_or_else(|| unreachable!("there are more numbers than logs"))
-    }
 }
 
-/// Whether a compressed file of which nothing can be read may still be written. It counts as
-/// damaged only some time after the last change.
-fn is_in_the_making(path: &Path, stat: &Stat) -> bool {
-    let age = stat.modified.and_then(|modified| modified.elapsed().ok());
-    FileFormat::compression(path) != Compression::None
-        && age.is_some_and(|age| age < IN_THE_MAKING_MAX)
+/// Whether a log may be in a file of its own.
+fn is_there_or_missing(log: &Log) -> bool {
+    !matches!(log.state, State::Gone | State::Shared)
 }
 
 /// Whether the arguments concern a log that an earlier job has read: they stand for its file, or it
@@ -465,7 +472,7 @@ fn is_concerned(name: &PartitionName, log: &Log, found: &Taken, folders: &Folder
     let is_in_folder =
         path.parent().is_some_and(|folder| folders.contains(&(name.kind, folder.to_owned())));
     let has_moved = first_path(name) != path || !path.exists();
-    is_in_folder && (log.is_needed || has_moved)
+    is_in_folder && (log.needed.is_some() || has_moved)
 }
 
 #[cfg(test)]

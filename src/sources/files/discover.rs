@@ -1,12 +1,13 @@
 //! Finds the files given by name, folder or pattern.
 
+use super::names::{FileFormat, is_rotated};
 use super::stat::is_absence;
-use super::{FileFormat, io_error, needs_parquet};
+use super::{io_error, needs_parquet};
 use crate::event::Kind;
 use crate::features::Feature;
 use crate::sources::SourceError;
 use glob::{MatchOptions, Pattern};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,14 @@ pub(super) struct Found {
     pub(super) path: String,
 }
 
+/// A file beside a followed file that was given itself, with a name that rotating programs give.
+#[derive(Clone, Debug)]
+pub(super) struct Sibling {
+    pub(super) file: Found,
+    /// The path of the file that was given, without symbolic links.
+    pub(super) of: String,
+}
+
 /// Finds the files that exist at each call.
 #[derive(Clone, Debug)]
 pub(super) struct Finder {
@@ -34,10 +43,13 @@ pub(super) struct Finder {
     names: BTreeMap<(Kind, PathBuf), String>,
     /// The folders of the files and patterns, as of the last call.
     folders: Folders,
-    /// What the last call found and left out.
-    left_out: BTreeSet<PathBuf>,
+    /// The files beside those that were given, as of the last call.
+    siblings: Vec<Sibling>,
+    /// What the last call found and left out: the paths without symbolic links, and as they were
+    /// found.
+    left_out: BTreeMap<PathBuf, PathBuf>,
     /// What the call before left out, and what people were told of.
-    left_out_before: BTreeSet<PathBuf>,
+    left_out_before: BTreeMap<PathBuf, PathBuf>,
     told: Option<BTreeSet<PathBuf>>,
 }
 
@@ -47,14 +59,23 @@ struct Expanded {
     files: Vec<PathBuf>,
     left_out: Vec<PathBuf>,
     folders: Vec<PathBuf>,
+    /// The files beside a followed file that may have had its name before.
+    siblings: Vec<PathBuf>,
 }
 
 impl Finder {
     pub(super) fn new(paths: Vec<(Kind, String)>, follow: bool) -> Finder {
-        let (names, folders) = (BTreeMap::new(), Folders::new());
-        let (left_out, left_out_before) = (BTreeSet::new(), BTreeSet::new());
-        let has_found = false;
-        Finder { paths, follow, has_found, names, folders, left_out, left_out_before, told: None }
+        Finder {
+            paths,
+            follow,
+            has_found: false,
+            names: BTreeMap::new(),
+            folders: Folders::new(),
+            siblings: Vec::new(),
+            left_out: BTreeMap::new(),
+            left_out_before: BTreeMap::new(),
+            told: None,
+        }
     }
 
     /// The folders of the files and patterns.
@@ -62,25 +83,35 @@ impl Finder {
         self.folders.clone()
     }
 
+    /// The files beside those that were given, except files that the arguments stand for.
+    pub(super) fn siblings(&self) -> Vec<Sibling> {
+        self.siblings.clone()
+    }
+
     /// Returns the files that exist now, ordered by kind and name. A missing path is an error only
     /// at the first call.
     pub(super) fn find(&mut self) -> Result<Vec<Found>, SourceError> {
-        let mut found = BTreeMap::new();
+        let (mut found, mut beside) = (BTreeMap::new(), Vec::new());
+        let mut true_folders = TrueFolders::default();
         self.folders = Folders::new();
         self.left_out_before = std::mem::take(&mut self.left_out);
         for (kind, path) in self.paths.clone() {
-            let Expanded { files, left_out, folders } = self.expand(&path)?;
-            let is_named = |path: &Path| !is_hidden(path) && !is_marker(path);
-            self.left_out.extend(left_out.into_iter().filter(|path| is_named(path)));
+            let Expanded { files, left_out, folders, siblings } = self.expand(&path)?;
+            for path in left_out.into_iter().filter(|path| !is_hidden(path) && !is_marker(path)) {
+                let target = path.canonicalize().unwrap_or_else(|_| path.clone());
+                self.left_out.insert(target, path);
+            }
             let folders = folders.iter().filter_map(|folder| folder.canonicalize().ok());
             self.folders.extend(folders.map(|folder| (kind, folder)));
             for file in files {
                 // The file was removed after it was found: ignore it.
-                let Ok(inspected) = inspect(&file) else { continue };
+                let Ok(inspected) = true_folders.inspect(&file) else { continue };
                 let folder = inspected.target.parent().map(|folder| (kind, folder.to_owned()));
-                self.folders.extend(folder);
+                if let Some(folder) = folder.filter(|folder| !self.folders.contains(folder)) {
+                    self.folders.insert(folder);
+                }
                 let Some(name) = inspected.path.to_str() else {
-                    self.left_out.insert(inspected.path);
+                    self.left_out.insert(inspected.path, file);
                     continue;
                 };
                 if FileFormat::of(&file) == Some(FileFormat::Parquet)
@@ -90,7 +121,20 @@ impl Finder {
                 }
                 found.insert((kind, name.to_owned()), inspected.target);
             }
+            let of = true_folders.inspect(Path::new(&path)).map(|inspected| inspected.path);
+            let of = of.ok().or_else(|| in_true_folder(Path::new(&path)));
+            let inspected = siblings.iter().flat_map(|file| true_folders.inspect(file));
+            beside.extend(inspected.filter_map(|inspected| {
+                let path = inspected.target.to_str()?.to_owned();
+                let of = of.as_ref()?.to_str()?.to_owned();
+                Some(Sibling { file: Found { kind, path }, of })
+            }));
         }
+        let is_given = |sibling: &Sibling| {
+            Kind::ALL.iter().any(|kind| found.contains_key(&(*kind, sibling.file.path.clone())))
+        };
+        beside.retain(|sibling| !is_given(sibling));
+        self.siblings = beside;
         self.has_found = true;
         Ok(self.deduplicated(found))
     }
@@ -105,21 +149,21 @@ impl Finder {
 
     /// Returns what was left out, except files that hold a log, in words for people.
     pub(super) fn left_out(&self, held: &BTreeSet<&Path>) -> Vec<String> {
-        let left_out = self.left_out.iter().filter(|path| !held.contains(path.as_path()));
-        left_out.map(|path| in_words(path)).collect()
+        let left_out = self.left_out.iter().filter(|(target, _)| !held.contains(target.as_path()));
+        left_out.map(|(_, path)| in_words(path)).collect()
     }
 
     /// Logs what was left out since the first call.
     pub(super) fn tell_left_out(&mut self, held: &BTreeSet<&Path>) {
         let Some(told) = &mut self.told else {
-            // What is there at the start is told by the command.
-            self.told = Some(self.left_out.clone());
+            // What is there at the start is told by the job.
+            self.told = Some(self.left_out.keys().cloned().collect());
             return;
         };
-        // A file that is being renamed may be seen where it is no more.
-        let lasting = self.left_out.intersection(&self.left_out_before);
-        for path in lasting.filter(|path| !held.contains(path.as_path())) {
-            if told.insert(path.clone()) {
+        for (target, path) in &self.left_out {
+            // A file that is being renamed may be seen where it is no more.
+            let is_lasting = self.left_out_before.contains_key(target);
+            if is_lasting && !held.contains(target.as_path()) && told.insert(target.clone()) {
                 tracing::warn!("given, but not read: {}", in_words(path));
             }
         }
@@ -136,7 +180,9 @@ impl Finder {
         self.paths.iter().any(|(_, argument)| {
             // Errors are reported when the sources are read.
             let existing = self.expand(argument).unwrap_or_default().files;
-            existing.iter().any(|path| is_target(path)) || would_match(argument, file)
+            existing.iter().any(|path| is_target(path))
+                || would_match(argument, file)
+                || self.follow && would_be_beside(Path::new(argument), file)
         })
     }
 
@@ -146,19 +192,27 @@ impl Finder {
         match path.metadata() {
             Ok(metadata) if metadata.is_dir() => self.in_folder(path),
             Ok(metadata) if metadata.is_file() => match FileFormat::of(path) {
-                Some(_) => Ok(named_file(path, self.follow)),
+                Some(_) => Ok(self.named_file(path, true)),
                 None => Err(SourceError::UnknownFormat(path.into())),
             },
             // It was a file once.
-            Ok(_) if self.has_found => {
-                Ok(Expanded { files: Vec::new(), ..named_file(path, self.follow) })
-            }
+            Ok(_) if self.has_found => Ok(self.named_file(path, false)),
             Ok(_) => {
                 let what = "neither a file nor a folder, so a restart could not read it again";
                 Err(io_error(path, std::io::Error::new(ErrorKind::InvalidInput, what)))
             }
             Err(error) if error.kind() == ErrorKind::NotFound => self.matches(argument),
             Err(error) => Err(io_error(path, error)),
+        }
+    }
+
+    /// Returns a file that was given itself, and those beside it.
+    fn named_file(&self, path: &Path, is_there: bool) -> Expanded {
+        Expanded {
+            files: is_there.then(|| path.to_owned()).into_iter().collect(),
+            left_out: Vec::new(),
+            folders: vec![folder_of(path).to_owned()],
+            siblings: if self.follow { rotated(path) } else { Vec::new() },
         }
     }
 
@@ -180,7 +234,7 @@ impl Finder {
         let is_literal = Pattern::escape(argument) == argument;
         let mut found = Expanded::default();
         if is_literal {
-            found.folders.push(folder_of(Path::new(argument)).to_owned());
+            found = self.named_file(Path::new(argument), false);
         } else {
             found.folders.extend(folders(Path::new(argument)));
             let options =
@@ -209,34 +263,26 @@ impl Finder {
     }
 }
 
-/// Returns a file that was named itself. If it is followed, files beside it whose names begin with
-/// its own may be the logs that had its name before: they are not read, unless they are known.
-fn named_file(path: &Path, follow: bool) -> Expanded {
-    let folder = folder_of(path).to_owned();
-    let mut left_out = Vec::new();
-    if follow
-        && let (Some(name), Ok(entries)) =
-            (path.file_name().and_then(|name| name.to_str()), folder.read_dir())
-    {
-        let earlier = entries.flatten().filter(|entry| {
-            let other = entry.file_name();
-            let rest = other.to_str().and_then(|other| other.strip_prefix(name));
-            rest.is_some_and(is_rotated)
-        });
-        left_out.extend(earlier.filter_map(|entry| entry.path().canonicalize().ok()));
-    }
-    Expanded { files: vec![path.to_owned()], left_out, folders: vec![folder] }
+/// Returns the files beside a file whose names say that they may have had its name before.
+fn rotated(path: &Path) -> Vec<PathBuf> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let (Some(name), Ok(entries)) = (name, folder_of(path).read_dir()) else { return Vec::new() };
+    let rotated = entries.flatten().filter(|entry| {
+        let other = entry.file_name();
+        other.to_str().is_some_and(|other| is_rotated(name, other))
+            && FileFormat::of(Path::new(&other)).is_some()
+            && entry.file_type().is_ok_and(|entry| entry.is_file())
+    });
+    rotated.map(|entry| entry.path()).collect()
 }
 
-/// Whether what follows the name of a file in that of another is what rotating programs add: a
-/// number or a time, as in `i.jsonl-20260131T10.gz`.
-fn is_rotated(rest: &str) -> bool {
-    let endings = [".gz", ".zst", ".jsonl", ".ndjson", ".parquet"];
-    let stripped = endings.iter().find_map(|ending| rest.strip_suffix(ending)).unwrap_or(rest);
-    let is_time = |char: char| char.is_ascii_digit() || ".-_:TZ".contains(char);
-    rest.starts_with(['.', '-', '_'])
-        && stripped.contains(|char: char| char.is_ascii_digit())
-        && stripped.chars().all(is_time)
+/// Whether a file would be one beside a file that was given.
+fn would_be_beside(given: &Path, file: &Path) -> bool {
+    let names = given.file_name().zip(file.file_name());
+    let names = names.and_then(|(given, file)| Some((given.to_str()?, file.to_str()?)));
+    let true_folder = |path: &Path| folder_of(path).canonicalize().ok();
+    names.is_some_and(|(given, file)| is_rotated(given, file))
+        && true_folder(given).is_some_and(|folder| true_folder(file) == Some(folder))
 }
 
 /// Adds the files in a folder that are not hidden and have a known format, and those of subfolders
@@ -278,7 +324,7 @@ fn add_folder_once(
         } else if path.is_dir() && !is_hidden(&path) && is_part(&path) {
             add_folder_once(&path, is_lenient, found, visited)?;
         } else {
-            found.left_out.push(path.canonicalize().unwrap_or(path));
+            found.left_out.push(path);
         }
     }
     Ok(())
@@ -372,12 +418,24 @@ struct Inspected {
     target: PathBuf,
 }
 
-fn inspect(file: &Path) -> std::io::Result<Inspected> {
-    let target = file.canonicalize()?;
-    // The name must have a known format: a link may have one where its target has none.
-    let path = match FileFormat::of(&target) {
-        Some(_) => target.clone(),
-        None => in_true_folder(file).ok_or(ErrorKind::NotFound)?,
-    };
-    Ok(Inspected { path, target })
+/// The paths of folders without symbolic links, each looked up once.
+#[derive(Default)]
+struct TrueFolders(HashMap<PathBuf, PathBuf>);
+
+impl TrueFolders {
+    fn inspect(&mut self, file: &Path) -> std::io::Result<Inspected> {
+        let folder = folder_of(file);
+        let true_folder = match self.0.get(folder) {
+            Some(known) => known,
+            None => self.0.entry(folder.to_owned()).or_insert(folder.canonicalize()?),
+        };
+        let path = true_folder.join(file.file_name().ok_or(ErrorKind::NotFound)?);
+        if !file.symlink_metadata()?.is_symlink() {
+            return Ok(Inspected { target: path.clone(), path });
+        }
+        let target = file.canonicalize()?;
+        // The name must have a known format: a link may have one where its target has none.
+        let path = if FileFormat::of(&target).is_some() { target.clone() } else { path };
+        Ok(Inspected { path, target })
+    }
 }

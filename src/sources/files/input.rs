@@ -254,6 +254,27 @@ fn links(_metadata: &Metadata) -> u64 {
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_is_read_of_another_log_does_not_count_and_the_log_is_read_on_at_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("i.jsonl");
+        std::fs::write(&path, "0123456789").unwrap();
+        let mut input = Input::open(&path, Compression::None, true).unwrap();
+        let mut buffer = [0; 4];
+        assert_eq!((input.read(&mut buffer).unwrap(), &buffer), (4, b"0123"));
+        // The file is written anew in its place, and then as it was.
+        std::fs::write(&path, "another log").unwrap();
+        for _ in 0..2 {
+            assert_eq!((input.read(&mut buffer).unwrap(), input.position()), (0, 4));
+        }
+        std::fs::write(&path, "0123456789").unwrap();
+        for expected in ["4567", "89"] {
+            let count = input.read(&mut buffer).unwrap();
+            assert_eq!(&buffer[..count], expected.as_bytes());
+        }
+        assert_eq!(input.position(), 10);
+    }
+
     /// Writes lines as a frame with a window of this size, and reads them again.
     fn written(window_log: u32) -> (Vec<u8>, io::Result<Vec<u8>>) {
         let folder = tempfile::tempdir().unwrap();

@@ -9,7 +9,8 @@
 //!   malformed.
 //! - `.parquet`: one record per row, in columns named like the fields.
 //!
-//! Endings count in any case. A damaged file gives the events before the damage, and then one
+//! Endings count in any case, also in front of what rotating programs add (`i.jsonl.1`, see
+//! `names`). A damaged file gives the events before the damage, and then one
 //! malformed record.
 //!
 //! While following, plain files are read as they grow, and new files in folders and patterns are
@@ -32,14 +33,24 @@
 //!   at least the bytes that were read (a compressed file: begins so).
 //! - *Where.* The path counts first. Only if the file there is gone or does not hold the log are
 //!   the other files of the same folders looked at whose names have a known ending, at the end or
-//!   not (`i.jsonl.1`). The longest one that holds the log has it now. While a process runs, the
+//!   not (`i.jsonl.old`). The longest one that holds the log has it now. While a process runs, the
 //!   number of the file (inode) counts before that.
 //! - *New.* Any other file that the arguments name is a new log. But a file whose content is also
-//!   the beginning of a known log that is still in its place is a copy of it, perhaps in the
-//!   making, and is not read: `copytruncate` and compression make such copies before they cut or
-//!   remove the first. As soon as the two differ, it is a log of its own. A followed file is looked
-//!   at once it has a byte, as nothing can be said of an empty one; a compressed one of which
-//!   nothing can be read yet, once that is so for some seconds.
+//!   the beginning of a log that is in its place is a copy of it, perhaps in the making, and is
+//!   not read: `copytruncate` and compression make such copies before they cut or remove the
+//!   first. Of several files that are new at once, the plain ones and the longest come first. As
+//!   soon as the two differ, it is a log of its own. The contents are compared: at once without
+//!   `--follow`, and otherwise 64 MiB in each discovery, a compressed file once it does not change,
+//!   and no more than its first 64 MiB. A followed file is looked at once it has a byte, as nothing
+//!   can be said of an empty one; a compressed one of which nothing can be read yet, once that is
+//!   so for some seconds.
+//! - *Beside.* A file that was given itself and is followed may be rotated more than once between
+//!   two discoveries, or while no job runs. So files beside it with a name that rotating programs
+//!   give (`names`) are new logs too, except those that had that name before: those that were
+//!   there when the first job began, or were last written before the last commit of an earlier one.
+//! - *Shared.* Two logs may become the same, as far as one goes, when a file is written anew. If
+//!   open epochs need one again at a restart, and only the file of the other holds it, it is read
+//!   again from there, up to where it was read.
 //! - *Who.* The first process decides (`catalogue`), in every discovery, and tells the workers of
 //!   each change of a file; a reader that finds its file cut, or cannot find it, waits for that.
 //!   Readers keep files open, so a renamed or removed file is read to its end, and a reader
@@ -50,12 +61,15 @@
 
 mod awaited;
 mod beginning;
+mod bounded;
 mod candidates;
 mod catalogue;
 mod copies;
 mod discover;
+mod heads;
 mod input;
 mod lines;
+mod names;
 mod objects;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -71,10 +85,13 @@ use crate::event::Kind;
 use crate::features::{Feature, MissingFeature};
 use crate::log::{Beginning, LogFile, PartitionName, PartitionProgress};
 use awaited::AwaitedReader;
+use bounded::BoundedReader;
 use catalogue::Catalogue;
 use discover::Finder;
+use names::{Compression, FileFormat, first_path};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// A source of files, folders and patterns.
 #[derive(Clone, Debug)]
@@ -130,6 +147,22 @@ impl FileSource {
         partition: &Discovered,
         offset: u64,
     ) -> Result<Box<dyn PartitionReader>, SourceError> {
+        let reader = self.open_whole(partition, offset)?;
+        Ok(match partition.end_offset {
+            Some(end_offset) => {
+                let file = partition.file.clone();
+                Box::new(BoundedReader::new(reader, offset, end_offset, file))
+            }
+            None => reader,
+        })
+    }
+
+    /// Opens the file of a partition at an offset, to be read to its end.
+    fn open_whole(
+        &self,
+        partition: &Discovered,
+        offset: u64,
+    ) -> Result<Box<dyn PartitionReader>, SourceError> {
         let (name, fields) = (&partition.name, self.fields.of(partition.name.kind));
         let Some(format) = FileFormat::of_partition(name) else {
             return Err(SourceError::UnknownFormat(name.name.clone().into()));
@@ -148,13 +181,14 @@ impl FileSource {
 }
 
 impl Source for FileSource {
-    fn resume(&mut self, partitions: &[PartitionProgress]) {
-        self.catalogue.resume(partitions);
+    fn resume(&mut self, partitions: &[PartitionProgress], committed: Option<SystemTime>) {
+        self.catalogue.resume(partitions, committed);
     }
 
     fn discover(&mut self) -> Result<Vec<Discovered>, SourceError> {
         let found = self.finder.find()?;
-        let discovered = self.catalogue.identify(found, &self.finder.folders());
+        let (siblings, folders) = (self.finder.siblings(), self.finder.folders());
+        let discovered = self.catalogue.identify(found, siblings, &folders);
         self.finder.tell_left_out(&self.catalogue.held());
         Ok(discovered)
     }
@@ -165,7 +199,7 @@ impl Source for FileSource {
 
     fn left_out(&self) -> Vec<String> {
         let files = self.finder.left_out(&self.catalogue.held());
-        files.into_iter().chain(self.catalogue.copies()).collect()
+        files.into_iter().chain(self.catalogue.left_out()).collect()
     }
 
     fn open(
@@ -224,70 +258,6 @@ impl Opening<'_> {
     /// Reads how the log in the file begins.
     fn read_beginning(&self, format: FileFormat) -> io::Result<Beginning> {
         beginning::read(&self.path, format).and_then(|begins| self.check(&begins))
-    }
-}
-
-/// Returns the path where a partition was found first: its name without the number after `#`.
-fn first_path(name: &PartitionName) -> PathBuf {
-    let name = &name.name;
-    let path = name.rsplit_once('#').filter(|(_, number)| {
-        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
-    });
-    path.map_or(name.as_str(), |(path, _)| path).into()
-}
-
-/// The format of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FileFormat {
-    Lines(Compression),
-    Parquet,
-}
-
-/// The compression of a file of lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Compression {
-    None,
-    Gzip,
-    Zstandard,
-}
-
-impl FileFormat {
-    /// Returns the format for the ending of a file name, if it is known.
-    fn of(path: &Path) -> Option<FileFormat> {
-        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
-        if name.ends_with(".parquet") {
-            return Some(FileFormat::Parquet);
-        }
-        let compression = FileFormat::compression(path);
-        let name = match compression {
-            Compression::None => name.as_str(),
-            Compression::Gzip | Compression::Zstandard => name.rsplit_once('.')?.0,
-        };
-        let is_lines = name.ends_with(".jsonl") || name.ends_with(".ndjson");
-        is_lines.then_some(FileFormat::Lines(compression))
-    }
-
-    /// Returns the compression for the ending of a file name.
-    fn compression(path: &Path) -> Compression {
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        match ending.to_ascii_lowercase().as_str() {
-            "gz" => Compression::Gzip,
-            "zst" => Compression::Zstandard,
-            _ => Compression::None,
-        }
-    }
-
-    /// Returns the format of a partition.
-    fn of_partition(name: &PartitionName) -> Option<FileFormat> {
-        FileFormat::of(&first_path(name))
-    }
-
-    /// Returns the format of a log of this format in another file, which may be compressed.
-    fn at(self, path: &Path) -> FileFormat {
-        match self {
-            FileFormat::Parquet => FileFormat::Parquet,
-            FileFormat::Lines(_) => FileFormat::Lines(FileFormat::compression(path)),
-        }
     }
 }
 

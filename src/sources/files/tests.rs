@@ -364,14 +364,17 @@ fn a_link_to_a_folder_above_it_is_not_followed_again() {
 
 #[test]
 fn only_files_that_have_the_name_of_a_rotated_log_are_told_of() {
-    let rotated = ["i.jsonl-2026.gz", "i.jsonl.1", "i.jsonl.2.zst", "i.jsonl_2026-01-31T10:00Z"];
+    let rotated = ["i.jsonl-2026", "i.jsonl.1", "i.jsonl.2", "i.jsonl_2026-01-31T10:00Z"];
     let others = ["i.jsonl.bz2", "i.jsonl.dead", "i.jsonl.old", "i.jsonl2"];
     let names = ["i.jsonl"].into_iter().chain(rotated).chain(others);
-    let folder = folder(&names.map(|name| (name, &b"1"[..])).collect::<Vec<_>>());
+    let folder = folder(&names.map(|name| (name, name.as_bytes())).collect::<Vec<_>>());
     let mut source = source(&folder, &["i.jsonl"], true);
     source.discover().unwrap();
-    let path = |name: &str| format!("`{}`", folder.path().join(name).display());
-    assert_eq!(source.left_out(), rotated.map(path));
+    let path = |name: &str| folder.path().canonicalize().unwrap().join(name);
+    let words = |name| format!("`{}` (rotated before the job began)", path(name).display());
+    let mut left_out = source.left_out();
+    left_out.sort();
+    assert_eq!(left_out, rotated.map(words));
 }
 
 /// A file name of each format that this program reads.

@@ -31,10 +31,15 @@ struct Follower {
 
 impl Follower {
     fn new(files: &[(&str, &str)]) -> Follower {
+        Follower::of("", files)
+    }
+
+    /// Follows what an argument in the folder stands for.
+    fn of(argument: &str, files: &[(&str, &str)]) -> Follower {
         let files: Vec<(&str, &[u8])> =
             files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
         let folder = folder(&files);
-        let source = source(&folder, &[""], true);
+        let source = source(&folder, &[argument], true);
         Follower { folder, source, readers: BTreeMap::new() }
     }
 
@@ -270,4 +275,126 @@ fn a_compressed_copy_in_the_making_is_no_log_until_it_can_be_read() {
     let file = fs::OpenOptions::new().write(true).open(follower.path("b.jsonl.gz")).unwrap();
     file.set_modified(long_ago).unwrap();
     assert_eq!(follower.source.discover().unwrap().len(), 2);
+}
+
+#[test]
+fn a_file_that_begins_as_was_known_but_not_as_was_read_is_another_log() {
+    let mut follower = Follower::new(&[("a.jsonl", &lines(0..1))]);
+    assert_eq!(follower.read(), [given("a.jsonl", 0..1)]);
+    append(&follower.folder, "a.jsonl", &lines(1..100));
+    assert_eq!(follower.poll_uncommitted(), [given("a.jsonl", 1..100)]);
+    // What was read is committed only after the discovery that saw the change.
+    fs::write(follower.path("a.jsonl"), lines((0..1).chain(500..700))).unwrap();
+    follower.discover();
+    let read: Vec<_> = (0..5).flat_map(|_| follower.read()).collect();
+    assert_eq!(read, [given("a.jsonl#2", (0..1).chain(500..700))]);
+}
+
+/// Returns the names of the files that are read, and of those that are copies.
+fn read_and_copied(source: &mut FileSource) -> (Vec<String>, Vec<String>) {
+    let name = |path: &str| path.rsplit_once('/').unwrap().1.to_owned();
+    let read = source.discover().unwrap().into_iter().map(|found| name(&found.name.name));
+    let copied = source.left_out().into_iter().map(|words| {
+        assert!(words.contains("` (a copy of `"), "{words}");
+        name(words.split('`').nth(1).unwrap())
+    });
+    (read.collect(), copied.collect())
+}
+
+#[test]
+fn of_copies_that_are_there_at_the_start_the_longest_is_read_and_the_others_are_named() {
+    // More than 4 KiB are the same.
+    let (same, other) = (lines(0..100), lines((0..100).chain([300])));
+    let files = [
+        ("part.jsonl", lines(0..100).as_bytes()[..3000].to_vec()),
+        ("a.jsonl", same.clone().into_bytes()),
+        ("equal.jsonl", same.clone().into_bytes()),
+        ("longer.jsonl", lines(0..101).into_bytes()),
+        ("other.jsonl", other.clone().into_bytes()),
+        ("other_line.jsonl", lines(7..8).into_bytes()),
+        ("packed.jsonl.gz", gzip(same.as_bytes())),
+        ("packed_part.jsonl.gz", gzip(same.as_bytes())[..300].to_vec()),
+        ("packed_unlike.jsonl.gz", gzip(lines((0..100).chain([400])).as_bytes())),
+    ];
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, text)| (*name, &text[..])).collect();
+    let folder = folder(&files);
+    let read = ["longer.jsonl", "other.jsonl", "other_line.jsonl", "packed_unlike.jsonl.gz"];
+    let copied =
+        ["a.jsonl", "equal.jsonl", "packed.jsonl.gz", "packed_part.jsonl.gz", "part.jsonl"];
+    for follow in [false, true] {
+        let mut source = source(&folder, &[""], follow);
+        if follow {
+            // A compressed file may be in the making: it is read a discovery later.
+            source.discover().unwrap();
+        }
+        for _ in 0..2 {
+            let expected = (read.map(String::from).to_vec(), copied.map(String::from).to_vec());
+            assert_eq!(read_and_copied(&mut source), expected, "{follow}");
+        }
+    }
+}
+
+#[test]
+fn a_copy_in_the_making_at_the_start_is_where_the_log_goes_on_after_the_cut() {
+    let mut follower =
+        Follower::new(&[("a.jsonl", &lines(0..50)), ("a-1.jsonl", &lines(0..50)[..1000])]);
+    assert_eq!(follower.read(), [given("a.jsonl", 0..50)]);
+    append(&follower.folder, "a.jsonl", &lines(50..60));
+    fs::copy(follower.path("a.jsonl"), follower.path("a-1.jsonl")).unwrap();
+    fs::write(follower.path("a.jsonl"), lines(60..62)).unwrap();
+    let mut read: Vec<_> = (0..3).flat_map(|_| follower.read()).collect();
+    read.sort();
+    assert_eq!(read, [given("a.jsonl", 50..60), given("a.jsonl#2", 60..62)]);
+}
+
+#[test]
+fn rotated_files_that_a_pattern_or_folder_stands_for_are_read() {
+    for argument in ["", "i*", "i.jsonl*"] {
+        let mut follower = Follower::of(
+            argument,
+            &[("i.jsonl", &lines(0..2)), ("i.jsonl.1", &lines(2..4)), ("i.jsonl.old", "x")],
+        );
+        let first = [given("i.jsonl", 0..2), given("i.jsonl.1", 2..4)];
+        assert_eq!(follower.read(), first, "{argument}");
+        fs::rename(follower.path("i.jsonl.1"), follower.path("i.jsonl.2")).unwrap();
+        fs::rename(follower.path("i.jsonl"), follower.path("i.jsonl.1")).unwrap();
+        fs::write(follower.path("i.jsonl"), lines(4..6)).unwrap();
+        fs::write(follower.path("i.jsonl-20260131.gz"), gzip(lines(6..8).as_bytes())).unwrap();
+        let mut read: Vec<_> = (0..3).flat_map(|_| follower.read()).collect();
+        read.sort();
+        assert_eq!(read, [given("i.jsonl#2", 4..6), given("i.jsonl-20260131.gz", 6..8)]);
+    }
+}
+
+#[test]
+fn a_given_file_that_is_rotated_twice_between_discoveries_loses_nothing() {
+    let mut follower = Follower::of(
+        "i.jsonl",
+        &[("i.jsonl", &lines(0..2)), ("i.jsonl.1", &lines(50..52)), ("i.jsonl.2", &lines(60..62))],
+    );
+    assert_eq!(follower.read(), [given("i.jsonl", 0..2)]);
+    // What was rotated before is not read, and is named.
+    assert_eq!(follower.source.left_out().len(), 2);
+    for round in 1..4_u64 {
+        for (number, compressed) in [(3, false), (2, false), (1, true)] {
+            let from = follower.path(&format!("i.jsonl.{number}"));
+            let to = follower.path(&format!("i.jsonl.{}", number + 1));
+            let Ok(text) = fs::read(&from) else { continue };
+            fs::rename(from, &to).unwrap();
+            if compressed && round == 2 {
+                fs::write(follower.path("i.jsonl.2.gz"), gzip(&text)).unwrap();
+                fs::remove_file(to).unwrap();
+            }
+        }
+        fs::rename(follower.path("i.jsonl"), follower.path("i.jsonl.1")).unwrap();
+        fs::write(follower.path("i.jsonl"), lines(round * 10..round * 10 + 2)).unwrap();
+        if round == 2 {
+            append(&follower.folder, "i.jsonl.1", &lines([19]));
+        }
+    }
+    let mut videos: Vec<u64> =
+        (0..4).flat_map(|_| follower.read()).flat_map(|(_, videos)| videos).collect();
+    videos.sort_unstable();
+    assert_eq!(videos, [10, 11, 19, 20, 21, 30, 31]);
+    assert_eq!((0..3).flat_map(|_| follower.read()).collect::<Vec<_>>(), []);
 }
