@@ -188,9 +188,11 @@ fn ctrl_c_in_any_process_ends_all_of_them_with_everything_committed() {
 #[test]
 fn a_file_that_one_process_cannot_open_ends_all_with_code_1_and_the_reason() {
     let folder = tempfile::tempdir().unwrap();
-    let events: String = (0..10).map(|n| line(&event(n, n, 1, n as i64))).collect();
     for number in 0..200 {
-        std::fs::write(folder.path().join(format!("{number}.jsonl")), &events).unwrap();
+        // Copies would not be opened.
+        let events: String =
+            (0..10).map(|n| line(&event(n, 10 * number + n, 1, n as i64))).collect();
+        std::fs::write(folder.path().join(format!("{number}.jsonl")), events).unwrap();
     }
     let finished = run_processes(2, &folder.path().join("hosts"), |process| {
         let mut command = std::process::Command::new("bash");
