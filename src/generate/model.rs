@@ -195,7 +195,22 @@ impl Generator {
         if self.chance.happens(self.model.duplicate_rate / 2.0) {
             self.repeat(&batch, 0);
         }
-        self.queue.push(batch);
+        self.upload(batch);
+    }
+
+    /// Lets a batch arrive; scattered, each of its events by itself.
+    fn upload(&mut self, batch: Batch) {
+        if !self.model.scatter {
+            return self.queue.push(batch);
+        }
+        for event in &batch.events {
+            let arrival_ms = match event.truth {
+                // Its event time is not when it happened.
+                GroundTruth::Future => batch.arrival_ms,
+                _ => event.event_time_ms + self.chance.up_to_ms(self.model.arrival_delay_max_ms),
+            };
+            self.queue.push(Batch { arrival_ms, events: vec![*event], ..batch });
+        }
     }
 
     /// Sends the honest and orphan events from index `from` on again, early enough not to be late.
@@ -213,7 +228,7 @@ impl Generator {
         let after_ms = REPEAT_AFTER_MIN_MS + self.chance.up_to_ms(REPEAT_AFTER_SPREAD_MS);
         let latest_ms = first_ms + self.model.arrival_delay_max_ms;
         let arrival_ms = (batch.arrival_ms + after_ms).min(latest_ms);
-        self.queue.push(Batch { arrival_ms, events, ..*batch });
+        self.upload(Batch { arrival_ms, events, ..*batch });
     }
 }
 

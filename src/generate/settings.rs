@@ -97,6 +97,11 @@ pub struct Model {
     )]
     pub arrival_delay_max_ms: i64,
 
+    /// Every event arrives by itself, up to the maximum arrival delay after it: the impressions of
+    /// a request do not arrive together
+    #[arg(long)]
+    pub scatter: bool,
+
     /// Share of events that arrive a second time, alone or with their whole batch
     #[arg(long, value_name = "SHARE", default_value_t = 0.02, value_parser = parse_share)]
     pub duplicate_rate: f64,

@@ -154,6 +154,21 @@ fn a_request_shows_different_videos_in_contiguous_batches() {
 }
 
 #[test]
+fn scattered_events_of_a_request_do_not_arrive_together() {
+    let model = Model { scatter: true, ..small(20_000) };
+    let arrivals = arrivals(&model);
+    let shown: Vec<_> = arrivals.iter().filter(|one| one.kind == Kind::Impression).collect();
+    let together = shown.windows(2).filter(|pair| pair[0].request == pair[1].request).count();
+    assert!(together * 50 < shown.len(), "{together} of {}", shown.len());
+    let is_prompt = |one: &&Arrival| !matches!(one.truth, GroundTruth::Late | GroundTruth::Future);
+    let delays = arrivals.iter().filter(is_prompt).map(|one| one.arrival_ms - one.event_time_ms);
+    let half = delays.clone().filter(|delay| *delay > model.arrival_delay_max_ms / 2).count();
+    let all = delays.clone().count();
+    assert!((all * 4 / 10..all * 6 / 10).contains(&half), "{half} of {all}");
+    assert!(delays.clone().all(|delay| (0..=model.arrival_delay_max_ms).contains(&delay)));
+}
+
+#[test]
 fn a_play_follows_an_impression_of_its_request_unless_it_is_an_orphan() {
     let model = Model { future_rate: 0.0, ..small(50_000) };
     let all = arrivals(&model);
