@@ -9,7 +9,7 @@
 //! what two cores can deliver: 2, unless other programs use the cores or the memory. It is printed
 //! beside the speedup of one job with two workers.
 //!
-//! `cargo bench --bench engine -- [--impressions N] [--repeat N]`
+//! `cargo bench --bench engine -- [--scatter true] [--impressions N] [--repeat N]`
 //! With `--test`, as in CI, it runs once on a small log.
 
 mod common;
@@ -77,9 +77,10 @@ struct Ready {
 }
 
 impl Ready {
-    fn start(impressions: u64, workers: usize, addresses: &str, process: usize) -> Ready {
+    fn start(model: &Model, workers: usize, addresses: &str, process: usize) -> Ready {
+        let (impressions, scatter) = (model.impressions.to_string(), model.scatter.to_string());
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--impressions", &impressions.to_string(), "--addresses", addresses])
+            .args(["--impressions", &impressions, "--scatter", &scatter, "--addresses", addresses])
             .args(["--process", &process.to_string(), "--workers", &workers.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -108,15 +109,14 @@ impl Ready {
 /// Runs a configuration in new processes of this program: in a process that is reused, the memory
 /// left by the earlier run slows the later one by up to a fifth. Returns the time of the slowest
 /// job, and the totals of each job.
-fn measure_apart(impressions: u64, configuration: &Configuration) -> (Duration, Vec<[u64; 3]>) {
+fn measure_apart(model: &Model, configuration: &Configuration) -> (Duration, Vec<[u64; 3]>) {
     let jobs =
         (0..configuration.jobs).map(|_| addresses(configuration.processes)).collect::<Vec<_>>();
     let mut started: Vec<Ready> = Vec::new();
     for addresses in &jobs {
         let processes = 0..configuration.processes;
-        started.extend(
-            processes.map(|it| Ready::start(impressions, configuration.workers, addresses, it)),
-        );
+        started
+            .extend(processes.map(|it| Ready::start(model, configuration.workers, addresses, it)));
     }
     for ready in &mut started {
         assert_eq!(ready.line().trim(), READY);
@@ -160,7 +160,8 @@ fn run_child_process(model: &Model, addresses: &str) {
 
 fn main() {
     let impressions = parameter("--impressions", 20_000_000, 100_000);
-    let model = Model { impressions, ..Model::default() };
+    let scatter = parameter("--scatter", false, true);
+    let model = Model { impressions, scatter, ..Model::default() };
     let addresses: String = parameter("--addresses", String::new(), String::new());
     if !addresses.is_empty() {
         return run_child_process(&model, &addresses);
@@ -170,7 +171,7 @@ fn main() {
     let mut expected = None;
     for _ in 0..parameter("--repeat", 5, 1) {
         for (configuration, times) in CONFIGURATIONS.iter().zip(&mut times) {
-            let (elapsed, totals) = measure_apart(impressions, configuration);
+            let (elapsed, totals) = measure_apart(&model, configuration);
             let expected = *expected.get_or_insert(totals[0]);
             assert!(
                 totals.iter().all(|totals| *totals == expected),

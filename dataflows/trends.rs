@@ -49,8 +49,8 @@ fn build<'scope>(showings: &Showings<'scope>, _: &Parameters) -> EpochRows<'scop
     let epoch = showings.epoch();
     showings
         .changes()
-        .accumulate(|change| {
-            (change.video, (change.gain(Touch::is_converted), change.gain(Touch::is_shown)))
+        .accumulate_by_video(|change| {
+            (change.gain(Touch::is_converted), change.gain(Touch::is_shown))
         })
         .count_total()
         .map(move |(video, (plays, impressions))| {

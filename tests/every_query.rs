@@ -19,6 +19,7 @@ use trendmark::engine::{
 use trendmark::event::{Event, RequestId, Touch, VideoId};
 use trendmark::log::BlockStart;
 use trendmark::query::{Digest, Digests, EpochLog, Parameters, QueryInstance, Row, digest};
+use trendmark::showings::Layout;
 use trendmark::sources::memory::MemorySource;
 use trendmark::stores::memory::{Committed, MemoryStore};
 use trendmark::stores::{
@@ -34,7 +35,7 @@ struct RunSettings {
     batch_events: usize,
     round_events: usize,
     rounds_in_flight: usize,
-    gather_bytes: usize,
+    layout: Layout,
     rows_waiting_max: usize,
     publish_interval_ms: u64,
 }
@@ -47,7 +48,7 @@ fn run_settings() -> impl Strategy<Value = RunSettings> {
                 batch_events,
                 round_events,
                 rounds_in_flight,
-                gather_bytes: 0,
+                layout: Layout::Table,
                 rows_waiting_max,
                 publish_interval_ms: interval,
             }
@@ -56,8 +57,8 @@ fn run_settings() -> impl Strategy<Value = RunSettings> {
 }
 
 /// Drawn last, so that the seeds of failures recorded before it existed still give the same cases.
-fn gather_bytes() -> impl Strategy<Value = usize> {
-    0..2_000usize
+fn layout() -> impl Strategy<Value = Layout> {
+    proptest::sample::select(vec![Layout::Table, Layout::Reference])
 }
 
 /// The crash of a job.
@@ -253,7 +254,7 @@ fn attempt(
     let mut settings = Settings::new(definition, queries());
     settings.round_events = run.round_events;
     settings.rounds_in_flight = run.rounds_in_flight;
-    settings.gather_bytes = run.gather_bytes;
+    settings.layout = run.layout;
     settings.rows_waiting_max = run.rows_waiting_max;
     settings.publish_interval = Duration::from_millis(run.publish_interval_ms);
     settings.tick = Duration::from_millis(5);
@@ -375,9 +376,9 @@ proptest! {
         definition in definitions(),
         log in logs(),
         run in run_settings(),
-        gather_bytes in gather_bytes(),
+        layout in layout(),
     ) {
-        check(definition, log, &[], &RunSettings { gather_bytes, ..run })?;
+        check(definition, log, &[], &RunSettings { layout, ..run })?;
     }
 
     #[test]
@@ -386,15 +387,15 @@ proptest! {
         log in logs(),
         crashes in crashes(),
         run in run_settings(),
-        gather_bytes in gather_bytes(),
+        layout in layout(),
     ) {
-        // The jobs gather different amounts: one none, the others `gather_bytes` or twice that.
+        // A job goes on with what another one has kept in another layout.
+        let layouts = [layout, Layout::Reference, Layout::Table];
         let crashes = crashes.into_iter().enumerate().map(|(job, (crash, run))| {
-            let gather_bytes = gather_bytes * (job % 3);
-            (crash, RunSettings { gather_bytes, ..run })
+            (crash, RunSettings { layout: layouts[job % 3], ..run })
         });
         let crashes: Vec<_> = crashes.collect();
-        check(definition, log, &crashes, &RunSettings { gather_bytes, ..run })?;
+        check(definition, log, &crashes, &RunSettings { layout, ..run })?;
     }
 
     #[test]

@@ -124,7 +124,6 @@ impl Workspace {
             format!("--workers={}", random.random_range(1..=2)),
             format!("--round-events={}", random.random_range(50..400)),
             format!("--publish-interval={}ms", random.random_range(0..100)),
-            format!("--gather-bytes={}", random.random_range(0..4_000)),
             format!("--rows-waiting-max={}", random.random_range(100..2_000)),
         ];
         let job = start_processes(processes, &self.hosts.path().join("hosts"), |_| {

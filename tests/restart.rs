@@ -32,7 +32,6 @@ fn live(fixture: &Fixture, random: &mut ChaCha8Rng) -> bool {
         format!("--workers={}", random.random_range(1..=2)),
         format!("--round-events={}", random.random_range(20..200)),
         format!("--publish-interval={}ms", random.random_range(0..40)),
-        format!("--gather-bytes={}", random.random_range(0..2_000)),
         format!("--alignment={}m", random.random_range(0..90)),
     ];
     let job = start_processes(processes, &fixture.path("hosts"), |_| {

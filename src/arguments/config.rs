@@ -167,7 +167,6 @@ impl RunArguments {
             round_events: self.round_events.or(Some(defaults.round_events)),
             round_bytes: self.round_bytes.or(Some(defaults.round_bytes)),
             rounds_in_flight: self.rounds_in_flight.or(Some(defaults.rounds_in_flight)),
-            gather_bytes: self.gather_bytes.or(Some(defaults.gather_bytes)),
             state_max: self.state_max.or(Some(defaults.state_max)),
             rows_waiting_max: self.rows_waiting_max.or(Some(defaults.rows_waiting_max)),
             ..self

@@ -313,11 +313,6 @@ pub struct RunArguments {
     #[arg(long, value_name = "ROUNDS", help_heading = "Pace and limits")]
     pub rounds_in_flight: Option<usize>,
 
-    /// Bytes of events per open epoch that a worker gathers before it processes them; fewer are
-    /// processed at the end of their publication [default: 2097152]
-    #[arg(long, value_name = "BYTES", help_heading = "Pace and limits")]
-    pub gather_bytes: Option<usize>,
-
     /// Maximum changed rows, and sums not yet turned into rows, that wait on a worker for the next
     /// publication [default: 1048576]
     #[arg(long, value_name = "ROWS", help_heading = "Pace and limits")]

@@ -252,7 +252,6 @@ impl RunArguments {
                 self.rounds_in_flight,
                 defaults.rounds_in_flight,
             )?,
-            gather_bytes: self.gather_bytes.unwrap_or(defaults.gather_bytes),
             rows_waiting_max: count(
                 "rows-waiting-max",
                 self.rows_waiting_max,

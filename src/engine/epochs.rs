@@ -8,9 +8,9 @@ use super::Settings;
 use super::rows::ChangedRows;
 use crate::event::{RequestId, Touch, VideoId};
 use crate::query::{Build, Digests, QueryInstance};
-use crate::showings::Showings;
 use crate::showings::sums::PendingSums;
-use crate::showings::touches::{Lanes, Pool, Touches};
+use crate::showings::touches::{Lanes, Touches};
+use crate::showings::{Layout, Memory, Showings};
 use crate::stores::RowChange;
 use crate::time::{Epoch, Publication, Round, Through};
 use std::cell::Cell;
@@ -26,8 +26,8 @@ type ClockInput = InputHandle<Round, CapacityContainerBuilder<Vec<()>>>;
 /// The open epochs of a worker.
 pub struct Epochs {
     queries: Vec<QueryInstance>,
-    /// See [`Settings::gather_bytes`].
-    gather_bytes: usize,
+    /// See [`Settings::layout`].
+    layout: Layout,
     /// The epochs that take touches, in rising order.
     open: Vec<OpenEpoch>,
     /// The index in `open` of the last lookup: the next event mostly needs the same epoch.
@@ -39,7 +39,7 @@ pub struct Epochs {
     /// A dataflow without data; its frontier is the earliest round that any worker is in.
     clock: (ClockInput, ProbeHandle<Round>),
     rows: ChangedRows,
-    pool: Pool,
+    memory: Memory,
     /// The number of sums that become rows at the end of their publication.
     waiting: PendingSums,
 }
@@ -97,7 +97,7 @@ impl Epochs {
         clock.advance_to(round);
         Epochs {
             queries: settings.queries.clone(),
-            gather_bytes: settings.gather_bytes,
+            layout: settings.layout,
             open: Vec::new(),
             last_found: 0,
             closing: Vec::new(),
@@ -105,7 +105,7 @@ impl Epochs {
             live_max: 0,
             clock: (clock, probe),
             rows: ChangedRows::new(settings),
-            pool: Pool::default(),
+            memory: Memory::default(),
             waiting: PendingSums::default(),
         }
     }
@@ -117,8 +117,8 @@ impl Epochs {
         let name = format!("epoch {}", epoch.0);
         let showings = worker.dataflow_named::<Round, _, _>(&name, |scope| {
             let touches = input.to_stream(scope);
-            let (pool, waiting) = (self.pool.clone(), self.waiting.clone());
-            let showings = Showings::arrange(epoch, touches, self.gather_bytes, pool, waiting);
+            let waiting = self.waiting.clone();
+            let showings = Showings::keep(epoch, touches, self.layout, &self.memory, waiting);
             self.rows.digest(&showings, &probe);
             for (number, QueryInstance { query, parameters }) in self.queries.iter().enumerate() {
                 if let Build::Epoch(build) = query.build {
@@ -128,7 +128,7 @@ impl Epochs {
             showings.count()
         });
         input.advance_to(round);
-        let lanes = Lanes::new(worker.peers(), self.pool.clone());
+        let lanes = Lanes::new(worker.peers(), self.memory.buffers.clone());
         let position = self.open.partition_point(|open| open.epoch < epoch);
         self.open
             .insert(position, OpenEpoch { epoch, input, lanes, probe, ready: false, showings });

@@ -8,6 +8,7 @@ use crate::stores::RowChange;
 use crate::time::{Epoch, Publication, Round};
 use foldhash::fast::RandomState;
 use std::cell::RefCell;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use timely::container::CapacityContainerBuilder;
@@ -34,17 +35,34 @@ struct Publications {
 /// The rows that changed in a publication, and their changes of the digests.
 #[derive(Default)]
 struct Changed {
-    rows: HashMap<RowName, Latest, RandomState>,
+    rows: HashMap<RowName, Net, RandomState>,
     digests: Digests,
 }
 
-/// The last change of a row.
-struct Latest {
-    round: Round,
-    /// Whether the row exists after the change. Within a round, the old row is removed and the new
-    /// one added in any order, so an addition overrides a removal in the same round.
-    exists: bool,
-    values: ValueCells,
+/// The net change of a row: how often each of its values was added and removed, in any order.
+struct Net {
+    values: (ValueCells, isize),
+    others: Vec<(ValueCells, isize)>,
+}
+
+impl Net {
+    fn add(&mut self, values: ValueCells, diff: isize) {
+        let mut all = std::iter::once(&mut self.values).chain(&mut self.others);
+        match all.find(|(same, sum)| *sum == 0 || *same == values) {
+            Some(entry) if entry.0 == values => entry.1 += diff,
+            Some(unused) => *unused = (values, diff),
+            None => self.others.push((values, diff)),
+        }
+    }
+
+    /// Returns the values that the row has now, or those that it had and whether it is gone, or
+    /// nothing if it is as it was.
+    fn result(self) -> Option<(ValueCells, bool)> {
+        let changed = std::iter::once(self.values).chain(self.others).filter(|(_, sum)| *sum != 0);
+        let (values, sum) = changed.max_by_key(|(_, sum)| *sum)?;
+        assert!(sum.abs() == 1, "a row is there once, not {sum} times");
+        Some((values, sum < 0))
+    }
 }
 
 impl ChangedRows {
@@ -114,10 +132,9 @@ impl ChangedRows {
         publication: Publication,
     ) -> (impl Iterator<Item = RowChange> + use<>, Digests) {
         let changed = self.0.borrow_mut().changed.remove(&publication).unwrap_or_default();
-        let rows = changed.rows.into_iter().map(|((query, epoch, key), latest)| RowChange {
-            query,
-            row: Row { epoch, key, values: latest.values },
-            deleted: !latest.exists,
+        let rows = changed.rows.into_iter().filter_map(|((query, epoch, key), net)| {
+            let (values, deleted) = net.result()?;
+            Some(RowChange { query, row: Row { epoch, key, values }, deleted })
         });
         (rows, changed.digests)
     }
@@ -148,18 +165,11 @@ impl Publications {
         if publication == Publication::REPLAY && !self.replayed[query] {
             return;
         }
-        let exists = diff > 0;
-        let latest = Latest { round, exists, values: row.values };
         match changed.rows.entry((query, row.epoch, row.key)) {
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(latest);
+            Entry::Vacant(entry) => {
+                entry.insert(Net { values: (row.values, diff), others: Vec::new() });
             }
-            std::collections::hash_map::Entry::Occupied(mut entry) => {
-                let before = entry.get();
-                if (round, exists) > (before.round, before.exists) {
-                    entry.insert(latest);
-                }
-            }
+            Entry::Occupied(mut entry) => entry.get_mut().add(row.values, diff),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::memory;
 use crate::query::{Build, QueryInstance, Role};
+use crate::showings::Layout;
 use crate::time::Definition;
 use std::time::Duration;
 
@@ -22,9 +23,8 @@ pub struct Settings {
     pub round_bytes: u64,
     /// The maximum number of incomplete rounds of one worker.
     pub rounds_in_flight: usize,
-    /// The number of bytes of touches of an open epoch that a worker gathers before it arranges
-    /// them; fewer are arranged at the end of their publication.
-    pub gather_bytes: usize,
+    /// How the showings of an epoch are kept.
+    pub layout: Layout,
     /// The maximum number of changed rows, and sums not yet turned into rows, that wait on a worker
     /// for the next publication. A sum counts on every worker that contributes to it.
     pub rows_waiting_max: usize,
@@ -61,7 +61,7 @@ impl Settings {
             round_events: 100_000,
             round_bytes: 64 << 20,
             rounds_in_flight: 16,
-            gather_bytes: 2 << 20,
+            layout: Layout::default(),
             rows_waiting_max: 1 << 20,
             state_max: Settings::default_state_max(),
             alignment_ms: definition.epoch_length_ms,

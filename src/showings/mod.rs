@@ -1,81 +1,94 @@
-//! The shared arrangement of an epoch: the touch of every showing, by request.
+//! The showings of an epoch: which request saw and played which video.
 //!
-//! Impressions and plays of an epoch form one collection, request → video, whose difference is a
+//! Impressions and plays of an epoch form one collection, (request, video), whose difference is a
 //! [`Touch`]: a set of bits that adds by *or*. Duplicate events therefore change nothing, and the
-//! join of plays with impressions is the accumulated touch of a showing. The collection is arranged
+//! join of plays with impressions is the accumulated touch of a showing. The collection is kept
 //! once, and all queries of the epoch read it:
 //!
-//! - [`Showings::changes`] emits the showings whose touch changed, as rounds complete.
+//! - [`Showings::changes`] emits the showings whose touch changed, publication by publication.
 //! - [`Showings::by_request`] does the same for all showings of a request together.
 //!
-//! Timestamps are rounds, which are totally ordered. A reader needs the state before a round and
-//! the state after it, never an older one, so the arrangement stores no times for past rounds.
-//! [`run`] is the layout that this allows. Nor are rows visible within a publication, so its
-//! touches are gathered into large portions before they are arranged (`gather`), and its rounds
-//! that complete together are treated as one, the last of them.
+//! Rows are not visible within a publication, and *or* does not depend on order. So the state that
+//! a reader needs is that after a publication, and its touches need neither be sorted nor be kept
+//! apart by time: [`table`] is the layout that this allows. [`reference`] computes the same with
+//! differential's own operators; tests compare them.
 //!
 //! [`Touch`]: crate::event::Touch
 
-pub mod batch;
+mod by_request;
 pub mod changes;
-mod filter;
-mod gather;
-pub mod run;
+mod keep;
+mod reference;
 pub mod sums;
+pub mod table;
+#[cfg(test)]
+mod tests;
 pub mod touches;
 
 pub use changes::{Change, Changes, Known};
 
 use crate::event::RequestId;
 use crate::time::{Epoch, Round};
-use batch::{ShowingsBatcher, ShowingsSpine};
-use changes::Arrangement;
+use by_request::RequestReaders;
 use differential_dataflow::VecCollection;
 use differential_dataflow::difference::Semigroup;
-use differential_dataflow::operators::arrange::arrangement::arrange_core;
-use gather::gather;
 use std::cell::Cell;
 use std::hash::Hash;
 use std::rc::Rc;
 use sums::PendingSums;
+use table::{BlockPool, Expected};
 use timely::dataflow::Stream;
-use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
+use timely::dataflow::channels::pact::DistributorPact;
 use touches::{Pool, ToOwner, Touches};
+
+/// How the showings of an epoch are kept. The results are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// In a [`table`].
+    #[default]
+    Table,
+    /// In an arrangement of differential dataflow: the plain way, slower, for tests.
+    Reference,
+}
+
+/// Memory that the epochs of a worker pass on to each other.
+#[derive(Clone, Default)]
+pub struct Memory {
+    /// The buffers of touches.
+    pub buffers: Pool,
+    blocks: BlockPool,
+    /// What an epoch is expected to have.
+    expected: Rc<Cell<Expected>>,
+}
 
 /// The showings of one epoch, as they change.
 pub struct Showings<'scope> {
     epoch: Epoch,
-    arrangement: Arrangement<'scope>,
     changes: Changes<'scope>,
+    readers: RequestReaders,
     waiting: PendingSums,
     count: Rc<Cell<u64>>,
 }
 
 impl<'scope> Showings<'scope> {
-    /// Arranges touches by request, on the worker that owns the request. Every container must hold
-    /// touches of one owner and one round, as those of [`touches::Lanes`] do. Touches are arranged
-    /// once `gather_bytes` bytes have been gathered, or when their publication is over. Their
-    /// buffers return to `pool`. `waiting` counts the sums that queries hold until a publication is
-    /// over.
-    pub fn arrange(
+    /// Keeps touches by request, on the worker that owns the request. Every container must hold
+    /// touches of one owner and one round, as those of [`touches::Lanes`] do. `waiting` counts the
+    /// sums that queries hold until a publication is over.
+    pub fn keep(
         epoch: Epoch,
         touches: Stream<'scope, Round, Touches>,
-        gather_bytes: usize,
-        pool: Pool,
+        layout: Layout,
+        memory: &Memory,
         waiting: PendingSums,
     ) -> Showings<'scope> {
         let to_owner = DistributorPact(|_workers| ToOwner);
-        let words_min = gather_bytes / size_of::<u64>();
-        let touches = gather(touches, to_owner, words_min, pool.clone());
-        let arrangement = arrange_core::<_, _, _, ShowingsSpine>(
-            touches,
-            Pipeline,
-            "Showings",
-            |_logger, _operator| ShowingsBatcher::new(pool),
-        );
-        let count = Rc::default();
-        let changes = Changes::of(&arrangement, waiting.clone(), Rc::clone(&count));
-        Showings { epoch, arrangement, changes, waiting, count }
+        let (readers, count) = (RequestReaders::default(), Rc::default());
+        let keep = match layout {
+            Layout::Table => keep::keep,
+            Layout::Reference => reference::keep,
+        };
+        let changes = keep(touches, to_owner, memory, readers.clone(), Rc::clone(&count));
+        Showings { epoch, changes: Changes::new(changes, waiting.clone()), readers, waiting, count }
     }
 
     /// Returns the epoch.
@@ -93,10 +106,10 @@ impl<'scope> Showings<'scope> {
         &self.changes
     }
 
-    /// For every request that changed in a round, emits updates computed from all its showings
-    /// before and after the round. Updates of a publication with the same data on the same worker
-    /// are added up. A request with more than `videos_max` showings is [`Known::Crowded`]; it is
-    /// not told again when more come.
+    /// For every request that changed, emits updates computed from all its showings before and
+    /// after. Updates of a publication with the same data on the same worker are added up. A
+    /// request with more than `videos_max` showings is [`Known::Crowded`]; it is not told again
+    /// when more come.
     pub fn by_request<D, R>(
         &self,
         videos_max: usize,
@@ -106,6 +119,6 @@ impl<'scope> Showings<'scope> {
         D: Clone + Eq + Hash + 'static,
         R: Semigroup + 'static,
     {
-        changes::by_request(&self.arrangement, &self.waiting, videos_max, logic)
+        by_request::by_request(&self.changes, &self.readers, &self.waiting, videos_max, logic)
     }
 }

@@ -6,10 +6,12 @@
 //! publication took.
 //!
 //! Pending sums are counted, since they become rows, and a publication ends early when there are
-//! many. The replay cannot end early: its updates are added up by round and do not wait.
+//! many. The replay cannot end early, so its sums do not count.
 
+use super::changes::{Change, Changes};
+use crate::event::VideoId;
 use crate::time::{Publication, Round};
-use differential_dataflow::difference::Semigroup;
+use differential_dataflow::difference::{IsZero, Semigroup};
 use differential_dataflow::{AsCollection, VecCollection};
 use foldhash::fast::RandomState;
 use std::cell::Cell;
@@ -17,8 +19,7 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::{Entry, HashMap};
 use std::hash::Hash;
 use std::rc::Rc;
-use timely::container::{Accountable, CapacityContainerBuilder};
-use timely::dataflow::Stream;
+use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::{Operator, OutputBuilderSession};
@@ -40,224 +41,234 @@ impl PendingSums {
     }
 }
 
-/// The sums of the updates of a publication.
-pub(super) struct Sums<D, R> {
-    /// The capability to emit them, in the last round of the publication.
-    capability: Capability<Round>,
-    sums: HashMap<D, R, RandomState>,
-    waiting: PendingSums,
+/// Sums of updates by their data.
+pub(super) trait Sums: Default + 'static {
+    /// What is added up separately.
+    type Data: Clone + 'static;
+    /// The difference of an update.
+    type Diff: Semigroup + 'static;
+
+    /// The number of sums.
+    fn len(&self) -> usize;
+
+    /// Takes all sums, and keeps the memory for others.
+    fn take(&mut self) -> impl Iterator<Item = (Self::Data, Self::Diff)>;
 }
 
-impl<D: Eq + Hash, R: Semigroup> Sums<D, R> {
-    /// Adds updates. Consecutive updates with the same data cost one hash lookup.
-    pub(super) fn extend(&mut self, updates: impl Iterator<Item = (D, R)>) {
-        let mut alike: Option<(D, R)> = None;
-        for (data, diff) in updates {
-            match &mut alike {
-                Some((same, sum)) if *same == data => sum.plus_equals(&diff),
-                _ => {
-                    if let Some((data, sum)) = alike.replace((data, diff)) {
-                        self.add(data, sum);
-                    }
-                }
-            }
-        }
-        if let Some((data, sum)) = alike {
-            self.add(data, sum);
-        }
-    }
+/// Sums by any data.
+pub(super) type HashedSums<D, R> = HashMap<D, R, RandomState>;
 
-    /// Adds an update.
-    #[inline]
-    pub(super) fn add(&mut self, data: D, diff: R) {
-        if diff.is_zero() {
-            return;
-        }
-        match self.sums.entry(data) {
-            Entry::Occupied(mut sum) => sum.get_mut().plus_equals(&diff),
-            Entry::Vacant(entry) => {
-                entry.insert(diff);
-                self.waiting.add(1);
-            }
-        }
-    }
-}
+/// The most sums whose memory is kept: a hash table that grows moves its sums again and again.
+const KEPT_MAX: usize = 1 << 17;
 
-impl<D, R> Sums<D, R> {
-    /// Takes all sums, which no longer wait.
-    fn take(&mut self) -> HashMap<D, R, RandomState> {
-        let sums = std::mem::take(&mut self.sums);
-        self.waiting.add(-(sums.len() as isize));
-        sums
-    }
-}
-
-impl<D, R> Drop for Sums<D, R> {
-    fn drop(&mut self) {
-        self.take();
-    }
-}
-
-/// Returns the round in which updates of a round are emitted.
-fn emitted_in(round: Round) -> Round {
-    match round.publication() {
-        Publication::REPLAY => round,
-        publication => Round::last(publication),
-    }
-}
-
-/// The maximum number of sums to reserve capacity for.
-const EXPECTED_MAX: usize = 1 << 16;
-
-/// Sums that wait for the ends of their publications.
-pub(super) struct HeldSums<D, R> {
-    held: BTreeMap<Round, Sums<D, R>>,
-    /// As many sums as last time are expected: a hash table that grows moves its sums again and
-    /// again.
-    expected: usize,
-    waiting: PendingSums,
-}
-
-impl<D, R> HeldSums<D, R>
+impl<D, R> Sums for HashedSums<D, R>
 where
     D: Clone + Eq + Hash + 'static,
     R: Semigroup + 'static,
 {
-    pub(super) fn new(waiting: &PendingSums) -> HeldSums<D, R> {
-        HeldSums { held: BTreeMap::new(), expected: 0, waiting: waiting.clone() }
+    type Data = D;
+    type Diff = R;
+
+    fn len(&self) -> usize {
+        HashMap::len(self)
     }
 
-    /// Returns the sums to which updates of a round are added. `delayed` returns a capability for
-    /// the round in which they are emitted.
-    pub(super) fn at(
-        &mut self,
-        round: Round,
-        delayed: impl FnOnce(&Round) -> Capability<Round>,
-    ) -> &mut Sums<D, R> {
-        let emitted_in = emitted_in(round);
-        self.held.entry(emitted_in).or_insert_with(|| Sums {
-            capability: delayed(&emitted_in),
-            sums: HashMap::with_capacity_and_hasher(self.expected, RandomState::default()),
-            waiting: self.waiting.clone(),
-        })
+    fn take(&mut self) -> impl Iterator<Item = (D, R)> {
+        let kept = if self.capacity() > KEPT_MAX {
+            std::mem::take(self)
+        } else {
+            let empty = HashMap::with_capacity_and_hasher(self.len(), RandomState::default());
+            std::mem::replace(self, empty)
+        };
+        kept.into_iter()
+    }
+}
+
+/// Adds updates. Consecutive updates with the same data cost one hash lookup.
+pub(super) fn extend<D, R>(sums: &mut HashedSums<D, R>, updates: impl Iterator<Item = (D, R)>)
+where
+    D: Eq + Hash,
+    R: Semigroup,
+{
+    let mut alike: Option<(D, R)> = None;
+    for (data, diff) in updates {
+        match &mut alike {
+            Some((same, sum)) if *same == data => sum.plus_equals(&diff),
+            _ => {
+                if let Some((data, sum)) = alike.replace((data, diff)) {
+                    add(sums, data, sum);
+                }
+            }
+        }
+    }
+    if let Some((data, sum)) = alike {
+        add(sums, data, sum);
+    }
+}
+
+/// Adds an update.
+#[inline]
+pub(super) fn add<D, R>(sums: &mut HashedSums<D, R>, data: D, diff: R)
+where
+    D: Eq + Hash,
+    R: Semigroup,
+{
+    if diff.is_zero() {
+        return;
+    }
+    match sums.entry(data) {
+        Entry::Occupied(mut sum) => sum.get_mut().plus_equals(&diff),
+        Entry::Vacant(entry) => {
+            entry.insert(diff);
+        }
+    }
+}
+
+/// Sums by video, at the numbers of the videos in their epoch.
+pub(super) struct VideoSums<R> {
+    sums: Vec<Option<(VideoId, R)>>,
+    /// The numbers with a sum.
+    changed: Vec<u32>,
+}
+
+impl<R> Default for VideoSums<R> {
+    fn default() -> VideoSums<R> {
+        VideoSums { sums: Vec::new(), changed: Vec::new() }
+    }
+}
+
+impl<R: Semigroup> VideoSums<R> {
+    /// Adds an update of the video with a number.
+    #[inline]
+    pub(super) fn add(&mut self, number: u32, video: VideoId, diff: R) {
+        if diff.is_zero() {
+            return;
+        }
+        let position = number as usize;
+        if position >= self.sums.len() {
+            self.sums.resize_with((position + 1).next_power_of_two(), || None);
+        }
+        match &mut self.sums[position] {
+            Some((_, sum)) => sum.plus_equals(&diff),
+            none => {
+                *none = Some((video, diff));
+                self.changed.push(number);
+            }
+        }
+    }
+}
+
+impl<R: Semigroup + 'static> Sums for VideoSums<R> {
+    type Data = VideoId;
+    type Diff = R;
+
+    fn len(&self) -> usize {
+        self.changed.len()
     }
 
-    /// Emits the sums to which nothing more is added.
-    pub(super) fn emit(
+    fn take(&mut self) -> impl Iterator<Item = (VideoId, R)> {
+        let sums = &mut self.sums;
+        self.changed.drain(..).filter_map(|number| sums[number as usize].take())
+    }
+}
+
+/// Sums that wait for the ends of their publications.
+pub(super) struct HeldSums<T: Sums> {
+    held: BTreeMap<Round, T>,
+    /// Empty sums, with their memory.
+    spare: Vec<T>,
+    waiting: PendingSums,
+}
+
+impl<T: Sums> HeldSums<T> {
+    pub(super) fn new(waiting: &PendingSums) -> HeldSums<T> {
+        HeldSums { held: BTreeMap::new(), spare: Vec::new(), waiting: waiting.clone() }
+    }
+
+    /// Changes the sums of a round with `logic`.
+    pub(super) fn update(&mut self, round: Round, logic: impl FnOnce(&mut T)) {
+        let spare = &mut self.spare;
+        let sums = self.held.entry(round).or_insert_with(|| spare.pop().unwrap_or_default());
+        let before = sums.len();
+        logic(sums);
+        if counts(round) {
+            self.waiting.add(sums.len() as isize - before as isize);
+        }
+    }
+
+    /// Passes the sums of a round to `emit`.
+    pub(super) fn take(&mut self, round: Round, mut emit: impl FnMut(T::Data, T::Diff)) {
+        let Some(mut sums) = self.held.remove(&round) else { return };
+        if counts(round) {
+            self.waiting.add(-(sums.len() as isize));
+        }
+        let nonzero = sums.take().filter(|(_, diff)| !diff.is_zero());
+        nonzero.for_each(|(data, diff)| emit(data, diff));
+        self.spare.push(sums);
+        self.spare.truncate(1);
+    }
+}
+
+impl<T: Sums> Drop for HeldSums<T> {
+    fn drop(&mut self) {
+        let waiting = self.held.iter().filter(|(round, _)| counts(**round));
+        self.waiting.add(-(waiting.map(|(_, sums)| sums.len() as isize).sum::<isize>()));
+    }
+}
+
+/// Whether the sums of a round count as waiting.
+fn counts(round: Round) -> bool {
+    round.publication() != Publication::REPLAY
+}
+
+/// The capabilities to emit the sums of publications that are not over, by their last rounds.
+#[derive(Default)]
+pub(super) struct LastRounds(BTreeMap<Round, Capability<Round>>);
+
+impl LastRounds {
+    /// Keeps the capability that `delayed` returns for a round, unless there is one.
+    pub(super) fn keep(&mut self, round: Round, delayed: impl FnOnce() -> Capability<Round>) {
+        self.0.entry(round).or_insert_with(delayed);
+    }
+
+    /// Emits the sums of the rounds that are over.
+    pub(super) fn emit<T: Sums>(
         &mut self,
+        held: &mut HeldSums<T>,
         frontier: &MutableAntichain<Round>,
-        output: &mut OutputBuilderSession<'_, Round, SumsBuilder<D, R>>,
+        output: &mut OutputBuilderSession<'_, Round, SumsBuilder<T>>,
     ) {
-        while let Some(entry) = self.held.first_entry()
+        while let Some(entry) = self.0.first_entry()
             && !frontier.less_equal(entry.key())
         {
-            let (round, mut over) = entry.remove_entry();
-            let sums = over.take();
-            self.expected = sums.len().min(EXPECTED_MAX);
-            let updates = sums.into_iter().filter(|(_, diff)| !diff.is_zero());
-            let updates = updates.map(|(data, diff)| (data, round, diff));
-            output.session(&over.capability).give_iterator(updates);
+            let (round, capability) = entry.remove_entry();
+            let mut session = output.session(&capability);
+            held.take(round, |data, diff| session.give((data, round, diff)));
         }
     }
 }
 
 /// Builds the messages of sums.
-pub(super) type SumsBuilder<D, R> = CapacityContainerBuilder<Vec<(D, Round, R)>>;
+pub(super) type SumsBuilder<T> =
+    CapacityContainerBuilder<Vec<(<T as Sums>::Data, Round, <T as Sums>::Diff)>>;
 
-/// Adds up, for each publication, the updates that `logic` derives from the containers of a stream,
-/// and emits one update for each data on each worker.
-pub(super) fn sum_by_publication<'scope, C, D, R>(
-    stream: Stream<'scope, Round, C>,
+/// Adds up, for each publication, what `logic` makes of the changes, and emits one update for each
+/// data on each worker.
+pub(super) fn sum_by_publication<'scope, T: Sums>(
+    changes: &Changes<'scope>,
     waiting: &PendingSums,
-    mut logic: impl FnMut(&mut C, &mut Sums<D, R>) + 'static,
-) -> VecCollection<'scope, Round, D, R>
-where
-    C: Accountable + Clone + Default + 'static,
-    D: Clone + Eq + Hash + 'static,
-    R: Semigroup + 'static,
-{
-    let mut held = HeldSums::new(waiting);
-    let updates = stream.unary_frontier(Pipeline, "Sum", move |_, _| {
+    mut logic: impl FnMut(&[Change], &mut T) + 'static,
+) -> VecCollection<'scope, Round, T::Data, T::Diff> {
+    let (mut held, mut last_rounds) = (HeldSums::new(waiting), LastRounds::default());
+    let updates = changes.stream().clone().unary_frontier(Pipeline, "Sum", move |_, _| {
         move |(input, frontier), output| {
-            input.for_each(|capability, container| {
+            input.for_each(|capability, changes| {
                 let Some(round) = capability.least().copied() else { return };
-                logic(container, held.at(round, |emitted_in| capability.delayed(emitted_in, 0)));
+                held.update(round, |sums| logic(changes, sums));
+                last_rounds.keep(round, || capability.delayed(&round, 0));
             });
-            held.emit(frontier, output);
+            last_rounds.emit(&mut held, frontier, output);
         }
     });
     updates.as_collection()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use timely::dataflow::InputHandle;
-    use timely::dataflow::operators::capture::Extract;
-    use timely::dataflow::operators::{Capture, Input, Inspect, Probe};
-
-    type Update = (char, Round, isize);
-
-    /// Sends updates in rounds. Returns the updates that are emitted, and the number of sums that
-    /// wait: before each round, once all earlier rounds are complete, and at the end.
-    fn sent(rounds: &[(Round, &[(char, isize)])]) -> (Vec<Update>, Vec<usize>) {
-        let rounds: Vec<_> =
-            rounds.iter().map(|(round, updates)| (*round, updates.to_vec())).collect();
-        let (captured, waited) = timely::execute_directly(move |worker| {
-            let waiting = PendingSums::default();
-            let mut input = InputHandle::new();
-            let (captured, probe) = worker.dataflow::<Round, _, _>(|scope| {
-                let stream = scope.input_from(&mut input);
-                let sums = sum_by_publication(stream, &waiting, |updates: &mut Vec<_>, sums| {
-                    sums.extend(updates.drain(..));
-                });
-                let (probe, stream) = sums.inner.inspect(|_| ()).probe();
-                (stream.capture(), probe)
-            });
-            let mut waited = Vec::new();
-            for (round, updates) in rounds {
-                input.advance_to(round);
-                worker.step_while(|| probe.less_than(&round) && waiting.sums() == 0);
-                for _ in 0..10 {
-                    worker.step();
-                }
-                waited.push(waiting.sums());
-                updates.into_iter().for_each(|update| input.send(update));
-            }
-            drop(input);
-            worker.step_while(|| !probe.done());
-            waited.push(waiting.sums());
-            (captured, waited)
-        });
-        let captured = captured.extract().into_iter().flat_map(|(_, updates)| updates);
-        let mut captured: Vec<Update> = captured.collect();
-        captured.sort_by_key(|(data, round, _)| (*round, *data));
-        (captured, waited)
-    }
-
-    #[test]
-    fn updates_are_merged_at_the_end_of_their_publication() {
-        let (one, other) = (Publication(5), Publication(6));
-        let (updates, waited) = sent(&[
-            (Round::at(one, 0), &[('a', 1), ('b', 1), ('a', 2)]),
-            (Round::at(one, 3), &[('a', 4), ('b', -1), ('c', 0)]),
-            (Round::at(one, 4), &[]),
-            (Round::at(other, 0), &[('a', -1)]),
-            (Round::at(other, 1), &[]),
-        ]);
-        assert_eq!(updates, [('a', Round::last(one), 7), ('a', Round::last(other), -1)]);
-        assert_eq!(waited, [0, 2, 2, 0, 1, 0]);
-    }
-
-    #[test]
-    fn updates_of_the_replay_do_not_wait() {
-        let first = Round::first(Publication::REPLAY);
-        let (updates, waited) = sent(&[
-            (first, &[('a', 1), ('a', 1)]),
-            (Round::at(Publication::REPLAY, 1), &[('a', 1)]),
-            (Round::at(Publication::REPLAY, 2), &[]),
-        ]);
-        assert_eq!(updates, [('a', first, 2), ('a', Round::at(Publication::REPLAY, 1), 1)]);
-        assert_eq!(waited, [0, 0, 0, 0]);
-    }
 }

@@ -96,7 +96,7 @@ impl Fixture {
         let hostfile = self.path(&format!("{processes}x{workers}.hosts"));
         let finished = run_processes(processes, &hostfile, |_| {
             let mut command = self.command(&store);
-            command.args(["--round-events=50", "--publish-interval=20ms", "--gather-bytes=500"]);
+            command.args(["--round-events=50", "--publish-interval=20ms"]);
             command.arg("--workers").arg(workers.to_string());
             command
         });

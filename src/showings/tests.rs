@@ -1,0 +1,182 @@
+//! Both layouts give the same changes and sums, publication by publication.
+
+use super::touches::Lanes;
+use super::*;
+use crate::event::{Touch, VideoId};
+use crate::time::Publication;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use timely::container::NoopBuilder;
+use timely::dataflow::InputHandle;
+use timely::dataflow::operators::{Concatenate, Input, Inspect, Probe};
+
+/// Touches in a round of a publication.
+type Sent = (u32, u32, Vec<(u64, u64, Touch)>);
+
+/// The touches before and after of showings.
+type Changed = BTreeMap<(RequestId, VideoId), (Touch, Touch)>;
+
+/// What was emitted in a round: the touches before and after of each showing that changed, the
+/// number of showings of each video, and the number of videos of each request.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Emitted {
+    touches: Changed,
+    by_video: BTreeMap<VideoId, isize>,
+    by_touch: BTreeMap<Touch, isize>,
+    by_request: BTreeMap<RequestId, isize>,
+}
+
+type AllEmitted = BTreeMap<Round, Emitted>;
+
+/// Sends touches from two sources, of which one may be ahead of the other, and returns what the
+/// layout emits, and the sums that wait at the end of each round.
+fn emitted(layout: Layout, sent: [Vec<Sent>; 2]) -> (AllEmitted, usize) {
+    timely::execute_directly(move |worker| {
+        let (memory, waiting) = (Memory::default(), PendingSums::default());
+        let emitted: Rc<RefCell<AllEmitted>> = Rc::default();
+        let mut inputs =
+            [0, 1].map(|_| InputHandle::<Round, NoopBuilder<Touches>>::new_with_builder());
+        let probe = worker.dataflow::<Round, _, _>(|scope| {
+            let streams = inputs.each_mut().map(|input| scope.input_from(input));
+            let touches = scope.concatenate(streams);
+            let showings = Showings::keep(Epoch(0), touches, layout, &memory, waiting.clone());
+            observe(&showings, &emitted)
+        });
+        let mut lanes = Lanes::new(1, memory.buffers.clone());
+        let mut waited = 0;
+        let [ahead, behind] = &sent;
+        // One source is always a whole publication ahead.
+        for (input, sent) in inputs.iter_mut().zip([ahead, behind]) {
+            for (publication, position, touches) in sent {
+                let round = Round::at(Publication(u64::from(*publication)), *position);
+                input.advance_to(round);
+                for (request, video, touch) in touches {
+                    let (request, video) = (RequestId([*request, 0]), VideoId(*video));
+                    if let Some(mut full) = lanes.push(round, request, video, *touch) {
+                        input.send_batch(&mut full);
+                    }
+                }
+                for mut touches in lanes.drain() {
+                    input.send_batch(&mut touches);
+                }
+                for _ in 0..5 {
+                    worker.step();
+                }
+                waited = waited.max(waiting.sums());
+            }
+        }
+        drop(inputs);
+        worker.step_while(|| !probe.done());
+        assert_eq!(waiting.sums(), 0);
+        (emitted.take(), waited)
+    })
+}
+
+/// Records everything that is derived from showings.
+fn observe(
+    showings: &Showings<'_>,
+    emitted: &Rc<RefCell<AllEmitted>>,
+) -> timely::dataflow::ProbeHandle<Round> {
+    let probe = timely::dataflow::ProbeHandle::new();
+    let into = Rc::clone(emitted);
+    let visited = showings.changes().visit(move |round, changes| {
+        let mut emitted = into.borrow_mut();
+        let Emitted { touches, .. } = emitted.entry(round).or_default();
+        for Change { request, video, before, after, .. } in changes {
+            // A showing may change repeatedly in a publication, step by step.
+            let of_showing = touches.entry((*request, *video)).or_insert((*before, *before));
+            assert_eq!(of_showing.1, *before);
+            of_showing.1 = *after;
+        }
+    });
+    visited.probe_with(&probe);
+    macro_rules! record {
+        ($collection:expr, $field:ident) => {
+            let into = Rc::clone(emitted);
+            let recorded = $collection.inner.inspect(move |(data, round, diff)| {
+                let mut emitted = into.borrow_mut();
+                *emitted.entry(*round).or_default().$field.entry(*data).or_default() += diff;
+            });
+            recorded.probe_with(&probe);
+        };
+    }
+    let changes = showings.changes();
+    record!(changes.accumulate_by_video(|change| change.gain(Touch::is_shown)), by_video);
+    record!(changes.accumulate(|change| (change.after, 1isize)), by_touch);
+    let by_request = showings.by_request(5, |request, before, after, update| {
+        let count = |known: Known<'_>| known.unless_crowded().len() as isize;
+        update(request, count(after) - count(before));
+    });
+    record!(by_request, by_request);
+    probe
+}
+
+fn sent() -> impl Strategy<Value = Vec<Sent>> {
+    let touch = prop::sample::select(vec![Touch::SHOWN, Touch::PLAYED, Touch::PLAYED_IN_EPOCH]);
+    let touches = vec((0..6u64, 0..9u64, touch), 0..40);
+    vec((0..4u32, 0..3u32, touches), 0..8).prop_map(|mut sent| {
+        sent.sort_by_key(|(publication, position, _)| (*publication, *position));
+        sent
+    })
+}
+
+/// The effect of touches alone: a map that is changed publication by publication.
+fn expected(sent: &[Vec<Sent>; 2]) -> BTreeMap<Round, Changed> {
+    let mut map: BTreeMap<(RequestId, VideoId), Touch> = BTreeMap::new();
+    let mut expected: BTreeMap<Round, BTreeMap<_, (Touch, Touch)>> = BTreeMap::new();
+    let mut all: Vec<_> = sent.iter().flatten().collect();
+    all.sort_by_key(|(publication, ..)| *publication);
+    for (publication, _, touches) in all {
+        let last = Round::last(Publication(u64::from(*publication)));
+        for (request, video, touch) in touches {
+            let showing = (RequestId([*request, 0]), VideoId(*video));
+            let touched = map.entry(showing).or_default();
+            let (before, after) = (*touched, touched.or(*touch));
+            *touched = after;
+            if before != after {
+                let changed = expected.entry(last).or_default();
+                changed.entry(showing).or_insert((before, before)).1 = after;
+            }
+        }
+    }
+    expected
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..Default::default() })]
+
+    #[test]
+    fn both_layouts_emit_what_a_map_says_in_the_last_round_of_each_publication(
+        sent in [sent(), sent()],
+    ) {
+        let [(table, _), (reference, _)] =
+            [Layout::Table, Layout::Reference].map(|layout| emitted(layout, sent.clone()));
+        let touches = |emitted: &AllEmitted| -> BTreeMap<_, _> {
+            emitted.iter().map(|(round, one)| (*round, one.touches.clone())).collect()
+        };
+        prop_assert_eq!(touches(&table), expected(&sent));
+        prop_assert_eq!(touches(&reference), expected(&sent));
+        for (round, emitted) in &table {
+            prop_assert_eq!(&emitted.by_video, &reference[round].by_video);
+            let nonzero = |one: &Emitted| -> BTreeMap<_, _> {
+                let sums = one.by_request.iter().map(|(request, sum)| (*request, *sum));
+                sums.filter(|(_, sum)| *sum != 0).collect()
+            };
+            prop_assert_eq!(nonzero(emitted), nonzero(&reference[round]));
+        }
+    }
+}
+
+#[test]
+fn sums_wait_for_the_end_of_their_publication_but_not_those_of_the_replay() {
+    let touches = vec![(1, 1, Touch::SHOWN), (2, 2, Touch::SHOWN), (3, 2, Touch::SHOWN)];
+    let of = |publication| {
+        let end = vec![(publication, 1, vec![])];
+        [vec![(publication, 0, touches.clone()), (publication, 1, vec![])], end]
+    };
+    // Two videos and one touch. Requests are told of when the publication is over.
+    assert_eq!(emitted(Layout::Table, of(5)).1, 3);
+    assert_eq!(emitted(Layout::Table, of(0)).1, 0);
+}
