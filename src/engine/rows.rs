@@ -173,3 +173,33 @@ impl Publications {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_net_change_of_a_row_does_not_depend_on_order() {
+        let cases: [(&[(u64, isize)], Option<(u64, bool)>); 7] = [
+            (&[(1, 1)], Some((1, false))),
+            (&[(1, -1)], Some((1, true))),
+            (&[(1, -1), (2, 1)], Some((2, false))),
+            (&[(1, -1), (2, 1), (2, -1), (3, 1)], Some((3, false))),
+            (&[(1, 1), (1, -1), (2, 1), (2, -1), (3, 1)], Some((3, false))),
+            (&[(1, 1), (1, -1)], None),
+            (&[(1, -1), (2, 1), (2, -1), (1, 1)], None),
+        ];
+        for (changes, expected) in cases {
+            for turned in 0..changes.len() {
+                let mut changes = changes.to_vec();
+                changes.rotate_left(turned);
+                let values = |value: u64| ValueCells::from_slice(&[value]);
+                let mut changes = changes.iter().map(|(value, diff)| (values(*value), *diff));
+                let mut net = Net { values: changes.next().unwrap(), others: Vec::new() };
+                changes.for_each(|(values, diff)| net.add(values, diff));
+                let expected = expected.map(|(value, deleted)| (values(value), deleted));
+                assert_eq!(net.result(), expected);
+            }
+        }
+    }
+}
