@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_net_change_of_a_row_does_not_depend_on_order() {
-        let cases: [(&[(u64, isize)], Option<(u64, bool)>); 7] = [
+        let cases: [(&[_], _); 7] = [
             (&[(1, 1)], Some((1, false))),
             (&[(1, -1)], Some((1, true))),
             (&[(1, -1), (2, 1)], Some((2, false))),

@@ -10,7 +10,7 @@
 //!
 //! Rows are not visible within a publication, and *or* does not depend on order. So the state that
 //! a reader needs is that after a publication, and its touches need neither be sorted nor be kept
-//! apart by time: [`table`] is the layout that this allows. [`reference`] computes the same with
+//! apart by time: [`table`] is the layout that this allows. `reference.rs` computes the same with
 //! differential's own operators; tests compare them.
 //!
 //! [`Touch`]: crate::event::Touch
