@@ -133,6 +133,17 @@ impl Loss {
     pub fn is_damage(&self) -> bool {
         matches!(self.cause, LossCause::Damaged(_))
     }
+
+    /// Notes this loss as that of a partition, unless a known one is as grave. Returns whether it
+    /// did. Damage is the gravest, and what a file may give back is the least.
+    pub fn note_in(self, known: &mut Option<Loss>) -> bool {
+        let gravity = |loss: &Loss| (loss.is_damage(), loss.outlives_file());
+        let is_graver = known.as_ref().is_none_or(|known| gravity(known) < gravity(&self));
+        if is_graver {
+            *known = Some(self);
+        }
+        is_graver
+    }
 }
 
 impl fmt::Display for Loss {
@@ -195,5 +206,32 @@ pub fn watermark_ms<'a>(
     match active.map(|progress| progress.watermark_ms).min() {
         Some(least_ms) => least_ms,
         None => partitions.into_iter().filter_map(|progress| progress.watermark_ms).max(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_losses_the_gravest_is_kept() {
+        let damaged = LossCause::Damaged("line 3: damaged".into());
+        // What is known, what is found, and whether that is graver.
+        let cases = [
+            (None, LossCause::Cut, true),
+            (Some(LossCause::Cut), LossCause::Removed, false),
+            (Some(LossCause::Removed), LossCause::NotReplayed, true),
+            (Some(LossCause::Removed), damaged.clone(), true),
+            (Some(LossCause::NotReplayed), damaged.clone(), true),
+            (Some(LossCause::NotReplayed), LossCause::Cut, false),
+            (Some(damaged.clone()), LossCause::NotReplayed, false),
+            (Some(damaged.clone()), damaged, false),
+        ];
+        for (before, cause, is_graver) in cases {
+            let before = before.map(|cause| Loss { offset: 3, cause });
+            let (found, mut known) = (Loss { offset: 5, cause }, before.clone());
+            assert_eq!(found.clone().note_in(&mut known), is_graver, "{before:?} {found:?}");
+            assert_eq!(known, if is_graver { Some(found) } else { before });
+        }
     }
 }

@@ -174,6 +174,24 @@ fn a_log_that_was_removed_and_comes_back_is_read_on() {
 }
 
 #[test]
+fn a_log_whose_copy_comes_before_its_loss_is_committed_is_read_on() {
+    let place = Workspace::new();
+    place.write("i.jsonl", lines(0..200));
+    let slow = ["--follow", "--publish-interval", "4s", "--idle-timeout", "100ms"];
+    let mut job = Running::start(&mut place.command(&[&INPUT[..], &slow].concat()));
+    wait(&mut job, &place, 200);
+    fs::write(place.path("i.jsonl"), lines(1_000..1_010)).unwrap();
+    job.wait_until_said("no copy of it was found");
+    assert_eq!(place.select("lost FROM partitions"), [""], "nothing is committed yet");
+    place.write(".copy", lines(0..260));
+    rename(&place, ".copy", "i-1.jsonl");
+    wait(&mut job, &place, 270);
+    stop(job);
+    assert_eq!(counted(&place), (270, 270));
+    assert_eq!(place.select("count(lost) FROM partitions"), ["0"]);
+}
+
+#[test]
 fn a_log_that_must_be_read_again_and_is_lost_can_be_given_up() {
     let place = Workspace::new();
     place.write("i.jsonl", lines(0..500));

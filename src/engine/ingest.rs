@@ -152,19 +152,15 @@ impl Ingest {
     pub fn relocate(&mut self, source: &dyn Source, moved: &Moved) -> Result<bool, SourceError> {
         let mut partitions = self.partitions.iter_mut();
         if let Some(partition) = partitions.find(|partition| partition.name == moved.partition) {
-            return partition.relocate(moved.file.as_ref());
+            return partition.relocate(source, moved.file.as_ref());
         }
-        let Some(file) = moved.file.as_ref().filter(|file| source.may_go_on(file)) else {
-            return Ok(false);
-        };
-        let Some(mut partition) = self.ended.remove(&moved.partition) else { return Ok(false) };
-        match partition.reopen(source, file) {
-            Ok(()) => self.partitions.push(partition),
-            // It has less than was read: it is not the log any more, as the next commit tells.
-            Err(SourceError::Shrunk { .. }) => {
-                self.ended.insert(partition.name.clone(), partition);
-            }
-            Err(error) => return Err(error),
+        let Some(file) = moved.file.as_ref() else { return Ok(false) };
+        let Some(partition) = self.ended.get_mut(&moved.partition) else { return Ok(false) };
+        if partition.may_go_on_in(source, file) {
+            partition.reopen(source, file)?;
+        }
+        if !partition.is_exhausted() {
+            self.partitions.extend(self.ended.remove(&moved.partition));
         }
         Ok(false)
     }

@@ -225,7 +225,7 @@ impl Leader {
             if !settled.idle && !self.known.contains(&settled.partition) {
                 settled.idle = true;
                 let loss = Loss { offset: settled.next_offset, cause: LossCause::Removed };
-                settled.lost.get_or_insert(loss);
+                loss.note_in(&mut settled.lost);
             }
         }
         Ok(())
@@ -364,7 +364,7 @@ fn give_up(
     let passed = progress.partitions.values_mut().filter(|at| at.replay_offset < at.next_offset);
     for at in passed {
         let loss = Loss { offset: at.replay_offset, cause: LossCause::NotReplayed };
-        at.lost.get_or_insert(loss);
+        loss.note_in(&mut at.lost);
     }
     let settled = without_replay(&progress, Vec::new());
     progress.partitions =

@@ -1,11 +1,13 @@
 //! A partition on a worker: its reader, its buffered records, and its position.
 
+mod moves;
+
 use super::dead_letters::DeadLetters;
 use super::holding::Reason;
 use super::protocol::{SlowestWatermark, Watermarks};
 use crate::acceptance::{Ahead, ClockLimit, Judge, LogEnd, Missing, Reading};
-use crate::log::{BlockStart, LogFile, Loss, LossCause, PartitionName, PartitionProgress};
-use crate::sources::{Batch, Discovered, Lag, PartitionReader, Polled, Source, SourceError};
+use crate::log::{BlockStart, Loss, PartitionName, PartitionProgress};
+use crate::sources::{Batch, Lag, PartitionReader, Polled, SourceError};
 use crate::time::{Definition, Epoch, Through};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -116,25 +118,6 @@ enum End {
         last: Instant,
     },
     Exhausted,
-}
-
-/// The reader of a log that has ended.
-struct EndedReader {
-    file: Option<LogFile>,
-}
-
-impl PartitionReader for EndedReader {
-    fn poll(&mut self, _batch: &mut Batch, _records_max: usize) -> Result<Polled, SourceError> {
-        Ok(Polled::Exhausted)
-    }
-
-    fn lag(&self) -> Lag {
-        Lag::default()
-    }
-
-    fn file(&self) -> Option<LogFile> {
-        self.file.clone()
-    }
 }
 
 impl Partition {
@@ -356,19 +339,6 @@ impl Partition {
         Ok(amount)
     }
 
-    /// Notes what is missing of it, and returns whether that is new. A reader tells people of
-    /// everything but damage, which comes as a malformed record.
-    fn note_loss(&mut self) -> bool {
-        if self.lost.is_some() {
-            return false;
-        }
-        self.lost = self.reader.loss();
-        if let Some(loss @ Loss { cause: LossCause::Damaged(_), .. }) = &self.lost {
-            tracing::warn!("{} {loss}", self.name);
-        }
-        self.lost.is_some()
-    }
-
     /// Whether it is at its end, and nothing was accepted, or moved its watermark, for so long that
     /// it must not hold epochs open.
     fn is_quiet(&mut self, now: Instant, idle_timeout: Duration) -> bool {
@@ -385,20 +355,6 @@ impl Partition {
         }
     }
 
-    /// Goes on in the file that holds it now, or ends if there is none. Returns whether it has lost
-    /// something.
-    pub(super) fn relocate(&mut self, file: Option<&LogFile>) -> Result<bool, SourceError> {
-        self.reader.relocate(file)?;
-        Ok(self.note_loss())
-    }
-
-    /// Closes the log of a partition that is exhausted.
-    pub(super) fn end(&mut self) {
-        self.reader = Box::new(EndedReader { file: self.reader.file() });
-        self.batch = Batch { next_offset: self.batch.next_offset, ..Batch::default() };
-        self.next = 0;
-    }
-
     /// Whether it is wanted after its end: a file may come back, and what an open epoch needs of it
     /// must be read again at a restart, until that epoch closes.
     pub(super) fn is_wanted(&self) -> bool {
@@ -410,26 +366,6 @@ impl Partition {
         let before = self.replay_points.len();
         self.replay_points.retain(|epoch, _| !closed.contains(*epoch));
         self.replay_points.len() < before
-    }
-
-    /// Goes on where it ended, in the file that holds its log now, like a partition that is new.
-    pub(super) fn reopen(
-        &mut self,
-        source: &dyn Source,
-        file: &LogFile,
-    ) -> Result<(), SourceError> {
-        let (name, file) = (self.name.clone(), Some(file.clone()));
-        let partition = Discovered { name, size_bytes: 0, end_offset: None, file };
-        self.reader = source.open(&partition, Some(self.next_offset()))?;
-        (self.end, self.activity) = (End::NotSeen, Activity::Starting);
-        self.lost = self.lost.take().filter(Loss::outlives_file);
-        self.quiet = Quiet {
-            found_at_start: false,
-            accepted_at: None,
-            moved_at: Instant::now(),
-            first_end_at: None,
-        };
-        Ok(())
     }
 
     /// Returns how much is left to read, and the events that are read but not processed.
