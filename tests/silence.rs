@@ -235,7 +235,7 @@ fn a_folder_is_named_as_it_was_given_and_its_subfolders_may_vanish() {
     std::os::unix::fs::symlink("real", place.path("link")).unwrap();
     let mut job = place.follow(&["--impressions", "link"]);
     job.wait_until("all is read", || place.events_committed() == 5);
-    job.wait_until_said("given, but not read: `link/c.json`");
+    job.wait_until_said("found, but not read: `link/c.json`");
     std::fs::remove_dir_all(place.path("real/dt=1")).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(1_200));
     place.append("real/b.jsonl", lines(6..8));
@@ -293,4 +293,123 @@ fn a_subfolder_that_cannot_be_read_is_an_error_at_the_start_and_named_later() {
     job.wait_until("it is read again", || place.events_committed() == 10);
     job.interrupt();
     job.finish().succeeded();
+}
+
+#[test]
+fn a_job_whose_new_input_is_all_malformed_fails_although_the_store_has_good_events() {
+    let place = Workspace::new();
+    place.write("a.jsonl", lines(0..500));
+    place.run(&["--impressions", "a.jsonl"]).succeeded();
+    place.write("b.jsonl", "x\n".repeat(150));
+    let input = ["--impressions", "b.jsonl", "--max-malformed"];
+    // Another share of all records of the store is allowed, but of these nothing can be used.
+    let said = "all 150 records of the impressions that this job has read are malformed; first: ";
+    let finished = place.run(&[&input[..], &["50%"]].concat());
+    assert!(finished.stdout.contains(&format!("warning: {said}")), "{finished:#?}");
+    finished.failed(6, &[said]);
+    // The same command reads nothing more, and says what the store has.
+    let finished = place.run(&[&input[..], &["50%"]].concat()).succeeded();
+    assert!(!finished.stdout.contains(said), "{finished:#?}");
+    place.append("b.jsonl", "x\n");
+    place.run(&[&input[..], &["100%"]].concat()).succeeded();
+}
+
+#[test]
+fn a_damaged_file_is_named_once_and_restored_not_allowed() {
+    let place = Workspace::new();
+    place.write("i.jsonl.gz", "not compressed at all");
+    let input = ["--impressions", "i.jsonl.gz", "p.jsonl"];
+    place.write("p.jsonl", "");
+    let finished = place.run(&input);
+    let error = finished.stderr.lines().find(|line| line.starts_with("error: ")).unwrap();
+    assert_eq!(error.matches("i.jsonl.gz").count(), 1, "{error}");
+    assert!(error.contains("restore the file, and start with a new store"), "{error}");
+    assert!(!error.contains("--max-malformed"), "{error}");
+    finished.failed(6, &[]);
+    place.append("p.jsonl", "x\n");
+    let said = ["restore the file, correct the log", "all 2 records of the impressions are"];
+    place.run(&input).failed(6, &said);
+}
+
+#[test]
+fn what_is_not_read_is_said_as_it_is_at_the_end_of_the_job() {
+    let place = Workspace::new();
+    // Only the same first record at the start.
+    place.write("w1.jsonl", lines(0..1));
+    place.write("w2.jsonl", lines(0..1));
+    let mut job = place.follow(&["--impressions", "*.jsonl"]);
+    job.wait_until_said("w2.jsonl` (a copy of ");
+    place.append("w1.jsonl", lines(1..5));
+    place.append("w2.jsonl", lines(10..15));
+    job.wait_until("both are read", || place.events_committed() == 11);
+    job.interrupt();
+    let finished = job.finish().succeeded();
+    assert!(!finished.stdout.contains("not read: "), "{finished:#?}");
+    // A copy that appears while the job runs.
+    let mut job = place.follow(&["--impressions", "*.jsonl"]);
+    place.append("w2.jsonl", lines(15..16));
+    job.wait_until("the job goes on", || place.events_committed() == 12);
+    std::fs::copy(place.path("w1.jsonl"), place.path(".copy")).unwrap();
+    std::fs::rename(place.path(".copy"), place.path("w3.jsonl")).unwrap();
+    job.wait_until_said("w3.jsonl");
+    job.interrupt();
+    let finished = job.finish().succeeded();
+    let said = "warning: found, but not read: `";
+    assert!(finished.stdout.contains(said), "{finished:#?}");
+    assert!(finished.stdout.contains("w3.jsonl` (a copy of `"), "{finished:#?}");
+}
+
+#[test]
+fn a_file_that_appears_in_both_logs_is_left_out_and_the_same_command_starts_again() {
+    let place = Workspace::new();
+    place.write("in/i.jsonl", lines(0..5));
+    place.write("in/p.jsonl", lines(0..5));
+    let input = ["--impressions", "in/i*", "--plays", "in/*p.jsonl"];
+    let said = "in/ip.jsonl` (given with --impressions and with --plays";
+    let mut job = place.follow(&input);
+    job.wait_until("all is read", || place.events_committed() == 10);
+    place.write("in/ip.jsonl", lines(10..20));
+    job.wait_until_said(said);
+    job.interrupt();
+    let finished = job.finish().succeeded();
+    assert!(finished.stdout.contains(said), "{finished:#?}");
+    // Also with a file that one log may read.
+    place.write("in/i2.jsonl", lines(20..22));
+    let mut job = place.follow(&input);
+    job.wait_until("the other file is read", || place.events_committed() == 12);
+    job.interrupt();
+    let finished = job.finish().succeeded();
+    assert!(finished.stdout.contains(said), "{finished:#?}");
+    // A job that has not begun refuses it, and so does one that ends.
+    let refused = ["is given with --impressions and with --plays"];
+    place.run(&input).failed(2, &refused);
+    std::fs::remove_file(place.path("s.db")).unwrap();
+    place.run(&[&input[..], &["--follow"]].concat()).failed(2, &refused);
+    // A file that was read as one of them cannot be both.
+    std::fs::rename(place.path("in/ip.jsonl"), place.path("in/i3.jsonl")).unwrap();
+    let mut job = place.follow(&input);
+    job.wait_until("all is read", || place.events_committed() == 22);
+    job.interrupt();
+    job.finish().succeeded();
+    let both = ["--follow", "--impressions", "in/i*", "--plays", "in/*3.jsonl", "in/p.jsonl"];
+    place.run(&both).failed(2, &refused);
+}
+
+#[test]
+fn a_log_that_is_no_input_of_this_job_is_not_lost() {
+    let place = Workspace::new();
+    place.write("i.jsonl", lines(0..5));
+    place.write("p.jsonl", "no event\n");
+    place.write("in/a.jsonl", "no event\n");
+    let slow = ["--follow", "--publish-interval", "20ms", "--idle-timeout", "1h"];
+    let given = ["--impressions", "i.jsonl", "in/a.jsonl", "--plays", "p.jsonl"];
+    let mut job = Running::start(&mut place.command(&[&given[..], &slow].concat()));
+    job.wait_until("all is read", || place.number("sum(malformed) FROM partitions") == 2);
+    job.interrupt();
+    job.finish().succeeded();
+    let finished = place.run(&["--impressions", "i.jsonl"]).succeeded();
+    for told in [&finished.stdout, &finished.stderr, &status(&place, &[])] {
+        assert!(!told.contains("lost") && !told.contains("is gone"), "{told}");
+    }
+    assert_eq!(place.select("count(lost) FROM partitions"), ["0"]);
 }

@@ -142,14 +142,18 @@ pub fn run(arguments: &RunArguments, stop: Arc<AtomicBool>) -> Result<String, Ru
     }
     let lines = report(&plan, &counters, &ended, started.elapsed());
     let Outcome { lines: last, malformed, damaged } = outcome(&plan, &counters, &ended)?;
-    let remedy = match malformed.is_empty() {
-        true => "restore the file, and start with a new store",
-        false => {
+    let remedy = match (damaged.is_empty(), malformed.is_empty()) {
+        (false, true) => "restore the file, and start with a new store",
+        (false, false) => {
+            "restore the file, correct the log, or name its fields with --field, and start with a \
+             new store; --max-malformed allows more malformed records, but no damage"
+        }
+        (true, _) => {
             "correct the log, or name its fields with --field, and start with a new store, or \
              allow more with --max-malformed"
         }
     };
-    let unusable = [malformed, damaged].concat();
+    let unusable = [damaged, malformed].concat();
     if unusable.is_empty() || ended.summary.stopped {
         return Ok(lines + &last);
     }
@@ -181,7 +185,7 @@ pub fn start(
     let first = Arc::clone(&source);
     let discover = move || first().discover();
     let found = unless_stopped(&stop, discover).ok_or(RunError::Stopped)??;
-    refuse_shared_files(&found)?;
+    refuse_shared_files(plan, &found)?;
     let dead_letters = Arc::new(dead_letters(plan)?);
     // A link in a source folder may lead to the dead-letter file, which exists now.
     refuse_outputs_among_sources(plan)?;
@@ -247,19 +251,32 @@ fn refuse_outputs_among_sources(plan: &Plan) -> Result<(), ArgumentError> {
     }
 }
 
-/// Refuses a file that is to be read as impressions and as plays. Topics are refused before.
-fn refuse_shared_files(found: &[Discovered]) -> Result<(), ArgumentError> {
+/// Refuses a file that is to be read as impressions and as plays, unless the job leaves it out.
+/// Topics are refused before.
+fn refuse_shared_files(plan: &Plan, found: &[Discovered]) -> Result<(), ArgumentError> {
     let of_kind = |kind| found.iter().filter(move |one| one.name.kind == kind);
-    let impressions: BTreeSet<&str> =
-        of_kind(Kind::Impression).map(|one| one.name.name.as_str()).collect();
-    match of_kind(Kind::Play).find(|one| impressions.contains(one.name.name.as_str())) {
-        Some(shared) => Err(ArgumentError::Conflict(format!(
-            "`{}` is given with --impressions and with --plays: a file cannot hold both, so give \
-             other files or patterns",
-            shared.name.name
+    let names = |kind| of_kind(kind).map(|one| one.name.name.as_str()).collect::<BTreeSet<_>>();
+    let (impressions, plays) = (names(Kind::Impression), names(Kind::Play));
+    let shared: BTreeSet<&str> = impressions.intersection(&plays).copied().collect();
+    match shared.first() {
+        Some(file) if !have_appeared(plan, &shared) => Err(ArgumentError::Conflict(format!(
+            "`{file}` is given with --impressions and with --plays: a file cannot hold both, so \
+             give other files or patterns"
         ))),
-        None => Ok(()),
+        _ => Ok(()),
     }
+}
+
+/// Whether files have appeared after a job that follows its logs had begun, which leaves them out,
+/// and must be able to start again: no job has read them. Only the first process has the store.
+fn have_appeared(plan: &Plan, files: &BTreeSet<&str>) -> bool {
+    if !plan.settings.follow || plan.cluster.process > 0 {
+        return plan.settings.follow;
+    }
+    let reader = store::reader(&plan.store, plan.kafka.as_ref());
+    let Ok(Ok(progress)) = reader.map(|reader| reader.progress()) else { return false };
+    let is_read = |partition: &PartitionName| files.contains(partition.name.as_str());
+    progress.publication > Publication::REPLAY && !progress.partitions.keys().any(is_read)
 }
 
 /// Returns a function that makes the source of a worker.
@@ -337,30 +354,35 @@ fn report(plan: &Plan, counters: &Counters, ended: &Ended, elapsed: Duration) ->
 struct Outcome {
     /// The last lines.
     lines: String,
-    /// The logs of which too many records are malformed, as texts.
+    /// The logs of which too many records are malformed, as texts, unless the damaged files explain
+    /// that.
     malformed: Vec<String>,
     /// The files that cannot be read to their ends, as texts.
     damaged: Vec<String>,
 }
 
 /// Returns the last lines: the events of the store by their outcome, what is missing, and how final
-/// its rows are. All follows from the store, so that the same command says the same once more.
+/// its rows are. That follows from the store, so that the same command says the same once more.
+/// What this job has read and left out, and the examples, do not.
 fn outcome(plan: &Plan, counters: &Counters, ended: &Ended) -> Result<Outcome, RunError> {
     let reader = store::reader(&plan.store, plan.kafka.as_ref())?;
     let progress = reader.progress()?;
     let totals = Totals::of(reader.as_ref(), &progress)?;
     let unused = Unused::of(&totals, &progress, |kind| plan.inputs.include(kind));
-    let malformed = |share| unused.malformed(share, |kind| ended.dead_letters.first(kind));
+    let read = &ended.summary.records;
+    let malformed = |share| unused.malformed(share, read, |kind| ended.dead_letters.first(kind));
+    let text_of = |(_, text): (Kind, String)| text;
     let mut warnings = Vec::from_iter(totals.warning());
     if !warnings.is_empty() {
         warnings.extend(counters.first_rejected().iter().map(|first| format!("  {first}")));
     }
     let malformed_max = plan.settings.malformed_max;
-    warnings.extend(malformed(Some(malformed_max.unwrap_or(MALFORMED_MAX))));
+    let most = Some(malformed_max.unwrap_or(MALFORMED_MAX));
+    warnings.extend(malformed(most).into_iter().map(text_of));
     warnings.extend(unused.missing().map(|missing| format!("incomplete input: {missing}")));
     let left_out = &ended.summary.left_out;
     if !left_out.is_empty() {
-        warnings.push(format!("given, but not read: {}", some_of(left_out)));
+        warnings.push(format!("found, but not read: {}", some_of(left_out)));
     }
     let mut lines = format!("in the store: {totals}\n");
     for warning in warnings {
@@ -373,5 +395,7 @@ fn outcome(plan: &Plan, counters: &Counters, ended: &Ended) -> Result<Outcome, R
         "every epoch is final"
     };
     lines += &format!("{state}; show the rows: `trendmark show --store {}`\n", plan.store);
-    Ok(Outcome { lines, malformed: malformed(malformed_max), damaged: unused.damaged() })
+    let malformed = malformed(malformed_max).into_iter();
+    let malformed = malformed.filter(|(kind, _)| !unused.is_damage_alone(*kind)).map(text_of);
+    Ok(Outcome { lines, malformed: malformed.collect(), damaged: unused.damaged() })
 }

@@ -113,23 +113,45 @@ impl<'a> Unused<'a> {
     }
 
     /// Returns a text for each log of which more than this share of the records is malformed, or
-    /// without a share, all are. `first` is the first malformed record of a log, if it is known.
+    /// without a share, all are. If only those that a job has `read` are all malformed, the text is
+    /// about these. `first` is the first malformed record of a log, if it is known.
     pub fn malformed<'b>(
         &self,
         malformed_max: Option<f64>,
+        read: &[Records; 2],
         first: impl Fn(Kind) -> Option<&'b str>,
-    ) -> Vec<String> {
-        let unusable = self.logs.iter().filter(|(_, records)| records.are_unusable(malformed_max));
-        let described = unusable.map(|(kind, records)| {
-            let of_log = self.partitions.iter().filter(|at| at.partition.kind == *kind);
-            let example = match (first(*kind), of_log.max_by_key(|at| at.malformed)) {
+    ) -> Vec<(Kind, String)> {
+        let described = self.logs.iter().filter_map(|(kind, records)| {
+            let read = read[*kind as usize];
+            let text = if records.are_unusable(malformed_max) {
+                records.describe(*kind)
+            } else if read.are_useless(malformed_max) {
+                let (read, topic) = (read.malformed, kind.topic());
+                format!("all {read} records of the {topic} that this job has read are malformed")
+            } else {
+                return None;
+            };
+            let most = self.malformed_partitions(*kind).max_by_key(|at| at.malformed);
+            let example = match (first(*kind), most) {
                 (Some(first), _) => format!("; first: {first}"),
                 (None, Some(most)) => format!("; most of them in {}", most.partition.name),
                 (None, None) => String::new(),
             };
-            format!("{}{example}", records.describe(*kind))
+            Some((*kind, text + &example))
         });
         described.collect()
+    }
+
+    /// Whether every partition of a log that has malformed records has a damaged file.
+    pub fn is_damage_alone(&self, kind: Kind) -> bool {
+        let is_damaged = |at: &PartitionProgress| at.lost.as_ref().is_some_and(Loss::is_damage);
+        self.malformed_partitions(kind).all(is_damaged)
+    }
+
+    /// Returns the partitions of a log that have malformed records.
+    fn malformed_partitions(&self, kind: Kind) -> impl Iterator<Item = &PartitionProgress> {
+        let of_log = self.partitions.iter().filter(move |at| at.partition.kind == kind);
+        of_log.filter(|at| at.malformed > 0).copied()
     }
 
     /// Returns a text about the logs of which something is, or may be, missing, if there are any.

@@ -2,6 +2,7 @@
 
 use super::committer::Committer;
 use super::coordinator::{Coordinator, Rules};
+use super::discovery::Discovery;
 use super::holding::Holding;
 use super::protocol::Command;
 use super::table::Parts;
@@ -10,16 +11,11 @@ use super::{EngineError, Job, Records, Settings};
 use crate::event::Kind;
 use crate::log::{BlockStart, Loss, LossCause, PartitionName, PartitionProgress};
 use crate::query::{Digests, QueryInstance, Role};
-use crate::sources::files::some_of;
-use crate::sources::{Moved, SourceError};
 use crate::stores::{Changeset, LeaseState, Progress, RowChange, StoreError, StoreReader};
 use crate::time::{Definition, EpochRange, Publication, Through, clock_ms};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-
-/// The interval between discoveries of partitions while following.
-const DISCOVERY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How often it is looked who holds the job.
 const HOLDING_INTERVAL: Duration = Duration::from_millis(500);
@@ -40,14 +36,11 @@ pub struct Leader {
     /// The rows of the epochs that were given up, for a store that keeps rows in memory.
     given_up: Vec<RowChange>,
     committer: Option<Committer>,
-    /// The records of each log since the start, while following.
+    /// The records of each log since the start.
     records: [Records; 2],
     /// The logs whose malformed records were warned of.
     warned: BTreeSet<Kind>,
-    known: BTreeSet<PartitionName>,
-    last_discovery: Option<Instant>,
-    /// Whether it was said what is not read.
-    has_told_left_out: bool,
+    discovery: Discovery,
     holding: Holding,
     looked_at: Option<Instant>,
 }
@@ -104,16 +97,16 @@ impl Leader {
             committer,
             records: Default::default(),
             warned: BTreeSet::new(),
-            known: BTreeSet::new(),
-            last_discovery: None,
-            has_told_left_out: false,
+            discovery: Discovery::default(),
             holding: Holding::default(),
             looked_at: None,
         }
     }
 
-    /// Ends the job: the store is released and closed.
-    pub(super) fn finish(self, ended: LeaseState) {
+    /// Ends the job: says what was read and what was not, and releases and closes the store.
+    pub(super) fn finish(self, state: &mut State<'_>, ended: LeaseState) {
+        state.summary.left_out = self.discovery.left_out(state.source.as_ref());
+        state.summary.records = self.records;
         if let Some(committer) = self.committer {
             committer.finish(ended);
         }
@@ -162,71 +155,14 @@ impl Leader {
         job: &Job,
         commands: &mut Vec<Command>,
     ) -> Result<(), EngineError> {
-        let due = match self.last_discovery {
-            None => true,
-            Some(at) => job.settings.follow && at.elapsed() >= DISCOVERY_INTERVAL,
-        };
-        if due && !state.has_failed() {
-            self.last_discovery = Some(Instant::now());
-            let mut discovered = state.source.discover()?;
-            discovered.retain(|partition| self.known.insert(partition.name.clone()));
-            self.tell_left_out(state);
-            let moved = state.source.take_moved();
-            self.check_not_lost(&moved)?;
+        if self.discovery.is_due(job.settings.follow) && !state.has_failed() {
+            let source = state.source.as_mut();
+            let (discovered, moved) = self.discovery.find(source, &self.progress)?;
+            if !self.is_replayed {
+                self.discovery.check_not_lost(source, &self.progress, &moved)?;
+            }
             commands.extend(self.coordinator.assign(discovered));
             commands.extend(moved.into_iter().map(Command::Relocate));
-        }
-        Ok(())
-    }
-
-    /// Says what the source does not read, once.
-    fn tell_left_out(&mut self, state: &mut State<'_>) {
-        if std::mem::replace(&mut self.has_told_left_out, true) {
-            return;
-        }
-        state.summary.left_out = state.source.left_out();
-        if !state.summary.left_out.is_empty() {
-            tracing::warn!("given, but not read: {}", some_of(&state.summary.left_out));
-        }
-    }
-
-    /// Checks that all partitions that must be replayed still exist. Those that need no replay and
-    /// exist no more hold no epoch open from the first publication on.
-    fn check_not_lost(&mut self, moved: &[Moved]) -> Result<(), SourceError> {
-        if self.is_replayed {
-            return Ok(());
-        }
-        let is_gone = |name: &PartitionName| {
-            !self.known.contains(name)
-                || moved.iter().any(|moved| moved.partition == *name && moved.file.is_none())
-        };
-        let gone: Vec<_> =
-            self.progress.partitions.values().filter(|at| is_gone(&at.partition)).collect();
-        if let Some(lost) = gone.iter().find(|at| at.replay_offset < at.next_offset) {
-            return Err(lost_error(lost));
-        }
-        let unsettled = gone.into_iter().filter(|at| !at.idle);
-        for at in unsettled {
-            let is_this = |other: &PartitionProgress| other.partition == at.partition;
-            if self.settled.iter().any(|settled| settled.idle && is_this(settled)) {
-                continue;
-            }
-            tracing::warn!(
-                "{} is gone, and was not idle when it was last read, up to offset {}: what \
-                 followed, if anything, is lost",
-                at.partition,
-                at.next_offset
-            );
-            if !self.settled.iter().any(is_this) {
-                self.settled.push(at.clone());
-            }
-        }
-        for settled in &mut self.settled {
-            if !settled.idle && !self.known.contains(&settled.partition) {
-                settled.idle = true;
-                let loss = Loss { offset: settled.next_offset, cause: LossCause::Removed };
-                loss.note_in(&mut settled.lost);
-            }
         }
         Ok(())
     }
@@ -253,11 +189,12 @@ impl Leader {
                 committer.restore(rows);
             }
             Some((publication, parts)) => {
-                let settled = std::mem::take(&mut self.settled);
+                let mut settled = std::mem::take(&mut self.settled);
+                settled.extend(self.discovery.take_gone());
                 let changes = assemble(&self.progress, publication, parts, settled);
                 self.progress.apply(&changes);
+                Records::add(&mut self.records, &changes);
                 if job.settings.follow {
-                    Records::add(&mut self.records, &changes);
                     let malformed_max = job.settings.malformed_max;
                     warn_of_malformed(&self.records, malformed_max, &mut self.warned);
                 }
@@ -381,20 +318,6 @@ fn give_up(
 fn with_malformed(before: &Progress, at: &PartitionProgress) -> PartitionProgress {
     let malformed = before.partitions.get(&at.partition).map_or(0, |before| before.malformed);
     PartitionProgress { malformed, ..at.clone() }
-}
-
-/// Returns the error that a partition which must be replayed is gone.
-fn lost_error(at: &PartitionProgress) -> SourceError {
-    let partition = at.partition.clone();
-    match &at.file {
-        Some(file) => SourceError::LostFile {
-            partition,
-            offset: at.replay_offset,
-            next_offset: at.next_offset,
-            bytes: file.read_bytes,
-        },
-        None => SourceError::Lost { partition, offset: at.replay_offset },
-    }
 }
 
 /// Describes where a job begins, for the log.

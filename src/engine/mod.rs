@@ -22,6 +22,7 @@ mod committer;
 mod connect;
 mod coordinator;
 mod dead_letters;
+mod discovery;
 mod epochs;
 mod holding;
 mod ingest;
@@ -90,8 +91,11 @@ pub struct Summary {
     pub replay: Duration,
     /// Whether the job was ended early.
     pub stopped: bool,
-    /// What was given and is not read, in words for people, in the first process.
+    /// What was found and is not read, in words for people, in the first process.
     pub left_out: Vec<String>,
+    /// The records of each log that were read and committed, by [`crate::event::Kind`], in the
+    /// first process.
+    pub records: [Records; 2],
 }
 
 impl Summary {
@@ -103,6 +107,7 @@ impl Summary {
             replay: self.replay.max(other.replay),
             stopped: self.stopped || other.stopped,
             left_out: [self.left_out, other.left_out].concat(),
+            records: [0, 1].map(|kind| self.records[kind].plus(other.records[kind])),
         }
     }
 }

@@ -26,6 +26,17 @@ impl Records {
         }
     }
 
+    /// These records and others.
+    #[must_use]
+    pub fn plus(self, other: Records) -> Records {
+        Records { events: self.events + other.events, malformed: self.malformed + other.malformed }
+    }
+
+    /// Whether all records are malformed, and more than a share of them, if one is given.
+    pub fn are_useless(self, malformed_max: Option<f64>) -> bool {
+        self.are_unusable(None) && self.are_unusable(malformed_max)
+    }
+
     /// Returns how many of the records of a log are malformed, as text.
     pub fn describe(self, kind: Kind) -> String {
         let (malformed, all, topic) = (self.malformed, self.all(), kind.topic());
@@ -64,6 +75,16 @@ mod tests {
         ];
         for (events, malformed, share, expected) in cases {
             assert_eq!(Records { events, malformed }.are_unusable(share), expected);
+        }
+        for (events, malformed, share, expected) in [
+            (0, 0, None, false),
+            (0, 9, None, true),
+            (1, 9, None, false),
+            (0, 9, Some(0.5), true),
+            (1, 9, Some(0.5), false),
+            (0, 9, Some(1.0), false),
+        ] {
+            assert_eq!(Records { events, malformed }.are_useless(share), expected);
         }
     }
 }

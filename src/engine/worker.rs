@@ -47,11 +47,12 @@ pub fn run(worker: &mut Worker, job: &Job, memory: Arc<Memory>) -> Result<Summar
     }
     state.summary.live_epochs_max = state.epochs.live_max();
     if let Some(leader) = leader {
-        leader.finish(match (&state.failure, state.summary.stopped) {
+        let ended = match (&state.failure, state.summary.stopped) {
             (Some(_), _) => LeaseState::Failed,
             (None, true) => LeaseState::Stopped,
             (None, false) => LeaseState::Finished,
-        });
+        };
+        leader.finish(&mut state, ended);
     }
     match state.failure {
         Some(failure) => Err(failure),

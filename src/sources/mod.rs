@@ -62,6 +62,12 @@ pub trait Source: Send {
         Vec::new()
     }
 
+    /// Whether a partition that an earlier job has read would be one of this source if it were
+    /// there.
+    fn may_have(&self, _partition: &PartitionProgress) -> bool {
+        true
+    }
+
     /// Whether more may be appended to a log that has ended, now that it is in this file.
     fn may_go_on(&self, _file: &LogFile) -> bool {
         false

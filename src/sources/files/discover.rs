@@ -164,20 +164,25 @@ impl Finder {
             // A file that is being renamed may be seen where it is no more.
             let is_lasting = self.left_out_before.contains_key(target);
             if is_lasting && !held.contains(target.as_path()) && told.insert(target.clone()) {
-                tracing::warn!("given, but not read: {}", in_words(path));
+                tracing::warn!("found, but not read: {}", in_words(path));
             }
         }
     }
 
+    /// Whether any argument stands for logs of a kind.
+    pub(super) fn finds(&self, kind: Kind) -> bool {
+        self.paths.iter().any(|(of, _)| *of == kind)
+    }
+
     /// Whether `find` returns this file, or would return it if it were created.
-    pub(super) fn would_find(&self, file: &Path) -> bool {
+    pub(super) fn would_find(&self, kind: Kind, file: &Path) -> bool {
         let target = file.canonicalize();
         let is_target = |path: &Path| {
             target
                 .as_ref()
                 .is_ok_and(|target| path.canonicalize().is_ok_and(|path| path == *target))
         };
-        self.paths.iter().any(|(_, argument)| {
+        self.paths.iter().filter(|(of, _)| *of == kind).any(|(_, argument)| {
             // Errors are reported when the sources are read.
             let existing = self.expand(argument).unwrap_or_default().files;
             existing.iter().any(|path| is_target(path))

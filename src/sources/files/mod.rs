@@ -126,7 +126,7 @@ impl FileSource {
 
     /// Whether the source reads a file, or would read it if it were created.
     pub fn would_read(&self, file: &Path) -> bool {
-        self.finder.would_find(file)
+        Kind::ALL.into_iter().any(|kind| self.finder.would_find(kind, file))
     }
 
     /// Opens the file of a partition at an offset, if the file is there and holds its log.
@@ -216,6 +216,17 @@ impl Source for FileSource {
             Some(reader) => Ok(reader),
             None => Ok(Box::new(AwaitedReader::new(self.clone(), partition.clone(), offset))),
         }
+    }
+
+    fn may_have(&self, partition: &PartitionProgress) -> bool {
+        let (kind, first) = (partition.partition.kind, first_path(&partition.partition));
+        let last = partition.file.as_ref().map(|file| PathBuf::from(&file.path));
+        let is_wanted = |path: &Path| {
+            // Without its folder, nobody can tell.
+            let folder = path.parent().is_some_and(Path::exists);
+            self.finder.would_find(kind, path) || !folder && self.finder.finds(kind)
+        };
+        is_wanted(&first) || last.is_some_and(|last| is_wanted(&last))
     }
 
     fn may_go_on(&self, file: &LogFile) -> bool {

@@ -128,6 +128,12 @@ impl Source for KafkaSource {
         reader::open(self.client()?, topic_partition, partition, offset, decoder)
     }
 
+    fn may_have(&self, partition: &PartitionProgress) -> bool {
+        let of = TopicPartition::of(&partition.partition);
+        let kind = partition.partition.kind;
+        of.is_some_and(|of| self.topics.contains(&(kind, of.topic)))
+    }
+
     fn maintain(&mut self) -> Result<(), SourceError> {
         match self.client.get() {
             Some(client) => Ok(client.handle_events()?),
