@@ -22,6 +22,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -108,9 +109,27 @@ impl Records {
     }
 }
 
+/// Who says what becomes of the lease of a job that starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LastWord {
+    /// The job, as it takes the store.
+    Job,
+    /// The thread that renews the lease, as the job is asked to stop.
+    Keeper,
+}
+
+impl LastWord {
+    /// Whether it is the first to claim the last word.
+    fn is_first(self, decided: &OnceLock<LastWord>) -> bool {
+        *decided.get_or_init(|| self) == self
+    }
+}
+
 /// Renews the lease of a job that starts, in a thread, as the job may wait for the brokers. If it
-/// is dropped before [`Keeper::finish`], or the job is asked to stop, the lease ends.
+/// is dropped before [`Keeper::finish`], or the job is asked to stop before [`Keeper::take`], the
+/// lease ends.
 pub(super) struct Keeper {
+    last_word: Arc<OnceLock<LastWord>>,
     finished: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -118,8 +137,18 @@ pub(super) struct Keeper {
 impl Keeper {
     fn start(records: Records, lease: Lease, claim: Claim) -> Keeper {
         let (finished, is_finished) = channel();
-        let thread = thread::spawn(move || keep(&records, lease, &claim, &is_finished));
-        Keeper { finished: Some(finished), thread: Some(thread) }
+        let last_word = Arc::new(OnceLock::new());
+        let decided = Arc::clone(&last_word);
+        let may_stop =
+            move || claim.stop.load(Ordering::Relaxed) && LastWord::Keeper.is_first(&decided);
+        let thread = thread::spawn(move || keep(&records, lease, may_stop, &is_finished));
+        Keeper { last_word, finished: Some(finished), thread: Some(thread) }
+    }
+
+    /// Whether the job may take the store: the end of its start is not written, and will not be
+    /// from now on, unless taking the store fails.
+    pub fn take(&self) -> bool {
+        LastWord::Job.is_first(&self.last_word)
     }
 
     /// Ends the renewals: the job has the store, and renews its lease itself.
@@ -143,15 +172,15 @@ impl Drop for Keeper {
     }
 }
 
-fn keep(records: &Records, lease: Lease, claim: &Claim, is_finished: &Receiver<()>) {
+fn keep(records: &Records, lease: Lease, may_stop: impl Fn() -> bool, is_finished: &Receiver<()>) {
     let mut lease = Lease { state: LeaseState::Starting, ..lease };
     let mut due = Instant::now();
     let ended = loop {
-        if claim.stop.load(Ordering::Relaxed) {
+        if may_stop() {
             break LeaseState::Stopped;
         }
-        if Instant::now() >= due {
-            due += RENEWAL_INTERVAL;
+        if let Some(next) = after_renewal(due, Instant::now()) {
+            due = next;
             lease = lease.renewed(false);
             // Renewals that cannot be written are no error: the start fails by itself then.
             let _ = records.send(&lease);
@@ -166,6 +195,12 @@ fn keep(records: &Records, lease: Lease, claim: &Claim, is_finished: &Receiver<(
     // Otherwise the next job may have to wait for the lease to expire.
     let _ = records.send(&Lease { state: ended, ..lease.renewed(false) });
     let _ = records.producer.flush(LAST_WORD_TIMEOUT);
+}
+
+/// Returns when the next renewal is due, if one is due now. Those that a suspended process has
+/// missed are not made up for.
+fn after_renewal(due: Instant, now: Instant) -> Option<Instant> {
+    (now >= due).then(|| now + RENEWAL_INTERVAL)
 }
 
 fn unreadable(client: &Client) -> StoreError {
@@ -223,5 +258,24 @@ mod tests {
             });
             assert_eq!(found.unwrap_or_default(), expected.trim(), "{line}");
         }
+    }
+    #[test]
+    fn a_process_that_was_suspended_renews_its_lease_once() {
+        let due = Instant::now();
+        let resumed = due + RENEWAL_INTERVAL * 100;
+        assert_eq!(after_renewal(due, due - Duration::from_millis(1)), None);
+        let next = after_renewal(due, resumed).unwrap();
+        assert_eq!(after_renewal(next, resumed + RENEWAL_INTERVAL / 2), None);
+        assert!(after_renewal(next, resumed + RENEWAL_INTERVAL).is_some());
+    }
+
+    #[test]
+    fn a_job_that_takes_the_store_is_not_said_to_have_stopped_and_one_that_has_takes_it_not() {
+        let (taken, stopped) = (OnceLock::new(), OnceLock::new());
+        // Taking may need several attempts.
+        assert!(LastWord::Job.is_first(&taken) && LastWord::Job.is_first(&taken));
+        assert!(!LastWord::Keeper.is_first(&taken));
+        assert!(LastWord::Keeper.is_first(&stopped));
+        assert!(!LastWord::Job.is_first(&stopped));
     }
 }

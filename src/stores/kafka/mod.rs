@@ -111,7 +111,8 @@ impl KafkaStore {
         let (lease, keeper) = claims::claim(&client, &topics.lease.name, claim, generation)?;
         let lease = Lease { state: LeaseState::Running, ..lease };
         let new = StoredProgress::new(description, row_partitions);
-        let Owned { transactions, stored, ledger } = fence(&client, &topics, &lease, claim, &new)?;
+        let owned = fence(&client, &topics, &lease, claim, &keeper, &new)?;
+        let Owned { transactions, stored, ledger } = owned;
         keeper.finish();
         let encoders = stored.description.queries.iter().map(RowEncoder::of).collect();
         let Client { config, store: name, .. } = client;

@@ -2,7 +2,7 @@
 //! claimed ([`claims`]), and the previous job is fenced.
 
 use super::PRODUCERS_MAX;
-use super::claims;
+use super::claims::{self, Keeper};
 use super::client::Client;
 use super::read::{KafkaReader, read_progress};
 use super::state::{PROGRESS_KEY, StoredProgress};
@@ -22,12 +22,14 @@ pub(super) struct Owned {
 }
 
 /// Fences the previous job, reads the store, and makes this job, which has the lease, its owner,
-/// unless `claim` says that it is asked to stop. `new` is the progress of a new store.
+/// unless `claim` or its `keeper` says that it is asked to stop. `new` is the progress of a new
+/// store.
 pub(super) fn fence(
     client: &Client,
     topics: &Topics,
     lease: &Lease,
     claim: &Claim,
+    keeper: &Keeper,
     new: &StoredProgress,
 ) -> Result<Owned, StoreError> {
     for attempt in 1.. {
@@ -43,7 +45,7 @@ pub(super) fn fence(
         let reader = Client::connect(client.config.clone(), client.store.clone())?;
         let ledger = KafkaReader::of_owner(reader, &stored)?.ledger()?;
         ensure_no_successor(client, topics, lease.generation)?;
-        if claim.stop.load(Ordering::Relaxed) {
+        if claim.stop.load(Ordering::Relaxed) || !keeper.take() {
             return Err(StoreError::Stopped { store: client.store.clone() });
         }
         stored.progress.generation = lease.generation;
