@@ -80,12 +80,27 @@ fn a_dead_letter_file_that_cannot_be_written_ends_with_code_1_before_any_work() 
             .failed(1, &["cannot open the dead-letter file", path]);
     }
     assert_eq!(names(&place), ["i.jsonl"]);
-    // Opening a pipe waits for a reader.
+    // Opening a pipe that nobody reads waits for a reader.
     let pipe = place.text("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let input = ["--impressions", "i.jsonl", "--dead-letter"];
-    place.run(&[&input[..], &["pipe"]].concat()).failed(1, &["it is a pipe or a socket"]);
+    place.run(&[&input[..], &["pipe"]].concat()).failed(1, &["a pipe that no program"]);
     assert_eq!(names(&place), ["i.jsonl", "pipe"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn dead_letters_go_to_a_pipe_that_is_read() {
+    use std::io::Read;
+    let place = Workspace::new();
+    place.write("i.jsonl", format!("{}no event\n", lines(0..3)));
+    let mut command = place.command(&["--impressions", "i.jsonl", "--dead-letter", "/dev/stderr"]);
+    let piped = std::process::Stdio::piped;
+    let mut job = command.stdout(piped()).stderr(piped()).spawn().unwrap();
+    let mut told = String::new();
+    job.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    assert_eq!(job.wait().unwrap().code(), Some(0), "{told}");
+    assert_eq!(told.matches("\"location\":\"line 4\"").count(), 1, "{told}");
 }
 
 #[test]

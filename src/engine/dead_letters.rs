@@ -164,8 +164,9 @@ impl LetterFile {
             0 => first.to_owned(),
             process => with_ending(first, &format!("{OF_PROCESS}{process}")),
         };
-        refuse_pipe(&path)?;
+        let pipe = refuse_unread(&path)?;
         let file = File::options().create(true).append(true).open(&path)?;
+        drop(pipe);
         let is_regular = file.metadata()?.is_file();
         Ok(LetterFile {
             path,
@@ -255,20 +256,36 @@ impl LetterFile {
     }
 }
 
-/// Refuses a pipe, which is opened only when a program reads it, and may then stop the job.
-fn refuse_pipe(path: &Path) -> io::Result<()> {
-    let Ok(found) = fs::metadata(path) else { return Ok(()) };
+/// Refuses a pipe that nobody reads, as opening it would wait for a program that does, and a
+/// socket, which cannot be opened. Returns a pipe that is read, so that it can be opened again at
+/// once.
+#[cfg(unix)]
+fn refuse_unread(path: &Path) -> io::Result<Option<File>> {
+    use nix::fcntl::OFlag;
+    use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+    let Ok(found) = fs::metadata(path) else { return Ok(None) };
     let kind = found.file_type();
-    #[cfg(unix)]
-    let is_pipe = {
-        use std::os::unix::fs::FileTypeExt;
-        kind.is_fifo() || kind.is_socket()
-    };
-    #[cfg(not(unix))]
-    let is_pipe = !kind.is_file() && !kind.is_dir();
-    match is_pipe {
-        true => Err(io::Error::other("it is a pipe or a socket: give a file")),
-        false => Ok(()),
+    if !kind.is_fifo() && !kind.is_socket() {
+        return Ok(None);
+    }
+    let opened = File::options().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
+    match opened {
+        Err(error) if error.raw_os_error() == Some(nix::errno::Errno::ENXIO as i32) => {
+            let reason = "it is a pipe that no program reads, or a socket: give a file";
+            Err(io::Error::other(reason))
+        }
+        opened => opened.map(Some),
+    }
+}
+
+/// Refuses what is no file.
+#[cfg(not(unix))]
+fn refuse_unread(path: &Path) -> io::Result<Option<File>> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() && !found.is_dir() => {
+            Err(io::Error::other("it is a pipe or a socket: give a file"))
+        }
+        _ => Ok(None),
     }
 }
 
