@@ -43,12 +43,17 @@ pub(super) fn is_of(known: &Beginning, bytes: &[u8]) -> bool {
 /// Reads the first bytes of the log in a file, uncompressed, at most [`BYTES`]. A damaged file has
 /// those before the damage.
 pub(super) fn read(path: &Path, format: FileFormat) -> io::Result<Vec<u8>> {
+    read_to_damage(path, format).map(|(bytes, _)| bytes)
+}
+
+/// Does so, and returns whether the file is damaged, or not yet complete, after these bytes.
+pub(super) fn read_to_damage(path: &Path, format: FileFormat) -> io::Result<(Vec<u8>, bool)> {
     let compression = match format {
         FileFormat::Lines(compression) => compression,
         FileFormat::Parquet => Compression::None,
     };
     if compression == Compression::None {
-        return read_plain(&open_regular(path)?);
+        return Ok((read_plain(&open_regular(path)?)?, false));
     }
     let mut input = Input::open(path, compression, false)?;
     let (mut bytes, mut buffer) = (Vec::new(), [0; BYTES]);
@@ -57,11 +62,11 @@ pub(super) fn read(path: &Path, format: FileFormat) -> io::Result<Vec<u8>> {
             Ok(0) => break,
             Ok(count) => bytes.extend_from_slice(&buffer[..count]),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if input.is_damage(&error) => break,
+            Err(error) if input.is_damage(&error) => return Ok((bytes, true)),
             Err(error) => return Err(error),
         }
     }
-    Ok(bytes)
+    Ok((bytes, false))
 }
 
 /// Reads the first bytes of an open file, at most [`BYTES`], wherever its cursor is.

@@ -2,6 +2,7 @@
 //! the documentation of [the module above](super).
 
 mod arrivals;
+mod neighbours;
 
 use super::beginning;
 use super::candidates::{Candidates, Taken};
@@ -13,6 +14,7 @@ use super::stat::{Stat, is_absence};
 use crate::event::Kind;
 use crate::log::{LogFile, PartitionName, PartitionProgress};
 use crate::sources::{Discovered, Moved};
+use neighbours::{Earlier, Unread};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,6 +41,7 @@ pub(super) struct Catalogue {
     heads: Heads,
     copies: Copies,
     earlier: Vec<Earlier>,
+    unread: Unread,
     moved: Vec<Moved>,
     /// What the store says of earlier jobs; `None` if no job has been resumed.
     resumed: Option<Resumed>,
@@ -51,13 +54,6 @@ struct Resumed {
     paths: BTreeSet<(Kind, PathBuf)>,
     /// A time at which they knew of all files.
     known_until: Option<SystemTime>,
-}
-
-/// A file beside one that was given, which had its name before any job began.
-#[derive(Clone, Debug)]
-struct Earlier {
-    file: Found,
-    begins: Vec<u8>,
 }
 
 /// A known log.
@@ -124,6 +120,13 @@ impl Log {
         is_plain(path) && is_plain(Path::new(&self.file.path)) && stat.length < self.file.read_bytes
     }
 
+    /// Whether its file is there, and cannot be read.
+    fn cannot_be_read(&self) -> bool {
+        let path = Path::new(&self.file.path);
+        let begins = beginning::read(path, self.format.at(path));
+        begins.is_err_and(|error| !is_absence(&error))
+    }
+
     /// Notes the file that holds it.
     fn settle(&mut self, path: &str, stat: Stat, begins: &[u8]) {
         path.clone_into(&mut self.file.path);
@@ -170,6 +173,7 @@ impl Catalogue {
             heads: Heads::default(),
             copies: Copies::new(follow),
             earlier: Vec::new(),
+            unread: Unread::default(),
             moved: Vec::new(),
             resumed: None,
         }
@@ -227,13 +231,10 @@ impl Catalogue {
         here.map(|log| Path::new(&log.file.path)).collect()
     }
 
-    /// The files that are not read although they are like others that are, in words for people.
+    /// The files that the arguments stand for and that are not read although their names are those
+    /// of logs, in words for people.
     pub(super) fn left_out(&self) -> Vec<String> {
-        let held = self.held();
-        let earlier = self.earlier.iter().map(|earlier| &earlier.file.path);
-        let earlier = earlier.filter(|path| !held.contains(Path::new(path)));
-        let earlier = earlier.map(|path| format!("`{path}` (rotated before the job began)"));
-        self.copies.in_words().into_iter().chain(earlier).collect()
+        self.copies.in_words().into_iter().chain(self.unread.given_in_words()).collect()
     }
 
     /// Returns the partitions whose logs are in files now, given the files that the arguments stand
@@ -288,6 +289,15 @@ impl Catalogue {
                 continue;
             }
             let at = (name.kind, log.file.path.clone());
+            if log.state == State::Stored
+                && log.needed.is_none()
+                && self.follow
+                && !found.contains(&at)
+                && log.cannot_be_read()
+            {
+                // Nobody gave this file, and nothing of it must be read: it may wait.
+                continue;
+            }
             if owners.get(&at).is_some_and(|owner| owner != name) {
                 displaced.push((name.clone(), Place::Displaced));
                 continue;

@@ -39,15 +39,19 @@
 //!   the beginning of a log that is in its place is a copy of it, perhaps in the making, and is
 //!   not read: `copytruncate` and compression make such copies before they cut or remove the
 //!   first. Of several files that are new at once, the plain ones and the longest come first. As
-//!   soon as the two differ, it is a log of its own. The contents are compared: at once without
-//!   `--follow`, and otherwise 64 MiB in each discovery, a compressed file once it does not change,
-//!   and no more than its first 64 MiB. A followed file is looked at once it has a byte, as nothing
-//!   can be said of an empty one; a compressed one of which nothing can be read yet, once that is
-//!   so for some seconds.
+//!   soon as the two differ, it is a log of its own. The contents are compared, up to 64 MiB of a
+//!   file and 512 MiB in all in each discovery. What is larger is compared in the next ones if both
+//!   are plain and followed, and is otherwise read as a log of its own, whose events may be
+//!   duplicates: only what was seen to be equal is a copy. A followed compressed file is compared
+//!   once it does not change. A followed file is looked at once it has a byte, as nothing can be
+//!   said of an empty one; a compressed one of which nothing can be read yet, once that is so for
+//!   some seconds; one that comes while the job runs and cannot be read, once it can be.
 //! - *Beside.* A file that was given itself and is followed may be rotated more than once between
 //!   two discoveries, or while no job runs. So files beside it with a name that rotating programs
 //!   give (`names`) are new logs too, except those that had that name before: those that were
-//!   there when the first job began, or were last written before the last commit of an earlier one.
+//!   there when the first job began, or, at a restart, were last written more than 2 s before the
+//!   last commit. Nobody gave these files: one that cannot be read, or has nothing that can be, is
+//!   left alone, named, and looked at again.
 //! - *Shared.* Two logs may become the same, as far as one goes, when a file is written anew. If
 //!   open epochs need one again at a restart, and only the file of the other holds it, it is read
 //!   again from there, up to where it was read.

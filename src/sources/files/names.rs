@@ -1,8 +1,9 @@
 //! What the names of files say: the format of their logs, and which names rotating programs give.
 //!
 //! A rotated file has what its program adds after the ending, as `i.jsonl.1`, `i.jsonl-20260131`
-//! and `i.jsonl.2.gz`, or before it, as `i-2026013110.jsonl.gz`. Added are numbers, dates and times
-//! (`logrotate`'s `dateext` in any format of digits and signs).
+//! and `i.jsonl.2.gz`: a number, or a date and time (`logrotate`'s `dateext` in any format of
+//! digits and signs). Before it only a time tells it from another log, as in
+//! `i-2026013110.jsonl.gz`: `i.1.jsonl` may as well be a part of a log that is written in parts.
 
 use crate::log::PartitionName;
 use std::path::{Path, PathBuf};
@@ -25,9 +26,6 @@ pub(super) enum Compression {
 /// The endings of the files that hold logs.
 const LINES: [&str; 2] = [".jsonl", ".ndjson"];
 const PARQUET: &str = ".parquet";
-
-/// The number of digits from which on a number is a time, not a part of a name.
-const TIME_DIGITS: usize = 8;
 
 impl FileFormat {
     /// Returns the format for the name of a file, if it is known.
@@ -101,7 +99,7 @@ pub(super) fn is_rotated(name: &str, other: &str) -> bool {
     if let Some(rest) = other.strip_prefix(name) {
         return is_rotation(rest);
     }
-    // The ending stays at the end. Only a dot, or a time, tells it from the name of another log.
+    // The ending stays at the end. Only a time tells it from the name of another log.
     let Some((end, is_parquet)) = ending(&name.to_ascii_lowercase()) else { return false };
     let endings = if is_parquet { &[PARQUET][..] } else { &LINES };
     let length =
@@ -109,10 +107,16 @@ pub(super) fn is_rotated(name: &str, other: &str) -> bool {
     let length = length.map(|ending| ending.len()).next().unwrap_or_default();
     let (stem, kept) = name.split_at(end - length);
     let added = other.strip_prefix(stem).and_then(|rest| rest.strip_suffix(kept));
-    added.is_some_and(|added| {
-        let digits = added.bytes().filter(u8::is_ascii_digit).count();
-        is_rotation(added) && (added.starts_with('.') || digits >= TIME_DIGITS)
-    })
+    added.is_some_and(|added| is_rotation(added) && is_time(added))
+}
+
+/// Whether digits between signs begin with a date, the year first, or are seconds since 1970.
+fn is_time(added: &str) -> bool {
+    let digits: String = added.chars().filter(char::is_ascii_digit).collect();
+    let number = |digits: Option<&str>| digits.and_then(|digits| digits.parse::<u32>().ok());
+    let [year, month, day] = [0..4, 4..6, 6..8].map(|at| number(digits.get(at)));
+    let is_date = matches!((year, month, day), (Some(1970..=2199), Some(1..=12), Some(1..=31)));
+    is_date || digits.len() == 10 && digits.starts_with(['1', '2'])
 }
 
 /// Returns where the last known ending in a name in lower case ends, and whether it is that of
@@ -172,13 +176,15 @@ mod tests {
 
     #[test]
     fn rotated_files_are_told_from_other_logs_by_their_names() {
-        let rotated = "i.jsonl.1 i.jsonl.2.gz i.jsonl-20260131 i.jsonl-2026013110.zst i.1.jsonl \
-                       i-20260131.jsonl i-2026-01-31T10-00-00.000.jsonl.gz i.2.jsonl.gz";
+        let rotated = "i.jsonl.1 i.jsonl.2.gz i.jsonl-20260131 i.jsonl-2026013110.zst \
+                       i-20260131.jsonl i-2026-01-31T10-00-00.000.jsonl.gz i.20260131.jsonl.gz \
+                       i-1764252000.jsonl i-20260131-1764252000.jsonl";
         for name in rotated.split_whitespace() {
             assert!(is_rotated("i.jsonl", name), "{name}");
         }
         let others = "i.jsonl i.jsonl.gz i-2.jsonl i2.jsonl i.jsonl.old i.jsonl2 j.jsonl.1 \
-                      i.json i-x.jsonl i.1.ndjson j-20260131.jsonl";
+                      i.json i-x.jsonl i.1.ndjson j-20260131.jsonl i.1.jsonl i.2.jsonl.gz \
+                      i-00000001.jsonl i.0000000017.jsonl i-20261301.jsonl";
         for name in others.split_whitespace() {
             assert!(!is_rotated("i.jsonl", name), "{name}");
         }

@@ -3,7 +3,10 @@
 use super::input::identity;
 use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+/// How long a file that may still be written may be without a change.
+const RECENT_MAX: Duration = Duration::from_secs(10);
 
 /// What is known of a file without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,12 @@ impl Stat {
             Err(error) if is_absence(&error) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the file changed some seconds ago at most, so that a writer may still be at it.
+    pub(super) fn is_recent(&self) -> bool {
+        let age = self.modified.and_then(|modified| modified.elapsed().ok());
+        age.is_some_and(|age| age < RECENT_MAX)
     }
 }
 

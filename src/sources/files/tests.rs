@@ -372,7 +372,7 @@ fn only_files_that_have_the_name_of_a_rotated_log_are_told_of() {
     source.discover().unwrap();
     let path = |name: &str| folder.path().canonicalize().unwrap().join(name);
     let words = |name| format!("`{}` (rotated before the job began)", path(name).display());
-    let mut left_out = source.left_out();
+    let mut left_out = source.catalogue.beside_in_words();
     left_out.sort();
     assert_eq!(left_out, rotated.map(words));
 }

@@ -1,20 +1,17 @@
 //! Files that hold no known log in its place: new logs, logs that come back, and copies.
 
-use super::{Catalogue, Earlier, Head, Log, State};
+use super::{Catalogue, Head, Log, State};
 use crate::log::{LogFile, PartitionName};
 use crate::sources::Moved;
 use crate::sources::files::beginning;
 use crate::sources::files::candidates::Taken;
-use crate::sources::files::copies::{Original, Verdict};
+use crate::sources::files::copies::{Alike, Original, Verdict};
 use crate::sources::files::discover::{Found, Sibling};
 use crate::sources::files::names::{Compression, FileFormat};
 use crate::sources::files::stat::Stat;
 use std::cmp::Reverse;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
-/// How long a compressed file of which nothing can be read yet may be without a change.
-const IN_THE_MAKING_MAX: Duration = Duration::from_secs(10);
 /// The most pairs of logs that are named because they begin alike.
 const ALIKE_TOLD_MAX: usize = 5;
 
@@ -29,7 +26,7 @@ impl Catalogue {
         let is_new = |file: &Found| !taken.contains(&(file.kind, file.path.clone()));
         found.retain(is_new);
         siblings.retain(|sibling| is_new(&sibling.file));
-        self.copies.retain(found.iter().chain(siblings.iter().map(|sibling| &sibling.file)));
+        self.copies.begin(found.iter().chain(siblings.iter().map(|sibling| &sibling.file)));
         // An original before its copies.
         found.sort_by_cached_key(|file| {
             let path = Path::new(&file.path);
@@ -39,23 +36,20 @@ impl Catalogue {
             let is_compressed = FileFormat::compression(path) != Compression::None;
             (is_compressed, Reverse(length), modified, file.kind, file.path.clone())
         });
+        self.unread.begin();
         let mut alike = Vec::new();
         for file in found {
             alike.extend(self.add(&file).map(|other| (file.path, other)));
         }
-        for sibling in siblings {
-            if !self.is_earlier(&sibling) {
-                self.add(&sibling.file);
-            }
-        }
+        self.add_neighbours(&siblings);
         if self.resumed.is_some() {
             tell_alike(&alike);
+            self.tell_unread();
         }
     }
 
-    /// Adds the log in a file, if it is a new one. Returns the file of another log that begins
-    /// alike.
-    fn add(&mut self, file: &Found) -> Option<String> {
+    /// Adds the log in a file, if it is a new one. Returns the other log that begins alike.
+    fn add(&mut self, file: &Found) -> Option<Alike> {
         let path = Path::new(&file.path);
         let format = FileFormat::of(path)?;
         let stat = Stat::of(path).ok()??;
@@ -67,27 +61,40 @@ impl Catalogue {
         if self.follow && is_empty && is_in_the_making(path, &stat) {
             return None;
         }
-        // A file that cannot be read is opened all the same, for the error.
-        let begins = begins.unwrap_or_default();
-        let alike = self.heads.alike(file.kind, &file.path, &begins);
-        if self.returns(file, &stat, &begins, &alike) {
+        match begins {
+            // It may be made by another user, who has not given it away yet.
+            Err(error) if self.follow && !self.is_first => {
+                self.unread.add(file, None, format!("cannot be read now: {error}"));
+                None
+            }
+            // A file that cannot be read is opened all the same, for the error.
+            begins => self.add_log(file, stat, &begins.unwrap_or_default()),
+        }
+    }
+
+    /// Adds the log that begins with these bytes, if it is a new one. Returns the other log that
+    /// begins alike.
+    pub(super) fn add_log(&mut self, file: &Found, stat: Stat, begins: &[u8]) -> Option<Alike> {
+        let format = FileFormat::of(Path::new(&file.path))?;
+        let alike = self.heads.alike(file.kind, &file.path, begins);
+        if self.returns(file, &stat, begins, &alike) {
             return None;
         }
-        let verdict = self.judge(file, &stat, &begins, &alike);
+        let verdict = self.judge(file, &stat, begins, &alike);
         if verdict == Verdict::Copy {
             return None;
         }
         let name = self.fresh_name(file);
         let log_file =
-            LogFile { path: file.path.clone(), read_bytes: 0, beginning: beginning::of(&begins) };
+            LogFile { path: file.path.clone(), read_bytes: 0, beginning: beginning::of(begins) };
         let mut head = Head::default();
-        head.grow(&begins);
+        head.grow(begins);
         self.heads.update(&name, &Head::default(), &head);
         let (seen, state) = (Some(stat), State::Here);
         let log = Log { file: log_file, format, seen, is_checked: true, state, head, needed: None };
         self.logs.insert(name, log);
         match verdict {
-            Verdict::Alike(other) => Some(other),
+            Verdict::Alike(alike) => Some(alike),
             Verdict::Other | Verdict::Copy => None,
         }
     }
@@ -120,7 +127,7 @@ impl Catalogue {
     }
 
     /// Whether a file is a copy as it was, of a log that is where it was.
-    fn is_settled_copy(&mut self, file: &Found, stat: &Stat) -> bool {
+    pub(super) fn is_settled_copy(&mut self, file: &Found, stat: &Stat) -> bool {
         let Some((log, path)) = self.copies.settled(file, stat) else { return false };
         self.logs.get(log).is_some_and(|log| log.state == State::Here && log.file.path == path)
     }
@@ -141,39 +148,6 @@ impl Catalogue {
         self.copies.judge(file, (stat, begins), originals, self.is_first)
     }
 
-    /// Whether a file beside one that was given had its name before any job knew of that: then it
-    /// is not read.
-    fn is_earlier(&mut self, sibling: &Sibling) -> bool {
-        let path = Path::new(&sibling.file.path);
-        let Some(format) = FileFormat::of(path) else { return true };
-        let Ok(begins) = beginning::read(path, format) else { return false };
-        if begins.is_empty() {
-            return false;
-        }
-        if !self.is_first {
-            let same = |earlier: &Earlier| {
-                earlier.file.kind == sibling.file.kind
-                    && (earlier.begins.starts_with(&begins) || begins.starts_with(&earlier.begins))
-            };
-            return self.earlier.iter().any(same);
-        }
-        if self.is_missed(sibling) {
-            return false;
-        }
-        self.earlier.push(Earlier { file: sibling.file.clone(), begins });
-        true
-    }
-
-    /// Whether a file that is there at the start came while no job ran: the file beside it was read
-    /// by an earlier job, and it was written after that.
-    fn is_missed(&self, sibling: &Sibling) -> bool {
-        let Some(resumed) = &self.resumed else { return false };
-        let written = Stat::of(Path::new(&sibling.file.path)).ok().flatten();
-        let written = written.and_then(|stat| stat.modified);
-        resumed.paths.contains(&(sibling.file.kind, PathBuf::from(&sibling.of)))
-            && written.zip(resumed.known_until).is_some_and(|(written, known)| written >= known)
-    }
-
     fn fresh_name(&self, file: &Found) -> PartitionName {
         let named = |name| PartitionName { kind: file.kind, name };
         let first = named(file.path.clone());
@@ -184,23 +158,30 @@ impl Catalogue {
     }
 }
 
-/// Whether a compressed file of which nothing can be read may still be written. It counts as
-/// damaged only some time after the last change.
+/// Whether a compressed file may still be written: nothing is said of it before.
 fn is_in_the_making(path: &Path, stat: &Stat) -> bool {
-    let age = stat.modified.and_then(|modified| modified.elapsed().ok());
-    FileFormat::compression(path) != Compression::None
-        && age.is_some_and(|age| age < IN_THE_MAKING_MAX)
+    FileFormat::compression(path) != Compression::None && stat.is_recent()
 }
 
 /// Says which logs begin alike.
-fn tell_alike(alike: &[(String, String)]) {
-    for (path, other) in alike.iter().take(ALIKE_TOLD_MAX) {
-        tracing::warn!(
-            "`{path}` begins as `{other}` does, and goes on otherwise: both are read, but if one \
-             is renamed while no job runs, it may be taken for the other"
-        );
+fn tell_alike(alike: &[(String, Alike)]) {
+    for (path, Alike { other, is_compared }) in alike.iter().take(ALIKE_TOLD_MAX) {
+        if *is_compared {
+            tracing::warn!(
+                "`{path}` begins as `{other}` does, and goes on otherwise: both are read, but if \
+                 one is renamed while no job runs, it may be taken for the other"
+            );
+        } else {
+            tracing::warn!(
+                "`{path}` begins as `{other}` does, and is too large to be compared to its end: \
+                 both are read, and events that both hold are duplicates"
+            );
+        }
     }
     if let Some(more) = alike.len().checked_sub(ALIKE_TOLD_MAX).filter(|more| *more > 0) {
         tracing::warn!("{more} more files begin as others do");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,19 +23,19 @@ fn videos(reader: &mut dyn PartitionReader) -> Vec<u64> {
 }
 
 /// Follows a folder as a job does: with a reader for each partition.
-struct Follower {
-    folder: TempDir,
-    source: FileSource,
-    readers: BTreeMap<String, Box<dyn PartitionReader>>,
+pub(super) struct Follower {
+    pub(super) folder: TempDir,
+    pub(super) source: FileSource,
+    pub(super) readers: BTreeMap<String, Box<dyn PartitionReader>>,
 }
 
 impl Follower {
-    fn new(files: &[(&str, &str)]) -> Follower {
+    pub(super) fn new(files: &[(&str, &str)]) -> Follower {
         Follower::of("", files)
     }
 
     /// Follows what an argument in the folder stands for.
-    fn of(argument: &str, files: &[(&str, &str)]) -> Follower {
+    pub(super) fn of(argument: &str, files: &[(&str, &str)]) -> Follower {
         let files: Vec<(&str, &[u8])> =
             files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
         let folder = folder(&files);
@@ -43,19 +43,19 @@ impl Follower {
         Follower { folder, source, readers: BTreeMap::new() }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Looks for files, and reads what is there. Returns the videos of each partition that gave
     /// any.
-    fn read(&mut self) -> Vec<(String, Vec<u64>)> {
+    pub(super) fn read(&mut self) -> Vec<(String, Vec<u64>)> {
         self.discover();
         self.poll()
     }
 
     /// Looks for files.
-    fn discover(&mut self) {
+    pub(super) fn discover(&mut self) {
         let discovered = self.source.discover().unwrap();
         for moved in self.source.take_moved() {
             if let Some(reader) = self.readers.get_mut(&moved.partition.name) {
@@ -103,7 +103,7 @@ impl Follower {
     }
 }
 
-fn given(name: &str, videos: impl IntoIterator<Item = u64>) -> (String, Vec<u64>) {
+pub(super) fn given(name: &str, videos: impl IntoIterator<Item = u64>) -> (String, Vec<u64>) {
     (name.to_string(), videos.into_iter().collect())
 }
 
@@ -374,7 +374,7 @@ fn a_given_file_that_is_rotated_twice_between_discoveries_loses_nothing() {
     );
     assert_eq!(follower.read(), [given("i.jsonl", 0..2)]);
     // What was rotated before is not read, and is named.
-    assert_eq!(follower.source.left_out().len(), 2);
+    assert_eq!(follower.source.catalogue.beside_in_words().len(), 2);
     for round in 1..4_u64 {
         for (number, compressed) in [(3, false), (2, false), (1, true)] {
             let from = follower.path(&format!("i.jsonl.{number}"));
