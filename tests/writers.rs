@@ -17,7 +17,7 @@ fn program(name: &str) -> Option<PathBuf> {
     let found = folders.map(|folder| folder.join(name)).find(|path| path.is_file());
     if found.is_none() {
         // Not by `eprintln`, whose output is hidden when a test succeeds.
-        let skipped = format!("SKIPPED: a test of tests/writers.rs needs {name}\n");
+        let skipped = format!("LEFT OUT: a test of tests/writers.rs needs {name}\n");
         std::io::stderr().write_all(skipped.as_bytes()).unwrap();
     }
     found
