@@ -159,7 +159,8 @@ fn scattered_events_of_a_request_do_not_arrive_together() {
     let arrivals = arrivals(&model);
     let shown: Vec<_> = arrivals.iter().filter(|one| one.kind == Kind::Impression).collect();
     let together = shown.windows(2).filter(|pair| pair[0].request == pair[1].request).count();
-    assert!(together * 50 < shown.len(), "{together} of {}", shown.len());
+    // About forty requests are there at a time, so one in forty follows its own by chance.
+    assert!(together * 20 < shown.len(), "{together} of {}", shown.len());
     let is_prompt = |one: &&Arrival| !matches!(one.truth, GroundTruth::Late | GroundTruth::Future);
     let delays = arrivals.iter().filter(is_prompt).map(|one| one.arrival_ms - one.event_time_ms);
     let half = delays.clone().filter(|delay| *delay > model.arrival_delay_max_ms / 2).count();
