@@ -154,15 +154,12 @@ impl Ingest {
         if let Some(partition) = partitions.find(|partition| partition.name == moved.partition) {
             return partition.relocate(source, moved.file.as_ref());
         }
-        let Some(file) = moved.file.as_ref() else { return Ok(false) };
         let Some(partition) = self.ended.get_mut(&moved.partition) else { return Ok(false) };
-        if partition.may_go_on_in(source, file) {
-            partition.reopen(source, file)?;
-        }
+        let has_lost = partition.relocate(source, moved.file.as_ref())?;
         if !partition.is_exhausted() {
             self.partitions.extend(self.ended.remove(&moved.partition));
         }
-        Ok(false)
+        Ok(has_lost)
     }
 
     /// Whether all partitions have been read up to their offsets in the store.

@@ -58,7 +58,7 @@ impl Partition {
     }
 
     /// Whether more than its reader has given may be in a file, or follow there.
-    pub(in crate::engine) fn may_go_on_in(&self, source: &dyn Source, file: &LogFile) -> bool {
+    fn may_go_on_in(&self, source: &dyn Source, file: &LogFile) -> bool {
         let mut losses = self.lost.iter().cloned().chain(self.reader.loss());
         losses.any(|loss| !loss.outlives_file()) || source.may_go_on(file)
     }
@@ -72,11 +72,7 @@ impl Partition {
 
     /// Goes on where its reader ended, in the file that holds its log now, like a partition that is
     /// new.
-    pub(in crate::engine) fn reopen(
-        &mut self,
-        source: &dyn Source,
-        file: &LogFile,
-    ) -> Result<(), SourceError> {
+    fn reopen(&mut self, source: &dyn Source, file: &LogFile) -> Result<(), SourceError> {
         let (name, file) = (self.name.clone(), Some(file.clone()));
         let partition = Discovered { name, size_bytes: 0, end_offset: None, file };
         self.reader = match source.open(&partition, Some(self.batch.next_offset)) {
