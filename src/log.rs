@@ -210,6 +210,26 @@ pub fn watermark_ms<'a>(
 }
 
 #[cfg(test)]
+impl PartitionProgress {
+    /// A partition that was read up to an offset and needs no replay, for tests.
+    pub fn read_to(partition: PartitionName, next_offset: u64) -> PartitionProgress {
+        PartitionProgress {
+            partition,
+            next_offset,
+            watermark_ms: None,
+            replay_offset: next_offset,
+            replay_watermark_ms: None,
+            block: BlockStart::default(),
+            decisions: Vec::new(),
+            malformed: 0,
+            idle: false,
+            file: None,
+            lost: None,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -8,30 +8,9 @@ mod common;
 use common::event;
 use common::files::{gzip, line};
 use common::program::Running;
-use common::workspace::{Workspace, lines};
+use common::workspace::{Workspace, counted, lines, rename, stop, wait};
 use std::fs;
 use std::time::Duration;
-
-fn wait(job: &mut Running, place: &Workspace, events: i64) {
-    job.wait_until(&format!("{events} events are committed"), || {
-        place.events_committed() >= events
-    });
-}
-
-fn stop(job: Running) -> String {
-    job.interrupt();
-    job.finish().succeeded().stderr
-}
-
-fn rename(place: &Workspace, from: &str, to: &str) {
-    fs::rename(place.path(from), place.path(to)).unwrap();
-}
-
-/// The number of distinct showings in the store, and of all impressions that were read.
-fn counted(place: &Workspace) -> (i64, i64) {
-    let distinct = "coalesce(sum(impressions), 0) FROM trends";
-    (place.number(distinct), place.events_committed())
-}
 
 /// Lets a job run without the rights of an administrator, who may read everything.
 fn without_rights(place: &Workspace, command: &mut std::process::Command) {

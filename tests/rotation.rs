@@ -7,7 +7,7 @@ mod common;
 use common::event;
 use common::files::{gzip, line};
 use common::program::{Running, wait_until};
-use common::workspace::{Workspace, lines};
+use common::workspace::{Workspace, counted, lines, rename, stop, wait};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::fs;
@@ -15,27 +15,6 @@ use std::time::{Duration, Instant};
 
 /// What the job of most tests reads.
 const INPUT: [&str; 2] = ["--impressions", "i*.jsonl"];
-
-/// The number of distinct showings in the store, and of all impressions that were read.
-fn counted(place: &Workspace) -> (i64, i64) {
-    let distinct = "coalesce(sum(impressions), 0) FROM trends";
-    (place.number(distinct), place.events_committed())
-}
-
-fn wait(job: &mut Running, place: &Workspace, events: i64) {
-    job.wait_until(&format!("{events} events are committed"), || {
-        place.events_committed() >= events
-    });
-}
-
-fn stop(job: Running) -> String {
-    job.interrupt();
-    job.finish().succeeded().stderr
-}
-
-fn rename(place: &Workspace, from: &str, to: &str) {
-    fs::rename(place.path(from), place.path(to)).unwrap();
-}
 
 /// `copytruncate` of logrotate.
 fn copy_and_cut(place: &Workspace, from: &str, to: &str) {

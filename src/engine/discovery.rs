@@ -180,7 +180,7 @@ fn lost_error(at: &PartitionProgress) -> SourceError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::{Beginning, BlockStart, LogFile};
+    use crate::log::{Beginning, LogFile};
     use crate::sources::memory::MemorySource;
 
     fn name(kind: Kind, name: &str) -> PartitionName {
@@ -188,19 +188,8 @@ mod tests {
     }
 
     fn stored(names: &[&str]) -> Progress {
-        let partitions = names.iter().map(|one| PartitionProgress {
-            partition: name(Kind::Play, one),
-            next_offset: 3,
-            watermark_ms: None,
-            replay_offset: 3,
-            replay_watermark_ms: None,
-            block: BlockStart::default(),
-            decisions: Vec::new(),
-            malformed: 0,
-            idle: false,
-            file: None,
-            lost: None,
-        });
+        let partitions =
+            names.iter().map(|one| PartitionProgress::read_to(name(Kind::Play, one), 3));
         let partitions = partitions.map(|at| (at.partition.clone(), at)).collect();
         Progress { partitions, ..Progress::default() }
     }

@@ -89,7 +89,7 @@ mod tests {
     use crate::decode::LogFields;
     use crate::event::Kind;
     use crate::kafka::KafkaSettings;
-    use crate::log::{BlockStart, PartitionName};
+    use crate::log::PartitionName;
     use crate::sources::kafka::KafkaSource;
 
     #[test]
@@ -109,19 +109,7 @@ mod tests {
         };
         let may_have = |source: &CombinedSource, kind, name: &str| {
             let partition = PartitionName { kind, name: name.to_owned() };
-            source.may_have(&PartitionProgress {
-                partition,
-                next_offset: 1,
-                watermark_ms: None,
-                replay_offset: 1,
-                replay_watermark_ms: None,
-                block: BlockStart::default(),
-                decisions: Vec::new(),
-                malformed: 0,
-                idle: false,
-                file: None,
-                lost: None,
-            })
+            source.may_have(&PartitionProgress::read_to(partition, 1))
         };
         let cases = [
             (play, "kafka:plays/1".to_owned(), true),

@@ -103,3 +103,26 @@ pub fn names(place: &Workspace) -> Vec<String> {
     names.sort();
     names
 }
+
+/// The number of distinct showings in the store, and of all impressions that were read.
+pub fn counted(place: &Workspace) -> (i64, i64) {
+    let distinct = "coalesce(sum(impressions), 0) FROM trends";
+    (place.number(distinct), place.events_committed())
+}
+
+/// Waits until a job has committed this many events of a store.
+pub fn wait(job: &mut Running, place: &Workspace, events: i64) {
+    job.wait_until(&format!("{events} events are committed"), || {
+        place.events_committed() >= events
+    });
+}
+
+/// Interrupts a job, which must succeed. Returns what it said.
+pub fn stop(job: Running) -> String {
+    job.interrupt();
+    job.finish().succeeded().stderr
+}
+
+pub fn rename(place: &Workspace, from: &str, to: &str) {
+    std::fs::rename(place.path(from), place.path(to)).unwrap();
+}

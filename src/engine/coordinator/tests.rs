@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::Failure;
 use crate::event::Kind;
-use crate::log::{BlockStart, PartitionName, PartitionProgress};
+use crate::log::{PartitionName, PartitionProgress};
 use crate::time::rfc3339;
 use std::fmt::Write;
 
@@ -355,17 +355,9 @@ fn a_job_that_is_stopped_publishes_what_was_read_and_ends() {
 #[test]
 fn a_job_continues_from_the_progress_of_its_store() {
     let at = PartitionProgress {
-        partition: PartitionName { kind: Kind::Play, name: "a".into() },
-        next_offset: 9,
         watermark_ms: Some(ms("02:00")),
         replay_offset: 7,
-        replay_watermark_ms: None,
-        block: BlockStart::default(),
-        decisions: Vec::new(),
-        malformed: 0,
-        idle: false,
-        file: None,
-        lost: None,
+        ..PartitionProgress::read_to(PartitionName { kind: Kind::Play, name: "a".into() }, 9)
     };
     let progress = Progress {
         publication: Publication(41),

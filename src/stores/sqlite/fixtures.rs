@@ -3,7 +3,7 @@
 use super::SqliteStore;
 use crate::acceptance::{Fate, Ledger};
 use crate::event::{Kind, RequestId, VideoId};
-use crate::log::{BlockStart, PartitionName, PartitionProgress};
+use crate::log::{PartitionName, PartitionProgress};
 use crate::query::{
     AcceptedLog, Build, Column, ColumnType, EpochRows, Parameters, Query, QueryInstance, Role, Row,
     Value, no_history,
@@ -152,18 +152,12 @@ pub fn ledger(epoch: i64, kind: Kind, accepted: u64, late: u64, future: u64) -> 
 
 /// The progress of a partition of `plays`.
 pub fn progress(name: &str, next_offset: u64, malformed: u64) -> PartitionProgress {
+    let partition = PartitionName { kind: Kind::Play, name: name.to_owned() };
     PartitionProgress {
-        partition: PartitionName { kind: Kind::Play, name: name.to_owned() },
-        next_offset,
         watermark_ms: Some(1_767_225_600_500),
         replay_offset: next_offset / 2,
-        replay_watermark_ms: None,
-        block: BlockStart::default(),
-        decisions: Vec::new(),
         malformed,
-        idle: false,
-        file: None,
-        lost: None,
+        ..PartitionProgress::read_to(partition, next_offset)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Files that are renamed, replaced, cut, copied or removed between discoveries.
 
 use crate::event::Kind;
-use crate::log::{BlockStart, PartitionName, PartitionProgress};
+use crate::log::{PartitionName, PartitionProgress};
 use crate::sources::files::FileSource;
 use crate::sources::files::tests::{append, folder, gzip, lines, source};
 use crate::sources::{Batch, PartitionReader, Polled, Source};
@@ -86,18 +86,13 @@ impl Follower {
 
     /// Reports what was read as committed.
     fn commit(&mut self) {
-        let progress = self.readers.iter().map(|(name, reader)| PartitionProgress {
-            partition: PartitionName { kind: Kind::Impression, name: name.clone() },
-            next_offset: 0,
-            watermark_ms: None,
-            replay_offset: 0,
-            replay_watermark_ms: None,
-            block: BlockStart::default(),
-            decisions: Vec::new(),
-            malformed: 0,
-            idle: false,
-            file: reader.file(),
-            lost: reader.loss(),
+        let progress = self.readers.iter().map(|(name, reader)| {
+            let partition = PartitionName { kind: Kind::Impression, name: name.clone() };
+            PartitionProgress {
+                file: reader.file(),
+                lost: reader.loss(),
+                ..PartitionProgress::read_to(partition, 0)
+            }
         });
         self.source.committed(&progress.collect::<Vec<_>>());
     }
