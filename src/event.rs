@@ -246,6 +246,13 @@ impl Touch {
         self.0 & 3 == 3
     }
 
+    /// Whether a showing with this touch is in other sets than it was with the touch `before`.
+    #[inline]
+    pub fn changes_sets(self, before: Touch) -> bool {
+        let sets = |touch: Touch| (touch.is_shown(), touch.is_converted());
+        sets(self) != sets(before)
+    }
+
     /// Whether there was a play in the epoch itself, with or without an impression.
     #[inline]
     pub fn is_played_here(self) -> bool {

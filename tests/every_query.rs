@@ -1,32 +1,33 @@
 //! Every query equals its oracle after *every* publication, on the part of the logs that the
 //! committed positions cover: for random logs with every kind of disorder, any number of workers
-//! and partitions, any size of batches and rounds, and any number of jobs that crash.
+//! and partitions, any size of batches and rounds, and any number of jobs that crash. The files of
+//! the sets, where a run has them, say the same after every publication.
 
 mod common;
 
 use common::adversary::campaigns;
+use common::checked::{Check, CheckedStore, Crash};
 use common::random::{definitions, logs};
 use common::{Expected, Fates, Log, expect, expect_prefix};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use trendmark::acceptance::{Ahead, Fate, Judge, LedgerRow, admit};
+use trendmark::acceptance::{Ahead, Fate, Judge, admit};
 use trendmark::engine::{
-    self, Cluster, Counters, DeadLetters, EngineError, Job, Settings, Summary,
+    self, Cluster, Counters, DeadLetters, EngineError, Job, SetsSettings, Settings, Summary,
 };
 use trendmark::event::{Event, RequestId, Touch, VideoId};
 use trendmark::log::BlockStart;
 use trendmark::query::{Digest, Digests, EpochLog, Parameters, QueryInstance, Row, digest};
+use trendmark::sets::FILES;
 use trendmark::showings::Layout;
 use trendmark::sources::memory::MemorySource;
 use trendmark::stores::memory::{Committed, MemoryStore};
-use trendmark::stores::{
-    Changeset, Description, Progress, RowOrder, RowVisitor, Selection, Store, StoreError,
-    StoreReader, StoredQuery,
-};
-use trendmark::time::{Definition, Epoch, EpochRange, Through};
+use trendmark::stores::{Progress, Store};
+use trendmark::time::{Definition, Epoch, Through};
 
 /// The settings of a run. None of them may change the results.
 #[derive(Clone, Debug)]
@@ -61,104 +62,10 @@ fn layout() -> impl Strategy<Value = Layout> {
     proptest::sample::select(vec![Layout::Table, Layout::Reference])
 }
 
-/// The crash of a job.
-#[derive(Clone, Copy, Debug)]
-struct Crash {
-    /// The number of publications that it commits before.
-    commits: u64,
-    /// Whether the store commits the publication of the crash, although the job sees an error.
-    is_committed: bool,
-}
-
 fn crashes() -> impl Strategy<Value = Vec<(Crash, RunSettings)>> {
     let crash = (0..8u64, any::<bool>())
         .prop_map(|(commits, is_committed)| Crash { commits, is_committed });
     proptest::collection::vec((crash, run_settings()), 0..5)
-}
-
-/// A store that checks every publication when it is committed. It may fail at a given commit, which
-/// ends the job and discards its memory.
-struct CheckedStore {
-    store: MemoryStore,
-    definition: Definition,
-    log: Arc<Log>,
-    /// The expected results of the whole logs.
-    whole: Arc<Expected>,
-    crash: Option<Crash>,
-    /// The first error found in a publication.
-    wrong: Arc<Mutex<Option<String>>>,
-}
-
-impl CheckedStore {
-    /// Commits a publication, and checks the contents of the store afterwards.
-    fn commit_and_check(&mut self, changes: &Changeset) -> Result<(), StoreError> {
-        self.store.commit(changes)?;
-        let committed = self.store.committed();
-        let checked = check_publication(self.definition, &self.log, &self.whole, &committed);
-        if let Err(error) = checked {
-            let publication = changes.publication;
-            let wrong = format!("publication {publication}: {error}");
-            self.wrong.lock().unwrap().get_or_insert(wrong);
-            return Err(StoreError::NotFound("a publication is wrong".into()));
-        }
-        Ok(())
-    }
-}
-
-impl StoreReader for CheckedStore {
-    fn description(&self) -> &Description {
-        self.store.description()
-    }
-
-    fn progress(&self) -> Result<Progress, StoreError> {
-        self.store.progress()
-    }
-
-    fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
-        self.store.ledger()
-    }
-
-    fn visit(
-        &self,
-        query: &StoredQuery,
-        selection: &Selection,
-        order: RowOrder,
-        visitor: &mut RowVisitor<'_>,
-    ) -> Result<(), StoreError> {
-        self.store.visit(query, selection, order, visitor)
-    }
-
-    fn count(&self, query: &StoredQuery, selection: &Selection) -> Result<u64, StoreError> {
-        self.store.count(query, selection)
-    }
-
-    fn latest_epochs(
-        &self,
-        query: &StoredQuery,
-        epochs: usize,
-    ) -> Result<Option<EpochRange>, StoreError> {
-        self.store.latest_epochs(query, epochs)
-    }
-}
-
-impl Store for CheckedStore {
-    fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {
-        self.store.reader()
-    }
-
-    fn commit(&mut self, changes: &Changeset) -> Result<(), StoreError> {
-        match &mut self.crash {
-            Some(Crash { commits: 0, is_committed }) => {
-                if *is_committed {
-                    self.commit_and_check(changes)?;
-                }
-                return Err(StoreError::NotFound("the store has crashed".into()));
-            }
-            Some(crash) => crash.commits -= 1,
-            None => {}
-        }
-        self.commit_and_check(changes)
-    }
 }
 
 /// The expected results of the logs up to the committed positions, and `further` more events of
@@ -242,6 +149,101 @@ fn check_finality(
     Ok(())
 }
 
+/// The queries of the runs, and the files of the sets after them if they are written.
+fn queries_with(sets: bool) -> Vec<QueryInstance> {
+    let files = sets.then(|| QueryInstance::new(&FILES));
+    queries().into_iter().chain(files).collect()
+}
+
+/// Compares the files of the sets with the oracle after a publication, and with the table.
+#[cfg(feature = "parquet")]
+fn check_sets(
+    definition: Definition,
+    log: &Log,
+    committed: &Committed,
+    folder: &Path,
+) -> Result<(), TestCaseError> {
+    let expected = expect_read(definition, log, &committed.progress, 0);
+    let mut members = BTreeMap::new();
+    for (epoch, log) in &expected.accepted.epochs {
+        let shown = showings(log).into_iter().filter(|(_, touch)| touch.is_shown());
+        members.extend(shown.map(|((request, video), touch)| {
+            ((epoch.0, request.to_u128(), video.0), touch.is_converted())
+        }));
+    }
+    let files = committed.rows(queries().len());
+    let found = common::members::union(folder, &files);
+    prop_assert_eq!(&found, &members);
+    let mut of_epochs: BTreeMap<Epoch, usize> = BTreeMap::new();
+    files.iter().for_each(|file| *of_epochs.entry(file.epoch).or_default() += 1);
+    let is_final = |epoch: &Epoch| committed.progress.final_through.contains(*epoch);
+    prop_assert!(of_epochs.iter().all(|(epoch, files)| !is_final(epoch) || *files == 1));
+    Ok(())
+}
+
+#[cfg(not(feature = "parquet"))]
+fn check_sets(
+    _definition: Definition,
+    _log: &Log,
+    _committed: &Committed,
+    _folder: &Path,
+) -> Result<(), TestCaseError> {
+    Ok(())
+}
+
+/// Whether a run writes sets, which takes time. Drawn last.
+fn sets() -> impl Strategy<Value = bool> {
+    proptest::bool::weighted(if cfg!(feature = "parquet") { 0.1 } else { 0.0 })
+}
+
+/// Checks that the folder of the sets has the listed files and no others, and that they are the
+/// same bytes as those of one worker that was never stopped.
+#[cfg(feature = "parquet")]
+fn check_final_files(
+    definition: Definition,
+    log: &Arc<Log>,
+    whole: &Arc<Expected>,
+    store: &MemoryStore,
+    folder: &Path,
+) -> Result<(), TestCaseError> {
+    let files = store.committed().rows(queries().len());
+    let listed = common::members::listed(folder, &files);
+    prop_assert_eq!(common::members::all_files(folder), listed);
+    let plain = MemoryStore::new(&definition, &queries_with(true));
+    let other = tempfile::tempdir().unwrap();
+    let run = RunSettings {
+        workers: 1,
+        batch_events: 50,
+        round_events: 100,
+        rounds_in_flight: 4,
+        layout: Layout::Table,
+        rows_waiting_max: 100,
+        publish_interval_ms: 5,
+    };
+    let summary = attempt(definition, log, whole, &run, &plain, None, Some(other.path().into()))?;
+    prop_assert!(summary.is_ok(), "{summary:?}");
+    let bytes = |store: &MemoryStore| -> BTreeSet<_> {
+        let files = store.committed().rows(queries().len());
+        let of = |file: trendmark::sets::SetFile| {
+            (file.epoch, file.part, file.rows, file.bytes, file.digest)
+        };
+        files.iter().map(trendmark::sets::SetFile::of_row).map(of).collect()
+    };
+    prop_assert_eq!(bytes(store), bytes(&plain));
+    Ok(())
+}
+
+#[cfg(not(feature = "parquet"))]
+fn check_final_files(
+    _definition: Definition,
+    _log: &Arc<Log>,
+    _whole: &Arc<Expected>,
+    _store: &MemoryStore,
+    _folder: &Path,
+) -> Result<(), TestCaseError> {
+    Ok(())
+}
+
 /// Runs a job until it ends or crashes.
 fn attempt(
     definition: Definition,
@@ -250,8 +252,11 @@ fn attempt(
     run: &RunSettings,
     store: &MemoryStore,
     crash: Option<Crash>,
+    sets: Option<PathBuf>,
 ) -> Result<Result<Summary, EngineError>, TestCaseError> {
-    let mut settings = Settings::new(definition, queries());
+    let mut settings = Settings::new(definition, queries_with(sets.is_some()));
+    settings.sets =
+        sets.clone().map(|folder| SetsSettings { folder, store: "in memory".to_owned() });
     settings.round_events = run.round_events;
     settings.rounds_in_flight = run.rounds_in_flight;
     settings.layout = run.layout;
@@ -259,14 +264,12 @@ fn attempt(
     settings.publish_interval = Duration::from_millis(run.publish_interval_ms);
     settings.tick = Duration::from_millis(5);
     let wrong: Arc<Mutex<Option<String>>> = Arc::default();
-    let store = CheckedStore {
-        store: store.take_over(),
-        definition,
-        log: Arc::clone(log),
-        whole: Arc::clone(whole),
-        crash,
-        wrong: Arc::clone(&wrong),
-    };
+    let (checked_log, checked_whole, folder) = (Arc::clone(log), Arc::clone(whole), sets);
+    let check: Check = Box::new(move |committed| {
+        check_publication(definition, &checked_log, &checked_whole, committed)?;
+        folder.as_ref().map_or(Ok(()), |sets| check_sets(definition, &checked_log, committed, sets))
+    });
+    let store = CheckedStore { store: store.take_over(), check, crash, wrong: Arc::clone(&wrong) };
     let source = MemorySource::new(log.to_vec()).with_batches_of(run.batch_events);
     let job = Job {
         settings,
@@ -350,22 +353,29 @@ fn check(
     log: Log,
     crashes: &[(Crash, RunSettings)],
     last: &RunSettings,
+    sets: bool,
 ) -> Result<(), TestCaseError> {
     let whole = Arc::new(expect(definition, &log));
     let log = Arc::new(log);
-    let store = MemoryStore::new(&definition, &queries());
+    let store = MemoryStore::new(&definition, &queries_with(sets));
+    let folder = tempfile::tempdir().unwrap();
+    let sets = sets.then(|| folder.path().join("sets"));
     for (crash, run) in crashes {
-        match attempt(definition, &log, &whole, run, &store, Some(*crash))? {
+        match attempt(definition, &log, &whole, run, &store, Some(*crash), sets.clone())? {
             Ok(_) | Err(EngineError::Store(_)) => {}
             Err(other) => return Err(TestCaseError::fail(other.to_string())),
         }
     }
-    let summary = attempt(definition, &log, &whole, last, &store, None)?;
+    let summary = attempt(definition, &log, &whole, last, &store, None, sets.clone())?;
     prop_assert!(summary.is_ok(), "{summary:?}");
     let bound = definition.open_epochs_max(definition.epoch_length_ms);
     let live = summary.map_or(0, |summary| summary.live_epochs_max);
     prop_assert!(live <= bound || !crashes.is_empty(), "{live} > {bound}");
-    compare(&log, &whole, &store.committed())
+    compare(&log, &whole, &store.committed())?;
+    match sets {
+        Some(sets) => check_final_files(definition, &log, &whole, &store, &sets),
+        None => Ok(()),
+    }
 }
 
 proptest! {
@@ -377,8 +387,9 @@ proptest! {
         log in logs(),
         run in run_settings(),
         layout in layout(),
+        sets in sets(),
     ) {
-        check(definition, log, &[], &RunSettings { layout, ..run })?;
+        check(definition, log, &[], &RunSettings { layout, ..run }, sets)?;
     }
 
     #[test]
@@ -388,6 +399,7 @@ proptest! {
         crashes in crashes(),
         run in run_settings(),
         layout in layout(),
+        sets in sets(),
     ) {
         // A job goes on with what another one has kept in another layout.
         let layouts = [layout, Layout::Reference, Layout::Table];
@@ -395,7 +407,7 @@ proptest! {
             (crash, RunSettings { layout: layouts[job % 3], ..run })
         });
         let crashes: Vec<_> = crashes.collect();
-        check(definition, log, &crashes, &RunSettings { layout, ..run })?;
+        check(definition, log, &crashes, &RunSettings { layout, ..run }, sets)?;
     }
 
     #[test]
@@ -424,6 +436,6 @@ proptest! {
 
     #[test]
     fn every_query_equals_its_oracle_under_attack(campaign in campaigns(), run in run_settings()) {
-        check(campaign.definition, campaign.attacked, &[], &run)?;
+        check(campaign.definition, campaign.attacked, &[], &run, false)?;
     }
 }

@@ -17,7 +17,7 @@ const BANNED_NAMES: [&str; 7] = ["cnt", "ts", "evt", "req", "idx", "cfg", "tmp"]
 const PRINTING: [&str; 4] = ["print", "println", "eprint", "eprintln"];
 
 /// The modules that each module of the crate uses. Any other dependency points the wrong way.
-const MAY_USE: [(&str, &[&str]); 20] = [
+const MAY_USE: [(&str, &[&str]); 21] = [
     ("console", &[]),
     ("features", &[]),
     ("panics", &["console"]),
@@ -30,6 +30,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
     ("showings", &["event", "time"]),
     ("query", &["event", "showings", "time"]),
     ("dataflows", &["event", "query", "showings", "time"]),
+    ("sets", &["features", "query", "showings", "time"]),
     ("sources", &["decode", "event", "features", "kafka", "log", "panics"]),
     ("stores", &["acceptance", "event", "features", "kafka", "log", "query", "time"]),
     (
@@ -40,6 +41,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
             "event",
             "log",
             "query",
+            "sets",
             "showings",
             "sources",
             "stores",
@@ -58,6 +60,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
             "generate",
             "kafka",
             "query",
+            "sets",
             "time",
         ],
     ),

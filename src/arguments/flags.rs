@@ -175,6 +175,11 @@ pub struct RunArguments {
     #[arg(long, value_name = "SHARE", help_heading = "Sources and store")]
     pub max_malformed: Option<Share>,
 
+    /// Folder of the sets: Parquet files of the request ids with an impression and with a play, of
+    /// every video and epoch, which appear with the publications; several processes share it
+    #[arg(long, value_name = "DIR", help_heading = "Sources and store")]
+    pub sets: Option<PathBuf>,
+
     /// Continue at the end of the input: files may grow, and new files may appear in folders and
     /// patterns; Kafka topics are always followed, unless --until-end is given
     #[arg(long, help_heading = "Sources and store")]

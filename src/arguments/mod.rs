@@ -23,7 +23,7 @@ pub use flags::{
 pub use formats::{FormatError, GivenFormat};
 pub use plan::{Inputs, Plan, StoreLocation};
 
-use crate::features;
+use crate::features::{self, MissingFeature};
 use crate::generate::GenerateArguments;
 use crate::kafka::{KafkaSettingsError, RegistryError, TopicNameError};
 use clap::{Parser, Subcommand};
@@ -102,6 +102,9 @@ pub enum ArgumentError {
     /// The Kafka settings are invalid.
     #[error(transparent)]
     Kafka(#[from] KafkaSettingsError),
+    /// The program was built without a feature that an argument needs.
+    #[error(transparent)]
+    MissingFeature(#[from] MissingFeature),
     /// The settings of the schema registry are invalid.
     #[error(transparent)]
     Registry(#[from] RegistryError),

@@ -5,10 +5,11 @@ use super::formats::format_of;
 use super::{ArgumentError, RunArguments};
 use crate::dataflows;
 use crate::decode::{LogFields, MessageFormat};
-use crate::engine::{Cluster, DeadLetters, Settings};
+use crate::engine::{Cluster, DeadLetters, SetsSettings, Settings};
 use crate::event::Kind;
 use crate::kafka::{KafkaSettings, RegistrySettings, parse_topic};
 use crate::query::QueryInstance;
+use crate::sets;
 use crate::time::{Definition, Span};
 use std::fmt;
 use std::io::Read;
@@ -116,7 +117,7 @@ pub(super) fn refuse_url(place: &str) -> Result<(), ArgumentError> {
 /// Refuses a source that is also a topic of the store.
 fn refuse_topics_of_store(store: &str, inputs: &Inputs) -> Result<(), ArgumentError> {
     let queries = dataflows::ALL.iter().map(|query| query.name);
-    let others: Vec<&str> = queries.chain(["ledger", "progress"]).collect();
+    let others: Vec<&str> = queries.chain(["ledger", "progress", sets::FILES.name]).collect();
     let is_of_store = |topic: &str| match topic.strip_prefix(store) {
         Some("") => true,
         Some(rest) => rest.strip_prefix('-').is_some_and(|name| others.contains(&name)),
@@ -151,6 +152,7 @@ impl RunArguments {
         settings.accept_loss = self.accept_loss;
         settings.malformed_max = self.max_malformed.map(|share| share.0);
         settings.restores_rows = matches!(store, StoreLocation::Kafka { .. });
+        settings.sets = self.sets(&store)?;
         Ok(Plan {
             settings,
             cluster: self.cluster()?,
@@ -165,6 +167,21 @@ impl RunArguments {
             dead_letter_max: self.dead_letter_max.unwrap_or(DeadLetters::BYTES_MAX),
             logs_malformed: true,
         })
+    }
+
+    /// Where the sets are written, if they are.
+    fn sets(&self, store: &StoreLocation) -> Result<Option<SetsSettings>, ArgumentError> {
+        let Some(folder) = &self.sets else { return Ok(None) };
+        refuse_url(folder.to_str().unwrap_or_default())?;
+        sets::require()?;
+        let store = match store {
+            StoreLocation::Sqlite(path) => {
+                let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                absolute.display().to_string()
+            }
+            StoreLocation::Kafka { .. } => store.to_string(),
+        };
+        Ok(Some(SetsSettings { folder: folder.clone(), store }))
     }
 
     fn inputs(&self) -> Result<Inputs, ArgumentError> {
@@ -314,6 +331,7 @@ impl RunArguments {
                 named.into_iter().flat_map(|query| query.reads.iter().copied().chain([query])),
             );
         }
+        queries.extend(self.sets.is_some().then_some(&sets::FILES));
         let mut seen = std::collections::BTreeSet::new();
         queries.retain(|query| seen.insert(query.name));
         let queries: Vec<_> =

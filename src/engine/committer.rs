@@ -1,10 +1,13 @@
 //! The thread of the store, so that no worker waits for the disk: it commits publications and
 //! renews the lease.
 
+use super::EngineError;
 use super::coordinator::Committed;
 use super::metrics::Counters;
+use crate::sets::catalogue::FileChanges;
+use crate::sets::{Folder, SetFile, SetsError};
 use crate::stores::lease::RENEWAL_INTERVAL;
-use crate::stores::{Changeset, LeaseState, RowChange, Store, StoreError};
+use crate::stores::{Changeset, LeaseState, RowChange, Store};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle, Thread};
@@ -12,7 +15,7 @@ use std::time::Instant;
 
 /// A task for the thread.
 enum Task {
-    Commit(Changeset),
+    Commit(Changeset, FileChanges),
     Restore(Vec<RowChange>),
     Release(LeaseState),
 }
@@ -21,18 +24,24 @@ enum Task {
 /// that change meanwhile accumulate on their workers.
 pub struct Committer {
     tasks: Option<SyncSender<Task>>,
-    commits: Receiver<Result<Committed, StoreError>>,
+    commits: Receiver<Result<Committed, EngineError>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Committer {
     /// Starts the thread. It unparks `waker` after every commit, and writes into the lease what
-    /// holds the job according to `counters`.
-    pub fn start(store: Box<dyn Store>, waker: Thread, counters: Arc<Counters>) -> Committer {
+    /// holds the job according to `counters`. The files of the sets are in `folder`.
+    pub fn start(
+        store: Box<dyn Store>,
+        folder: Option<Folder>,
+        waker: Thread,
+        counters: Arc<Counters>,
+    ) -> Committer {
         let (tasks, incoming) = sync_channel(1);
         let (outgoing, commits) = sync_channel(1);
         let thread = thread::spawn(move || {
-            if let Err(error) = serve(store, &incoming, &outgoing, &waker, &counters) {
+            let sets = folder.map(|folder| Sets { folder, replaced: Vec::new() });
+            if let Err(error) = serve(store, sets, &incoming, &outgoing, &waker, &counters) {
                 // Nobody listens if the job has failed for another reason meanwhile.
                 let _ = outgoing.send(Err(error));
                 waker.unpark();
@@ -41,9 +50,10 @@ impl Committer {
         Committer { tasks: Some(tasks), commits, thread: Some(thread) }
     }
 
-    /// Submits a publication. The previous one must be committed.
-    pub fn commit(&self, changes: Changeset) {
-        self.submit(Task::Commit(changes));
+    /// Submits a publication, and what it does to the files of the sets. The previous one must be
+    /// committed.
+    pub fn commit(&self, changes: Changeset, files: FileChanges) {
+        self.submit(Task::Commit(changes, files));
     }
 
     /// Passes the rows rebuilt by the replay to the store, before the first commit.
@@ -70,7 +80,7 @@ impl Committer {
     ///
     /// # Panics
     /// If the store itself has panicked.
-    pub fn take_committed(&self) -> Result<Option<Committed>, StoreError> {
+    pub fn take_committed(&self) -> Result<Option<Committed>, EngineError> {
         match self.commits.try_recv() {
             Ok(result) => result.map(Some),
             Err(TryRecvError::Empty) => Ok(None),
@@ -82,17 +92,24 @@ impl Committer {
 /// Executes tasks until there will be no more, and renews the lease between them.
 fn serve(
     mut store: Box<dyn Store>,
+    mut sets: Option<Sets>,
     tasks: &Receiver<Task>,
-    commits: &SyncSender<Result<Committed, StoreError>>,
+    commits: &SyncSender<Result<Committed, EngineError>>,
     waker: &Thread,
     counters: &Counters,
-) -> Result<(), StoreError> {
+) -> Result<(), EngineError> {
     let mut renewal_due = Instant::now() + RENEWAL_INTERVAL;
     loop {
         match tasks.recv_timeout(renewal_due.saturating_duration_since(Instant::now())) {
-            Ok(Task::Commit(changes)) => {
+            Ok(Task::Commit(changes, files)) => {
                 let Changeset { publication, final_through, .. } = changes;
+                if let Some(sets) = &sets {
+                    sets.folder.check(&files.added)?;
+                }
                 store.commit(&changes)?;
+                if let Some(sets) = &mut sets {
+                    sets.publish(files)?;
+                }
                 if commits.send(Ok(Committed { publication, final_through })).is_err() {
                     return Ok(());
                 }
@@ -100,6 +117,9 @@ fn serve(
             }
             Ok(Task::Restore(rows)) => store.restore(rows),
             Ok(Task::Release(ended)) => {
+                if let Some(sets) = &mut sets {
+                    sets.publish(FileChanges::default())?;
+                }
                 if let Err(error) = store.release(ended) {
                     tracing::warn!(%error, "the next job may have to wait for the store");
                 }
@@ -112,6 +132,24 @@ fn serve(
             store.renew(counters.holder())?;
             renewal_due = Instant::now() + RENEWAL_INTERVAL;
         }
+    }
+}
+
+/// The files of the sets.
+struct Sets {
+    folder: Folder,
+    /// The files that the last publication has replaced. They stay until the next one, for those
+    /// who read them.
+    replaced: Vec<SetFile>,
+}
+
+impl Sets {
+    /// Lets the files of a publication appear, which is committed.
+    fn publish(&mut self, files: FileChanges) -> Result<(), SetsError> {
+        files.added.iter().try_for_each(|file| self.folder.publish(file))?;
+        self.replaced.iter().try_for_each(|file| self.folder.remove(file))?;
+        self.replaced = files.removed;
+        Ok(())
     }
 }
 

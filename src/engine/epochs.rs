@@ -8,6 +8,7 @@ use super::Settings;
 use super::rows::ChangedRows;
 use crate::event::{RequestId, Touch, VideoId};
 use crate::query::{Build, Digests, QueryInstance};
+use crate::showings::members::{EpochMembers, MembersOfEpoch, MembersQueue};
 use crate::showings::sums::PendingSums;
 use crate::showings::touches::{Lanes, Touches};
 use crate::showings::{Layout, Memory, Showings};
@@ -42,6 +43,8 @@ pub struct Epochs {
     memory: Memory,
     /// The number of sums that become rows at the end of their publication.
     waiting: PendingSums,
+    /// The members of the sets, if they are written to files.
+    members: Option<MembersQueue>,
 }
 
 /// An open epoch, which takes touches.
@@ -54,6 +57,7 @@ pub struct OpenEpoch {
     ready: bool,
     /// The number of its showings on this worker.
     showings: Rc<Cell<u64>>,
+    members: Option<MembersOfEpoch>,
 }
 
 impl OpenEpoch {
@@ -81,6 +85,9 @@ impl OpenEpoch {
     /// Sends the last touches and drops the input.
     fn close(mut self) -> ProbeHandle<Round> {
         self.flush();
+        if let Some(members) = &self.members {
+            members.close(self.input.time().publication());
+        }
         self.probe
     }
 }
@@ -107,6 +114,7 @@ impl Epochs {
             rows: ChangedRows::new(settings),
             memory: Memory::default(),
             waiting: PendingSums::default(),
+            members: settings.sets.is_some().then(MembersQueue::default),
         }
     }
 
@@ -115,10 +123,12 @@ impl Epochs {
         let mut input = TouchInput::new_with_builder();
         let probe = ProbeHandle::new();
         let name = format!("epoch {}", epoch.0);
+        let members = self.members.clone().map(|queue| MembersOfEpoch::new(epoch, queue));
         let showings = worker.dataflow_named::<Round, _, _>(&name, |scope| {
             let touches = input.to_stream(scope);
             let waiting = self.waiting.clone();
-            let showings = Showings::keep(epoch, touches, self.layout, &self.memory, waiting);
+            let (layout, memory) = (self.layout, &self.memory);
+            let showings = Showings::keep(epoch, touches, layout, memory, waiting, members.clone());
             self.rows.digest(&showings, &probe);
             for (number, QueryInstance { query, parameters }) in self.queries.iter().enumerate() {
                 if let Build::Epoch(build) = query.build {
@@ -130,8 +140,9 @@ impl Epochs {
         input.advance_to(round);
         let lanes = Lanes::new(worker.peers(), self.memory.buffers.clone());
         let position = self.open.partition_point(|open| open.epoch < epoch);
-        self.open
-            .insert(position, OpenEpoch { epoch, input, lanes, probe, ready: false, showings });
+        let ready = false;
+        let opened = OpenEpoch { epoch, input, lanes, probe, ready, showings, members };
+        self.open.insert(position, opened);
         self.live_max = self.live_max.max(self.live());
     }
 
@@ -166,6 +177,14 @@ impl Epochs {
         let closed = self.open.partition_point(|open| through.contains(open.epoch));
         let closed = self.open.drain(..closed);
         self.closing.extend(closed.map(OpenEpoch::close));
+    }
+
+    /// Asks for all members of an epoch after the current publication, if it is open.
+    pub fn gather_members(&mut self, epoch: Epoch) {
+        let found = self.position(epoch).map(|position| &self.open[position]);
+        if let Some(OpenEpoch { input, members: Some(members), .. }) = found {
+            members.gather(input.time().publication());
+        }
     }
 
     /// Advances all inputs to a round.
@@ -217,6 +236,16 @@ impl Epochs {
     /// pending sums.
     pub fn rows_waiting(&self) -> usize {
         self.rows.pending() + self.waiting.sums()
+    }
+
+    /// Takes all members of the epochs that have closed in a publication, which may go on.
+    pub fn take_closed_members(&self, publication: Publication) -> Vec<EpochMembers> {
+        self.members.as_ref().map_or_else(Vec::new, |queue| queue.take_final(publication))
+    }
+
+    /// Takes the members of the sets after a publication, which must be complete.
+    pub fn take_members(&self, publication: Publication) -> Vec<EpochMembers> {
+        self.members.as_ref().map_or_else(Vec::new, |queue| queue.take(publication))
     }
 
     /// Takes the rows that changed in a publication, which must be complete, and their changes of

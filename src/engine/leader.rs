@@ -5,12 +5,15 @@ use super::coordinator::{Coordinator, Rules};
 use super::discovery::Discovery;
 use super::holding::Holding;
 use super::protocol::Command;
+use super::sets::Filing;
 use super::table::Parts;
 use super::worker::State;
 use super::{EngineError, Job, Records, Settings};
 use crate::event::Kind;
 use crate::log::{BlockStart, Loss, LossCause, PartitionName, PartitionProgress};
 use crate::query::{Digests, QueryInstance, Role};
+use crate::sets::Folder;
+use crate::sets::catalogue::FileChanges;
 use crate::stores::{Changeset, LeaseState, Progress, RowChange, StoreError, StoreReader};
 use crate::time::{Definition, EpochRange, Publication, Through, clock_ms};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +39,8 @@ pub struct Leader {
     /// The rows of the epochs that were given up, for a store that keeps rows in memory.
     given_up: Vec<RowChange>,
     committer: Option<Committer>,
+    /// The files of the sets, if there are any.
+    filing: Option<Filing>,
     /// The records of each log since the start.
     records: [Records; 2],
     /// The logs whose malformed records were warned of.
@@ -55,20 +60,23 @@ impl Leader {
         let opened = opener.map_or(Ok(None), |open| {
             let store = open()?;
             let (progress, reader) = (store.progress()?, store.reader()?);
-            let committer = Committer::start(store, std::thread::current(), Arc::clone(counters));
+            let folder = settings.sets.as_ref().map(|sets| Folder::new(sets.folder.clone()));
+            let (waker, counters_of_store) = (std::thread::current(), Arc::clone(counters));
+            let committer = Committer::start(store, folder, waker, counters_of_store);
             counters.set_launched();
             Ok::<_, StoreError>(Some((progress, reader, committer)))
         });
         let mut committer = None;
-        let begun = opened.and_then(|opened| {
+        let begun = opened.map_err(EngineError::from).and_then(|opened| {
             let Some((progress, reader, started)) = opened else { return Ok(Beginning::default()) };
             committer = Some(started);
             begin(state, progress, reader.as_ref(), settings)
         });
-        let Beginning { progress, settled, given_up, committed } = begun.unwrap_or_else(|error| {
-            state.fail(error.into());
-            Beginning::default()
-        });
+        let Beginning { progress, settled, given_up, committed, filing } =
+            begun.unwrap_or_else(|error| {
+                state.fail(error);
+                Beginning::default()
+            });
         let partitions: Vec<_> = progress.partitions.values().cloned().collect();
         state.source.resume(&partitions, committed);
         let rules = Rules {
@@ -95,6 +103,7 @@ impl Leader {
             settled,
             given_up,
             committer,
+            filing,
             records: Default::default(),
             warned: BTreeSet::new(),
             discovery: Discovery::default(),
@@ -188,10 +197,15 @@ impl Leader {
                 rows.append(&mut self.given_up);
                 committer.restore(rows);
             }
-            Some((publication, parts)) => {
+            Some((publication, mut parts)) => {
                 let mut settled = std::mem::take(&mut self.settled);
                 settled.extend(self.discovery.take_gone());
-                let changes = assemble(&self.progress, publication, parts, settled);
+                let written = std::mem::take(&mut parts.files);
+                let mut changes = assemble(&self.progress, publication, parts, settled);
+                let files = match &mut self.filing {
+                    Some(filing) => filing.publish(&mut changes, written),
+                    None => FileChanges::default(),
+                };
                 self.progress.apply(&changes);
                 Records::add(&mut self.records, &changes);
                 if job.settings.follow {
@@ -199,7 +213,8 @@ impl Leader {
                     warn_of_malformed(&self.records, malformed_max, &mut self.warned);
                 }
                 self.moved.clone_from(&changes.partitions);
-                committer.commit(changes);
+                committer.commit(changes, files);
+                commands.extend(self.filing.iter_mut().flat_map(Filing::due));
             }
             None => {}
         }
@@ -240,6 +255,8 @@ struct Beginning {
     given_up: Vec<RowChange>,
     /// When an earlier job has committed last.
     committed: Option<SystemTime>,
+    /// See [`Leader`].
+    filing: Option<Filing>,
 }
 
 /// Reads the history that queries across epochs need, from a store with this progress.
@@ -248,7 +265,7 @@ fn begin(
     progress: Progress,
     store: &dyn StoreReader,
     settings: &Settings,
-) -> Result<Beginning, StoreError> {
+) -> Result<Beginning, EngineError> {
     let mut begun = Beginning { progress, ..Beginning::default() };
     let committed_ms = store.lease()?.and_then(|lease| lease.committed_ms);
     let committed_ms = committed_ms.and_then(|at_ms| u64::try_from(at_ms).ok());
@@ -264,6 +281,7 @@ fn begin(
         None => {}
     }
     begun.committed = committed;
+    begun.filing = Filing::begin(settings, &begun.progress, store)?;
     if let Some(across) = state.table.across()
         && let Some((queries, epochs)) = across.required_history(begun.progress.final_through)
     {
@@ -311,7 +329,7 @@ fn give_up(
         "nothing is read again: the epochs through {last} ({start}) become final as the store has \
          them, and later events for them are late"
     );
-    Ok(Beginning { progress, settled, given_up, committed: None })
+    Ok(Beginning { progress, settled, given_up, ..Beginning::default() })
 }
 
 /// Returns the progress of a partition with the number of malformed records so far.
@@ -368,7 +386,7 @@ fn assemble(
     parts: Parts,
     settled: Vec<PartitionProgress>,
 ) -> Changeset {
-    let Parts { rows, digests, progress } = parts;
+    let Parts { rows, digests, progress, .. } = parts;
     let mut changes = Changeset { publication, rows, digests, ..Changeset::default() };
     changes.final_through = progress.first().map_or(Through::Nothing, |one| one.closed_through);
     let agree = progress.iter().all(|worker| worker.closed_through == changes.final_through);

@@ -34,6 +34,7 @@ mod partition;
 mod peers;
 mod protocol;
 mod rows;
+mod sets;
 mod settings;
 mod table;
 mod usable;
@@ -46,11 +47,13 @@ pub use holding::{Holder, Reason};
 use memory::Memory;
 pub use metrics::Counters;
 pub use protocol::Failure;
+pub use sets::SetsSettings;
 pub use settings::Settings;
 pub use usable::Records;
 
 use crate::console;
 use crate::log::PartitionName;
+use crate::sets::SetsError;
 use crate::sources::{Source, SourceError};
 use crate::stores::{Store, StoreError};
 use crate::time::Epoch;
@@ -121,6 +124,9 @@ pub enum EngineError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The files of the sets cannot be written.
+    #[error(transparent)]
+    Sets(#[from] SetsError),
     /// Malformed records cannot be written to the dead letters.
     #[error(transparent)]
     DeadLetters(#[from] DeadLetterError),

@@ -132,6 +132,8 @@ pub enum Command {
     Open(Epoch),
     /// Close these epochs: they take no more events.
     Close(Through),
+    /// Write the sets of this epoch anew after the current publication.
+    Gather(Epoch),
     /// Do not let watermarks run ahead of a limit.
     Align {
         /// The lowest watermark, in milliseconds.

@@ -1,6 +1,7 @@
 //! The settings of a job.
 
 use super::memory;
+use super::sets::SetsSettings;
 use crate::query::{Build, QueryInstance, Role};
 use crate::showings::Layout;
 use crate::time::Definition;
@@ -48,6 +49,9 @@ pub struct Settings {
     /// Whether the store needs the rebuilt rows of its main table after a replay, see
     /// [`crate::stores::Store::restore`].
     pub restores_rows: bool,
+    /// Where the sets are written as files, if they are. The queries then have
+    /// [`crate::sets::FILES`].
+    pub sets: Option<SetsSettings>,
 }
 
 impl Settings {
@@ -71,6 +75,7 @@ impl Settings {
             accept_loss: None,
             malformed_max: None,
             restores_rows: false,
+            sets: None,
         }
     }
 

@@ -9,14 +9,18 @@
 //! rows of a worker ─┬──────────────────────────────────────────────────┬─► gathered on worker 0
 //!                   └─► held rows ─► queries across epochs ─► changes ─┤
 //! history ──────────────┘                                              │
+//! members of the sets ─► files, listed ─────────────────────────────────┤
 //! progress of a worker ────────────────────────────────────────────────┘
 //! ```
 
 use super::Settings;
 use super::across::AcrossEpochs;
+use super::sets::{Routed, SetsFailure, route, write_sets};
 use crate::acceptance::Ledger;
 use crate::log::PartitionProgress;
 use crate::query::{Digest, Digests, digest};
+use crate::sets::{SetsError, Written};
+use crate::showings::members::EpochMembers;
 use crate::stores::RowChange;
 use crate::time::{Epoch, Publication, Through};
 use serde::{Deserialize, Serialize};
@@ -53,6 +57,8 @@ pub(super) enum Part {
     Row(RowChange),
     /// The change of an epoch's digest by rows of queries across epochs.
     Digest(Epoch, Digest),
+    /// A file of the sets.
+    Set(Written),
     /// The progress of a worker.
     Progress(Box<WorkerProgress>),
 }
@@ -64,6 +70,8 @@ pub struct Parts {
     pub rows: Vec<RowChange>,
     /// The changes of the digests.
     pub digests: Digests,
+    /// The files of the sets.
+    pub files: Vec<Written>,
     /// The progress of every worker.
     pub progress: Vec<WorkerProgress>,
 }
@@ -74,6 +82,11 @@ pub(super) type Input<D> = InputHandle<Publication, CapacityContainerBuilder<Vec
 pub struct Table {
     rows_in: Input<RowChange>,
     progress_in: Input<WorkerProgress>,
+    /// The members of the sets, if they are written to files.
+    members_in: Option<Input<Routed>>,
+    sets_failure: SetsFailure,
+    /// This worker, and the number of all.
+    worker: (usize, usize),
     across: Option<AcrossEpochs>,
     probe: ProbeHandle<Publication>,
     received: Rc<RefCell<BTreeMap<Publication, Parts>>>,
@@ -83,6 +96,9 @@ impl Table {
     /// Builds the table dataflow. Every worker must do so.
     pub fn build(worker: &mut Worker, settings: &Settings) -> Table {
         let (mut rows_in, mut progress_in) = (Input::new(), Input::new());
+        let mut members_in = settings.sets.as_ref().map(|_| Input::new());
+        let sets_failure = SetsFailure::default();
+        let (index, peers) = (worker.index(), worker.peers());
         let probe = ProbeHandle::new();
         let received = Rc::default();
         let across = worker.dataflow_named::<Publication, _, _>("table", |scope| {
@@ -93,10 +109,19 @@ impl Table {
                 Some((across, parts)) => (Some(across), parts.concat(progress)),
                 None => (None, progress),
             };
+            let parts = match (&settings.sets, &mut members_in) {
+                (Some(sets), Some(members)) => {
+                    let members = members.to_stream(scope);
+                    let (definition, failure) = (settings.definition, Rc::clone(&sets_failure));
+                    parts.concat(write_sets(members, sets, definition, failure))
+                }
+                _ => parts,
+            };
             gather(rows, parts, Rc::clone(&received), &probe);
             across
         });
-        Table { rows_in, progress_in, across, probe, received }
+        let worker = (index, peers);
+        Table { rows_in, progress_in, members_in, sets_failure, worker, across, probe, received }
     }
 
     /// Returns the next publication to be forwarded.
@@ -109,15 +134,29 @@ impl Table {
         self.across.as_mut()
     }
 
+    /// Sends members of the sets of the current publication, which goes on.
+    pub fn send_members(&mut self, members: Vec<EpochMembers>) {
+        let (worker, peers) = self.worker;
+        if let Some(members_in) = &mut self.members_in {
+            route(worker, peers, members).for_each(|routed| members_in.send(routed));
+            members_in.flush();
+        }
+    }
+
     /// Forwards this worker's part of the current publication, and advances to the next.
     pub fn forward(
         &mut self,
         rows: impl Iterator<Item = RowChange>,
+        members: Vec<EpochMembers>,
         progress: WorkerProgress,
         next: Publication,
     ) {
         for row in rows {
             self.rows_in.send(row);
+        }
+        self.send_members(members);
+        if let Some(members_in) = &mut self.members_in {
+            members_in.advance_to(next);
         }
         self.progress_in.send(progress);
         self.rows_in.advance_to(next);
@@ -125,6 +164,11 @@ impl Table {
         if let Some(across) = &mut self.across {
             across.advance_to(next);
         }
+    }
+
+    /// Takes the error of a file of the sets, after which no publication is complete.
+    pub fn take_failure(&self) -> Option<SetsError> {
+        self.sets_failure.take()
     }
 
     /// Takes the earliest complete publication that was not yet taken, on worker 0.
@@ -175,6 +219,7 @@ impl Parts {
             Part::Digest(epoch, moved) => {
                 digest::merge(&mut self.digests, &Digests::from([(epoch, moved)]));
             }
+            Part::Set(written) => self.files.push(written),
             Part::Progress(progress) => {
                 digest::merge(&mut self.digests, &progress.digests);
                 self.progress.push(*progress);

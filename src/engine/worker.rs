@@ -159,6 +159,7 @@ impl<'a> State<'a> {
                     self.ingest.close(through);
                     self.epochs.close(through);
                 }
+                Command::Gather(epoch) => self.epochs.gather_members(epoch),
                 Command::Align { slowest_ms, limit_ms } => {
                     self.job.counters.set_watermark(slowest_ms);
                     self.ingest.align(limit_ms);
@@ -322,6 +323,13 @@ impl<'a> State<'a> {
         if self.failure.is_some() {
             return;
         }
+        if let Some(error) = self.table.take_failure() {
+            return self.fail(error.into());
+        }
+        let closed = self.epochs.take_closed_members(self.table.publication());
+        if !closed.is_empty() {
+            self.table.send_members(closed);
+        }
         let frontier = self.epochs.frontier();
         self.epochs.retire();
         while self.in_flight.front().is_some_and(|round| *round < frontier) {
@@ -335,7 +343,8 @@ impl<'a> State<'a> {
             assert_eq!(publication, self.table.publication(), "publications are consecutive");
             let (rows, digests) = self.epochs.take_rows(publication);
             progress.digests = digests;
-            self.table.forward(rows, progress, next);
+            let members = self.epochs.take_members(publication);
+            self.table.forward(rows, members, progress, next);
         }
     }
 

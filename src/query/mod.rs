@@ -79,6 +79,9 @@ impl Role {
     }
 }
 
+/// The name of the table that lists the files of the sets. The flag `--sets` asks for it.
+pub const SETS: &str = "sets";
+
 /// The rows of a query for one epoch, as they change from round to round.
 pub type EpochRows<'scope> = VecCollection<'scope, Round, Row, isize>;
 /// The rows of a query across epochs, as they change from publication to publication.
@@ -93,6 +96,8 @@ pub enum Build {
     Epoch(for<'scope> fn(&Showings<'scope>, &Parameters) -> EpochRows<'scope>),
     /// Computes rows across epochs from the rows of other queries. Called once on each worker.
     Tables(for<'scope> fn(&Tables<'scope>, &Parameters) -> TableRows<'scope>),
+    /// Lists files that the engine writes; no dataflow computes it.
+    Files,
 }
 
 /// A query: one file in `dataflows/`.

@@ -21,23 +21,26 @@ pub enum ColumnType {
     Flag,
     /// A [`Kind`] of event.
     Kind,
+    /// The digest of a file, in two cells.
+    Digest,
 }
 
 impl ColumnType {
     /// All types.
-    pub const ALL: [ColumnType; 6] = [
+    pub const ALL: [ColumnType; 7] = [
         ColumnType::Video,
         ColumnType::Request,
         ColumnType::Count,
         ColumnType::Rate,
         ColumnType::Flag,
         ColumnType::Kind,
+        ColumnType::Digest,
     ];
 
     /// Returns the number of cells that a value takes.
     pub const fn cells(self) -> usize {
         match self {
-            ColumnType::Request => 2,
+            ColumnType::Request | ColumnType::Digest => 2,
             _ => 1,
         }
     }
@@ -51,6 +54,7 @@ impl ColumnType {
             ColumnType::Rate => "rate",
             ColumnType::Flag => "flag",
             ColumnType::Kind => "kind",
+            ColumnType::Digest => "digest",
         }
     }
 
@@ -75,6 +79,8 @@ pub enum Value {
     Flag(bool),
     /// A kind of event.
     Kind(Kind),
+    /// A digest of 128 bits.
+    Digest(u128),
 }
 
 impl Value {
@@ -87,6 +93,7 @@ impl Value {
             Value::Rate(_) => ColumnType::Rate,
             Value::Flag(_) => ColumnType::Flag,
             Value::Kind(_) => ColumnType::Kind,
+            Value::Digest(_) => ColumnType::Digest,
         }
     }
 
@@ -100,6 +107,9 @@ impl Value {
             Value::Rate(millionths) => push(millionths),
             Value::Flag(flag) => push(u64::from(flag)),
             Value::Kind(kind) => push(kind as u64),
+            Value::Digest(digest) => {
+                [(digest >> 64) as u64, digest as u64].into_iter().for_each(push)
+            }
         }
     }
 
@@ -116,6 +126,7 @@ impl Value {
             ColumnType::Rate => Value::Rate(cells[0]),
             ColumnType::Flag => Value::Flag(cells[0] != 0),
             ColumnType::Kind => Value::Kind(Kind::ALL[cells[0] as usize]),
+            ColumnType::Digest => Value::Digest(u128::from(cells[0]) << 64 | u128::from(cells[1])),
         }
     }
 
@@ -146,6 +157,9 @@ impl Value {
                 json.extend_from_slice(kind.name().as_bytes());
                 json.push(b'"');
             }
+            Value::Digest(digest) => {
+                json.extend_from_slice(format!("\"{digest:032x}\"").as_bytes())
+            }
         }
     }
 
@@ -158,12 +172,14 @@ impl Value {
             ColumnType::Rate => Value::Rate(json.as_u64()?),
             ColumnType::Flag => Value::Flag(json.as_bool()?),
             ColumnType::Kind => Value::Kind(Kind::named(json.as_str()?)?),
+            ColumnType::Digest => Value::Digest(digest(json.as_str()?)?),
         })
     }
 }
 
 impl fmt::Display for Value {
-    /// As in the store's views: numbers in decimal, a flag as 0 or 1, a request as a UUID.
+    /// As in the store's views: numbers in decimal, a flag as 0 or 1, a request as a UUID, a digest
+    /// as 32 hexadecimal digits.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Value::Video(VideoId(number)) | Value::Count(number) | Value::Rate(number) => {
@@ -172,8 +188,15 @@ impl fmt::Display for Value {
             Value::Request(request) => request.fmt(formatter),
             Value::Flag(flag) => u8::from(*flag).fmt(formatter),
             Value::Kind(kind) => kind.fmt(formatter),
+            Value::Digest(digest) => write!(formatter, "{digest:032x}"),
         }
     }
+}
+
+/// Parses a digest: 32 hexadecimal digits.
+pub fn digest(text: &str) -> Option<u128> {
+    let is_digest = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_digest { u128::from_str_radix(text, 16).ok() } else { None }
 }
 
 /// Appends a number in decimal.
@@ -225,6 +248,7 @@ mod tests {
             any::<u64>().prop_map(Value::Rate),
             any::<bool>().prop_map(Value::Flag),
             any::<bool>().prop_map(|play| Value::Kind(Kind::ALL[usize::from(play)])),
+            any::<u128>().prop_map(Value::Digest),
         ]
     }
 

@@ -6,10 +6,11 @@
 use super::Memory;
 use super::by_request::RequestReaders;
 use super::changes::Change;
+use super::members::MembersOfEpoch;
 use super::table::Table;
 use super::touches::Touches;
 use crate::time::{Publication, Round};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use timely::container::NoopBuilder;
@@ -40,40 +41,61 @@ pub(super) fn keep<'scope>(
     memory: &Memory,
     readers: RequestReaders,
     count: Rc<Cell<u64>>,
+    members: Option<MembersOfEpoch>,
 ) -> Stream<'scope, Round, Rc<Vec<Change>>> {
     let memory = memory.clone();
-    touches.unary_frontier::<NoopBuilder<Rc<Vec<Change>>>, _, _, _>(pact, "Showings", |_, _| {
-        let mut publications: BTreeMap<Publication, Waiting> = BTreeMap::new();
-        let mut keeper: Option<Keeper> = None;
-        move |(input, frontier), output| {
-            input.for_each(|capability, touches| {
-                let Some(capability) = capability.retain_least(0) else { return };
-                let publication = capability.time().publication();
-                let waiting = publications.entry(publication).or_insert_with(|| Waiting {
-                    capability: capability.delayed(&Round::last(publication)),
-                    buffers: Vec::new(),
+    touches.unary_frontier::<NoopBuilder<Rc<Vec<Change>>>, _, _, _>(
+        pact,
+        "Showings",
+        |capability, _| {
+            let mut held = members.is_some().then_some(capability);
+            let mut publications: BTreeMap<Publication, Waiting> = BTreeMap::new();
+            let mut keeper: Option<Keeper> = None;
+            move |(input, frontier), output| {
+                input.for_each(|capability, touches| {
+                    let Some(capability) = capability.retain_least(0) else { return };
+                    let publication = capability.time().publication();
+                    let waiting = publications.entry(publication).or_insert_with(|| Waiting {
+                        capability: capability.delayed(&Round::last(publication)),
+                        buffers: Vec::new(),
+                    });
+                    waiting.buffers.push(std::mem::take(touches).into_owned(&memory.buffers));
                 });
-                waiting.buffers.push(std::mem::take(touches).into_owned(&memory.buffers));
-            });
-            while let Some(mut entry) = publications.first_entry()
-                && !frontier.less_than(&Round::first(*entry.key()))
-            {
-                let keeper = keeper.get_or_insert_with(|| Keeper::new(&memory, &readers, &count));
-                let Waiting { capability, buffers } = entry.get_mut();
-                let last = *capability.time();
-                let mut session = output.session_with_builder(&*capability);
-                keeper.apply(last, buffers, |changes| {
-                    session.give_container(&mut Rc::new(changes));
-                });
-                if frontier.less_equal(&last) {
-                    break;
+                if let (Some(held), Some(of)) = (&held, &members)
+                    && let Some(publication) = of.gather_in()
+                {
+                    publications.entry(publication).or_insert_with(|| Waiting {
+                        capability: held.delayed(&Round::last(publication)),
+                        buffers: Vec::new(),
+                    });
                 }
-                keeper.tell(last);
-                drop(session);
-                entry.remove();
+                while let Some(mut entry) = publications.first_entry()
+                    && !frontier.less_than(&Round::first(*entry.key()))
+                {
+                    let keeper = keeper
+                        .get_or_insert_with(|| Keeper::new(&memory, &readers, &count, &members));
+                    let Waiting { capability, buffers } = entry.get_mut();
+                    let last = *capability.time();
+                    let mut session = output.session_with_builder(&*capability);
+                    keeper.apply(last, buffers, |changes| {
+                        session.give_container(&mut Rc::new(changes));
+                    });
+                    if frontier.less_equal(&last) {
+                        break;
+                    }
+                    keeper.tell(last);
+                    keeper.leave(last.publication());
+                    drop(session);
+                    entry.remove();
+                }
+                if let Some(of) = &members {
+                    let all =
+                        || keeper.as_mut().map_or_else(Default::default, |k| k.table.all_members());
+                    of.follow(&mut held, &frontier.frontier().to_owned(), all);
+                }
             }
-        }
-    })
+        },
+    )
 }
 
 /// A table with those who follow it.
@@ -82,16 +104,23 @@ struct Keeper {
     memory: Memory,
     readers: RequestReaders,
     count: Rc<Cell<u64>>,
+    members: Option<MembersOfEpoch>,
 }
 
 impl Keeper {
-    fn new(memory: &Memory, readers: &RequestReaders, count: &Rc<Cell<u64>>) -> Keeper {
+    fn new(
+        memory: &Memory,
+        readers: &RequestReaders,
+        count: &Rc<Cell<u64>>,
+        members: &Option<MembersOfEpoch>,
+    ) -> Keeper {
         let has_readers = readers.videos_max().is_some();
         Keeper {
             table: Table::new(memory.expected.get(), memory.blocks.clone(), has_readers),
             memory: memory.clone(),
             readers: readers.clone(),
             count: Rc::clone(count),
+            members: members.clone(),
         }
     }
 
@@ -102,6 +131,8 @@ impl Keeper {
         buffers: &mut Vec<Vec<u64>>,
         mut send: impl FnMut(Vec<Change>),
     ) {
+        let is_replay = last.publication() == Publication::REPLAY;
+        self.table.log_members(self.members.is_some() && !is_replay);
         let mut changes = Vec::with_capacity(MESSAGE_CHANGES);
         for words in buffers.drain(..) {
             self.table.apply(&words, &mut changes, |changes| {
@@ -126,6 +157,19 @@ impl Keeper {
         self.table.visit_changed(videos_max, |request, changed| {
             self.readers.read(last, request, changed);
         });
+    }
+}
+
+impl Keeper {
+    /// Leaves the members of the sets, after a publication.
+    fn leave(&mut self, publication: Publication) {
+        let Some(of) = &self.members else { return };
+        let table = RefCell::new(&mut self.table);
+        of.leave(
+            publication,
+            || table.borrow_mut().take_changed_members(),
+            || table.borrow_mut().all_members(),
+        );
     }
 }
 

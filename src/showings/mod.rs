@@ -18,6 +18,7 @@
 mod by_request;
 pub mod changes;
 mod keep;
+pub mod members;
 mod reference;
 pub mod sums;
 pub mod table;
@@ -32,6 +33,7 @@ use crate::time::{Epoch, Round};
 use by_request::RequestReaders;
 use differential_dataflow::VecCollection;
 use differential_dataflow::difference::Semigroup;
+use members::MembersOfEpoch;
 use std::cell::Cell;
 use std::hash::Hash;
 use std::rc::Rc;
@@ -73,13 +75,15 @@ pub struct Showings<'scope> {
 impl<'scope> Showings<'scope> {
     /// Keeps touches by request, on the worker that owns the request. Every container must hold
     /// touches of one owner and one round, as those of [`touches::Lanes`] do. `waiting` counts the
-    /// sums that queries hold until a publication is over.
+    /// sums that queries hold until a publication is over. The members of the sets are left as
+    /// `members` tells, if anybody wants them.
     pub fn keep(
         epoch: Epoch,
         touches: Stream<'scope, Round, Touches>,
         layout: Layout,
         memory: &Memory,
         waiting: PendingSums,
+        members: Option<MembersOfEpoch>,
     ) -> Showings<'scope> {
         let to_owner = DistributorPact(|_workers| ToOwner);
         let (readers, count) = (RequestReaders::default(), Rc::default());
@@ -87,7 +91,7 @@ impl<'scope> Showings<'scope> {
             Layout::Table => keep::keep,
             Layout::Reference => reference::keep,
         };
-        let changes = keep(touches, to_owner, memory, readers.clone(), Rc::clone(&count));
+        let changes = keep(touches, to_owner, memory, readers.clone(), Rc::clone(&count), members);
         Showings { epoch, changes: Changes::new(changes, waiting.clone()), readers, waiting, count }
     }
 

@@ -4,6 +4,7 @@
 use super::Memory;
 use super::by_request::RequestReaders;
 use super::changes::Change;
+use super::members::{Members, MembersOfEpoch};
 use super::table::Changed;
 use super::touches::{Touches, request_groups};
 use crate::event::{RequestId, Touch, VideoId};
@@ -45,6 +46,7 @@ pub(super) fn keep<'scope>(
     _memory: &Memory,
     readers: RequestReaders,
     count: Rc<Cell<u64>>,
+    members: Option<MembersOfEpoch>,
 ) -> Stream<'scope, Round, Rc<Vec<Change>>> {
     let showings = updates(touches, pact).reduce_named("Showings", |_request, videos, showings| {
         showings.extend(videos.iter().map(|(video, Bits(touch))| ((**video, *touch), 1isize)));
@@ -54,7 +56,8 @@ pub(super) fn keep<'scope>(
     showings.inner.unary_frontier::<NoopBuilder<Rc<Vec<Change>>>, _, _, _>(
         Pipeline,
         "Changes",
-        |_, _| {
+        |capability, _| {
+            let mut held = members.is_some().then_some(capability);
             move |(input, frontier), output| {
                 input.for_each(|capability, updates: &mut Vec<_>| {
                     for ((request, (video, touch)), round, diff) in updates.drain(..) {
@@ -64,6 +67,12 @@ pub(super) fn keep<'scope>(
                         rows.push((RequestId(request), VideoId(video), Touch(touch), diff));
                     }
                 });
+                if let (Some(held), Some(of)) = (&held, &members)
+                    && let Some(publication) = of.gather_in()
+                {
+                    let last = Round::last(publication);
+                    rounds.entry(last).or_insert_with(|| (held.delayed(&last), Vec::new()));
+                }
                 while let Some(entry) = rounds.first_entry()
                     && !frontier.less_equal(entry.key())
                 {
@@ -71,7 +80,17 @@ pub(super) fn keep<'scope>(
                     let changes = state.change(round, rows, &readers);
                     count.set(state.count());
                     let mut session = output.session_with_builder(&capability);
+                    if let Some(of) = &members {
+                        let changed =
+                            changes.iter().filter(|one| one.after.changes_sets(one.before));
+                        let after = changed.map(|one| (one.request, one.video, one.after));
+                        of.leave(round.publication(), || Members::of(after), || state.members());
+                    }
                     session.give_container(&mut Rc::new(changes));
+                }
+                if let Some(of) = &members {
+                    let frontier = frontier.frontier().to_owned();
+                    of.follow(&mut held, &frontier, || state.members());
                 }
             }
         },
@@ -135,6 +154,12 @@ impl State {
             readers.read(round, request, &Changed::new(was, all(showings)));
         }
         changes
+    }
+
+    fn members(&self) -> Members {
+        Members::of(self.requests.iter().flat_map(|(request, videos)| {
+            videos.iter().map(|(video, touch)| (*request, *video, *touch))
+        }))
     }
 
     fn count(&self) -> u64 {

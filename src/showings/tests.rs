@@ -1,5 +1,6 @@
 //! Both layouts give the same changes and sums, publication by publication.
 
+use super::members::{Coverage, EpochMembers, Members, MembersOfEpoch, MembersQueue, OfRequest};
 use super::touches::Lanes;
 use super::*;
 use crate::event::{Touch, VideoId};
@@ -30,18 +31,29 @@ struct Emitted {
 
 type AllEmitted = BTreeMap<Round, Emitted>;
 
+/// The members that were left, by publication.
+type Left = BTreeMap<u64, Vec<EpochMembers>>;
+
+/// The last publication of a test, in which the epoch closes.
+const LAST: u64 = 4;
+
 /// Sends touches from two sources, of which one may be ahead of the other, and returns what the
-/// layout emits, and the sums that wait at the end of each round.
-fn emitted(layout: Layout, sent: [Vec<Sent>; 2]) -> (AllEmitted, usize) {
+/// layout emits, the sums that wait at the end of each round, and the members that are left. All
+/// members are gathered in the publication `gather`.
+fn emitted(layout: Layout, sent: [Vec<Sent>; 2], gather: u64) -> (AllEmitted, usize, Left) {
     timely::execute_directly(move |worker| {
         let (memory, waiting) = (Memory::default(), PendingSums::default());
+        let queue = MembersQueue::default();
+        let members = MembersOfEpoch::new(Epoch(0), queue.clone());
+        members.gather(Publication(gather));
         let emitted: Rc<RefCell<AllEmitted>> = Rc::default();
         let mut inputs =
             [0, 1].map(|_| InputHandle::<Round, NoopBuilder<Touches>>::new_with_builder());
         let probe = worker.dataflow::<Round, _, _>(|scope| {
             let streams = inputs.each_mut().map(|input| scope.input_from(input));
             let touches = scope.concatenate(streams);
-            let showings = Showings::keep(Epoch(0), touches, layout, &memory, waiting.clone());
+            let (waiting, members) = (waiting.clone(), Some(members.clone()));
+            let showings = Showings::keep(Epoch(0), touches, layout, &memory, waiting, members);
             observe(&showings, &emitted)
         });
         let mut lanes = Lanes::new(1, memory.buffers.clone());
@@ -67,10 +79,12 @@ fn emitted(layout: Layout, sent: [Vec<Sent>; 2]) -> (AllEmitted, usize) {
                 waited = waited.max(waiting.sums());
             }
         }
+        members.close(Publication(LAST));
         drop(inputs);
         worker.step_while(|| !probe.done());
         assert_eq!(waiting.sums(), 0);
-        (emitted.take(), waited)
+        let left = (0..=LAST).map(|one| (one, queue.take(Publication(one)))).collect();
+        (emitted.take(), waited, left)
     })
 }
 
@@ -151,8 +165,8 @@ proptest! {
     fn both_layouts_emit_what_a_map_says_in_the_last_round_of_each_publication(
         sent in [sent(), sent()],
     ) {
-        let [(table, _), (reference, _)] =
-            [Layout::Table, Layout::Reference].map(|layout| emitted(layout, sent.clone()));
+        let [(table, ..), (reference, ..)] =
+            [Layout::Table, Layout::Reference].map(|layout| emitted(layout, sent.clone(), 0));
         let touches = |emitted: &AllEmitted| -> BTreeMap<_, _> {
             emitted.iter().map(|(round, one)| (*round, one.touches.clone())).collect()
         };
@@ -169,6 +183,72 @@ proptest! {
     }
 }
 
+type Rows = BTreeMap<(u128, VideoId), bool>;
+
+fn rows(members: &Members) -> Rows {
+    let of_request = |(request, videos, played): OfRequest<'_>| {
+        let showings = videos.iter().zip(played);
+        showings.map(|(video, played)| ((request, *video), *played)).collect::<Vec<_>>()
+    };
+    members.requests().flat_map(of_request).collect()
+}
+
+/// The members after a publication.
+fn members_after(sent: &[Vec<Sent>; 2], publication: u64) -> Rows {
+    let before = |one: &Vec<Sent>| -> Vec<Sent> {
+        one.iter().filter(|(of, ..)| u64::from(*of) <= publication).cloned().collect()
+    };
+    let mut touched: BTreeMap<_, Touch> = BTreeMap::new();
+    for changed in expected(&[before(&sent[0]), before(&sent[1])]).into_values() {
+        touched.extend(changed.into_iter().map(|(showing, (_, after))| (showing, after)));
+    }
+    let members =
+        Members::of(touched.into_iter().map(|((request, video), touch)| (request, video, touch)));
+    rows(&members)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..Default::default() })]
+
+    #[test]
+    fn both_layouts_leave_the_members_that_change_and_all_when_asked_and_at_the_end(
+        sent in [sent(), sent()],
+        gather in 0..=LAST,
+    ) {
+        for layout in [Layout::Table, Layout::Reference] {
+            let (_, _, left) = emitted(layout, sent.clone(), gather);
+            prop_assert_eq!(&left[&0], &[]);
+            let mut known = members_after(&sent, 0);
+            for publication in 1..=LAST {
+                let expected = members_after(&sent, publication);
+                let is_last = publication == LAST;
+                for EpochMembers { coverage, members, .. } in &left[&publication] {
+                    prop_assert!(!members.is_empty() || is_last);
+                    prop_assert_eq!(*coverage == Coverage::Final, is_last);
+                    prop_assert_eq!(
+                        *coverage == Coverage::Worker,
+                        publication == gather && !is_last
+                    );
+                    let rows = rows(members);
+                    match coverage {
+                        Coverage::Changed => {
+                            let has_changed = |(row, played)| known.get(row) != Some(played);
+                            prop_assert!(rows.iter().all(has_changed));
+                        }
+                        Coverage::Worker | Coverage::Final => prop_assert_eq!(&rows, &expected),
+                    }
+                    known.extend(rows);
+                }
+                prop_assert_eq!(&known, &expected);
+                if publication == gather || is_last {
+                    let nothing = left[&publication].iter().all(|one| one.members.is_empty());
+                    prop_assert_eq!(nothing, expected.is_empty());
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn sums_wait_for_the_end_of_their_publication_but_not_those_of_the_replay() {
     let touches = vec![(1, 1, Touch::SHOWN), (2, 2, Touch::SHOWN), (3, 2, Touch::SHOWN)];
@@ -177,6 +257,6 @@ fn sums_wait_for_the_end_of_their_publication_but_not_those_of_the_replay() {
         [vec![(publication, 0, touches.clone()), (publication, 1, vec![])], end]
     };
     // Two videos and one touch. Requests are told of when the publication is over.
-    assert_eq!(emitted(Layout::Table, of(5)).1, 3);
-    assert_eq!(emitted(Layout::Table, of(0)).1, 0);
+    assert_eq!(emitted(Layout::Table, of(3), 0).1, 3);
+    assert_eq!(emitted(Layout::Table, of(0), 0).1, 0);
 }

@@ -4,7 +4,7 @@
 use super::StoreError;
 use crate::acceptance::LedgerKey;
 use crate::query::{
-    Column, ColumnType, ParameterUnit, Query, QueryInstance, Role, Row, Value, row,
+    Column, ColumnType, ParameterUnit, Query, QueryInstance, Role, Row, SETS, Value, row,
 };
 use crate::time::{Definition, Epoch, Span, rfc3339};
 use serde::{Deserialize, Serialize};
@@ -247,6 +247,7 @@ impl Description {
             ("leap-support", events(ours.leap_support), events(theirs.leap_support)),
             ("from", rfc3339(ours.from_ms), rfc3339(theirs.from_ms)),
             ("until", rfc3339(ours.until_ms), rfc3339(theirs.until_ms)),
+            ("sets", has_sets(self), has_sets(given)),
             ("query", names(self), names(given)),
         ];
         let differs = |(key, stored, given): (&str, String, String)| {
@@ -290,10 +291,17 @@ fn parameters<'a>(
     })
 }
 
+/// Whether the sets are written to files, as text.
+fn has_sets(description: &Description) -> String {
+    if description.table(SETS).is_some() { "DIR" } else { "none" }.to_owned()
+}
+
 /// The names of the queries in alphabetical order, as their order on the command line does not
-/// matter. The ledger query, which every store has, is left out.
+/// matter. The ledger query, which every store has, is left out, and so are the files of the sets,
+/// which have a flag of their own.
 fn names(description: &Description) -> String {
-    let mut names: Vec<&str> = description.tables().map(|query| query.name.as_str()).collect();
+    let tables = description.tables().map(|query| query.name.as_str());
+    let mut names: Vec<&str> = tables.filter(|name| *name != SETS).collect();
     names.sort_unstable();
     names.join(",")
 }

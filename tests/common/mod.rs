@@ -7,10 +7,13 @@
 #![allow(dead_code, reason = "every test binary uses another part")]
 
 pub mod adversary;
+pub mod checked;
 pub mod contents;
 pub mod files;
 pub mod fixture;
 pub mod kills;
+#[cfg(feature = "parquet")]
+pub mod members;
 pub mod program;
 pub mod random;
 #[cfg(feature = "kafka")]

@@ -19,6 +19,7 @@ mod changed;
 mod directory;
 mod hardware;
 mod key;
+mod members;
 mod requests;
 mod strays;
 #[cfg(test)]
@@ -46,16 +47,18 @@ pub struct Table {
     strays: Strays,
     /// What changed since [`Table::take_log`], if that is wanted.
     log: Option<Vec<Logged>>,
+    /// The members that changed, with their touches after, if they are wanted.
+    members_log: Option<Vec<Logged>>,
 }
 
-/// A change, as a number: the request, the number of the video, and the touch before, in this
-/// order, so that sorting brings the changes of a request together, and of a showing in order.
+/// A change, as a number: the request, the number of the video, and a touch, in this order, so that
+/// sorting brings the changes of a request together, and of a showing in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Logged(u64);
 
 impl Logged {
-    fn new(request: u32, video: u32, before: Touch) -> Logged {
-        Logged(u64::from(request) << 32 | u64::from(video) << 3 | u64::from(before.0))
+    fn new(request: u32, video: u32, touch: Touch) -> Logged {
+        Logged(u64::from(request) << 32 | u64::from(video) << 3 | u64::from(touch.0))
     }
 
     fn request(self) -> u32 {
@@ -115,6 +118,7 @@ impl Table {
             videos: Videos::new(key),
             strays: Strays::new(key, expected.strays),
             log: logs.then(Vec::new),
+            members_log: None,
         }
     }
 
@@ -195,6 +199,7 @@ impl Table {
             if let Some(log) = &mut self.log {
                 log.push(Logged::new(last.number, number, before));
             }
+            self.log_member(last.number, number, before, after);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Converts the values of rows to and from their stored form in SQLite.
 
 use crate::event::{Kind, RequestId, VideoId};
-use crate::query::{ColumnType, Value};
+use crate::query::{ColumnType, Value, value};
 use rusqlite::types::{FromSqlError, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Error, ToSql};
 use serde::Serialize;
@@ -54,6 +54,7 @@ pub(super) fn stored(value: Value) -> rusqlite::Result<Stored> {
         Value::Count(number) | Value::Rate(number) => Stored::Integer(integer(number)?),
         Value::Flag(flag) => Stored::Integer(i64::from(flag)),
         Value::Kind(kind) => Stored::Name(kind.name()),
+        Value::Digest(_) => Stored::Digits(value.to_string()),
     })
 }
 
@@ -89,6 +90,9 @@ fn read(column_type: ColumnType, stored: ValueRef<'_>) -> Result<Value, FromSqlE
         ColumnType::Flag => Value::Flag(stored.as_i64()? != 0),
         ColumnType::Kind => {
             Value::Kind(Kind::named(stored.as_str()?).ok_or(FromSqlError::InvalidType)?)
+        }
+        ColumnType::Digest => {
+            Value::Digest(value::digest(stored.as_str()?).ok_or(FromSqlError::InvalidType)?)
         }
     })
 }

@@ -152,7 +152,7 @@ fn create_table(query: &StoredQuery) -> String {
             ColumnType::Video => "",
             ColumnType::Request => "BLOB",
             ColumnType::Count | ColumnType::Rate | ColumnType::Flag => "INTEGER",
-            ColumnType::Kind => "TEXT",
+            ColumnType::Kind | ColumnType::Digest => "TEXT",
         };
         format!("{} {declared} NOT NULL", column.name)
     }));

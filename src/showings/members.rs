@@ -1,0 +1,295 @@
+//! The members of the sets of an epoch, for those who write them down: which request saw, and which
+//! played, which video.
+//!
+//! The operator that keeps the showings leaves the members that a publication has changed in a
+//! queue, and when the epoch has closed all of them. They are sorted and have ids, not numbers, so
+//! that they can leave the worker.
+
+use crate::event::{RequestId, Touch, VideoId};
+use crate::time::{Epoch, Publication, Round};
+use serde::{Deserialize, Serialize};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use timely::dataflow::operators::Capability;
+use timely::progress::Antichain;
+
+/// Showings with an impression, each with whether it was played: sorted by the UUID of the request,
+/// then by video.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Members {
+    /// The UUIDs of the requests.
+    requests: Vec<u128>,
+    /// The number of showings of each request.
+    counts: Vec<u32>,
+    videos: Vec<VideoId>,
+    played: Vec<bool>,
+}
+
+/// The members of one request: its UUID, and for each showing its video and whether it was played.
+pub type OfRequest<'a> = (u128, &'a [VideoId], &'a [bool]);
+
+impl Members {
+    /// Returns the members among these showings, which may be in any order.
+    pub fn of(showings: impl IntoIterator<Item = (RequestId, VideoId, Touch)>) -> Members {
+        let shown = showings.into_iter().filter(|(_, _, touch)| touch.is_shown());
+        let mut shown: Vec<_> = shown
+            .map(|(request, video, touch)| (request.to_u128(), video, touch.is_converted()))
+            .collect();
+        shown.sort_unstable();
+        let mut members = Members::default();
+        for of_request in shown.chunk_by(|one, next| one.0 == next.0) {
+            members.push(
+                of_request[0].0,
+                of_request.iter().map(|(_, video, played)| (*video, *played)),
+            );
+        }
+        members
+    }
+
+    /// Creates an empty list with room for so many.
+    pub fn with_capacity(requests: usize, showings: usize) -> Members {
+        Members {
+            requests: Vec::with_capacity(requests),
+            counts: Vec::with_capacity(requests),
+            videos: Vec::with_capacity(showings),
+            played: Vec::with_capacity(showings),
+        }
+    }
+
+    /// Adds the showings of a request, which must come after all others. They must be sorted by
+    /// video. Nothing is added if there are none.
+    pub fn push(&mut self, request: u128, showings: impl IntoIterator<Item = (VideoId, bool)>) {
+        let before = self.videos.len();
+        for (video, played) in showings {
+            self.videos.push(video);
+            self.played.push(played);
+        }
+        let count = self.videos.len() - before;
+        if count > 0 {
+            self.requests.push(request);
+            self.counts.push(u32::try_from(count).expect("a request has fewer than 2^32 videos"));
+        }
+    }
+
+    /// The number of showings.
+    pub fn len(&self) -> usize {
+        self.videos.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.videos.is_empty()
+    }
+
+    /// Returns the members request by request.
+    pub fn requests(&self) -> impl Iterator<Item = OfRequest<'_>> {
+        let mut from = 0;
+        self.requests.iter().zip(&self.counts).map(move |(request, count)| {
+            let these = from..from + *count as usize;
+            from = these.end;
+            (*request, &self.videos[these.clone()], &self.played[these])
+        })
+    }
+
+    /// Splits them into parts of about so many showings, in order: a message must not be huge.
+    pub fn split(self, showings_max: usize) -> Vec<Members> {
+        if self.len() <= showings_max {
+            return Vec::from([self]);
+        }
+        let mut parts = Vec::from([Members::default()]);
+        for (request, videos, played) in self.requests() {
+            if parts.last().is_some_and(|part| part.len() >= showings_max) {
+                parts.push(Members::default());
+            }
+            if let Some(part) = parts.last_mut() {
+                part.push(request, videos.iter().copied().zip(played.iter().copied()));
+            }
+        }
+        parts
+    }
+}
+
+/// Returns all members of several workers request by request, in order. Each list has those of one
+/// worker, in parts; no request is on two workers.
+pub fn merge(workers: &[Vec<Members>]) -> impl Iterator<Item = OfRequest<'_>> {
+    let of_worker = |parts| <[Members]>::iter(parts).flat_map(Members::requests).peekable();
+    let mut workers: Vec<_> = workers.iter().map(|parts| of_worker(parts.as_slice())).collect();
+    std::iter::from_fn(move || {
+        let next = workers.iter_mut().enumerate().filter_map(|(worker, requests)| {
+            requests.peek().map(|(request, _, _)| (*request, worker))
+        });
+        let (_, worker) = next.min()?;
+        workers[worker].next()
+    })
+}
+
+/// Which members of an epoch are together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Coverage {
+    /// Those of a worker that a publication has changed.
+    Changed,
+    /// All of a worker.
+    Worker,
+    /// All of a worker, and the epoch has closed.
+    Final,
+}
+
+/// Members of an epoch, as they are after a publication.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochMembers {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Which of its members they are.
+    pub coverage: Coverage,
+    /// The members.
+    pub members: Members,
+}
+
+/// The members of all epochs on a worker that nobody has taken, by publication.
+#[derive(Clone, Default)]
+pub struct MembersQueue(Rc<RefCell<BTreeMap<Publication, Vec<EpochMembers>>>>);
+
+impl MembersQueue {
+    /// Takes those of epochs that have closed in a publication, which may go on.
+    pub fn take_final(&self, publication: Publication) -> Vec<EpochMembers> {
+        let mut queue = self.0.borrow_mut();
+        let Some(left) = queue.get_mut(&publication) else { return Vec::new() };
+        left.extract_if(.., |one| one.coverage == Coverage::Final).collect()
+    }
+
+    /// Takes those of a publication, which must be complete.
+    pub fn take(&self, publication: Publication) -> Vec<EpochMembers> {
+        self.0.borrow_mut().remove(&publication).unwrap_or_default()
+    }
+}
+
+/// What the operator that keeps the showings of an epoch is told about their members.
+#[derive(Clone)]
+pub struct MembersOfEpoch {
+    epoch: Epoch,
+    queue: MembersQueue,
+    /// The publication after which all members are left.
+    gather_in: Rc<Cell<Option<Publication>>>,
+    /// The publication in which the epoch has closed.
+    closed_in: Rc<Cell<Option<Publication>>>,
+}
+
+impl MembersOfEpoch {
+    /// Creates what the operator of an epoch is told; members go to `queue`.
+    pub fn new(epoch: Epoch, queue: MembersQueue) -> MembersOfEpoch {
+        MembersOfEpoch { epoch, queue, gather_in: Rc::default(), closed_in: Rc::default() }
+    }
+
+    /// Asks for all members after a publication, in place of those that it has changed.
+    pub fn gather(&self, publication: Publication) {
+        self.gather_in.set(Some(publication));
+    }
+
+    /// Tells the publication in which the epoch closes. Must be told before the input is dropped.
+    pub fn close(&self, publication: Publication) {
+        self.closed_in.set(Some(publication));
+    }
+
+    /// The publication after which all members are wanted, if that is not over.
+    pub(super) fn gather_in(&self) -> Option<Publication> {
+        self.gather_in.get()
+    }
+
+    /// Leaves the members of a publication that is over. Those of a replay are in the store.
+    pub(super) fn leave(
+        &self,
+        publication: Publication,
+        changed: impl FnOnce() -> Members,
+        all: impl FnOnce() -> Members,
+    ) {
+        let gathers = self.gather_in.get() == Some(publication);
+        if gathers {
+            self.gather_in.set(None);
+        }
+        // If the epoch has closed in it, all are left when the input has ended.
+        if publication == Publication::REPLAY || self.closed_in.get() == Some(publication) {
+            return;
+        }
+        match gathers {
+            true => self.push(publication, Coverage::Worker, all()),
+            false => self.push(publication, Coverage::Changed, changed()),
+        }
+    }
+
+    /// Follows the frontier of the input with a capability, so that the dataflow is not complete
+    /// before the members are left. Leaves all of them when the frontier is empty.
+    pub(super) fn follow(
+        &self,
+        held: &mut Option<Capability<Round>>,
+        frontier: &Antichain<Round>,
+        all: impl FnOnce() -> Members,
+    ) {
+        let Some(capability) = held else { return };
+        match frontier.first() {
+            Some(round) => capability.downgrade(round),
+            None => {
+                if let Some(publication) = self.closed_in.get() {
+                    self.push(publication, Coverage::Final, all());
+                }
+                *held = None;
+            }
+        }
+    }
+
+    fn push(&self, publication: Publication, coverage: Coverage, members: Members) {
+        // That of a closed epoch says that it has closed.
+        if !members.is_empty() || coverage == Coverage::Final {
+            let members = EpochMembers { epoch: self.epoch, coverage, members };
+            self.queue.0.borrow_mut().entry(publication).or_default().push(members);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    type Rows = Vec<(u128, VideoId, bool)>;
+
+    fn rows<'a>(requests: impl Iterator<Item = OfRequest<'a>>) -> Rows {
+        let of_request = |(request, videos, played): OfRequest<'a>| {
+            videos.iter().zip(played).map(move |(video, played)| (request, *video, *played))
+        };
+        requests.flat_map(of_request).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn members_are_the_shown_ones_sorted_however_they_are_divided(
+            showings in vec((0..40u128, 0..5u64, 0..8u8), 0..200),
+            workers in 1..4usize,
+            showings_max in 1..50usize,
+        ) {
+            let showings: BTreeMap<_, _> = showings
+                .into_iter()
+                .map(|(request, video, touch)| ((request, VideoId(video)), Touch(touch)))
+                .collect();
+            let expected: Rows = showings
+                .iter()
+                .filter(|(_, touch)| touch.is_shown())
+                .map(|((request, video), touch)| (*request, *video, touch.is_converted()))
+                .collect();
+            let of_worker = |worker: usize| {
+                let its = showings.iter().filter(move |((request, _), _)| {
+                    *request as usize % workers == worker
+                });
+                Members::of(its.rev().map(|((request, video), touch)| {
+                    (RequestId::from_u128(*request), *video, *touch)
+                }))
+            };
+            let all: Vec<_> = (0..workers).map(|one| of_worker(one).split(showings_max)).collect();
+            prop_assert_eq!(rows(merge(&all)), expected);
+            // A request is never divided.
+            let largest = all.iter().flatten().map(Members::len).max().unwrap_or(0);
+            prop_assert!(largest < showings_max + 5);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The files of `--sets`, as a reader of Parquet sees them.
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt64Type;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use trendmark::query::Row;
+use trendmark::sets::SetFile;
+
+/// A row of a file: the request, the video, and whether it was played.
+pub type Member = (u128, u64, bool);
+
+/// The rows of a file, in their order.
+pub fn read(path: &Path) -> Vec<Member> {
+    let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+    let mut members = Vec::new();
+    for batch in reader {
+        let batch = batch.unwrap();
+        let names: Vec<_> = batch.schema().fields().iter().map(|one| one.name().clone()).collect();
+        assert_eq!(names, ["request_id", "video_id", "shown", "played", "denied"]);
+        let requests = batch.column(0).as_fixed_size_binary();
+        let videos = batch.column(1).as_primitive::<UInt64Type>();
+        let [shown, played, denied] = [2, 3, 4].map(|column| batch.column(column).as_boolean());
+        assert_eq!((shown.true_count(), denied.true_count()), (batch.num_rows(), 0));
+        members.extend((0..batch.num_rows()).map(|row| {
+            let request = u128::from_be_bytes(requests.value(row).try_into().unwrap());
+            (request, videos.value(row), played.value(row))
+        }));
+    }
+    members
+}
+
+/// The path of a listed file, which may not have its name yet.
+fn path_of(folder: &Path, file: &SetFile) -> PathBuf {
+    let SetFile { epoch, version, part, digest, .. } = file;
+    let name = format!("{version}-{part}-{digest:032x}.parquet");
+    let folder = folder.join(format!("epoch={epoch}"));
+    let published = folder.join(&name);
+    if published.exists() { published } else { folder.join(format!(".{name}.unpublished")) }
+}
+
+/// The members in these files: for each epoch, request and video, whether it was played. Every file
+/// must have the rows that the list says, sorted.
+pub fn union(folder: &Path, rows: &BTreeSet<Row>) -> BTreeMap<(i64, u128, u64), bool> {
+    let mut union: BTreeMap<(i64, u128, u64), bool> = BTreeMap::new();
+    for file in rows.iter().map(SetFile::of_row) {
+        let members = read(&path_of(folder, &file));
+        assert_eq!(members.len() as u64, file.rows);
+        let showings: Vec<_> = members.iter().map(|(request, video, _)| (request, video)).collect();
+        assert!(showings.is_sorted_by(|one, next| one < next), "{file:?} is not sorted");
+        for (request, video, played) in members {
+            *union.entry((file.epoch.0, request, video)).or_default() |= played;
+        }
+    }
+    union
+}
+
+/// The files in a folder of sets, hidden ones included, by epoch and name.
+pub fn all_files(folder: &Path) -> BTreeSet<PathBuf> {
+    let entries = |folder: &Path| {
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    let epochs = entries(folder).into_iter().filter(|path| path.is_dir());
+    epochs.flat_map(|epoch| entries(&epoch)).collect()
+}
+
+/// The files that a list names.
+pub fn listed(folder: &Path, rows: &BTreeSet<Row>) -> BTreeSet<PathBuf> {
+    let path = |file: SetFile| {
+        let SetFile { epoch, version, part, digest, .. } = file;
+        folder.join(format!("epoch={epoch}/{version}-{part}-{digest:032x}.parquet"))
+    };
+    rows.iter().map(SetFile::of_row).map(path).collect()
+}
