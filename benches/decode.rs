@@ -46,6 +46,41 @@ fn json(number: u64) -> Vec<u8> {
     object.to_string().into_bytes()
 }
 
+/// Makes a record of the number, of the texts of its ids, and of its times.
+type Make = fn(u64, &str, &str) -> String;
+
+/// Records that are not alike, or not of the common kind, by what is special about them.
+const SPECIAL: [(&str, Make); 7] = [
+    ("white space", |_, ids, times| {
+        format!("{{{ids},{times}}}").replace(':', ": ").replace(',', ", ")
+    }),
+    ("an extra field that varies", |number, ids, times| {
+        format!(r#"{{{ids},"client":"{}",{times}}}"#, ["android", "console"][number as usize % 2])
+    }),
+    ("two orders of fields in turn", |number, ids, times| match number % 2 {
+        0 => format!("{{{ids},{times}}}"),
+        _ => format!("{{{times},{ids}}}"),
+    }),
+    ("an extra field with escapes", |number, ids, times| {
+        format!(r#"{{{ids},"title":"\"{number}\"\n",{times}}}"#)
+    }),
+    ("an escape in a name, so left to serde_json", |_, ids, times| {
+        format!("{{{ids},{times}}}").replace("request_id", r"request\u005fid")
+    }),
+    ("times in RFC 3339", |number, ids, _| {
+        let time = format!("2026-01-01T00:00:{:02}.{:03}Z", number % 60, number % 1_000);
+        format!(r#"{{{ids},"event_time":"{time}","record_time":"{time}"}}"#)
+    }),
+    ("ids that are not UUIDs", |_, ids, times| format!("{{{ids},{times}}}").replace('-', "_")),
+];
+
+fn special(make: Make, number: u64) -> Vec<u8> {
+    let (request, video, time) = values(number);
+    let ids = format!(r#""request_id":"{request}","video_id":{video}"#);
+    let times = format!(r#""event_time":{time},"record_time":{time}"#);
+    make(number, &ids, &times).into_bytes()
+}
+
 fn avro(number: u64) -> Vec<u8> {
     let (request, video, time) = values(number);
     let some = |value| AvroValue::Union(1, Box::new(value));
@@ -95,8 +130,17 @@ fn report<E: Debug>(
     for (offset, record) in records.iter().cycle().take(count).enumerate() {
         let _ = black_box(decode(black_box(record), offset as u64));
     }
-    let rate = count as f64 / start.elapsed().as_secs_f64() / 1e6;
-    println!("{name}: {rate:.1} M records/s, {} bytes per record", records[0].len());
+    let elapsed = start.elapsed().as_nanos() as f64 / count as f64;
+    println!(
+        "{name}: {elapsed:.1} ns a record, {:.1} M records/s, {} bytes per record",
+        1e3 / elapsed,
+        records[0].len()
+    );
+}
+
+fn expected_of(decoder: &mut JsonDecoder, records: &[Vec<u8>]) -> Vec<Event> {
+    let records = (0..).zip(records);
+    records.map(|(offset, json)| decoder.decode(json, offset).unwrap()).collect()
 }
 
 fn main() {
@@ -110,12 +154,17 @@ fn main() {
     let avros: Vec<_> = (0..DIFFERENT).map(avro).collect();
     let event = protobuf_event();
     let protobufs: Vec<_> = (0..DIFFERENT).map(|number| protobuf(&event, number)).collect();
-    let events = (0..DIFFERENT).zip(&jsons);
-    let expected: Vec<_> =
-        events.map(|(offset, json)| from_json.decode(json, offset).unwrap()).collect();
+    let expected = expected_of(&mut from_json, &jsons);
 
     for _ in 0..parameter("--repeat", 3, 1) {
         report("JSON", &jsons, &expected, |record, offset| from_json.decode(record, offset));
+        for (what, make) in SPECIAL {
+            let records: Vec<_> = (0..DIFFERENT).map(|number| special(make, number)).collect();
+            let expected = expected_of(&mut JsonDecoder::new(&fields), &records);
+            let mut decoder = JsonDecoder::new(&fields);
+            let name = format!("JSON, {what}");
+            report(&name, &records, &expected, |record, offset| decoder.decode(record, offset));
+        }
         report("Avro", &avros, &expected, |record, offset| from_avro.decode(record, offset));
         report("Protobuf", &protobufs, &expected, |record, offset| {
             from_protobuf.decode(record, offset)

@@ -153,9 +153,16 @@ pub(crate) fn request_id(field: &str, text: &str) -> Result<RequestId, DecodeErr
     })
 }
 
+/// Whether a time in milliseconds is within the limits of event time.
+#[inline(always)]
+pub(crate) fn is_time_ms(time_ms: i64) -> bool {
+    (EVENT_TIME_MIN_MS..=EVENT_TIME_MAX_MS).contains(&time_ms)
+}
+
 /// Returns the milliseconds of a field, if they are within the limits of event time.
+#[inline]
 pub(crate) fn time_in_range(field: &str, time_ms: i64) -> Result<i64, DecodeError> {
-    if (EVENT_TIME_MIN_MS..=EVENT_TIME_MAX_MS).contains(&time_ms) {
+    if is_time_ms(time_ms) {
         return Ok(time_ms);
     }
     Err(match probable_unit(time_ms) {

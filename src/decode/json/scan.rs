@@ -5,8 +5,9 @@
 //! wanted field once, and only white space after the end. Unwanted values may be anything. Fields
 //! inside others, escapes in names, duplicates and all errors are left to [`super::strict`].
 
-use crate::decode::{FieldNames, FieldPath, time_from_text, time_in_range};
+use crate::decode::{FieldNames, FieldPath, is_time_ms, time_from_text};
 use crate::event::{Event, RequestId, VideoId, uuid_bits};
+use std::ops::Range;
 
 /// Scans records whose fields mostly have the same order.
 pub(super) struct Scanner {
@@ -49,8 +50,9 @@ fn ends(text: &[u8]) -> Option<(u64, u64)> {
     Some((u64::from_le_bytes(*first), u64::from_le_bytes(*last)))
 }
 
+/// A wanted field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Field {
+pub(super) enum Field {
     Request = 0,
     Video = 1,
     EventTime = 2,
@@ -59,6 +61,13 @@ enum Field {
 
 impl Field {
     const ALL: [Field; 4] = [Field::Request, Field::Video, Field::EventTime, Field::RecordTime];
+}
+
+/// Where the value of a wanted field is in a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) field: Field,
+    pub(super) value: Range<usize>,
 }
 
 /// The fields of a record read so far. The outer `Option` of each is `None` until it occurs.
@@ -84,6 +93,25 @@ impl Scanner {
     /// Returns the event in a record, or `None` if it is left to serde_json.
     #[inline]
     pub(super) fn scan(&mut self, record: &[u8], offset: u64) -> Option<Event> {
+        self.scan_noting(record, offset, |_| {})
+    }
+
+    /// Returns where the wanted values of a record are, if it is one that the scanner reads.
+    #[cold]
+    pub(super) fn places(&mut self, record: &[u8]) -> Option<Vec<Place>> {
+        let mut places = Vec::new();
+        self.scan_noting(record, 0, |place| places.push(place))?;
+        Some(places)
+    }
+
+    /// Like [`Scanner::scan`], and calls `note` for each wanted value.
+    #[inline(always)]
+    fn scan_noting(
+        &mut self,
+        record: &[u8],
+        offset: u64,
+        mut note: impl FnMut(Place),
+    ) -> Option<Event> {
         let names = self.names.as_ref()?;
         let mut cursor = Cursor { rest: record };
         let mut parts = PartialEvent::default();
@@ -95,7 +123,11 @@ impl Scanner {
             cursor.expect(b':')?;
             cursor.skip_space();
             match field {
-                Some(field) => parts.read(field, &mut cursor)?,
+                Some(field) => {
+                    let start = record.len() - cursor.rest.len();
+                    parts.read(field, &mut cursor)?;
+                    note(Place { field, value: start..record.len() - cursor.rest.len() });
+                }
                 None => cursor.skip_value(0)?,
             }
             cursor.skip_space();
@@ -142,7 +174,9 @@ fn key(
             return Some(Some(field));
         }
     }
-    cursor.text()?;
+    if cursor.skip_plain_text().is_none() {
+        cursor.text()?;
+    }
     Some(None)
 }
 
@@ -169,8 +203,8 @@ impl PartialEvent {
 }
 
 /// The unread rest of a record.
-struct Cursor<'a> {
-    rest: &'a [u8],
+pub(super) struct Cursor<'a> {
+    pub(super) rest: &'a [u8],
 }
 
 impl<'a> Cursor<'a> {
@@ -217,6 +251,15 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Skips a string of ASCII without escapes.
+    #[inline]
+    fn skip_plain_text(&mut self) -> Option<()> {
+        let [b'"', rest @ ..] = self.rest else { return None };
+        let [b'"', rest @ ..] = &rest[plain_bytes(rest)..] else { return None };
+        self.rest = rest;
+        Some(())
+    }
+
     /// Reads a string without escapes.
     fn text(&mut self) -> Option<&'a str> {
         let [b'"', rest @ ..] = self.rest else { return None };
@@ -249,16 +292,16 @@ impl<'a> Cursor<'a> {
                 self.rest = rest;
                 // serde_json does not read `-0` as an integer.
                 let before_ms = self.unsigned().filter(|&before_ms| before_ms != 0)?;
-                time_in_range("", 0_i64.checked_sub_unsigned(before_ms)?).ok()
+                Some(0_i64.checked_sub_unsigned(before_ms)?).filter(|&time_ms| is_time_ms(time_ms))
             }
-            _ => time_in_range("", self.unsigned()?.try_into().ok()?).ok(),
+            _ => self.unsigned()?.try_into().ok().filter(|&time_ms| is_time_ms(time_ms)),
         }
     }
 
     /// Reads an integer without sign, fraction, exponent or leading zeros. The caller detects other
     /// characters of a number that follow.
     #[inline(always)]
-    fn unsigned(&mut self) -> Option<u64> {
+    pub(super) fn unsigned(&mut self) -> Option<u64> {
         let digits = self.rest;
         let mut value = 0_u64;
         while let Some((word, rest)) = self.rest.split_first_chunk() {
@@ -285,7 +328,7 @@ impl<'a> Cursor<'a> {
     /// Skips an unwanted value.
     fn skip_value(&mut self, depth: usize) -> Option<()> {
         match self.rest.first()? {
-            b'"' => self.skip_text(),
+            b'"' => self.skip_plain_text().or_else(|| self.skip_text()),
             b'-' | b'0'..=b'9' => self.skip_number(),
             b'{' | b'[' if depth < DEPTH_MAX => self.skip_nested(depth + 1),
             _ => {
@@ -366,6 +409,32 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Returns the number of leading bytes that are ASCII and mean themselves in a string: no control
+/// characters, quotes and backslashes.
+///
+/// In a word, a byte is something else if its upper bit is set. A borrow only reaches bytes after
+/// one that is something else.
+#[inline]
+pub(super) fn plain_bytes(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const UPPER: u64 = 0x80 * ONES;
+    let (words, _) = bytes.as_chunks();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let is_zero = |word: u64| word.wrapping_sub(ONES) & !word;
+        let is_quote = is_zero(word ^ (u64::from(b'"') * ONES));
+        let is_backslash = is_zero(word ^ (u64::from(b'\\') * ONES));
+        let is_control = word.wrapping_sub(0x20 * ONES) & !word;
+        let others = (is_quote | is_backslash | is_control | word) & UPPER;
+        if others != 0 {
+            return 8 * at + (others.trailing_zeros() / 8) as usize;
+        }
+    }
+    let rest = &bytes[8 * words.len()..];
+    let is_plain = |byte: &&u8| matches!(**byte, 0x20..0x80) && !matches!(**byte, b'"' | b'\\');
+    8 * words.len() + rest.iter().take_while(is_plain).count()
+}
+
 /// The maximum depth of an unwanted value.
 const DEPTH_MAX: usize = 32;
 
@@ -384,7 +453,7 @@ fn is_canonical(digits: &[u8], rest: &[u8]) -> bool {
 /// A digit is a byte whose upper half is 3, and still is after adding 6. A carry only reaches
 /// characters after one that is not a digit.
 #[inline]
-fn leading_digits(word: u64) -> usize {
+pub(super) fn leading_digits(word: u64) -> usize {
     const UPPER: u64 = 0xf0f0_f0f0_f0f0_f0f0;
     const THREES: u64 = 0x3030_3030_3030_3030;
     const SIXES: u64 = 0x0606_0606_0606_0606;
@@ -395,9 +464,10 @@ fn leading_digits(word: u64) -> usize {
 /// Returns the value of eight digits in a little-endian word. Only the lower half of each byte
 /// matters, so zero bytes count as the digit 0.
 #[inline]
-fn eight_digits(word: u64) -> u64 {
+pub(super) fn eight_digits(word: u64) -> u64 {
+    // Each multiplication adds the left one of two neighbours, times its weight, to the right one.
     let ones = word & 0x0f0f_0f0f_0f0f_0f0f;
-    let tens = (ones.wrapping_mul(10) + (ones >> 8)) & 0x00ff_00ff_00ff_00ff;
-    let hundreds = (tens.wrapping_mul(100) + (tens >> 16)) & 0x0000_ffff_0000_ffff;
-    (hundreds.wrapping_mul(10_000) + (hundreds >> 32)) & 0xffff_ffff
+    let tens = (ones.wrapping_mul(10 * 0x100 + 1) >> 8) & 0x00ff_00ff_00ff_00ff;
+    let hundreds = (tens.wrapping_mul(100 * 0x1_0000 + 1) >> 16) & 0x0000_ffff_0000_ffff;
+    hundreds.wrapping_mul(10_000 * 0x1_0000_0000 + 1) >> 32
 }

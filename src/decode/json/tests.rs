@@ -264,6 +264,18 @@ fn a_malformed_record_is_reported_precisely() {
 }
 
 #[test]
+fn every_byte_at_every_place_ends_a_plain_text_or_does_not() {
+    for place in 0..20 {
+        for byte in 0..=255 {
+            let mut text = [b'x'; 20];
+            text[place] = byte;
+            let is_plain = matches!(byte, 0x20..0x80) && byte != b'"' && byte != b'\\';
+            assert_eq!(scan::plain_bytes(&text), if is_plain { 20 } else { place }, "{byte}");
+        }
+    }
+}
+
+#[test]
 fn invalid_utf8_is_refused_wherever_it_is() {
     let mut decoder = JsonDecoder::new(&FieldNames::default());
     let record = b"{\"x\":\"\xff\",\"request_id\":\"r\",\"video_id\":1,\"event_time\":0}";

@@ -3,6 +3,8 @@
 //! The offset of a record is the number of records before it: lines, empty ones included, and the
 //! objects of a line that holds several. How many a line has follows from its bytes alone.
 
+mod position;
+
 use super::input::{Growth, Input};
 use super::objects::holds_several;
 use super::split::{LINE_BYTES_MAX, Line, Splitter};
@@ -10,6 +12,7 @@ use super::{Compression, FileFormat, Opening, io_error};
 use crate::decode::{FieldNames, JsonDecoder};
 use crate::log::{Beginning, LogFile, Loss, LossCause, PartitionName};
 use crate::sources::{Batch, Lag, Malformed, PartitionReader, Polled, SourceError, Wait, sample};
+use position::Position;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -79,31 +82,6 @@ struct LinesReader {
     is_partial_line_read: bool,
     is_exhausted: bool,
     location: Location,
-}
-
-/// The place of a record.
-#[derive(Clone, Copy, Default)]
-struct Position {
-    /// The number of the record, from 0: its offset.
-    number: u64,
-    /// The number of records before it that did not end their line.
-    objects: u64,
-    /// The number of records before it in its line.
-    in_line: u64,
-}
-
-impl Position {
-    /// Moves on to the next record.
-    #[inline]
-    fn advance(&mut self, ends_line: bool) {
-        self.number += 1;
-        if ends_line {
-            self.in_line = 0;
-        } else {
-            self.objects += 1;
-            self.in_line += 1;
-        }
-    }
 }
 
 /// What is known of the file that holds a followed log.
@@ -295,6 +273,10 @@ impl LinesReader {
         next: impl for<'a> Fn(&'a mut Splitter) -> Option<Line<'a>>,
     ) {
         while self.next.number < end {
+            self.take_like_lines(batch, end);
+            if self.next.number == end {
+                return;
+            }
             let Some(line) = next(&mut self.splitter) else { return };
             let several = match self.is_partial_line_read {
                 true => !line.is_long && holds_several(line.text),
@@ -309,6 +291,26 @@ impl LinesReader {
                 self.next.advance(line.ends_line);
             }
         }
+    }
+
+    /// Decodes the lines that are like those before them, up to one that is not. Such a line is not
+    /// looked for first: it ends where its last value does.
+    #[inline]
+    fn take_like_lines(&mut self, batch: &mut Batch, end: u64) {
+        if self.is_partial_line_read || self.next.in_line > 0 {
+            return;
+        }
+        let lines = self.splitter.lines();
+        let (mut number, mut taken) = (self.next.number, 0);
+        while number < end
+            && let Some((event, length)) = self.decoder.decode_line(&lines[taken..], number)
+        {
+            batch.events.push(event);
+            taken += length;
+            number += 1;
+        }
+        self.next.number = number;
+        self.splitter.skip(taken);
     }
 
     /// Decodes the objects in the splitter that are followed by another in the same line, which has
@@ -456,7 +458,7 @@ fn take(decoder: &mut JsonDecoder, batch: &mut Batch, place: Position, line: &Li
     if text.is_empty() {
         return true;
     }
-    match decoder.decode(text, place.number) {
+    match decoder.decode_other(text, place.number) {
         Ok(event) => batch.events.push(event),
         Err(_) if holds_several(line.text) => return false,
         Err(error) => batch.malformed.push(malformed(place, error.to_string(), text)),

@@ -61,6 +61,23 @@ impl Splitter {
         }
     }
 
+    /// Returns the bytes that begin with the next line, which may have no end yet; none while the
+    /// objects of a line are returned one by one.
+    #[inline]
+    pub(super) fn lines(&self) -> &[u8] {
+        if self.is_split || self.dropped_bytes > 0 {
+            return &[];
+        }
+        &self.buffer[self.start..self.end]
+    }
+
+    /// Skips whole lines of [`Splitter::lines`], of so many bytes.
+    #[inline]
+    pub(super) fn skip(&mut self, bytes: usize) {
+        self.start += bytes;
+        self.scanned = self.scanned.max(self.start);
+    }
+
     /// Returns the next line that ends in a newline, or the next object of a line that is split or
     /// too long.
     #[inline]

@@ -110,10 +110,33 @@ fn append(folder: &tempfile::TempDir, text: &str) {
     super::super::tests::append(folder, "a.jsonl", text);
 }
 
+/// Returns the line of an event, which has the same shape as that of any other.
+fn like_line(video_id: u64) -> String {
+    let request_id = format!("0123abcd-4567-89ab-cdef-{video_id:012x}");
+    format!(r#"{{"request_id":"{request_id}","video_id":{video_id},"event_time":1767225600000}}"#)
+}
+
+#[test]
+fn a_line_like_those_before_it_ends_where_they_do() {
+    let text = (0..4).map(like_line).collect::<Vec<_>>();
+    for between in ["\n", "\r\n", "\n\n", " \n", "\n \r\n"] {
+        let several = format!("{}{}", text[2], text[3]);
+        let content = [&text[0], &text[1], &several, &text[1], "x", &text[0]].join(between);
+        let folder = folder(&[("a.jsonl", content.as_bytes())]);
+        let (events, malformed, end) = records_slowly(content.as_bytes());
+        let batch = read(&folder, "a.jsonl", 0, 100);
+        assert_eq!((offsets_and_videos(&batch), batch.next_offset), (events, end), "{between:?}");
+        assert_eq!(batch.malformed[0].offset, malformed[0]);
+    }
+}
+
 /// A file of lines and of objects without newlines, some damaged.
 fn content() -> impl Strategy<Value = Vec<u8>> {
     let token = prop_oneof![
-        6 => (0..9_u64).prop_map(line),
+        3 => (0..9_u64).prop_map(line),
+        1 => (0..9_u64).prop_map(like_line),
+        4 => (0..9_u64).prop_map(|video_id| like_line(video_id) + "\n"),
+        1 => (0..9_u64).prop_map(|video_id| like_line(video_id) + "\r\n"),
         3 => Just("\n".to_string()),
         2 => proptest::sample::select(vec![
             " ", "\r\n", "{}", "{", "}", "}{", "\"", "\\", "x", ",", "{\"a\":\"}{\"}", "\u{feff}",
@@ -126,7 +149,6 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
 /// Returns the offsets and videos of the events of a file, the offsets of its malformed records,
 /// and the number of its records.
 fn records_slowly(content: &[u8]) -> (Vec<(u64, u64)>, Vec<u64>, u64) {
-    let mut decoder = JsonDecoder::new(&FieldNames::default());
     let (mut events, mut malformed, mut offset) = (Vec::new(), Vec::new(), 0);
     let mut lines: Vec<_> = content.split(|&byte| byte == b'\n').collect();
     if lines.last().is_some_and(|last| last.is_empty()) {
@@ -141,7 +163,8 @@ fn records_slowly(content: &[u8]) -> (Vec<(u64, u64)>, Vec<u64>, u64) {
                 text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
             }
             if !text.is_empty() {
-                match decoder.decode(text, offset) {
+                // A decoder of its own for each record, as it remembers what records are like.
+                match JsonDecoder::new(&FieldNames::default()).decode(text, offset) {
                     Ok(event) => events.push((offset, event.video.0)),
                     Err(_) => malformed.push(offset),
                 }
