@@ -8,6 +8,7 @@
 mod columns;
 mod delta;
 mod footer;
+mod known;
 mod pages;
 mod thrift;
 mod values;
@@ -18,7 +19,7 @@ use crate::log::{LogFile, Loss};
 use crate::panics::catch_panic;
 use crate::sources::{Batch, Lag, Malformed, PartitionReader, Polled, SourceError};
 use arrow_array::RecordBatch;
-use columns::{Columns, Plan};
+use columns::{BLOCK_ROWS, Block, Columns, Plan, Texts};
 use pages::Groups;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, RowSelection, RowSelector,
@@ -89,6 +90,8 @@ struct ParquetReader {
 enum State {
     Reading {
         reader: ParquetRecordBatchReader,
+        /// What is known of the texts of the file.
+        texts: Box<Texts>,
         /// The decoded rows, and the number of the first.
         decoded: Option<(RecordBatch, u64)>,
         /// The number of the row after the decoded ones.
@@ -155,7 +158,8 @@ impl ParquetReader {
             Ok(reader) => {
                 self.rows = rows;
                 if self.first_row < rows {
-                    self.state = State::Reading { reader, decoded: None, end: 0 };
+                    let texts = Box::new(Texts::new(&self.plan, metadata.metadata()));
+                    self.state = State::Reading { reader, texts, decoded: None, end: 0 };
                 }
                 Ok(())
             }
@@ -166,14 +170,16 @@ impl ParquetReader {
     /// Appends the decoded rows before `end_row` to the batch, or decodes more. Rows before
     /// `next_row` are dropped. Returns whether to call it again.
     fn take_rows(&mut self, batch: &mut Batch, end_row: u64) -> Result<bool, SourceError> {
-        let State::Reading { reader, decoded, end } = &mut self.state else { return Ok(false) };
+        let State::Reading { reader, texts, decoded, end } = &mut self.state else {
+            return Ok(false);
+        };
         if let Some((rows, start)) = decoded
             && self.next_row < *end
             && let Some(columns) = Columns::of(&self.plan, rows)
         {
             let numbers = self.next_row..end_row.min(*end);
             self.next_row = numbers.end;
-            take(&columns, *start, numbers, batch);
+            take(&columns, texts, *start, numbers, batch);
             return Ok(true);
         }
         *decoded = None;
@@ -183,13 +189,13 @@ impl ParquetReader {
             return Ok(false);
         }
         let reason = match catch_panic(|| reader.next().transpose().map_err(|e| e.to_string())) {
-            Ok(Some(rows)) if Columns::of(&self.plan, &rows).is_none() => {
-                "the columns of the rows from here on are not those of the schema".into()
-            }
-            Ok(Some(rows)) => {
+            Ok(Some(rows)) if texts.begin(&self.plan, &rows) => {
                 *end = start + rows.num_rows() as u64;
                 *decoded = Some((rows, start));
                 return Ok(true);
+            }
+            Ok(Some(_)) => {
+                "the columns of the rows from here on are not those of the schema".into()
             }
             Ok(None) => format!("the file ends here, but should have {} rows", self.rows),
             Err(reason) => format!("the rows from here to the end cannot be read: {reason}"),
@@ -232,8 +238,27 @@ impl ParquetReader {
 }
 
 /// Appends the rows with these numbers to the batch. `start` is the number of the row at index 0.
-fn take(columns: &Columns<'_>, start: u64, numbers: Range<u64>, batch: &mut Batch) {
+fn take(
+    columns: &Columns<'_>,
+    texts: &mut Texts,
+    start: u64,
+    numbers: Range<u64>,
+    batch: &mut Batch,
+) {
     batch.events.reserve((numbers.end - numbers.start) as usize);
+    let mut block = Block::new();
+    for first in numbers.clone().step_by(BLOCK_ROWS) {
+        let count = (numbers.end - first).min(BLOCK_ROWS as u64);
+        let place = ((first - start) as usize, first);
+        let events = &mut batch.events;
+        if columns.append(texts, &mut block, place, count as usize, events).is_none() {
+            take_singly(columns, start, first..first + count, batch);
+        }
+    }
+}
+
+/// The same, row by row.
+fn take_singly(columns: &Columns<'_>, start: u64, numbers: Range<u64>, batch: &mut Batch) {
     for number in numbers {
         match columns.event((number - start) as usize, number) {
             Ok(event) => batch.events.push(event),

@@ -1,14 +1,16 @@
 //! The event columns of a Parquet file, and their supported types. What their values mean is the
 //! same as in every format: see [`crate::decode::value`].
 
+use super::known::Known;
 use super::pages::WIDTH_MAX;
 use super::values::{Ids, Times, Videos, is_id, is_time, is_video, readable_type};
 use crate::decode::{DecodeError, FieldNames, FieldPath, FieldTree};
-use crate::event::Event;
+use crate::event::{Event, RequestId, VideoId};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, Field, Fields, Schema};
-use parquet::basic::Type;
+use parquet::basic::{Encoding, Type};
+use parquet::file::metadata::ParquetMetaData;
 use parquet::schema::types::SchemaDescriptor;
 
 /// The columns to read, and the types to read them as.
@@ -133,6 +135,33 @@ impl<'a> Columns<'a> {
         })
     }
 
+    /// Appends the events of `count` rows, at most [`BLOCK_ROWS`]: those from index `row` of the
+    /// batch on, which is row `number` of the file. Returns `None` if one of them may be malformed.
+    #[inline]
+    pub(super) fn append(
+        &self,
+        texts: &mut Texts,
+        block: &mut Block,
+        (row, number): (usize, u64),
+        count: usize,
+        events: &mut Vec<Event>,
+    ) -> Option<()> {
+        block.read(self, texts, row, count)?;
+        let Block { requests, videos, event_times_ms, record_times_ms } = &*block;
+        let values = requests.iter().zip(videos).zip(event_times_ms).zip(record_times_ms);
+        let always = self.record_time.as_ref().is_some_and(|column| column.nullable.is_empty());
+        events.extend(values.take(count).enumerate().map(
+            |(at, (((&request, &video), &event_time_ms), &record_time_ms))| {
+                let has_record_time = always
+                    || self.record_time.as_ref().is_some_and(|column| column.is_valid(row + at));
+                let record_time_ms = has_record_time.then_some(record_time_ms);
+                let offset = number + at as u64;
+                Event { offset, request, video, event_time_ms, record_time_ms }
+            },
+        ));
+        Some(())
+    }
+
     /// Returns the event at index `row` of the batch, which is row `number` of the file.
     #[inline]
     pub(super) fn event(&self, row: usize, number: u64) -> Result<Event, DecodeError> {
@@ -148,6 +177,106 @@ impl<'a> Columns<'a> {
             event_time_ms: self.event_time.required(row, event_time)?.get(row, event_time)?,
             record_time_ms,
         })
+    }
+}
+
+/// What is known of the texts of each column.
+pub(super) struct Texts {
+    requests: Known<RequestId>,
+    videos: Known<VideoId>,
+    event_times: Known<i64>,
+    record_times: Known<i64>,
+}
+
+impl Texts {
+    /// Prepares to read a file. Only texts of a column with a dictionary repeat.
+    pub(super) fn new(plan: &Plan, metadata: &ParquetMetaData) -> Texts {
+        let has_dictionary = plan.fields.all().map(|path| {
+            let chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
+            let mut chunks = chunks.filter(|chunk| chunk.column_path().parts() == path.names());
+            chunks.any(|chunk| chunk.encodings().any(is_dictionary))
+        });
+        let [request, video, event_time, record_time] = has_dictionary;
+        Texts {
+            requests: Known::new(request),
+            videos: Known::new(video),
+            event_times: Known::new(event_time),
+            record_times: Known::new(record_time),
+        }
+    }
+
+    /// Prepares for the next batch of rows. Returns false if its columns do not match the plan.
+    pub(super) fn begin(&mut self, plan: &Plan, rows: &RecordBatch) -> bool {
+        let Some(columns) = Columns::of(plan, rows) else { return false };
+        if let Ids::Text(texts) = columns.request.values {
+            self.requests.begin(texts);
+        }
+        if let Videos::Text(texts) = columns.video.values {
+            self.videos.begin(texts);
+        }
+        if let Times::Text(texts) = columns.event_time.values {
+            self.event_times.begin(texts);
+        }
+        if let Some(Column { values: Times::Text(texts), .. }) = columns.record_time {
+            self.record_times.begin(texts);
+        }
+        true
+    }
+}
+
+fn is_dictionary(encoding: Encoding) -> bool {
+    matches!(encoding, Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY)
+}
+
+/// The number of rows that are read column by column. If anything is wrong with one of them, all
+/// are read row by row.
+pub(super) const BLOCK_ROWS: usize = 64;
+
+/// The values of a block of rows.
+#[derive(Clone, Copy)]
+pub(super) struct Block {
+    requests: [RequestId; BLOCK_ROWS],
+    videos: [VideoId; BLOCK_ROWS],
+    event_times_ms: [i64; BLOCK_ROWS],
+    record_times_ms: [i64; BLOCK_ROWS],
+}
+
+impl Block {
+    pub(super) fn new() -> Block {
+        Block {
+            requests: [RequestId::default(); BLOCK_ROWS],
+            videos: [VideoId::default(); BLOCK_ROWS],
+            event_times_ms: [0; BLOCK_ROWS],
+            record_times_ms: [0; BLOCK_ROWS],
+        }
+    }
+
+    /// Reads `count` rows, at most [`BLOCK_ROWS`], from `row` on of the batch. Returns `None` if
+    /// one of them may be malformed.
+    #[inline]
+    fn read(
+        &mut self,
+        columns: &Columns<'_>,
+        texts: &mut Texts,
+        row: usize,
+        count: usize,
+    ) -> Option<()> {
+        let Columns { request, video, event_time, record_time, .. } = columns;
+        let is_complete = request.is_valid_in(row, count)
+            && video.is_valid_in(row, count)
+            && event_time.is_valid_in(row, count);
+        if !is_complete {
+            return None;
+        }
+        request.values.fill(&mut texts.requests, row, self.requests.get_mut(..count)?)?;
+        video.values.fill(&mut texts.videos, row, self.videos.get_mut(..count)?)?;
+        let times_ms = self.event_times_ms.get_mut(..count)?;
+        event_time.values.fill(&mut texts.event_times, row, times_ms)?;
+        if let Some(record_time) = record_time {
+            let times_ms = self.record_times_ms.get_mut(..count)?;
+            record_time.values.fill(&mut texts.record_times, row, times_ms)?;
+        }
+        Some(())
     }
 }
 
@@ -187,6 +316,12 @@ impl<'a, V> Column<'a, V> {
         let values = values(*nullable.last()?);
         nullable.retain(|array| array.null_count() > 0);
         Some(values.map(|values| Column { nullable, values }))
+    }
+
+    /// Whether the rows from one on, so many, are all valid.
+    fn is_valid_in(&self, row: usize, count: usize) -> bool {
+        let mut nulls = self.nullable.iter().filter_map(|array| array.nulls());
+        nulls.all(|nulls| nulls.slice(row, count).null_count() == 0)
     }
 
     #[inline]

@@ -1,8 +1,12 @@
 //! The values of event columns by their types. The usual types are read directly, and all others as
 //! values of any format.
+//!
+//! `get` reads the value of a row, or says what is wrong with it. `fill` reads those of many rows
+//! in a row, and gives up if anything is wrong with one: then each is read by `get`.
 
+use super::known::Known;
 use crate::decode::value::{FieldValue, to_request_id, to_time_ms, to_video_id};
-use crate::decode::{DecodeError, request_id, time_in_range};
+use crate::decode::{DecodeError, is_time_ms, request_id, time_in_range};
 use crate::event::{RequestId, VideoId};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
@@ -95,14 +99,21 @@ fn decimals<T: ArrowPrimitiveType<Native: Into<i128>>>(
 /// A column of request ids.
 pub(super) enum Ids<'a> {
     Text(&'a StringViewArray),
+    /// The 16 bytes of each.
+    Uuids(&'a [[u8; 16]]),
     Other(ValueOf<'a>),
 }
 
 impl<'a> Ids<'a> {
     pub(super) fn of(array: &'a dyn Array) -> Option<Ids<'a>> {
-        match array.as_string_view_opt() {
-            Some(texts) => Some(Ids::Text(texts)),
-            None => values(array).map(Ids::Other),
+        if let Some(texts) = array.as_string_view_opt() {
+            return Some(Ids::Text(texts));
+        }
+        match array.as_fixed_size_binary_opt() {
+            Some(bytes) if bytes.value_length() == 16 => {
+                Some(Ids::Uuids(bytes.value_data().as_chunks().0))
+            }
+            _ => values(array).map(Ids::Other),
         }
     }
 
@@ -110,15 +121,60 @@ impl<'a> Ids<'a> {
     pub(super) fn get(&self, row: usize, field: &str) -> Result<RequestId, DecodeError> {
         match self {
             Ids::Text(texts) => request_id(field, texts.value(row)),
+            Ids::Uuids(uuids) => to_request_id(field, FieldValue::fixed(&uuids[row])),
             Ids::Other(value) => to_request_id(field, value(row)),
         }
     }
+
+    #[inline]
+    pub(super) fn fill(
+        &self,
+        known: &mut Known<RequestId>,
+        first_row: usize,
+        requests: &mut [RequestId],
+    ) -> Option<()> {
+        match self {
+            Ids::Text(texts) => known.fill(texts, first_row, requests, RequestId::parse),
+            Ids::Uuids(uuids) => {
+                let uuids = uuids.get(first_row..first_row + requests.len())?;
+                for (request, uuid) in requests.iter_mut().zip(uuids) {
+                    // Bytes that are all ASCII are text.
+                    let bits = u128::from_be_bytes(*uuid);
+                    if bits & UPPER_BITS == 0 {
+                        return None;
+                    }
+                    *request = RequestId::from_u128(bits);
+                }
+                Some(())
+            }
+            Ids::Other(value) => {
+                fill_each(first_row, requests, |row| to_request_id("", value(row)))
+            }
+        }
+    }
+}
+
+/// The upper bit of each byte.
+const UPPER_BITS: u128 = u128::from_ne_bytes([0x80; 16]);
+
+/// Writes the values of the rows from one on, unless one has none.
+#[inline]
+fn fill_each<T, E>(
+    first_row: usize,
+    values: &mut [T],
+    get: impl Fn(usize) -> Result<T, E>,
+) -> Option<()> {
+    for (row, value) in (first_row..).zip(values) {
+        *value = get(row).ok()?;
+    }
+    Some(())
 }
 
 /// A column of video ids.
 pub(super) enum Videos<'a> {
     Unsigned(&'a [u64]),
     Signed(&'a [i64]),
+    Text(&'a StringViewArray),
     Other(ValueOf<'a>),
 }
 
@@ -127,6 +183,7 @@ impl<'a> Videos<'a> {
         match array.data_type() {
             DataType::UInt64 => Some(Videos::Unsigned(array.as_primitive::<UInt64Type>().values())),
             DataType::Int64 => Some(Videos::Signed(array.as_primitive::<Int64Type>().values())),
+            DataType::Utf8View => Some(Videos::Text(array.as_string_view())),
             _ => values(array).map(Videos::Other),
         }
     }
@@ -136,7 +193,35 @@ impl<'a> Videos<'a> {
         match self {
             Videos::Unsigned(videos) => Ok(VideoId(videos[row])),
             Videos::Signed(videos) => to_video_id(field, FieldValue::integer(videos[row])),
+            Videos::Text(texts) => to_video_id(field, FieldValue::Text(texts.value(row))),
             Videos::Other(value) => to_video_id(field, value(row)),
+        }
+    }
+
+    #[inline]
+    pub(super) fn fill(
+        &self,
+        known: &mut Known<VideoId>,
+        first_row: usize,
+        videos: &mut [VideoId],
+    ) -> Option<()> {
+        let rows = first_row..first_row + videos.len();
+        match self {
+            Videos::Unsigned(numbers) => {
+                let numbers = numbers.get(rows)?;
+                videos.iter_mut().zip(numbers).for_each(|(video, &number)| video.0 = number);
+                Some(())
+            }
+            Videos::Signed(numbers) => {
+                let numbers = numbers.get(rows)?;
+                let videos = videos.iter_mut().zip(numbers);
+                videos.for_each(|(video, number)| video.0 = number.cast_unsigned());
+                numbers.iter().all(|&number| number >= 0).then_some(())
+            }
+            Videos::Text(texts) => known.fill(texts, first_row, videos, |text| {
+                to_video_id("", FieldValue::Text(text)).ok()
+            }),
+            Videos::Other(value) => fill_each(first_row, videos, |row| to_video_id("", value(row))),
         }
     }
 }
@@ -144,12 +229,16 @@ impl<'a> Videos<'a> {
 /// A column of times.
 pub(super) enum Times<'a> {
     Numbers(&'a [i64], TimeUnit),
+    Text(&'a StringViewArray),
     Other(ValueOf<'a>),
 }
 
 impl<'a> Times<'a> {
     pub(super) fn of(array: &'a dyn Array) -> Option<Times<'a>> {
         let DataType::Timestamp(unit, _) = array.data_type() else {
+            if let Some(texts) = array.as_string_view_opt() {
+                return Some(Times::Text(texts));
+            }
             return match array.as_primitive_opt::<Int64Type>() {
                 Some(numbers) => Some(Times::Numbers(numbers.values(), TimeUnit::Millisecond)),
                 None => values(array).map(Times::Other),
@@ -166,14 +255,60 @@ impl<'a> Times<'a> {
 
     #[inline]
     pub(super) fn get(&self, row: usize, field: &str) -> Result<i64, DecodeError> {
-        let time_ms = match self {
-            Times::Other(value) => return to_time_ms(field, value(row)),
-            Times::Numbers(numbers, TimeUnit::Second) => numbers[row].saturating_mul(1_000),
-            Times::Numbers(numbers, TimeUnit::Millisecond) => numbers[row],
-            Times::Numbers(numbers, TimeUnit::Microsecond) => numbers[row].div_euclid(1_000),
-            Times::Numbers(numbers, TimeUnit::Nanosecond) => numbers[row].div_euclid(1_000_000),
-        };
-        time_in_range(field, time_ms)
+        match self {
+            Times::Numbers(numbers, unit) => {
+                time_in_range(field, in_milliseconds(numbers[row], *unit))
+            }
+            Times::Text(texts) => to_time_ms(field, FieldValue::Text(texts.value(row))),
+            Times::Other(value) => to_time_ms(field, value(row)),
+        }
+    }
+
+    #[inline]
+    pub(super) fn fill(
+        &self,
+        known: &mut Known<i64>,
+        first_row: usize,
+        times_ms: &mut [i64],
+    ) -> Option<()> {
+        match self {
+            Times::Numbers(numbers, unit) => {
+                let numbers = numbers.get(first_row..first_row + times_ms.len())?;
+                // A loop for each unit, so that none has branches.
+                match unit {
+                    TimeUnit::Second => convert(numbers, times_ms, TimeUnit::Second),
+                    TimeUnit::Millisecond => convert(numbers, times_ms, TimeUnit::Millisecond),
+                    TimeUnit::Microsecond => convert(numbers, times_ms, TimeUnit::Microsecond),
+                    TimeUnit::Nanosecond => convert(numbers, times_ms, TimeUnit::Nanosecond),
+                }
+            }
+            Times::Text(texts) => known.fill(texts, first_row, times_ms, |text| {
+                to_time_ms("", FieldValue::Text(text)).ok()
+            }),
+            Times::Other(value) => fill_each(first_row, times_ms, |row| to_time_ms("", value(row))),
+        }
+    }
+}
+
+/// Writes times in milliseconds, unless one is out of range.
+#[inline(always)]
+fn convert(numbers: &[i64], times_ms: &mut [i64], unit: TimeUnit) -> Option<()> {
+    let mut is_in_range = true;
+    for (time_ms, &number) in times_ms.iter_mut().zip(numbers) {
+        *time_ms = in_milliseconds(number, unit);
+        is_in_range &= is_time_ms(*time_ms);
+    }
+    is_in_range.then_some(())
+}
+
+/// Returns a time in milliseconds, rounded down.
+#[inline(always)]
+fn in_milliseconds(number: i64, unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => number.saturating_mul(1_000),
+        TimeUnit::Millisecond => number,
+        TimeUnit::Microsecond => number.div_euclid(1_000),
+        TimeUnit::Nanosecond => number.div_euclid(1_000_000),
     }
 }
 
