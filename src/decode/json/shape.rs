@@ -235,7 +235,7 @@ impl Part {
         }
     }
 
-    #[cold]
+    #[inline(never)]
     fn number_of_other_length<'a>(&mut self, bytes: &'a [u8]) -> Option<(u64, &'a [u8])> {
         let mut cursor = Cursor { rest: bytes };
         let number = cursor.unsigned()?;
@@ -255,15 +255,22 @@ impl Part {
     }
 }
 
-/// Returns the number in the first so many bytes, at most 16. `None` if it has a leading zero, if
-/// they are not all digits, or if the bytes end soon after.
+/// Returns the number in the first so many bytes, at most 16. `None` if it has a leading zero, or
+/// if they are not all digits.
 #[inline(always)]
 fn number_of(bytes: &[u8], digits: usize) -> Option<u64> {
     const WORD_DIGITS: usize = 8;
-    let first = u64::from_le_bytes(*bytes.first_chunk()?);
-    if bytes[0] == b'0' && digits > 1 {
+    if *bytes.first()? == b'0' && digits > 1 {
         return None;
     }
+    let Some(first) = bytes.first_chunk() else {
+        // The end of a record is near.
+        let digits = bytes.get(..digits).filter(|digits| !digits.is_empty())?;
+        return digits.iter().try_fold(0, |number, &character| {
+            Some(10 * number + digit(character)?.cast_unsigned())
+        });
+    };
+    let first = u64::from_le_bytes(*first);
     if digits <= WORD_DIGITS {
         // Zero bytes in front of the digits count as zeros.
         let is_number = digits > 0 && leading_digits(first) >= digits;
