@@ -5,9 +5,9 @@
 //! events in files. Then it follows a stream at a steady rate; every thousandth event is timed from
 //! sending to when another program can read it in the store.
 //!
-//! `cargo bench --bench kafka -- [--impressions N] [--repeat N] [--rate N] [--seconds N]`, with a
-//! broker: `TRENDMARK_TEST_KAFKA=$(tests/kafka/broker start)`. Without a broker it prints that and
-//! exits. With `--test`, as in CI, it runs once on a small log.
+//! `cargo bench --bench kafka -- [--impressions N] [--repeat N] [--rate N] [--seconds N]
+//! [--publish-interval TIME]`, with a broker: `TRENDMARK_TEST_KAFKA=$(tests/kafka/broker start)`.
+//! Without a broker it prints that and exits. With `--test`, as in CI, it runs once on a small log.
 
 mod common;
 
@@ -241,8 +241,10 @@ fn measure_latency(servers: &str, folder: &Path) {
     let producer = topics.producer(50);
     let names = KINDS.map(|kind| topics.name(kind));
     let store = folder.join("latency.db");
-    let mut job: Child =
-        topics.run(&store).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let interval = parameter("--publish-interval", "1s".to_string(), "1s".to_string());
+    let mut command = topics.run(&store);
+    command.args(["--publish-interval", &interval]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut job: Child = command.spawn().unwrap();
     let (sender, sent) = channel();
     let watched = {
         let store = store.clone();
@@ -290,7 +292,7 @@ fn measure_latency(servers: &str, folder: &Path) {
     latencies.sort_unstable();
     let percentile = |part: usize| latencies[(latencies.len() - 1) * part / 100].as_millis();
     println!(
-        "{:.0} events/s for {:.0} s, published every second: p50 {} ms, p99 {} ms, max {} ms",
+        "{:.0} events/s for {:.0} s, published every {interval}: p50 {} ms, p99 {} ms, max {} ms",
         count as f64 / took.as_secs_f64(),
         took.as_secs_f64(),
         percentile(50),

@@ -71,6 +71,57 @@ fn reading_starts_at_an_offset_and_continues_past_the_end() {
 }
 
 #[test]
+fn ends_among_the_messages_that_are_taken_together_lose_and_repeat_nothing() {
+    let cluster = Cluster::any();
+    let topic = cluster.create_topic("ends", 1);
+    let writer = cluster.writer();
+    let mut source = source(&cluster, &[&topic], false);
+    let found = source.discover().unwrap();
+    let mut read = Read::new(&source, &found[0], Some(0));
+    read.until(Polled::AtEnd);
+    // The end is reported after each part, and nobody reads meanwhile.
+    for part in 0..12 {
+        writer.write_events(&topic, 0, 5 * part..5 * part + 5);
+        std::thread::sleep(Duration::from_millis(50));
+        if part % 4 == 3 {
+            for _ in 0..5 {
+                read.poll(2).unwrap();
+            }
+        }
+    }
+    read.until_events(60).unwrap();
+    read.until(Polled::AtEnd);
+    assert_eq!((read.videos(), read.offsets()), (numbers(0..60), numbers(0..60)));
+    assert_eq!(read.batch.next_offset, 60);
+}
+
+#[test]
+fn more_messages_than_are_taken_together_are_read_in_steps_of_any_size() {
+    let cluster = Cluster::any();
+    let topic = cluster.create_topic("steps", 1);
+    let writer = cluster.writer();
+    writer.write_events(&topic, 0, 0..5_000);
+    let opened = |offset| {
+        let mut source = source(&cluster, &[&topic], true);
+        let found = source.discover().unwrap();
+        (Read::new(&source, &found[0], offset), source)
+    };
+    for step in [7, 700, 1_024, 10_000] {
+        // A reader that is dropped holds messages that it has not returned.
+        let (mut first, source) = opened(None);
+        first.until_events(1_500).unwrap();
+        let next = first.batch.next_offset;
+        drop((first, source));
+        let (mut read, _source) = opened(Some(next));
+        let started = Instant::now();
+        while read.poll(step).unwrap() != Polled::Exhausted {
+            assert!(started.elapsed() < TIMEOUT);
+        }
+        assert_eq!(read.videos(), numbers(next..5_000), "steps of {step}");
+    }
+}
+
+#[test]
 fn the_lag_is_known_although_the_partition_is_not_polled() {
     let cluster = Cluster::any();
     let topic = cluster.create_topic("lag", 1);

@@ -6,12 +6,12 @@
 //! misrouted. Assignment is incremental, so it does not disturb partitions that are being read.
 
 use super::errors::{KafkaSourceError, Severity, invalidates_end, severity};
+use super::queue::Queue;
 use crate::kafka::client::{self, set_defaults};
 use crate::kafka::{KafkaSettings, hide_users};
 use crate::sources::SAMPLE_BYTES_MAX;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
@@ -34,9 +34,6 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 /// The maximum number of events of the common queue that are handled at a time.
 const EVENTS_MAX: usize = 1_024;
-
-/// The queue of a partition.
-pub(super) type Queue = PartitionQueue<Context>;
 
 /// A client, shared by the readers of a worker's partitions.
 pub(super) struct Client {
@@ -63,15 +60,15 @@ impl Client {
     }
 
     /// Splits off the queue of a partition, and assigns it at the next [`Client::serve`].
-    pub(super) fn open(&self, topic: &str, number: i32, start: Offset) -> Option<Queue> {
+    pub(super) fn open(&self, topic: &str, number: i32, start: Offset) -> Option<Queue<Context>> {
         let queue = self.queue(topic, number)?;
         lock(&self.opened).push((topic.into(), number, start));
         Some(queue)
     }
 
     /// Splits off the queue of a partition. It stays empty unless the partition is assigned.
-    pub(super) fn queue(&self, topic: &str, number: i32) -> Option<Queue> {
-        self.consumer.split_partition_queue(topic, number)
+    pub(super) fn queue(&self, topic: &str, number: i32) -> Option<Queue<Context>> {
+        Queue::split(&self.consumer, topic, number)
     }
 
     /// Assigns the opened partitions, and handles the events of librdkafka.
@@ -132,6 +129,12 @@ impl Client {
         self.consumer.context().connection_losses.load(Ordering::Relaxed)
     }
 
+    /// The number of errors of topics so far.
+    #[inline]
+    pub(super) fn topic_errors(&self) -> u64 {
+        self.consumer.context().topic_errors.load(Ordering::Relaxed)
+    }
+
     /// Returns the end offset of a partition in the last statistics of librdkafka, if they tell it.
     pub(super) fn known_end(&self, topic: &str, number: i32) -> Option<u64> {
         lock(&self.consumer.context().known).get(topic)?.get(&number)?.end
@@ -141,16 +144,6 @@ impl Client {
     /// librdkafka tell. While nothing is written, it answers four times a second.
     pub(super) fn answered_at(&self, topic: &str, number: i32) -> Option<Instant> {
         lock(&self.consumer.context().known).get(topic)?.get(&number)?.answered_at
-    }
-
-    /// Returns the offset up to which a partition was read: the markers of transactions and aborted
-    /// messages that librdkafka has skipped are before it.
-    pub(super) fn position(&self, topic: &str, number: i32) -> Option<u64> {
-        let positions = self.consumer.position().ok()?;
-        match positions.find_partition(topic, number)?.offset() {
-            Offset::Offset(offset) => u64::try_from(offset).ok(),
-            _ => None,
-        }
     }
 
     /// Whether a topic was deleted and made again since this client has first seen it.
@@ -352,6 +345,7 @@ fn list<'a>(
 pub(super) struct Context {
     callbacks: AtomicU64,
     connection_losses: AtomicU64,
+    topic_errors: AtomicU64,
     last_messages: Mutex<BTreeMap<i32, LastMessage>>,
     last_loss: Mutex<Option<(RDKafkaErrorCode, String)>>,
     /// What the statistics tell of each partition, for each topic.
@@ -421,6 +415,11 @@ impl ClientContext for Context {
         if let Some(topic) = remade_topic(message) {
             lock(&self.remade).insert(topic.into());
             self.remade_topics.fetch_add(1, Ordering::Relaxed);
+        }
+        // That a topic or a partition does not exist is told in the queue of the partition, where
+        // only messages are taken: librdkafka (2.12, `rd_kafka_poll_cb`) writes it to the log.
+        if facility == "ERROR" {
+            self.topic_errors.fetch_add(1, Ordering::Relaxed);
         }
         // `error` reports the first two as well; CONFWARN is only about settings of producers.
         let known = matches!(facility, "FAIL" | "ERROR" | "CONFWARN");

@@ -18,6 +18,8 @@ mod errors;
 mod finder;
 #[cfg(feature = "schema-registry")]
 mod framed;
+mod held;
+mod queue;
 mod reader;
 #[cfg(feature = "schema-registry")]
 pub mod registry;

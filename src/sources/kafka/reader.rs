@@ -1,16 +1,18 @@
 //! Reads one partition: decodes its messages, and detects its end.
 
-use super::client::{Client, Queue};
+use super::client::{Client, Context};
 use super::decoder::{Decoded, MessageDecoder};
 use super::errors::{KafkaSourceError, Severity, severity};
+use super::held::Held;
+use super::queue::{Message, Next, Queue};
 use super::topic_partition::TopicPartition;
 use crate::log::PartitionName;
 use crate::sources::{
     Batch, Discovered, Lag, Malformed, PartitionReader, Polled, SourceError, Wait, sample,
 };
 use rdkafka::Offset;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::error::KafkaError;
+use rdkafka::error::RDKafkaErrorCode::{self, UnknownPartition};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,7 +34,7 @@ pub(super) struct KafkaReader {
     name: PartitionName,
     topic_partition: TopicPartition,
     client: Arc<Client>,
-    queue: Queue,
+    queue: Queue<Context>,
     decoder: MessageDecoder,
     /// Messages that were taken from the queue: the first cannot be decoded yet. The schemas of all
     /// of them are asked for together.
@@ -44,19 +46,28 @@ pub(super) struct KafkaReader {
     next_offset: u64,
     end_offset: Option<u64>,
     end: End,
-    /// The end offset that was known when the position was last looked at.
-    looked_end: Option<u64>,
     /// When the end was reported last.
     end_reported_at: Option<Instant>,
     /// The number of connection losses that this reader has handled.
     connection_losses: u64,
+    /// The number of errors of topics that this reader has looked into.
+    topic_errors: u64,
 }
 
-/// A message that waits for its schema, or for the messages before it.
-struct Held {
-    offset: u64,
-    time_ms: Option<i64>,
-    payload: Option<Vec<u8>>,
+/// What was taken from the queue.
+enum Taken {
+    Nothing,
+    /// A message that was read before.
+    Known,
+    /// The message at this offset, which was appended to the batch.
+    Decoded(u64),
+    /// A message that waits.
+    Held(Held),
+    /// A message that is not to be read.
+    PastEnd,
+    /// The end of the partition, and its offset.
+    End(u64),
+    Error(KafkaError),
 }
 
 /// The state of the end of a partition.
@@ -103,9 +114,9 @@ pub(super) fn open(
         next_offset,
         end_offset: partition.end_offset,
         end: if is_exhausted { End::Exhausted } else { End::NotSeen },
-        looked_end: None,
         end_reported_at: None,
         connection_losses: client.connection_losses(),
+        topic_errors: client.topic_errors(),
     }))
 }
 
@@ -144,9 +155,6 @@ impl PartitionReader for KafkaReader {
         self.client.serve()?;
         self.check_connection_losses();
         let read = self.read(batch, records_max.max(1));
-        if self.end == End::Seen {
-            self.skip_to_end();
-        }
         batch.next_offset = self.next_offset;
         read?;
         self.check_topic()?;
@@ -198,40 +206,73 @@ impl KafkaReader {
             if self.end == End::Exhausted || self.end_behind_held || is_full {
                 break;
             }
-            match self.queue.poll(Duration::ZERO) {
-                None => break,
-                Some(Ok(message)) => {
-                    let offset = u64::try_from(message.offset()).unwrap_or(0);
-                    if self.end_offset.is_some_and(|end| offset >= end) {
-                        self.on_end(Self::exhaust);
-                        break;
-                    }
-                    if offset < self.taken_offset() {
-                        continue;
-                    }
-                    if self.end == End::Seen {
-                        self.end = End::NotSeen;
-                    }
-                    if !self.held.is_empty()
-                        || !decode_message(&mut self.decoder, batch, offset, &message)?
-                    {
-                        let held = Held::of(&message, offset);
-                        self.decoder.prefetch(held.payload.as_deref().unwrap_or_default());
-                        self.held_bytes += held.bytes();
-                        self.held.push_back(held);
-                    } else {
-                        self.advance(offset);
-                    }
+            match self.take(batch)? {
+                Taken::Nothing => break,
+                Taken::Known => {}
+                Taken::Decoded(offset) => {
+                    self.note_more();
+                    self.advance(offset);
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => {
-                    self.end_reported_at = Some(Instant::now());
-                    self.on_end(Self::on_partition_end);
+                Taken::Held(held) => {
+                    self.note_more();
+                    self.hold(held);
+                }
+                Taken::PastEnd => {
+                    self.on_end(Self::exhaust);
                     break;
                 }
-                Some(Err(error)) => self.fatal_error(&error)?,
+                Taken::End(offset) => {
+                    self.end_reported_at = Some(Instant::now());
+                    self.on_end(|reader| reader.on_partition_end(offset));
+                    break;
+                }
+                Taken::Error(error) => self.fatal_error(&error)?,
             }
         }
+        if self.end == End::Exhausted {
+            self.queue.clear();
+        }
         Ok(())
+    }
+
+    /// Takes a message from the queue, and decodes it, unless it must wait.
+    #[inline]
+    fn take(&mut self, batch: &mut Batch) -> Result<Taken, SourceError> {
+        let message = match self.queue.next() {
+            None => return Ok(Taken::Nothing),
+            Some(Next::Message(message)) => message,
+            Some(Next::End(offset)) => return Ok(Taken::End(offset)),
+            Some(Next::Error(error)) => return Ok(Taken::Error(error)),
+        };
+        let offset = message.offset();
+        if self.end_offset.is_some_and(|end| offset >= end) {
+            return Ok(Taken::PastEnd);
+        }
+        if offset < self.taken_offset() {
+            return Ok(Taken::Known);
+        }
+        let is_decoded =
+            self.held.is_empty() && decode_message(&mut self.decoder, batch, offset, &message)?;
+        Ok(match is_decoded {
+            true => Taken::Decoded(offset),
+            false => Taken::Held(Held::of(&message, offset)),
+        })
+    }
+
+    /// Notes that there is a message behind the end that was seen.
+    #[inline]
+    fn note_more(&mut self) {
+        if self.end == End::Seen {
+            self.end = End::NotSeen;
+        }
+    }
+
+    /// Keeps a message until its schema is available, and those before it are decoded.
+    #[cold]
+    fn hold(&mut self, held: Held) {
+        self.decoder.prefetch(held.payload.as_deref().unwrap_or_default());
+        self.held_bytes += held.bytes();
+        self.held.push_back(held);
     }
 
     /// Decodes the held messages as far as their schemas are available, and returns how many.
@@ -260,7 +301,7 @@ impl KafkaReader {
     }
 
     /// Handles the end now, or once the held messages are decoded.
-    fn on_end(&mut self, handle: fn(&mut Self)) {
+    fn on_end(&mut self, handle: impl FnOnce(&mut Self)) {
         match self.held.is_empty() {
             true => handle(self),
             false => self.end_behind_held = true,
@@ -287,38 +328,52 @@ impl KafkaReader {
         self.next_offset = self.next_offset.max(self.end_offset.unwrap_or(0));
     }
 
-    /// Handles an end-of-partition event: all committed messages have been read.
-    fn on_partition_end(&mut self) {
-        self.looked_end = None;
+    /// Handles an end-of-partition event: all committed messages have been read. Moves past the
+    /// markers of transactions and aborted messages behind the last message: retention deletes them
+    /// with it, so a restart must not ask for them.
+    fn on_partition_end(&mut self, offset: u64) {
         match (self.end, self.end_offset) {
             (End::Unconfirmed, _) => self.seek_to_current(),
             (_, Some(_)) => self.exhaust(),
-            (_, None) => self.end = End::Seen,
+            (_, None) => {
+                self.end = End::Seen;
+                self.next_offset = self.next_offset.max(offset);
+            }
         }
     }
 
-    /// At the end, moves past the markers of transactions and aborted messages behind the last
-    /// message. Retention deletes them with it, so a restart must not ask for them.
-    fn skip_to_end(&mut self) {
-        let end = self.known_end();
-        let is_there = end.is_some_and(|end| end <= self.next_offset);
-        if is_there || !self.held.is_empty() || end.is_some() && end == self.looked_end {
-            return;
-        }
-        let TopicPartition { topic, number } = &self.topic_partition;
-        self.next_offset = self.client.position(topic, *number).unwrap_or(0).max(self.next_offset);
-        self.looked_end = end;
-    }
-
-    /// Returns an error if the topic was deleted and made again. What was read just now may be of
-    /// the new topic.
-    fn check_topic(&self) -> Result<(), SourceError> {
+    /// Returns an error if the topic was deleted, or deleted and made again. What was read just now
+    /// may be of the new topic.
+    fn check_topic(&mut self) -> Result<(), SourceError> {
         self.client.handle_events()?;
+        let errors = self.client.topic_errors();
+        if errors != self.topic_errors && self.look_for_partition()? {
+            self.topic_errors = errors;
+        }
+        self.check_if_remade()
+    }
+
+    fn check_if_remade(&self) -> Result<(), SourceError> {
         if !self.client.was_remade(&self.topic_partition.topic) {
             return Ok(());
         }
         let (partition, offset) = (self.name.clone(), self.next_offset);
         Err(KafkaSourceError::Remade { partition, offset }.into())
+    }
+
+    /// Asks the brokers for the partition, as librdkafka has told of an error of some topic.
+    /// Returns whether they have answered.
+    #[cold]
+    fn look_for_partition(&self) -> Result<bool, SourceError> {
+        let TopicPartition { topic, number } = &self.topic_partition;
+        let error = match self.client.try_partitions(topic, CHECK_PAUSE) {
+            Ok(numbers) if numbers.contains(number) => return Ok(true),
+            Ok(_) => KafkaError::MessageConsumption(UnknownPartition),
+            Err(error) => error,
+        };
+        self.fatal_error(&error)?;
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+        Ok(severity(code) != Severity::Transient)
     }
 
     /// After a connection loss, more may have been written since the end was seen.
@@ -343,7 +398,10 @@ impl KafkaReader {
             self.topic_partition.number,
             offset,
         ) {
-            Ok(()) => End::NotSeen,
+            Ok(()) => {
+                self.queue.clear();
+                End::NotSeen
+            }
             Err(error) => {
                 tracing::debug!("{}: cannot look for the end again: {error}", self.name);
                 self.connection_losses = self.connection_losses.wrapping_sub(1);
@@ -368,7 +426,7 @@ impl KafkaReader {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
         let (partition, offset) = (self.name.clone(), self.next_offset);
         let reason = self.client.reason(code);
-        self.check_topic()?;
+        self.check_if_remade()?;
         let advice = match severity(code) {
             Severity::Transient => return Ok(()),
             Severity::NotFound if self.still_exists() => return Ok(()),
@@ -386,27 +444,15 @@ impl KafkaReader {
     }
 }
 
-impl Held {
-    #[cold]
-    fn of(message: &BorrowedMessage<'_>, offset: u64) -> Held {
-        let payload = message.payload().map(<[u8]>::to_vec);
-        Held { offset, time_ms: message.timestamp().to_millis(), payload }
-    }
-
-    fn bytes(&self) -> usize {
-        self.payload.as_ref().map_or(0, Vec::len)
-    }
-}
-
 /// Decodes a message into a batch. Returns `false` if its schema is not available yet.
 #[inline]
 fn decode_message(
     decoder: &mut MessageDecoder,
     batch: &mut Batch,
     offset: u64,
-    message: &BorrowedMessage<'_>,
+    message: &Message<'_>,
 ) -> Result<bool, KafkaSourceError> {
-    decode_value(decoder, batch, offset, message.payload(), || message.timestamp().to_millis())
+    decode_value(decoder, batch, offset, message.payload(), || message.time_ms())
 }
 
 /// Like [`decode_message`], for the value and timestamp of a message. An empty message counts as
