@@ -22,10 +22,11 @@ use trendmark::stores::description::FORMAT;
 const README_LINES_MAX: usize = 200;
 
 /// Flags of other programs that documents name.
-const OTHER_FLAGS: [&str; 8] = [
+const OTHER_FLAGS: [&str; 9] = [
     "--bench",
     "--features",
     "--locked",
+    "--log",
     "--no-default-features",
     "--path",
     "--release",
