@@ -240,6 +240,17 @@ fn refuse_outputs_among_sources(plan: &Plan) -> Result<(), ArgumentError> {
             letters.display()
         )));
     }
+    // If a file there would be read, so are those of epochs below.
+    let set = plan.settings.sets.as_ref().map(|sets| sets.folder.join("1-0-0.parquet"));
+    if let (Some(sets), Some(set)) = (&plan.settings.sets, &set)
+        && files.would_read(set)
+    {
+        return Err(ArgumentError::Conflict(format!(
+            "--sets `{}` is in a source: --impressions or --plays would read its files; give \
+             another folder",
+            sets.folder.display()
+        )));
+    }
     let mut outputs = store.into_iter().chain(dead_letter);
     match outputs.find(|(_, path)| files.would_read(path)) {
         Some((flag, path)) => Err(ArgumentError::Conflict(format!(

@@ -34,13 +34,14 @@ impl Committer {
     pub fn start(
         store: Box<dyn Store>,
         folder: Option<Folder>,
+        generation: u64,
         waker: Thread,
         counters: Arc<Counters>,
     ) -> Committer {
         let (tasks, incoming) = sync_channel(1);
         let (outgoing, commits) = sync_channel(1);
         let thread = thread::spawn(move || {
-            let sets = folder.map(|folder| Sets { folder, replaced: Vec::new() });
+            let sets = folder.map(|folder| Sets { folder, generation, replaced: Vec::new() });
             if let Err(error) = serve(store, sets, &incoming, &outgoing, &waker, &counters) {
                 // Nobody listens if the job has failed for another reason meanwhile.
                 let _ = outgoing.send(Err(error));
@@ -104,7 +105,7 @@ fn serve(
             Ok(Task::Commit(changes, files)) => {
                 let Changeset { publication, final_through, .. } = changes;
                 if let Some(sets) = &sets {
-                    sets.folder.check(&files.added)?;
+                    sets.folder.check(&files.added, sets.generation)?;
                 }
                 store.commit(&changes)?;
                 if let Some(sets) = &mut sets {
@@ -138,6 +139,7 @@ fn serve(
 /// The files of the sets.
 struct Sets {
     folder: Folder,
+    generation: u64,
     /// The files that the last publication has replaced. They stay until the next one, for those
     /// who read them.
     replaced: Vec<SetFile>,
@@ -146,7 +148,7 @@ struct Sets {
 impl Sets {
     /// Lets the files of a publication appear, which is committed.
     fn publish(&mut self, files: FileChanges) -> Result<(), SetsError> {
-        files.added.iter().try_for_each(|file| self.folder.publish(file))?;
+        files.added.iter().try_for_each(|file| self.folder.publish(file, self.generation))?;
         self.replaced.iter().try_for_each(|file| self.folder.remove(file))?;
         self.replaced = files.removed;
         Ok(())

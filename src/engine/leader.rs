@@ -62,7 +62,8 @@ impl Leader {
             let (progress, reader) = (store.progress()?, store.reader()?);
             let folder = settings.sets.as_ref().map(|sets| Folder::new(sets.folder.clone()));
             let (waker, counters_of_store) = (std::thread::current(), Arc::clone(counters));
-            let committer = Committer::start(store, folder, waker, counters_of_store);
+            let generation = progress.generation;
+            let committer = Committer::start(store, folder, generation, waker, counters_of_store);
             counters.set_launched();
             Ok::<_, StoreError>(Some((progress, reader, committer)))
         });
@@ -89,10 +90,12 @@ impl Leader {
             progress: progress.clone(),
         };
         let (job, workers) = (settings.job_description(), rules.workers);
+        let generation = progress.generation;
         if !state.has_failed() {
             tracing::info!("job: {job}; {workers} workers; {}", describe(&progress));
         }
         let coordinator = Coordinator::new(rules, Instant::now());
+        state.channels.command(vec![Command::Generation(generation)]);
         state.channels.command(coordinator.begin());
         Leader {
             coordinator,

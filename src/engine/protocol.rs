@@ -128,6 +128,8 @@ pub enum Command {
     },
     /// Go on in the file that holds a partition now; end it if there is none.
     Relocate(Moved),
+    /// The generation of the job. Told first.
+    Generation(u64),
     /// Build the dataflow of an epoch.
     Open(Epoch),
     /// Close these epochs: they take no more events.

@@ -17,7 +17,7 @@ use crate::showings::members::{Coverage, EpochMembers, Members};
 use crate::stores::{Changeset, Progress, RowChange, StoreReader};
 use crate::time::{Definition, Epoch, EpochRange, Publication};
 use serde::{Deserialize, Serialize};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -27,7 +27,7 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 
-/// The most showings in a message.
+/// About the most showings in a message to another worker.
 const MESSAGE_SHOWINGS: usize = 64 << 10;
 
 /// The settings of the files of sets.
@@ -60,7 +60,11 @@ pub(super) fn route(
             Coverage::Changed | Coverage::Worker => worker as u64,
             Coverage::Final => epoch.0.rem_euclid(peers as i64).cast_unsigned(),
         };
-        let parts = members.split(MESSAGE_SHOWINGS);
+        // What stays on the worker is moved, not sent.
+        let parts = match to == worker as u64 {
+            true => Vec::from([members]),
+            false => members.split(MESSAGE_SHOWINGS),
+        };
         let last = parts.len() - 1;
         parts.into_iter().enumerate().map(move |(part, members)| {
             let members = EpochMembers { epoch, coverage, members };
@@ -94,6 +98,7 @@ struct SetsWriter {
     worker: usize,
     peers: usize,
     definition: Definition,
+    generation: Rc<Cell<u64>>,
     writer: Writer,
     publications: BTreeMap<Publication, Unfinished>,
     failure: SetsFailure,
@@ -104,6 +109,7 @@ pub(super) fn write_sets<'scope>(
     members: Stream<'scope, Publication, Vec<Routed>>,
     settings: &SetsSettings,
     definition: Definition,
+    generation: Rc<Cell<u64>>,
     failure: SetsFailure,
 ) -> Stream<'scope, Publication, Vec<Part>> {
     let folder = Folder::new(settings.folder.clone());
@@ -120,7 +126,8 @@ pub(super) fn write_sets<'scope>(
             });
             let (worker, peers) = (timely_worker.index(), timely_worker.peers());
             let publications = BTreeMap::new();
-            let mut sets = SetsWriter { worker, peers, definition, writer, publications, failure };
+            let mut sets =
+                SetsWriter { worker, peers, definition, generation, writer, publications, failure };
             move |(input, frontier), output| {
                 input.for_each(|capability, routed| {
                     let Some(capability) = capability.retain_least(0) else { return };
@@ -188,6 +195,7 @@ impl SetsWriter {
                     version: *publication,
                     part: if coverage == Coverage::Final { 0 } else { self.worker as u64 },
                     coverage,
+                    generation: self.generation.get(),
                     members,
                 });
             }
@@ -237,7 +245,9 @@ impl Filing {
         let listed = store.history(&[query], EpochRange::ALL)?;
         let listed: BTreeSet<_> =
             listed.iter().map(|change| SetFile::of_row(&change.row)).collect();
-        let Mended { published, removed } = folder.mend(&listed)?;
+        let (publication, final_through) = (progress.publication, progress.final_through);
+        let mended = folder.mend(&listed, publication, final_through, progress.generation)?;
+        let Mended { published, removed } = mended;
         if published + removed > 0 {
             tracing::info!(
                 "sets: the job before did not end as it should; {published} files appear that \

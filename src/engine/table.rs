@@ -24,7 +24,7 @@ use crate::showings::members::EpochMembers;
 use crate::stores::RowChange;
 use crate::time::{Epoch, Publication, Through};
 use serde::{Deserialize, Serialize};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use timely::container::CapacityContainerBuilder;
@@ -85,6 +85,8 @@ pub struct Table {
     /// The members of the sets, if they are written to files.
     members_in: Option<Input<Routed>>,
     sets_failure: SetsFailure,
+    /// The generation of the job.
+    generation: Rc<Cell<u64>>,
     /// This worker, and the number of all.
     worker: (usize, usize),
     across: Option<AcrossEpochs>,
@@ -97,7 +99,7 @@ impl Table {
     pub fn build(worker: &mut Worker, settings: &Settings) -> Table {
         let (mut rows_in, mut progress_in) = (Input::new(), Input::new());
         let mut members_in = settings.sets.as_ref().map(|_| Input::new());
-        let sets_failure = SetsFailure::default();
+        let (sets_failure, generation) = (SetsFailure::default(), Rc::<Cell<u64>>::default());
         let (index, peers) = (worker.index(), worker.peers());
         let probe = ProbeHandle::new();
         let received = Rc::default();
@@ -113,7 +115,8 @@ impl Table {
                 (Some(sets), Some(members)) => {
                     let members = members.to_stream(scope);
                     let (definition, failure) = (settings.definition, Rc::clone(&sets_failure));
-                    parts.concat(write_sets(members, sets, definition, failure))
+                    let generation = Rc::clone(&generation);
+                    parts.concat(write_sets(members, sets, definition, generation, failure))
                 }
                 _ => parts,
             };
@@ -121,7 +124,17 @@ impl Table {
             across
         });
         let worker = (index, peers);
-        Table { rows_in, progress_in, members_in, sets_failure, worker, across, probe, received }
+        Table {
+            rows_in,
+            progress_in,
+            members_in,
+            sets_failure,
+            generation,
+            worker,
+            across,
+            probe,
+            received,
+        }
     }
 
     /// Returns the next publication to be forwarded.
@@ -134,12 +147,20 @@ impl Table {
         self.across.as_mut()
     }
 
+    /// Notes the generation of the job, before any publication.
+    pub fn set_generation(&self, generation: u64) {
+        self.generation.set(generation);
+    }
+
     /// Sends members of the sets of the current publication, which goes on.
     pub fn send_members(&mut self, members: Vec<EpochMembers>) {
         let (worker, peers) = self.worker;
         if let Some(members_in) = &mut self.members_in {
-            route(worker, peers, members).for_each(|routed| members_in.send(routed));
-            members_in.flush();
+            for routed in route(worker, peers, members) {
+                members_in.send(routed);
+                // One is a message.
+                members_in.flush();
+            }
         }
     }
 

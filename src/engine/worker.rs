@@ -159,6 +159,7 @@ impl<'a> State<'a> {
                     self.ingest.close(through);
                     self.epochs.close(through);
                 }
+                Command::Generation(generation) => self.table.set_generation(generation),
                 Command::Gather(epoch) => self.epochs.gather_members(epoch),
                 Command::Align { slowest_ms, limit_ms } => {
                     self.job.counters.set_watermark(slowest_ms);

@@ -7,9 +7,10 @@ use crate::showings::members::Coverage;
 use crate::time::{Epoch, Publication, Through};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// An epoch with at least so many files is gathered into few, if that is worth it.
+/// An epoch with at least so many small files is gathered into few, if that is worth it.
 const FILES_WORTH: usize = 64;
-/// An epoch with at least so many files is gathered in any case.
+/// An epoch with at least so many small files is gathered in any case, for each file with all
+/// members of a worker.
 const FILES_MAX: usize = 512;
 
 /// The files of the epochs that are not final.
@@ -21,8 +22,8 @@ pub struct Catalogue {
 #[derive(Debug, Default)]
 struct EpochFiles {
     files: BTreeSet<SetFile>,
-    /// The rows of the files that have all members, as of the last time that these were gathered.
-    gathered_rows: u64,
+    /// The number of files that have all members of a worker, and of their rows.
+    gathered: (usize, u64),
     /// Whether it was asked to gather them, and they have not come.
     is_asked: bool,
 }
@@ -65,8 +66,8 @@ impl Catalogue {
                     files.partition(|one| one.version < publication);
                 changes.removed.extend(before);
                 epoch.files = now;
-                epoch.gathered_rows = if epoch.is_asked { 0 } else { epoch.gathered_rows };
-                epoch.gathered_rows += file.rows;
+                let (files, rows) = if epoch.is_asked { (0, 0) } else { epoch.gathered };
+                epoch.gathered = (files + 1, rows + file.rows);
                 epoch.is_asked = false;
             }
             epoch.files.insert(file.clone());
@@ -92,12 +93,13 @@ impl Catalogue {
 }
 
 impl EpochFiles {
-    /// Whether they are many, and those that gathering would not just write again have at least a
-    /// quarter of the rows, so that a row is rarely written more than a few times.
+    /// Whether the small ones are many, and have at least a quarter of the rows.
     fn are_worth_gathering(&self) -> bool {
+        let (gathered_files, gathered_rows) = self.gathered;
         let rows: u64 = self.files.iter().map(|file| file.rows).sum();
-        let is_worth = 4 * rows.saturating_sub(self.gathered_rows) >= rows;
-        self.files.len() >= FILES_MAX || self.files.len() >= FILES_WORTH && is_worth
+        let is_worth = 4 * rows.saturating_sub(gathered_rows) >= rows;
+        let small = self.files.len().saturating_sub(gathered_files);
+        small >= FILES_MAX * gathered_files.max(1) || small >= FILES_WORTH && is_worth
     }
 }
 

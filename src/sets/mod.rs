@@ -88,6 +88,12 @@ pub struct Written {
 }
 
 impl SetFile {
+    /// Its name in the folder of its epoch.
+    pub fn name(&self) -> String {
+        let SetFile { version, part, digest, .. } = self;
+        format!("{version}-{part}-{digest:032x}.parquet")
+    }
+
     /// Its row in the table [`FILES`].
     pub fn row(&self) -> Row {
         let key = [Value::Count(self.version.0), Value::Count(self.part)];
@@ -153,6 +159,18 @@ pub enum SetsError {
         /// The file that says so.
         marker: PathBuf,
     },
+    /// A file is of a publication that the store does not have.
+    #[error(
+        "`{path}` appeared with a publication after {publication}, the last one of the store: the \
+         store was made anew or restored, or another job has just taken it over; give another \
+         --sets, or remove this one's files if they are not needed"
+    )]
+    Later {
+        /// The file.
+        path: PathBuf,
+        /// The last publication of the store.
+        publication: Publication,
+    },
     /// A file that the store lists is not there.
     #[error(
         "`{path}` is missing or not complete, and the store lists it: put it back, or start with \
@@ -186,7 +204,8 @@ fn advice(error: &std::io::Error) -> &'static str {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             "this user may not write it: give another --sets"
         }
-        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "give a folder with --sets",
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "it is no folder: give one",
+        ErrorKind::NotFound => "the folder of --sets is gone: put it back, and start the job again",
         _ => "mend that, and start the job again: all that was committed remains",
     }
 }

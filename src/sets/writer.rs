@@ -4,8 +4,10 @@ use super::folder::failed;
 use super::{Folder, SetFile, SetsError, Written};
 use crate::showings::members::{Coverage, Members};
 use crate::time::{Epoch, Publication};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
 
 /// A file that is to be written.
@@ -20,6 +22,8 @@ pub struct Task {
     pub part: u64,
     /// Which members of the epoch it has.
     pub coverage: Coverage,
+    /// The generation of the job.
+    pub generation: u64,
     /// The members, in parts, from each worker.
     pub members: Vec<Vec<Members>>,
 }
@@ -29,6 +33,7 @@ pub struct Writer {
     tasks: Option<Sender<Task>>,
     results: Receiver<Result<Written, SetsError>>,
     thread: Option<JoinHandle<()>>,
+    has_failed: bool,
 }
 
 impl Writer {
@@ -38,19 +43,25 @@ impl Writer {
         let (outgoing, results) = channel();
         let thread = thread::spawn(move || {
             for task in incoming {
-                if outgoing.send(write(&folder, &task)).is_err() {
+                let written = write(&folder, &task);
+                let has_failed = written.is_err();
+                if outgoing.send(written).is_err() {
                     return;
                 }
                 notify();
+                // The job ends, and what follows would not be committed.
+                if has_failed {
+                    return;
+                }
             }
         });
-        Writer { tasks: Some(tasks), results, thread: Some(thread) }
+        Writer { tasks: Some(tasks), results, thread: Some(thread), has_failed: false }
     }
 
     /// Submits a file. The caller bounds how many there are.
     pub fn submit(&self, task: Task) {
         if let Some(tasks) = &self.tasks {
-            // It fails only if the thread has panicked, which `take` reports.
+            // It fails only if the thread has ended, which `take` reports.
             let _ = tasks.send(task);
         }
     }
@@ -58,14 +69,26 @@ impl Writer {
     /// Takes a file that was written since the last call.
     ///
     /// # Errors
-    /// When a file could not be written.
-    pub fn take(&self) -> Option<Result<Written, SetsError>> {
-        self.results.try_recv().ok()
+    /// When a file could not be written. It is the last one.
+    ///
+    /// # Panics
+    /// If the thread itself has panicked.
+    pub fn take(&mut self) -> Option<Result<Written, SetsError>> {
+        match self.results.try_recv() {
+            Ok(result) => {
+                self.has_failed |= result.is_err();
+                Some(result)
+            }
+            Err(TryRecvError::Disconnected) if !self.has_failed => {
+                panic!("the thread that writes sets has ended")
+            }
+            Err(_) => None,
+        }
     }
 }
 
 impl Drop for Writer {
-    /// Waits until the last file is written, or has failed.
+    /// Waits until all submitted files are written, or one has failed.
     fn drop(&mut self) {
         self.tasks = None;
         if let Some(thread) = self.thread.take() {
@@ -74,21 +97,31 @@ impl Drop for Writer {
     }
 }
 
-/// Writes a file, and waits until the disk has it.
+/// Writes a file, and waits until the disk has it. If that fails, nothing of it stays.
 fn write(folder: &Folder, task: &Task) -> Result<Written, SetsError> {
-    let Task { epoch, version, part, coverage, .. } = *task;
-    let (file, path) = folder.create(epoch)?;
+    let (file, path) = folder.create(task.epoch, task.generation)?;
+    let written = write_to(file, &path, task).and_then(|file| {
+        folder.complete(&path, &file, task.generation)?;
+        Ok(Written { file, coverage: task.coverage })
+    });
+    if written.is_err() {
+        // Its place on the disk may be what is missing.
+        let _ = std::fs::remove_file(&path);
+    }
+    written
+}
+
+fn write_to(file: File, path: &Path, task: &Task) -> Result<SetFile, SetsError> {
+    let Task { epoch, version, part, .. } = *task;
     let mut output = Hashing { inner: BufWriter::new(file), hash: Default::default(), bytes: 0 };
-    let rows = encode(task, &mut output).map_err(failed("write", &path))?;
+    let rows = encode(task, &mut output).map_err(failed("write", path))?;
     let Hashing { inner, hash, bytes } = output;
     let written = inner.into_inner().map_err(io::IntoInnerError::into_error);
-    written.and_then(|file| file.sync_all()).map_err(failed("write", &path))?;
+    written.and_then(|file| file.sync_all()).map_err(failed("write", path))?;
     let mut digest = [0; 16];
     digest.copy_from_slice(&hash.finalize().as_bytes()[..16]);
     let digest = u128::from_be_bytes(digest);
-    let file = SetFile { epoch, version, part, rows, bytes, digest };
-    folder.complete(&path, &file)?;
-    Ok(Written { file, coverage })
+    Ok(SetFile { epoch, version, part, rows, bytes, digest })
 }
 
 #[cfg(feature = "parquet")]

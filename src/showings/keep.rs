@@ -158,9 +158,7 @@ impl Keeper {
             self.readers.read(last, request, changed);
         });
     }
-}
 
-impl Keeper {
     /// Leaves the members of the sets, after a publication.
     fn leave(&mut self, publication: Publication) {
         let Some(of) = &self.members else { return };

@@ -39,7 +39,18 @@ fn path_of(folder: &Path, file: &SetFile) -> PathBuf {
     let name = format!("{version}-{part}-{digest:032x}.parquet");
     let folder = folder.join(format!("epoch={epoch}"));
     let published = folder.join(&name);
-    if published.exists() { published } else { folder.join(format!(".{name}.unpublished")) }
+    let is_it = |path: &PathBuf| {
+        let found = path.file_name().unwrap().to_str().unwrap();
+        found.starts_with('.') && found.ends_with(&format!("-{name}.unpublished"))
+    };
+    match published.exists() {
+        true => published,
+        false => {
+            let entries = std::fs::read_dir(&folder).unwrap();
+            let mut hidden = entries.map(|entry| entry.unwrap().path());
+            hidden.find(is_it).unwrap_or_else(|| panic!("{name} is not in {folder:?}"))
+        }
+    }
 }
 
 /// The members in these files: for each epoch, request and video, whether it was played. Every file
@@ -58,13 +69,23 @@ pub fn union(folder: &Path, rows: &BTreeSet<Row>) -> BTreeMap<(i64, u128, u64), 
     union
 }
 
-/// The files in a folder of sets, hidden ones included, by epoch and name.
+/// The files in a folder of sets, by epoch and name. Hidden ones are only those that the job before
+/// the last one has left.
 pub fn all_files(folder: &Path) -> BTreeSet<PathBuf> {
     let entries = |folder: &Path| {
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
     };
     let epochs = entries(folder).into_iter().filter(|path| path.is_dir());
-    epochs.flat_map(|epoch| entries(&epoch)).collect()
+    let files = epochs.flat_map(|epoch| entries(&epoch));
+    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let (hidden, files): (BTreeSet<_>, BTreeSet<_>) =
+        files.partition(|path| name(path).starts_with('.'));
+    let generations: BTreeSet<String> = hidden
+        .iter()
+        .map(|path| name(path).trim_start_matches('.').split('-').next().unwrap().to_owned())
+        .collect();
+    assert!(generations.len() <= 1, "{hidden:?}");
+    files
 }
 
 /// The files that a list names.

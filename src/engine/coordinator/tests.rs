@@ -198,6 +198,7 @@ fn text(command: &Command) -> String {
             write!(text, "begin {}{}", round.publication(), granted.collect::<String>())
         }
         Command::Finalize(final_through) => write!(text, "finalize {}", through(final_through)),
+        Command::Generation(generation) => write!(text, "generation {generation}"),
         Command::Gather(epoch) => write!(text, "gather {epoch}"),
         Command::Drain => write!(text, "drain"),
         Command::End => write!(text, "end"),
