@@ -1,20 +1,14 @@
 """The results as Markdown."""
 
-import os
-import platform
-import shlex
-import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-import duckdb
-
-from follow import Followed, follow_flags
-from formats import Measured
-from process import Command, Usage
-from sides import HERE, Sides
-from store import Query
+from batch.follow import Followed, follow_flags
+from batch.formats import Measured
+from common.sides import Sides
+from common.store import Query
+from common.tables import Commands, median_of_peak, median_of_wall, table, values
 
 TIME_TARGETS = {"jsonl": 1.2, "parquet": 1.5}
 PARQUET_PEAK_TARGET_BYTES = 1.3e9
@@ -40,37 +34,6 @@ compared with a rerun of DuckDB over all files. The processor time is that of th
 this time."""
 
 
-def machine() -> dict[str, str]:
-    """The machine, as Linux describes it."""
-    cpu_lines = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.partition(":")[2].strip() for line in cpu_lines if line.startswith("model name")]
-    memory = Path("/proc/meminfo").read_text().split()[1]
-    return {
-        "processor": models[0] if models else platform.machine(),
-        "cores": str(os.cpu_count()),
-        "memory": f"{int(memory) / (1 << 20):.0f} GiB",
-        "kernel": f"{platform.system()} {platform.release()}",
-        "load at the start": " ".join(f"{load:.1f}" for load in os.getloadavg()),
-    }
-
-
-def versions(root: Path, is_built_here: bool) -> dict[str, str]:
-    """The versions of all programs involved."""
-
-    def says(*command: str) -> str:
-        return subprocess.run(
-            command, cwd=root, check=True, stdout=subprocess.PIPE, text=True
-        ).stdout.strip()
-
-    commit = says("git", "describe", "--always", "--dirty", "--exclude=*")
-    return {
-        "trendmark": f"commit {commit}" if is_built_here else "given with --trendmark",
-        "rustc": says("rustc", "--version"),
-        "DuckDB": duckdb.__version__,
-        "Python": platform.python_version(),
-    }
-
-
 class Report:
     """Builds the text of the report."""
 
@@ -82,12 +45,11 @@ class Report:
         self.summary: list[Sequence[str]] = []
         self.runs: list[Sequence[str]] = []
         self.next_events: list[Sequence[str]] = []
-        self.commands: list[str] = []
+        self.commands = Commands(sides.trendmark, data)
         self.platform = ""
 
-    def begin(self, *facts: dict[str, str]) -> None:
-        lines = [f"- {name}: {fact}" for group in facts for name, fact in group.items()]
-        self.platform = "\n".join(lines)
+    def begin(self, platform: str) -> None:
+        self.platform = platform
 
     def add_format(self, measured: Measured) -> None:
         form = measured.log.name
@@ -116,8 +78,8 @@ class Report:
         )
         self._add_runs(name, measured)
         self._add_commands(measured.made_with, measured.log)
-        self._command(self.sides.job_command(measured.log))
-        self._command(self.sides.batch_command(measured.log, self.trends, measured.id_type))
+        self.commands.add(self.sides.job_command(measured.log))
+        self.commands.add(self.sides.batch_command(measured.log, self.trends, measured.id_type))
 
     def _add_runs(self, name: str, measured: Measured) -> None:
         for side, runs in (("trendmark", measured.jobs), ("DuckDB", measured.batches)):
@@ -146,7 +108,7 @@ class Report:
         self._add_commands(followed.made_with, self.data / "following")
         for interval in dict.fromkeys(update.publish_interval for update in followed.updates):
             self._add_interval(followed, interval, rerun_s, rerun_cpu_s)
-        self._command(
+        self.commands.add(
             self.sides.batch_command(self.data / "following", self.trends, followed.id_type)
         )
 
@@ -175,25 +137,12 @@ class Report:
                 f"1/{rerun_cpu_s / cpu_s:.0f}" if cpu_s else "",
             )
         )
-        self._command(self.sides.job_command(self.data / "following", follow_flags(interval)))
+        self.commands.add(self.sides.job_command(self.data / "following", follow_flags(interval)))
 
     def _add_commands(self, made_with: Sequence[str], log: Path) -> None:
-        self._command([self.sides.trendmark, "generate", "--out", log, *made_with])
-
-    def _command(self, command: Command) -> None:
-        text = shlex.join(str(part) for part in command)
-        replaced = (
-            (str(self.sides.trendmark), "trendmark"),
-            (str(HERE), "benches/against_batch"),
-            (str(self.data), "DATA"),
-        )
-        for path, name in replaced:
-            text = text.replace(path, name)
-        program, _, rest = text.partition(" ")
-        self.commands.append(f"{'python' if 'python' in program else program} {rest}")
+        self.commands.add([self.sides.trendmark, "generate", "--out", log, *made_with])
 
     def text(self) -> str:
-        commands = "\n".join(dict.fromkeys(self.commands))
         return "\n\n".join(
             [
                 *self.parts,
@@ -213,29 +162,10 @@ class Report:
                     self.next_events,
                 ),
                 "## Commands",
-                f"```sh\n{commands}\n```\n",
+                self.commands.text(),
             ]
         )
 
 
-def median_of_wall(runs: Sequence[Usage]) -> float:
-    return median(run.wall_s for run in runs)
-
-
-def median_of_peak(runs: Sequence[Usage]) -> float:
-    return median(run.peak_bytes for run in runs)
-
-
 def verdict(target: str, is_met: bool) -> str:
     return f"{target}: {'met' if is_met else 'missed'}"
-
-
-def values(numbers: Iterable[float], form: str) -> str:
-    """The median, and all values."""
-    listed = list(numbers)
-    return f"**{form.format(median(listed))}** ({', '.join(map(form.format, listed))})"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from batch import ID_TYPES
-from judge import MINUTE_MS
-from logs import CLEAN, Batch, Continued, cut, generate
-from process import Process
-from sides import Sides
-from store import Query, assert_equal, has_tables, open_store, records_in
+from common.duck import ID_TYPES
+from batch.judge import MINUTE_MS
+from common.logs import CLEAN, Batch, Continued, cut, generate
+from common.process import Process
+from common.sides import Sides
+from common.store import Query, assert_equal, has_tables, open_store, records_in
 
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z, as `trendmark generate` has it
 # The log continues after the cut at the same rate. An event takes two minutes to arrive, so that

@@ -113,6 +113,14 @@ def records_in(connection: sqlite3.Connection) -> int:
     return int(records)
 
 
+def records_to_replay(trendmark: Path, store: Path) -> int:
+    """The number of records that a restart would read again."""
+    command = [trendmark, "status", "--store", store, "--format", "json"]
+    status = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    partitions = status["partitions"]
+    return sum(part["next_offset"] - part["replay_offset"] for part in partitions)
+
+
 class Unequal(Exception):
     """The rows of the two sides differ."""
 

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from follow import measure_follow
-from judge import MINUTE_MS, Definition, Judge
-from logs import CLEAN, generate
-from sides import Sides
-from store import Query, Unequal, assert_equal, store_ledger, store_malformed
+from batch.follow import measure_follow
+from batch.judge import MINUTE_MS, Definition, Judge
+from common.logs import CLEAN, generate
+from common.sides import Sides
+from common.store import Query, Unequal, assert_equal, store_ledger, store_malformed
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import duckdb
 
-from batch import ID_TYPES, TOPICS
-from logs import topic_files
-from process import Command, Process, Usage, run
-from store import Query, Row, rows_of, store_rows
+from common.duck import ID_TYPES, TOPICS
+from common.logs import topic_files
+from common.process import Command, Process, Usage, run
+from common.store import Query, Row, assert_equal, rows_of, store_rows
 
 HERE = Path(__file__).parent
 
@@ -36,7 +36,7 @@ class Sides:
     def batch_command(self, log: Path, query: Query, id_type: str) -> Command:
         sql = self.work / f"{query.name}.sql"
         sql.write_text(query.whole_sql)
-        program = HERE / "batch.py"
+        program = HERE / "duck.py"
         files: Command = ["--log", log, "--sql", sql, "--database", self.database()]
         return [sys.executable, program, *files, "--id-type", id_type]
 
@@ -59,6 +59,14 @@ class Sides:
     def job_rows(self, query: Query) -> list[Row]:
         """The rows of the last job, sorted."""
         return store_rows(self.store(), query)
+
+    def exact_rows(self, log: Path, query: Query) -> list[Row]:
+        """The rows of a log by DuckDB, sorted, which trendmark's must equal."""
+        self.run_batch(log, query)
+        rows = self.batch_rows(query)
+        self.run_job(log)
+        assert_equal(f"{log.name}: {query.name}", self.job_rows(query), rows)
+        return rows
 
     def batch_rows(self, query: Query) -> list[Row]:
         """The rows of the last batch run, sorted."""

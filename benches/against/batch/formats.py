@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from batch import ID_TYPES
-from process import Usage
-from sides import Sides
-from store import Query, assert_equal
+from common.duck import ID_TYPES
+from common.process import Usage
+from common.sides import Sides
+from common.store import Query, assert_equal
 
 
 @dataclass

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from process import Command, run
+from common.process import Command, run
 
 # DuckDB has no acceptance rules. Without such events, both sides answer the same question.
 CLEAN = ("--late-rate=0", "--future-rate=0", "--malformed-rate=0")
+SCATTERED = (*CLEAN, "--scatter")
 PARTITIONS = 8
 
 # The lines to append to each file.

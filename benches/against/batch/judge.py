@@ -10,8 +10,8 @@ from pathlib import Path
 
 import duckdb
 
-from batch import TOPICS, epoch_of
-from store import Query, Row, rows_of
+from common.duck import TOPICS, epoch_of
+from common.store import Query, Row, rows_of
 
 MINUTE_MS = 60_000
 

@@ -1,6 +1,7 @@
 """Runs processes and measures each: wall time, processor time and peak memory."""
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -64,15 +65,21 @@ class Process:
         self.popen.terminate()
         return self.wait()
 
-    def wait(self) -> Usage:
-        """Waits for the process to end and returns the resources that it used."""
+    def kill(self) -> Usage:
+        """Sends SIGKILL, and waits for the process."""
+        self.popen.kill()
+        return self.wait(-signal.SIGKILL)
+
+    def wait(self, expected: int = 0) -> Usage:
+        """Waits for the process to end and returns the resources that it used. Raises `Failed` if
+        it does not end with the expected exit code, or negative signal."""
         assert self.popen.stdout is not None
         output = self.popen.stdout.read().decode()
         _, status, usage = os.wait4(self.popen.pid, 0)
         wall_s = time.perf_counter() - self.started
         self.is_over = True
         self.popen.returncode = os.waitstatus_to_exitcode(status)
-        if self.popen.returncode != 0:
+        if self.popen.returncode != expected:
             raise Failed(
                 f"{self.command[0]} exited with {self.popen.returncode}: "
                 f"{self.messages.read_text()}"
@@ -85,7 +92,7 @@ class Process:
         )
 
 
-def run(command: Command, messages: Path) -> Usage:
+def run(command: Command, messages: Path, expected: int = 0) -> Usage:
     """Runs a process to its end."""
     with Process(command, messages) as process:
-        return process.wait()
+        return process.wait(expected)
