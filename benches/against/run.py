@@ -9,11 +9,12 @@ import tempfile
 from pathlib import Path
 
 import batch.main
+import talk.main
 from common.build import build
 from common.context import Context
 from common.sides import Sides
 
-COMPARISONS = {"batch": batch.main}
+COMPARISONS = {"batch": batch.main, "talk": talk.main}
 
 
 def main() -> None:

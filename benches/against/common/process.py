@@ -3,12 +3,15 @@
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 Command = Sequence[str | Path]
+
+WATCH_S = 0.005
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,16 @@ class Failed(Exception):
     """A process failed."""
 
 
+def peak_of(pid: int) -> int:
+    """The peak resident memory of a process, in bytes; 0 if it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    _, _, after = status.partition("VmHWM:")
+    return int(after.split()[0]) * 1024 if after else 0
+
+
 class Process:
     """A started process. It is killed at the end of the block if it still runs."""
 
@@ -33,8 +46,10 @@ class Process:
         self.messages = messages
         self.is_over = False
         self.started = time.perf_counter()
+        self.peak_bytes = 0
         with messages.open("wb") as stderr:
             self.popen = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr)
+        threading.Thread(target=self._watch, daemon=True).start()
 
     def __enter__(self) -> "Process":
         return self
@@ -43,6 +58,13 @@ class Process:
         if not self.is_over:
             self.popen.kill()
             self.popen.wait()
+
+    def _watch(self) -> None:
+        """Reads the peak memory until the process ends. What `wait4` reports is at least the
+        memory of this driver, from which the process was forked."""
+        while peak := peak_of(self.popen.pid):
+            self.peak_bytes = peak
+            time.sleep(WATCH_S)
 
     def cpu_s(self) -> float:
         """The processor time used so far, in seconds, to a hundredth of a second."""
@@ -87,7 +109,7 @@ class Process:
         return Usage(
             wall_s=wall_s,
             cpu_s=usage.ru_utime + usage.ru_stime,
-            peak_bytes=usage.ru_maxrss * 1024,
+            peak_bytes=self.peak_bytes,
             output=output,
         )
 
