@@ -9,12 +9,13 @@ import tempfile
 from pathlib import Path
 
 import batch.main
+import streaming.main
 import talk.main
 from common.build import build
 from common.context import Context
 from common.sides import Sides
 
-COMPARISONS = {"batch": batch.main, "talk": talk.main}
+COMPARISONS = {"batch": batch.main, "talk": talk.main, "streaming": streaming.main}
 
 
 def main() -> None:
