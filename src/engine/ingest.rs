@@ -20,7 +20,8 @@ use crate::acceptance::Ledger;
 use crate::log::{BlockStart, PartitionName, PartitionProgress};
 use crate::sources::{Discovered, Lag, Moved, Source, SourceError};
 use crate::time::{Definition, Epoch, Through};
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -255,7 +256,11 @@ impl Ingest {
             partition.held_back = false;
         }
         self.wanted.retain(|epoch| !epochs.is_open(*epoch));
-        while let Some(index) = self.next_partition(now) {
+        // Reading a partition changes no other one, so their order is looked up only once.
+        let indices = 0..self.partitions.len();
+        let mut readable: BinaryHeap<_> =
+            indices.filter_map(|index| self.readable(index, now)).collect();
+        while let Some(Reverse((_, index))) = readable.pop() {
             let kind = self.partitions[index].name.kind;
             if self.budgets[kind as usize].is_spent() {
                 ingested.budget_spent = true;
@@ -263,17 +268,18 @@ impl Ingest {
                 continue;
             }
             ingested.work += self.read(index, epochs, now)?;
+            readable.extend(self.readable(index, now));
         }
         Ok(ingested)
     }
 
-    /// Returns the readable partition with the lowest watermark.
-    fn next_partition(&self, now: Instant) -> Option<usize> {
-        let readable = self.partitions.iter().enumerate().filter(|(_, partition)| {
-            let may_read = !self.replaying || partition.is_replaying();
-            may_read && !partition.held_back && partition.may_have_more(now, self.poll_interval)
-        });
-        readable.min_by_key(|(_, partition)| partition.judge.watermark_ms()).map(|(index, _)| index)
+    /// Returns a partition if it can be read; the one with the lowest watermark is the greatest.
+    fn readable(&self, index: usize, now: Instant) -> Option<Reverse<(Option<i64>, usize)>> {
+        let partition = &self.partitions[index];
+        let may_read = !self.replaying || partition.is_replaying();
+        let is_readable =
+            may_read && !partition.held_back && partition.may_have_more(now, self.poll_interval);
+        is_readable.then(|| Reverse((partition.judge.watermark_ms(), index)))
     }
 
     /// Processes the buffered events of a partition, or polls it if there are none. Returns the
