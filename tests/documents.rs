@@ -324,6 +324,18 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
+fn tables_and_plots_of_scaling_are_those_of_its_results() {
+    let script = root().join("benches/scaling/report.py");
+    match std::process::Command::new("python3").arg(script).arg("--check").output() {
+        Ok(checked) => {
+            let said = String::from_utf8_lossy(&checked.stderr);
+            assert!(checked.status.success(), "{said}");
+        }
+        Err(error) => report(&[format!("SKIPPED: docs/scaling.md needs python3: {error}")]),
+    }
+}
+
+#[test]
 fn the_readme_is_short() {
     let lines = read("README.md").text.lines().count();
     assert!(lines <= README_LINES_MAX, "{lines} lines, {README_LINES_MAX} at most");
