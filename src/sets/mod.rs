@@ -18,7 +18,7 @@
 //!
 //! - [`folder`]: names, appearance and removal of files.
 //! - [`catalogue`]: the leader's list of files, and when they are replaced: a pure state machine.
-//! - [`parquet`]: the encoding.
+//! - `parquet`: the encoding.
 //! - [`writer`]: the thread that writes the files of a worker.
 
 pub mod catalogue;
