@@ -64,7 +64,9 @@ impl Table {
             numbers.map(|number| (self.requests.id(number).to_u128(), number)).collect();
         requests.sort_unstable();
         let mut members = Members::with_capacity(requests.len(), self.requests.showings());
-        let mut showings = Vec::new();
+        // Most videos are in many requests, so they are sorted once.
+        let (ranks, videos) = self.videos.ranked();
+        let mut showings: Vec<u32> = Vec::new();
         for (at, (request, number)) in requests.iter().enumerate() {
             if let Some((_, later)) = requests.get(at + AHEAD) {
                 self.requests.prefetch(*later);
@@ -72,11 +74,13 @@ impl Table {
             showings.clear();
             self.requests.visit(*number, |showing| {
                 if showing.touch.is_shown() {
-                    showings.push(self.member(showing));
+                    let rank = ranks[showing.video as usize];
+                    showings.push(rank << 1 | u32::from(showing.touch.is_converted()));
                 }
             });
             showings.sort_unstable();
-            members.push(*request, showings.iter().copied());
+            let member = |one: &u32| (videos[(one >> 1) as usize], one & 1 != 0);
+            members.push(*request, showings.iter().map(member));
         }
         members
     }

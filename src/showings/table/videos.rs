@@ -87,6 +87,17 @@ impl Videos {
         self.ids[number as usize]
     }
 
+    /// Returns the rank of each number in the order of ids, and the ids in that order.
+    pub fn ranked(&self) -> (Vec<u32>, Vec<VideoId>) {
+        let mut numbers: Vec<u32> = (1..self.ids.len() as u32).collect();
+        numbers.sort_unstable_by_key(|number| self.id(*number));
+        let mut ranks = vec![0; self.ids.len()];
+        for (rank, number) in (0..).zip(&numbers) {
+            ranks[*number as usize] = rank;
+        }
+        (ranks, numbers.into_iter().map(|number| self.id(number)).collect())
+    }
+
     /// The bytes of the table.
     pub fn bytes(&self) -> usize {
         self.slots.len() * size_of::<u32>() + self.ids.capacity() * size_of::<VideoId>()
