@@ -159,16 +159,31 @@ impl Trust {
         self.is_leap_plausible(ahead)
     }
 
-    /// Takes the stamp of an event that is judged into account.
+    /// Takes the stamps of events that are judged into account. They must be of one block.
     #[inline]
-    pub fn pass(&mut self, event: &Event) {
-        if self.begins_block_at(event.offset) {
+    pub fn pass(&mut self, events: &[Event]) {
+        let Some(first) = events.first() else { return };
+        if self.begins_block_at(first.offset) {
             self.stamps.clear();
-            self.block_ends = event.offset.saturating_add(self.span());
+            self.block_ends = first.offset.saturating_add(self.span());
         }
-        self.stamps.push(event.stamp_ms());
+        self.stamps.extend(events.iter().map(Event::stamp_ms));
         if self.stamps.len() == self.support {
             self.end_block();
+        }
+    }
+
+    /// Returns the stamps that are plausible whatever follows, in milliseconds: those up to here.
+    pub fn plausible_through_ms(&self) -> i64 {
+        self.plausible_through_ms
+    }
+
+    /// Returns how many of the next events may be of one block, and the offset before which they
+    /// must lie. The first of them is at `offset` or later.
+    pub fn room_in_block(&self, offset: u64) -> (usize, u64) {
+        match self.begins_block_at(offset) {
+            true => (self.support, offset.saturating_add(self.span())),
+            false => (self.support - self.stamps.len(), self.block_ends),
         }
     }
 

@@ -16,6 +16,7 @@
 use super::Reading;
 use crate::event::Event;
 use crate::time::{Definition, Epoch, Through};
+use std::ops::Range;
 
 /// The watermark of one partition.
 #[derive(Clone, Copy, Debug)]
@@ -65,9 +66,27 @@ impl Watermark {
         let is_future = !is_plausible || event.event_time_ms > latest_ms;
         let is_early = event.event_time_ms < self.definition.from_ms;
         if !is_future && !is_early {
-            self.advance(event.event_time_ms - self.definition.max_delay_ms);
+            self.note(event.event_time_ms);
         }
         Reading { epoch, is_future, is_early, closed_through: self.closed_through }
+    }
+
+    /// Takes the time of an event into account that is neither future nor early, in milliseconds.
+    #[inline]
+    pub fn note(&mut self, time_ms: i64) {
+        self.advance(time_ms - self.definition.max_delay_ms);
+    }
+
+    /// Returns the event times, in milliseconds, that count and close no epoch; `None` before the
+    /// first event.
+    pub fn times_without_effect_ms(&self) -> Option<Range<i64>> {
+        let closes_ms = self.closes_next_ms?.saturating_add(self.definition.max_delay_ms);
+        Some(self.definition.from_ms..closes_ms.min(self.definition.until_ms))
+    }
+
+    /// Returns how far an event time may be after its stamp, in milliseconds.
+    pub fn max_future_ms(&self) -> i64 {
+        self.definition.max_future_ms
     }
 
     #[inline]

@@ -4,6 +4,7 @@ use super::Counters;
 use super::epochs::Epochs;
 use super::metrics::unit_hint;
 use super::partition::{Partition, ReplayPoint};
+use super::routes::{Route, Routes};
 use crate::acceptance::{Fate, Ledger, Reading, admit, counted_epoch};
 use crate::event::{Event, Kind, Touch};
 use crate::time::{Definition, Epoch, EpochRange, Through, rfc3339};
@@ -25,24 +26,12 @@ pub(super) struct Admission<'a> {
     pub now: Instant,
 }
 
-/// Consecutive events with the same epoch and fate, as most have; they are counted together.
-struct SameFateEvents {
-    /// The epoch under which they are counted.
-    epoch: Option<Epoch>,
-    fate: Fate,
-    events: u64,
-}
-
-impl SameFateEvents {
-    #[inline]
-    fn has_fate(&self, epoch: Option<Epoch>, fate: Fate) -> bool {
-        self.epoch == epoch && std::mem::discriminant(&self.fate) == std::mem::discriminant(&fate)
-    }
-}
-
 impl Admission<'_> {
     /// Processes the next events of a partition, at most `events_max`, until one must wait. Returns
     /// their number.
+    ///
+    /// Nearly all events are plain, and go where one before them went. So each is first looked at
+    /// as one of these, and by itself only if it is not.
     pub fn process_events(&mut self, partition: &mut Partition, events_max: usize) -> usize {
         let start = partition.next;
         let replayed = partition.is_replaying();
@@ -50,36 +39,91 @@ impl Admission<'_> {
             true => partition.first_event_from(partition.live_from_offset),
             false => partition.batch.events.len(),
         };
-        let kind = partition.name.kind;
-        let mut same: Option<SameFateEvents> = None;
-        while partition.next < end && partition.next - start < events_max {
-            let event = partition.batch.events[partition.next];
-            let Some((reading, before_ms)) = self.read_next(partition) else { break };
-            let fate = admit(self.definition, kind, &reading, self.closed_through);
-            if let Fate::Accepted(epochs) = fate {
-                if !self.send(partition, &event, &reading, epochs, before_ms) {
-                    partition.pending_reading = Some((reading, before_ms));
-                    partition.held_back = true;
-                    break;
-                }
-                partition.note_accepted(before_ms, self.now);
-            }
-            partition.next += 1;
-            if replayed {
-                continue;
-            }
-            self.report(partition, &event, fate, before_ms);
-            let epoch = counted_epoch(&reading, fate);
-            match &mut same {
-                Some(same) if same.has_fate(epoch, fate) => same.events += 1,
-                _ => {
-                    self.count(kind, same.take());
-                    same = Some(SameFateEvents { epoch, fate, events: 1 });
-                }
+        let end = end.min(start + events_max);
+        let mut routes = Routes::default();
+        while partition.next < end {
+            let plain = self.process_plain(partition, &mut routes, end);
+            if plain == 0 && !self.process_one(partition, &mut routes, replayed) {
+                break;
             }
         }
-        self.count(kind, same);
+        self.count(partition, replayed, routes);
         partition.next - start
+    }
+
+    /// Processes the next events, before index `end`, that are plain and have a route. Returns
+    /// their number.
+    fn process_plain(
+        &mut self,
+        partition: &mut Partition,
+        routes: &mut Routes,
+        end: usize,
+    ) -> usize {
+        let Some((events, plain)) = partition.plain_ahead(end) else { return 0 };
+        let Some(latest_ms) = self.latest_ms(partition) else { return 0 };
+        let kind = partition.name.kind;
+        let (mut processed, mut newest_ms) = (0, i64::MIN);
+        for event in events {
+            let time_ms = event.event_time_ms;
+            if !plain.contains(event) || time_ms > latest_ms {
+                break;
+            }
+            let Some(route) = routes.find(time_ms) else { break };
+            route.events += 1;
+            for open in self.epochs.at(route.open.clone()) {
+                open.send(event.request, event.video, touch(kind, open.epoch() == route.epoch));
+            }
+            newest_ms = newest_ms.max(time_ms);
+            processed += 1;
+        }
+        partition.pass_plain(processed, newest_ms, self.now);
+        processed
+    }
+
+    /// Returns the latest event time, in milliseconds, with which the watermark of a partition does
+    /// not run ahead, nor leap; `None` if events must wait.
+    fn latest_ms(&self, partition: &Partition) -> Option<i64> {
+        let watermark_ms = partition.judge.watermark_ms()?;
+        let leap_ms = watermark_ms.saturating_add(self.definition.max_leap_ms);
+        let limit_ms = match self.watermark_limit_ms {
+            _ if self.replaying => leap_ms,
+            Some(limit_ms) if watermark_ms <= limit_ms => leap_ms.min(limit_ms),
+            _ => return None,
+        };
+        Some(limit_ms.saturating_add(self.definition.max_delay_ms))
+    }
+
+    /// Processes the next event, whatever it is. Returns `false` if it must wait.
+    fn process_one(
+        &mut self,
+        partition: &mut Partition,
+        routes: &mut Routes,
+        replayed: bool,
+    ) -> bool {
+        let kind = partition.name.kind;
+        let event = partition.batch.events[partition.next];
+        let Some((reading, before_ms)) = self.read_next(partition) else { return false };
+        if routes.closed_through != reading.closed_through {
+            // An epoch has closed.
+            self.count(partition, replayed, std::mem::take(routes));
+            routes.closed_through = reading.closed_through;
+        }
+        let fate = admit(self.definition, kind, &reading, self.closed_through);
+        if let Fate::Accepted(epochs) = fate {
+            if !self.send(partition, &event, &reading, epochs, before_ms) {
+                partition.pending_reading = Some((reading, before_ms));
+                partition.held_back = true;
+                return false;
+            }
+            partition.note_accepted(before_ms, self.now);
+            self.add_route(routes, &reading, epochs);
+        }
+        partition.next += 1;
+        if !replayed {
+            self.report(partition, &event, fate, before_ms);
+            self.ledger.record(counted_epoch(&reading, fate), kind, fate, 1);
+        }
+        true
     }
 
     /// Returns the reading of the next event and the watermark before it, unless it must wait.
@@ -140,9 +184,21 @@ impl Admission<'_> {
         }
     }
 
-    fn count(&mut self, kind: Kind, same: Option<SameFateEvents>) {
-        if let Some(SameFateEvents { epoch, fate, events }) = same {
-            self.ledger.record(epoch, kind, fate, events);
+    /// Counts the events that took these routes, unless they are replayed.
+    fn count(&mut self, partition: &Partition, replayed: bool, routes: Routes) {
+        for route in routes.all.iter().filter(|_| !replayed) {
+            let fate = Fate::Accepted(EpochRange::only(route.epoch));
+            self.ledger.record(Some(route.epoch), partition.name.kind, fate, route.events);
+        }
+    }
+
+    /// Adds the route of the epoch of an event that was sent to these epochs.
+    fn add_route(&self, routes: &mut Routes, reading: &Reading, epochs: EpochRange) {
+        let ends = [epochs.first, epochs.last].map(|epoch| self.epochs.position(epoch));
+        if let [Some(first), Some(last)] = ends {
+            let epoch = reading.epoch;
+            let times_ms = self.definition.start_ms(epoch)..self.definition.end_ms(epoch);
+            routes.add(Route { epoch, times_ms, open: first..last + 1, events: 0 });
         }
     }
 
@@ -167,11 +223,7 @@ impl Admission<'_> {
             return false;
         }
         for epoch in epochs.iter() {
-            let touch = match partition.name.kind {
-                Kind::Impression => Touch::SHOWN,
-                Kind::Play if epoch == reading.epoch => Touch::PLAYED_IN_EPOCH,
-                Kind::Play => Touch::PLAYED,
-            };
+            let touch = touch(partition.name.kind, epoch == reading.epoch);
             let open = self.epochs.ready(epoch).expect("all epochs of the event are ready");
             open.send(event.request, event.video, touch);
         }
@@ -198,5 +250,15 @@ impl Admission<'_> {
             }
         }
         all_ready
+    }
+}
+
+/// The touch by an event in an epoch, which may be its own.
+#[inline]
+fn touch(kind: Kind, is_own_epoch: bool) -> Touch {
+    match kind {
+        Kind::Impression => Touch::SHOWN,
+        Kind::Play if is_own_epoch => Touch::PLAYED_IN_EPOCH,
+        Kind::Play => Touch::PLAYED,
     }
 }

@@ -11,10 +11,11 @@ use crate::query::{Build, Digests, QueryInstance};
 use crate::showings::members::{EpochMembers, MembersOfEpoch, MembersQueue};
 use crate::showings::sums::PendingSums;
 use crate::showings::touches::{Lanes, Touches};
-use crate::showings::{Layout, Memory, Showings};
+use crate::showings::{Layout, Memory, Showings, StateSize};
 use crate::stores::RowChange;
 use crate::time::{Epoch, Publication, Round, Through};
 use std::cell::Cell;
+use std::ops::Range;
 use std::rc::Rc;
 use timely::container::{CapacityContainerBuilder, NoopBuilder};
 use timely::dataflow::operators::{Input, Probe};
@@ -55,12 +56,18 @@ pub struct OpenEpoch {
     probe: ProbeHandle<Round>,
     /// Whether every worker has built the dataflow.
     ready: bool,
-    /// The number of its showings on this worker.
-    showings: Rc<Cell<u64>>,
+    /// Its state on this worker.
+    size: Rc<Cell<StateSize>>,
     members: Option<MembersOfEpoch>,
 }
 
 impl OpenEpoch {
+    /// The epoch.
+    #[inline]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// Sends a touch in the current round.
     #[inline]
     pub fn send(&mut self, request: RequestId, video: VideoId, touch: Touch) {
@@ -124,7 +131,7 @@ impl Epochs {
         let probe = ProbeHandle::new();
         let name = format!("epoch {}", epoch.0);
         let members = self.members.clone().map(|queue| MembersOfEpoch::new(epoch, queue));
-        let showings = worker.dataflow_named::<Round, _, _>(&name, |scope| {
+        let size = worker.dataflow_named::<Round, _, _>(&name, |scope| {
             let touches = input.to_stream(scope);
             let waiting = self.waiting.clone();
             let (layout, memory) = (self.layout, &self.memory);
@@ -135,13 +142,13 @@ impl Epochs {
                     self.rows.collect(build(&showings, parameters), number, epoch, &probe);
                 }
             }
-            showings.count()
+            showings.size()
         });
         input.advance_to(round);
         let lanes = Lanes::new(worker.peers(), self.memory.buffers.clone());
         let position = self.open.partition_point(|open| open.epoch < epoch);
         let ready = false;
-        let opened = OpenEpoch { epoch, input, lanes, probe, ready, showings, members };
+        let opened = OpenEpoch { epoch, input, lanes, probe, ready, size, members };
         self.open.insert(position, opened);
         self.live_max = self.live_max.max(self.live());
     }
@@ -158,9 +165,15 @@ impl Epochs {
         open.ready.then_some(open)
     }
 
+    /// Returns open epochs by index. An index is valid until an epoch opens or closes.
+    #[inline]
+    pub fn at(&mut self, open: Range<usize>) -> &mut [OpenEpoch] {
+        &mut self.open[open]
+    }
+
     /// Returns the index of an open epoch.
     #[inline]
-    fn position(&self, epoch: Epoch) -> Option<usize> {
+    pub fn position(&self, epoch: Epoch) -> Option<usize> {
         match self.open.get(self.last_found) {
             Some(open) if open.epoch == epoch => Some(self.last_found),
             _ => self.open.binary_search_by_key(&epoch, |open| open.epoch).ok(),
@@ -213,8 +226,13 @@ impl Epochs {
 
     /// Returns the open epoch with the most showings on this worker, and their number.
     pub fn largest(&self) -> Option<(Epoch, u64)> {
-        let sizes = self.open.iter().map(|open| (open.epoch, open.showings.get()));
+        let sizes = self.open.iter().map(|open| (open.epoch, open.size.get().showings));
         sizes.max_by_key(|(_, showings)| *showings)
+    }
+
+    /// Returns the size of the state of all open epochs on this worker.
+    pub fn size(&self) -> StateSize {
+        self.open.iter().map(|open| open.size.get()).fold(StateSize::default(), StateSize::plus)
     }
 
     /// The number of completed epoch dataflows.

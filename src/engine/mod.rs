@@ -33,6 +33,8 @@ mod pace;
 mod partition;
 mod peers;
 mod protocol;
+mod round_times;
+mod routes;
 mod rows;
 mod sets;
 mod settings;
@@ -47,6 +49,7 @@ pub use holding::{Holder, Reason};
 use memory::Memory;
 pub use metrics::Counters;
 pub use protocol::Failure;
+pub use round_times::RoundTimes;
 pub use sets::SetsSettings;
 pub use settings::Settings;
 pub use usable::Records;
@@ -54,6 +57,7 @@ pub use usable::Records;
 use crate::console;
 use crate::log::PartitionName;
 use crate::sets::SetsError;
+use crate::showings::StateSize;
 use crate::sources::{Source, SourceError};
 use crate::stores::{Store, StoreError};
 use crate::time::Epoch;
@@ -88,6 +92,10 @@ pub struct Summary {
     pub live_epochs_max: usize,
     /// The number of epochs that were opened.
     pub epochs: u64,
+    /// The state of the open epochs when it was largest, of all workers together.
+    pub state_max: StateSize,
+    /// How long rounds took.
+    pub round_times: RoundTimes,
     /// The number of committed publications, in the first process.
     pub publications: u64,
     /// The time from the launch to the end of the replay, in the first process.
@@ -106,6 +114,8 @@ impl Summary {
         Summary {
             live_epochs_max: self.live_epochs_max.max(other.live_epochs_max),
             epochs: self.epochs.max(other.epochs),
+            state_max: self.state_max.plus(other.state_max),
+            round_times: self.round_times.merge(&other.round_times),
             publications: self.publications.max(other.publications),
             replay: self.replay.max(other.replay),
             stopped: self.stopped || other.stopped,

@@ -5,7 +5,8 @@ mod moves;
 use super::dead_letters::DeadLetters;
 use super::holding::Reason;
 use super::protocol::{SlowestWatermark, Watermarks};
-use crate::acceptance::{Ahead, ClockLimit, Judge, LogEnd, Missing, Reading};
+use crate::acceptance::{Ahead, ClockLimit, Judge, LogEnd, Missing, Plain, Reading};
+use crate::event::Event;
 use crate::log::{BlockStart, Loss, PartitionName, PartitionProgress};
 use crate::sources::{Batch, Lag, PartitionReader, Polled, SourceError};
 use crate::time::{Definition, Epoch, Through};
@@ -276,6 +277,31 @@ impl Partition {
                 self.ask(asked);
                 None
             }
+        }
+    }
+
+    /// Returns the next events before an index, with the bounds within which they are plain. None
+    /// if the next one must be judged by itself.
+    #[inline]
+    pub(super) fn plain_ahead(&self, end: usize) -> Option<(&[Event], Plain)> {
+        let events = &self.batch.events[self.next..end];
+        let first = events.first()?;
+        let is_judged = self.activity == Activity::Active || first.offset < self.live_from_offset;
+        if !is_judged || self.ask.is_some() || self.pending_reading.is_some() {
+            return None;
+        }
+        let plain = self.judge.plain(first.offset)?;
+        Some((&events[..events.len().min(plain.events_max)], plain))
+    }
+
+    /// Notes that the next `count` events are plain and were accepted. `latest_ms` is the latest of
+    /// their times, in milliseconds.
+    pub(super) fn pass_plain(&mut self, count: usize, latest_ms: i64, now: Instant) {
+        if count > 0 {
+            let before_ms = self.judge.watermark_ms();
+            self.judge.pass_plain(&self.batch.events[self.next..self.next + count], latest_ms);
+            self.next += count;
+            self.note_accepted(before_ms, now);
         }
     }
 

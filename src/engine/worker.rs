@@ -74,8 +74,9 @@ pub(super) struct State<'a> {
     round_began: Instant,
     /// The time of the last read.
     read_at: Instant,
-    /// Rounds that have ended but are not complete, oldest first.
-    in_flight: VecDeque<Round>,
+    /// Rounds that have ended but are not complete, with the times of their first reads, oldest
+    /// first.
+    in_flight: VecDeque<(Round, Instant)>,
     /// Publications that have ended but are not complete, oldest first.
     ended_publications: VecDeque<EndedPublication>,
     assigned: u64,
@@ -311,7 +312,7 @@ impl<'a> State<'a> {
             self.job.counters.set_replaying(false);
         }
         if !self.pace.is_empty() {
-            self.in_flight.push_back(self.pace.round());
+            self.in_flight.push_back((self.pace.round(), self.round_began));
         }
         self.pace.enter(round);
         self.ingest.begin_round();
@@ -333,7 +334,11 @@ impl<'a> State<'a> {
         }
         let frontier = self.epochs.frontier();
         self.epochs.retire();
-        while self.in_flight.front().is_some_and(|round| *round < frontier) {
+        while let Some((round, began)) = self.in_flight.front()
+            && *round < frontier
+        {
+            self.summary.round_times.add(began.elapsed());
+            self.summary.state_max = self.summary.state_max.max(self.epochs.size());
             self.in_flight.pop_front();
         }
         while let Some(ended) = self.ended_publications.front()

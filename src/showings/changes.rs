@@ -12,6 +12,9 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
+/// How many changes ahead sums are asked for.
+const AHEAD: usize = 8;
+
 /// A showing that changed in a publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -30,7 +33,8 @@ pub struct Change {
 
 impl Change {
     /// Returns by how much the change raises the number of showings that satisfy `counts`.
-    pub fn gain(&self, counts: fn(Touch) -> bool) -> isize {
+    #[inline(always)]
+    pub fn gain(&self, counts: impl Fn(Touch) -> bool) -> isize {
         isize::from(counts(self.after)) - isize::from(counts(self.before))
     }
 }
@@ -127,7 +131,10 @@ impl<'scope> Changes<'scope> {
         R: Semigroup + 'static,
     {
         sum_by_publication(self, &self.waiting, move |changes, sums: &mut VideoSums<R>| {
-            for change in changes {
+            for (at, change) in changes.iter().enumerate() {
+                if let Some(later) = changes.get(at + AHEAD) {
+                    sums.prefetch(later.number);
+                }
                 sums.add(change.number, change.video, logic(change));
             }
         })

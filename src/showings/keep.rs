@@ -3,12 +3,12 @@
 //! A publication's touches are applied as they arrive, whatever their order. Those of a later
 //! publication wait until it is over, so that the changes of different publications stay separate.
 
-use super::Memory;
 use super::by_request::RequestReaders;
 use super::changes::Change;
 use super::members::MembersOfEpoch;
 use super::table::Table;
 use super::touches::Touches;
+use super::{Memory, StateSize};
 use crate::time::{Publication, Round};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -34,13 +34,13 @@ struct Waiting {
     buffers: Vec<Vec<u64>>,
 }
 
-/// Returns the changes of showings. `count` follows the number of showings.
+/// Returns the changes of showings. `size` follows the state.
 pub(super) fn keep<'scope>(
     touches: Stream<'scope, Round, Touches>,
     pact: impl ParallelizationContract<Round, Touches>,
     memory: &Memory,
     readers: RequestReaders,
-    count: Rc<Cell<u64>>,
+    size: Rc<Cell<StateSize>>,
     members: Option<MembersOfEpoch>,
 ) -> Stream<'scope, Round, Rc<Vec<Change>>> {
     let memory = memory.clone();
@@ -73,7 +73,7 @@ pub(super) fn keep<'scope>(
                     && !frontier.less_than(&Round::first(*entry.key()))
                 {
                     let keeper = keeper
-                        .get_or_insert_with(|| Keeper::new(&memory, &readers, &count, &members));
+                        .get_or_insert_with(|| Keeper::new(&memory, &readers, &size, &members));
                     let Waiting { capability, buffers } = entry.get_mut();
                     let last = *capability.time();
                     let mut session = output.session_with_builder(&*capability);
@@ -103,7 +103,7 @@ struct Keeper {
     table: Table,
     memory: Memory,
     readers: RequestReaders,
-    count: Rc<Cell<u64>>,
+    size: Rc<Cell<StateSize>>,
     members: Option<MembersOfEpoch>,
 }
 
@@ -111,7 +111,7 @@ impl Keeper {
     fn new(
         memory: &Memory,
         readers: &RequestReaders,
-        count: &Rc<Cell<u64>>,
+        size: &Rc<Cell<StateSize>>,
         members: &Option<MembersOfEpoch>,
     ) -> Keeper {
         let has_readers = readers.videos_max().is_some();
@@ -119,7 +119,7 @@ impl Keeper {
             table: Table::new(memory.expected.get(), memory.blocks.clone(), has_readers),
             memory: memory.clone(),
             readers: readers.clone(),
-            count: Rc::clone(count),
+            size: Rc::clone(size),
             members: members.clone(),
         }
     }
@@ -148,7 +148,8 @@ impl Keeper {
         if !changes.is_empty() {
             send(changes);
         }
-        self.count.set(self.table.showings() as u64);
+        self.size.set(self.table.size());
+        self.memory.expected.set(self.table.expected(self.memory.expected.get()));
     }
 
     /// Tells those who read by request what has changed.

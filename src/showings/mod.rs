@@ -69,7 +69,30 @@ pub struct Showings<'scope> {
     changes: Changes<'scope>,
     readers: RequestReaders,
     waiting: PendingSums,
-    count: Rc<Cell<u64>>,
+    size: Rc<Cell<StateSize>>,
+}
+
+/// How large the state of an epoch is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StateSize {
+    /// The number of showings, with plays of requests that nothing was shown to.
+    pub showings: u64,
+    /// The number of showings of requests that something was shown to.
+    pub of_shown: u64,
+    /// The bytes that they take, whatever is in them.
+    pub bytes: u64,
+}
+
+impl StateSize {
+    /// Returns the size of two states together.
+    #[must_use]
+    pub fn plus(self, other: StateSize) -> StateSize {
+        StateSize {
+            showings: self.showings + other.showings,
+            of_shown: self.of_shown + other.of_shown,
+            bytes: self.bytes + other.bytes,
+        }
+    }
 }
 
 impl<'scope> Showings<'scope> {
@@ -86,13 +109,13 @@ impl<'scope> Showings<'scope> {
         members: Option<MembersOfEpoch>,
     ) -> Showings<'scope> {
         let to_owner = DistributorPact(|_workers| ToOwner);
-        let (readers, count) = (RequestReaders::default(), Rc::default());
+        let (readers, size) = (RequestReaders::default(), Rc::default());
         let keep = match layout {
             Layout::Table => keep::keep,
             Layout::Reference => reference::keep,
         };
-        let changes = keep(touches, to_owner, memory, readers.clone(), Rc::clone(&count), members);
-        Showings { epoch, changes: Changes::new(changes, waiting.clone()), readers, waiting, count }
+        let changes = keep(touches, to_owner, memory, readers.clone(), Rc::clone(&size), members);
+        Showings { epoch, changes: Changes::new(changes, waiting.clone()), readers, waiting, size }
     }
 
     /// Returns the epoch.
@@ -100,9 +123,9 @@ impl<'scope> Showings<'scope> {
         self.epoch
     }
 
-    /// Returns the number of showings on this worker, which follows the changes.
-    pub fn count(&self) -> Rc<Cell<u64>> {
-        Rc::clone(&self.count)
+    /// Returns the size of the state on this worker, which follows the changes.
+    pub fn size(&self) -> Rc<Cell<StateSize>> {
+        Rc::clone(&self.size)
     }
 
     /// Returns the showings whose touch changed.

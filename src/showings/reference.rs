@@ -1,12 +1,12 @@
 //! The showings of an epoch in arrangements of differential dataflow, without any layout of our
 //! own: slow and plain. Tests compare it with [`super::table`].
 
-use super::Memory;
 use super::by_request::RequestReaders;
 use super::changes::Change;
 use super::members::{Members, MembersOfEpoch};
 use super::table::Changed;
 use super::touches::{Touches, request_groups};
+use super::{Memory, StateSize};
 use crate::event::{RequestId, Touch, VideoId};
 use crate::time::Round;
 use differential_dataflow::difference::{IsZero, Semigroup};
@@ -45,7 +45,7 @@ pub(super) fn keep<'scope>(
     pact: impl ParallelizationContract<Round, Touches>,
     _memory: &Memory,
     readers: RequestReaders,
-    count: Rc<Cell<u64>>,
+    size: Rc<Cell<StateSize>>,
     members: Option<MembersOfEpoch>,
 ) -> Stream<'scope, Round, Rc<Vec<Change>>> {
     let showings = updates(touches, pact).reduce_named("Showings", |_request, videos, showings| {
@@ -78,7 +78,7 @@ pub(super) fn keep<'scope>(
                 {
                     let (round, (capability, rows)) = entry.remove_entry();
                     let changes = state.change(round, rows, &readers);
-                    count.set(state.count());
+                    size.set(StateSize { showings: state.count(), ..StateSize::default() });
                     let mut session = output.session_with_builder(&capability);
                     if let Some(of) = &members {
                         let changed =
@@ -109,7 +109,7 @@ fn updates<'scope>(
                     let Some(capability) = capability.retain_least(0) else { return };
                     let last = Round::last(capability.time().publication());
                     let mut session = output.session(&capability);
-                    for (_, group) in request_groups(touches.words()) {
+                    for group in request_groups(touches.words()) {
                         for video in group.videos {
                             let bits = Bits(group.touch.0);
                             session.give(((group.request.0, video.0), last, bits));

@@ -9,6 +9,7 @@
 //! many. The replay cannot end early, so its sums do not count.
 
 use super::changes::{Change, Changes};
+use super::table::prefetch;
 use crate::event::VideoId;
 use crate::time::{Publication, Round};
 use differential_dataflow::difference::{IsZero, Semigroup};
@@ -138,6 +139,12 @@ impl<R> Default for VideoSums<R> {
 }
 
 impl<R: Semigroup> VideoSums<R> {
+    /// Asks the processor to load the sum of a video.
+    #[inline]
+    pub(super) fn prefetch(&self, number: u32) {
+        prefetch(&self.sums, number as usize);
+    }
+
     /// Adds an update of the video with a number.
     #[inline]
     pub(super) fn add(&mut self, number: u32, video: VideoId, diff: R) {

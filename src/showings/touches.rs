@@ -49,43 +49,30 @@ pub fn round(words: &[u64]) -> Option<Round> {
     words.first().copied().map(Round::from_word)
 }
 
-/// Returns the groups of a buffer, each with its index for [`group_at`].
-pub fn request_groups(words: &[u64]) -> impl Iterator<Item = (usize, RequestGroup<'_>)> {
-    let mut next = 1;
+/// Returns the groups of a buffer.
+pub fn request_groups(words: &[u64]) -> impl Iterator<Item = RequestGroup<'_>> {
+    let mut words = words.get(1..).unwrap_or_default();
     std::iter::from_fn(move || {
-        let start = next;
-        (start < words.len()).then(|| {
-            let group = group_at(words, start);
-            next += HEADER + group.videos.len();
-            (start, group)
-        })
+        let (group, rest) = first_group(words)?;
+        words = rest;
+        Some(group)
     })
 }
 
-/// Returns the group at an index from [`request_groups`].
+/// Returns the first group of words that begin with one, and the words after it; `None` if there
+/// are no words.
 ///
 /// # Panics
 /// If the buffer is truncated, which would be a fault of the transport.
-#[inline]
-pub fn group_at(words: &[u64], start: usize) -> RequestGroup<'_> {
-    let [high, low, header] = [words[start], words[start + 1], words[start + 2]];
-    let videos = start + HEADER..start + HEADER + (header >> 8) as usize;
-    RequestGroup {
-        request: RequestId([high, low]),
-        touch: Touch(header as u8),
-        videos: bytemuck::cast_slice(&words[videos]),
+#[inline(always)]
+pub fn first_group(words: &[u64]) -> Option<(RequestGroup<'_>, &[u64])> {
+    if words.is_empty() {
+        return None;
     }
-}
-
-/// Appends the touches of a buffer to another one, unless it would outgrow a container. Returns
-/// whether it did.
-pub fn append(buffer: &mut Vec<u64>, words: &[u64]) -> bool {
-    let touches = words.get(1..).unwrap_or_default();
-    let fits = buffer.len() + touches.len() <= WORDS_MAX;
-    if fits {
-        buffer.extend_from_slice(touches);
-    }
-    fits
+    let (&[high, low, header], rest) = words.split_first_chunk().expect("a group has a header");
+    let (videos, rest) = rest.split_at((header >> 8) as usize);
+    let (request, touch) = (RequestId([high, low]), Touch(header as u8));
+    Some((RequestGroup { request, touch, videos: bytemuck::cast_slice(videos) }, rest))
 }
 
 /// Returns which of `workers` workers owns a request. Runs are ordered by the first word of a
@@ -143,15 +130,15 @@ impl Lane {
     #[inline]
     fn push(&mut self, request: RequestId, video: VideoId, touch: Touch) {
         let RequestId([high, low]) = request;
-        let header = &self.words[self.last..];
-        let goes_on =
-            self.last > 0 && header[0] == high && header[1] == low && header[2] as u8 == touch.0;
-        if !goes_on {
-            self.last = self.words.len();
-            self.words.extend_from_slice(&[high, low, u64::from(touch.0)]);
+        if let Some([last_high, last_low, header]) = self.words[self.last..].first_chunk_mut()
+            && self.last > 0
+            && (*last_high ^ high) | (*last_low ^ low) | u64::from(*header as u8 ^ touch.0) == 0
+        {
+            *header += 1 << 8;
+            return self.words.push(video.0);
         }
-        self.words[self.last + 2] += 1 << 8;
-        self.words.push(video.0);
+        self.last = self.words.len();
+        self.words.extend_from_slice(&[high, low, 1 << 8 | u64::from(touch.0), video.0]);
     }
 
     /// Whether another touch might not fit.
@@ -220,14 +207,6 @@ impl Distributor<Touches> for ToOwner {
 const WORDS_MAX: usize = (64 << 10) / size_of::<u64>();
 
 impl Touches {
-    /// Creates owned touches, and moves them into `round`.
-    pub fn in_round(mut words: Vec<u64>, round: Round) -> Touches {
-        if let Some(first) = words.first_mut() {
-            *first = round.to_word();
-        }
-        Touches::Owned(words)
-    }
-
     /// Returns the words.
     pub fn words(&self) -> &[u64] {
         match self {
@@ -238,7 +217,7 @@ impl Touches {
 
     /// Returns which of `workers` workers owns the requests, all of which must have the same owner.
     fn owner(&self, workers: usize) -> Option<usize> {
-        request_groups(self.words()).next().map(|(_, first)| owner(first.request, workers))
+        request_groups(self.words()).next().map(|first| owner(first.request, workers))
     }
 
     /// Returns the words in owned memory, copied only if they were received.
@@ -404,7 +383,7 @@ mod tests {
             request_groups(touches.words())
         });
         request_groups
-            .flat_map(|(_, RequestGroup { request, touch, videos })| {
+            .flat_map(|RequestGroup { request, touch, videos }| {
                 videos.iter().map(move |video| (request, *video, touch))
             })
             .collect()

@@ -43,7 +43,7 @@ fn judge(trust: &mut Trust, events: &[Event], end: LogEnd, clock: ClockLimit) ->
             Err(Missing::Followers) => return verdicts + "f",
             Err(Missing::Clock) => return verdicts + "c",
         }
-        trust.pass(&events[at]);
+        trust.pass(&events[at..=at]);
     }
     verdicts
 }

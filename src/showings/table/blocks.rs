@@ -19,26 +19,28 @@ const BLOCK_LINES: usize = 1 << BLOCK_BITS;
 #[derive(Clone, Default)]
 pub struct BlockPool(Rc<RefCell<Pooled>>);
 
+type Block = Box<[Line; BLOCK_LINES]>;
+
 #[derive(Default)]
 struct Pooled {
-    empty: Vec<Vec<Line>>,
+    empty: Vec<Block>,
     /// The number of blocks that epochs use.
     used: usize,
 }
 
 impl BlockPool {
-    fn take(&self) -> Vec<Line> {
+    /// Takes a block with any content.
+    fn take(&self) -> Block {
         let mut pooled = self.0.borrow_mut();
         pooled.used += 1;
-        pooled.empty.pop().unwrap_or_else(|| Vec::with_capacity(BLOCK_LINES))
+        pooled.empty.pop().unwrap_or_else(bytemuck::zeroed_box)
     }
 
     /// Takes blocks back. It keeps as many as are used, so that a peak does not last for ever.
-    fn give_back(&self, blocks: impl Iterator<Item = Vec<Line>>) {
+    fn give_back(&self, blocks: impl Iterator<Item = Block>) {
         let mut pooled = self.0.borrow_mut();
-        for mut block in blocks {
+        for block in blocks {
             pooled.used -= 1;
-            block.clear();
             pooled.empty.push(block);
         }
         let kept = pooled.used.max(1);
@@ -48,47 +50,47 @@ impl BlockPool {
 
 /// Lines, numbered from 0 in the order in which they were added.
 pub struct Lines {
-    blocks: Vec<Vec<Line>>,
+    blocks: Vec<Block>,
+    /// The number of lines.
+    len: usize,
     pool: BlockPool,
 }
 
 impl Lines {
     /// Creates an empty array.
     pub fn new(pool: BlockPool) -> Lines {
-        Lines { blocks: Vec::new(), pool }
+        Lines { blocks: Vec::new(), len: 0, pool }
     }
 
     /// The number of lines.
     pub fn len(&self) -> usize {
-        let full = self.blocks.len().saturating_sub(1) * BLOCK_LINES;
-        full + self.blocks.last().map_or(0, Vec::len)
+        self.len
     }
 
     /// Adds consecutive lines, and returns the index of the first. `N` is a power of two, and the
     /// same for all lines of an array, so that they never straddle two blocks.
     pub fn push<const N: usize>(&mut self, lines: [Line; N]) -> usize {
-        let index = self.len();
+        let index = self.len;
         if index.is_multiple_of(BLOCK_LINES) {
             self.blocks.push(self.pool.take());
         }
-        self.blocks[index >> BLOCK_BITS].extend_from_slice(&lines);
+        self.len += N;
+        *self.at_mut(index) = lines;
         index
     }
 
     /// Returns consecutive lines that were added together.
     #[inline(always)]
     pub fn at<const N: usize>(&self, index: usize) -> &[Line; N] {
-        let block = &self.blocks[index >> BLOCK_BITS];
-        let lines = block[index & (BLOCK_LINES - 1)..].first_chunk();
-        lines.expect("lines of one array are added together")
+        let (together, _) = self.blocks[index >> BLOCK_BITS].as_chunks::<N>();
+        &together[(index & (BLOCK_LINES - 1)) / N]
     }
 
     /// As [`Lines::at`].
     #[inline(always)]
     pub fn at_mut<const N: usize>(&mut self, index: usize) -> &mut [Line; N] {
-        let block = &mut self.blocks[index >> BLOCK_BITS];
-        let lines = block[index & (BLOCK_LINES - 1)..].first_chunk_mut();
-        lines.expect("lines of one array are added together")
+        let (together, _) = self.blocks[index >> BLOCK_BITS].as_chunks_mut::<N>();
+        &mut together[(index & (BLOCK_LINES - 1)) / N]
     }
 
     /// Asks the processor to load the `N` lines at an index, which must exist.
@@ -96,7 +98,7 @@ impl Lines {
     pub fn prefetch<const N: usize>(&self, index: usize) {
         let block = &self.blocks[index >> BLOCK_BITS];
         for line in 0..N {
-            prefetch(block, (index & (BLOCK_LINES - 1)) + line);
+            prefetch(&block[..], (index & (BLOCK_LINES - 1)) + line);
         }
     }
 

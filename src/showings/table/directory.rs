@@ -13,9 +13,39 @@ use super::hardware::prefetch;
 #[derive(Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
 struct Bucket([u64; 8]);
 
+/// The bits of [`hardware::equal`] for the tags of a bucket; the others are for its numbers.
+const TAGS: u32 = if cfg!(target_endian = "little") { 0xaaaa } else { 0x5555 };
+
+impl Bucket {
+    /// A bit for each half of an entry that is this word.
+    #[inline(always)]
+    fn halves(&self, word: u32) -> u32 {
+        hardware::equal(bytemuck::cast_ref::<Bucket, Line>(self), !0, word)
+    }
+
+    /// The numbers with a tag, or 0 if the tag is that of empty entries.
+    #[inline(always)]
+    fn numbers(&self, tag: u32) -> impl Iterator<Item = u32> {
+        let mut found = self.halves(tag) & TAGS;
+        std::iter::from_fn(move || {
+            let entry = (found != 0).then_some(found.trailing_zeros() as usize / 2 % 8)?;
+            found &= found - 1;
+            Some(self.0[entry] as u32)
+        })
+    }
+
+    /// The first empty entry.
+    #[inline(always)]
+    fn empty(&self) -> Option<usize> {
+        // No number is 0.
+        let empty = self.halves(0) & !TAGS;
+        (empty != 0).then_some(empty.trailing_zeros() as usize / 2 % 8)
+    }
+}
+
 /// The numbers of requests, by tag. Numbers are not 0.
 pub struct Directory {
-    buckets: Vec<Bucket>,
+    buckets: Box<[Bucket]>,
     entries: usize,
 }
 
@@ -26,7 +56,7 @@ impl Directory {
     /// Creates an empty directory with room for `expected` entries.
     pub fn new(expected: usize) -> Directory {
         let buckets = expected * LOAD_MAX.1 / LOAD_MAX.0 + 4;
-        Directory { buckets: vec![Bucket::default(); buckets], entries: 0 }
+        Directory { buckets: bytemuck::zeroed_slice_box(buckets), entries: 0 }
     }
 
     /// The number of entries.
@@ -53,24 +83,17 @@ impl Directory {
     /// Returns a number with this tag, if the first bucket that it belongs to has one, or else 0.
     #[inline(always)]
     pub fn hint(&self, tag: u32) -> u32 {
-        let bucket = &self.buckets[self.position(tag)];
-        // A bit for each half of an entry; the tag is the upper one.
-        let halves = hardware::equal(bytemuck::cast_ref::<Bucket, Line>(bucket), !0, tag);
-        let tags = halves & if cfg!(target_endian = "little") { 0xaaaa } else { 0x5555 };
-        if tags == 0 { 0 } else { bucket.0[(tags.trailing_zeros() / 2) as usize % 8] as u32 }
+        self.buckets[self.position(tag)].numbers(tag).next().unwrap_or(0)
     }
 
     /// Returns the number with this tag that `is_it` accepts.
     pub fn find(&self, tag: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut position = self.position(tag);
         loop {
-            for entry in self.buckets[position].0 {
-                if entry == 0 {
-                    return None;
-                }
-                if (entry >> 32) as u32 == tag && is_it(entry as u32) {
-                    return Some(entry as u32);
-                }
+            let bucket = &self.buckets[position];
+            let found = bucket.numbers(tag).find(|number| *number != 0 && is_it(*number));
+            if found.is_some() || bucket.empty().is_some() {
+                return found;
             }
             position = self.after(position);
         }
@@ -79,7 +102,7 @@ impl Directory {
     /// Adds a number, which must not be 0.
     pub fn insert(&mut self, tag: u32, number: u32) {
         if (self.entries + 1) * LOAD_MAX.1 > self.buckets.len() * LOAD_MAX.0 {
-            let larger = vec![Bucket::default(); self.buckets.len() * 2];
+            let larger = bytemuck::zeroed_slice_box(self.buckets.len() * 2);
             for Bucket(entries) in std::mem::replace(&mut self.buckets, larger) {
                 entries.into_iter().filter(|entry| *entry != 0).for_each(|entry| self.put(entry));
             }
@@ -91,8 +114,9 @@ impl Directory {
     fn put(&mut self, entry: u64) {
         let mut position = self.position((entry >> 32) as u32);
         loop {
-            if let Some(empty) = self.buckets[position].0.iter_mut().find(|entry| **entry == 0) {
-                *empty = entry;
+            let bucket = &mut self.buckets[position];
+            if let Some(empty) = bucket.empty() {
+                bucket.0[empty] = entry;
                 return;
             }
             position = self.after(position);
@@ -109,7 +133,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Miri is some hundred times slower.
+    const CASES: u32 = if cfg!(miri) { 4 } else { 256 };
+
     proptest! {
+        #![proptest_config(ProptestConfig { cases: CASES, ..Default::default() })]
+
         #[test]
         fn it_finds_what_a_list_finds(
             tags in proptest::collection::vec((0..40u32, any::<bool>()), 0..400),

@@ -69,7 +69,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Miri is some hundred times slower.
+    const CASES: u32 = if cfg!(miri) { 4 } else { 256 };
+
     proptest! {
+        #![proptest_config(ProptestConfig { cases: CASES, ..Default::default() })]
+
         #[test]
         fn both_comparisons_agree(
             words in prop::array::uniform16(0..4u32),

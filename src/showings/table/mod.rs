@@ -21,6 +21,7 @@ mod hardware;
 mod key;
 mod members;
 mod requests;
+mod stages;
 mod strays;
 #[cfg(test)]
 mod tests;
@@ -28,13 +29,16 @@ mod videos;
 
 pub use blocks::BlockPool;
 pub use changed::Changed;
+pub use hardware::prefetch;
 
+use super::StateSize;
 use super::changes::Change;
-use super::touches::{RequestGroup, request_groups};
-use crate::event::{RequestId, Touch, VideoId};
+use super::touches::first_group;
+use crate::event::{RequestId, Touch};
 use directory::Directory;
 use key::Key;
-use requests::{Requests, Showing, tag};
+use requests::{Requests, Showing};
+use stages::{GROUP, Group, Rest, STAGES, Staged};
 use strays::Strays;
 use videos::Videos;
 
@@ -70,42 +74,6 @@ impl Logged {
     }
 }
 
-/// The touches of a group.
-const GROUP: usize = 16;
-
-/// A touch on its way through the stages.
-#[derive(Clone, Copy, Default)]
-struct Staged {
-    request: RequestId,
-    video: VideoId,
-    touch: Touch,
-    tag: u32,
-    /// What is likely the number of the request; 0 if it is likely unknown.
-    request_hint: u32,
-    /// What is likely the number of the video.
-    video_hint: u32,
-}
-
-/// A group of touches.
-#[derive(Clone, Copy, Default)]
-struct Group {
-    touches: [Staged; GROUP],
-    len: usize,
-}
-
-impl Group {
-    fn touches(&mut self) -> &mut [Staged] {
-        &mut self.touches[..self.len]
-    }
-}
-
-/// A request and its number, which is 0 for none.
-#[derive(Clone, Copy, Default)]
-struct Found {
-    request: RequestId,
-    number: u32,
-}
-
 impl Table {
     /// Creates an empty table with room for what is expected. `logs` tells whether changes are
     /// logged.
@@ -130,33 +98,16 @@ impl Table {
         changes: &mut Vec<Change>,
         mut flush: impl FnMut(&mut Vec<Change>),
     ) {
-        let key = self.key;
-        let mut touches = request_groups(words).flat_map(|(_, group)| {
-            let RequestGroup { request, touch, videos } = group;
-            let tag = tag(key, request);
-            videos.iter().map(move |video| Staged {
-                request,
-                video: *video,
-                touch,
-                tag,
-                ..Staged::default()
-            })
-        });
-        let mut groups = [Group::default(); 3];
-        let mut last = Found::default();
+        let mut rest = Rest::new(words);
+        let mut groups = [Group::default(); STAGES];
+        // The request of the last touch that was applied.
+        let mut request = 0;
         for step in 0.. {
-            let [next, hinted, settled] = [0, 2, 1].map(|lag| (step + lag) % 3);
-            groups[next].len = 0;
-            for touch in touches.by_ref().take(GROUP) {
-                self.directory.prefetch(touch.tag);
-                self.videos.prefetch(touch.video);
-                groups[next].touches[groups[next].len] = touch;
-                groups[next].len += 1;
-            }
-            groups[hinted].touches().iter_mut().for_each(|touch| self.hint(touch));
-            for touch in groups[settled].touches() {
-                self.settle(touch, &mut last, changes);
-            }
+            let [staged, hinted, settled] =
+                [0, 1, STAGES - 1].map(|lag| (step + STAGES - lag) % STAGES);
+            rest = self.stage(rest, &mut groups[staged]);
+            self.hint(groups[hinted].touches());
+            request = self.settle(groups[settled].touches(), request, changes);
             if groups.iter().all(|group| group.len == 0) {
                 break;
             }
@@ -164,43 +115,84 @@ impl Table {
         }
     }
 
-    /// Asks the processor to load what the tables say about a touch.
-    #[inline(always)]
-    fn hint(&self, staged: &mut Staged) {
-        staged.request_hint = self.directory.hint(staged.tag);
-        match staged.request_hint {
-            0 => self.strays.prefetch(staged.request),
-            likely => self.requests.prefetch(likely),
+    /// Takes the touches of a group, and asks the processor to load what the tables say about them.
+    /// Returns the rest.
+    #[inline(never)]
+    fn stage<'a>(&self, rest: Rest<'a>, group: &mut Group) -> Rest<'a> {
+        // Apart from each other, they stay in registers. In memory, the words of a request would be
+        // written one by one and then read at once, for which the processor waits.
+        let Rest { mut words, mut request, mut tag, mut touch, mut videos } = rest;
+        group.len = 0;
+        for staged in &mut group.touches {
+            let is_first = videos.is_empty();
+            if is_first {
+                let Some((next, after)) = first_group(words) else { break };
+                (words, request, touch, videos) = (after, next.request, next.touch, next.videos);
+                tag = requests::tag(self.key, request);
+                self.directory.prefetch(tag);
+                if !touch.is_shown() {
+                    // It is most likely a stray.
+                    self.strays.prefetch(request);
+                }
+            }
+            let [video, after @ ..] = videos else { break };
+            videos = after;
+            self.videos.prefetch(*video);
+            *staged = Staged { request, video: *video, touch, tag, is_first, ..Staged::default() };
+            group.len += 1;
         }
-        staged.video_hint = self.videos.hint(staged.video);
+        Rest { words, request, tag, touch, videos }
     }
 
-    /// Applies a touch.
-    #[inline(always)]
-    fn settle(&mut self, staged: &Staged, last: &mut Found, changes: &mut Vec<Change>) {
-        let Staged { request, video, touch, .. } = *staged;
-        let number = self.videos.number(video, staged.video_hint);
-        if last.request != request || last.number == 0 {
-            *last = Found { request, number: self.find_or_add(staged) };
-        }
-        let before = match last.number {
-            0 => match self.strays.touch(request, number, touch) {
-                Some(before) => before,
-                None => {
-                    last.number = self.add(request, staged.tag);
-                    self.requests.touch(last.number, Showing { video: number, touch })
-                }
-            },
-            known => self.requests.touch(known, Showing { video: number, touch }),
-        };
-        let after = before.or(touch);
-        if after != before {
-            changes.push(Change { request, video, before, after, number });
-            if let Some(log) = &mut self.log {
-                log.push(Logged::new(last.number, number, before));
+    /// Notes what the tables say about touches, and asks the processor to load what that refers to.
+    #[inline(never)]
+    fn hint(&self, touches: &mut [Staged]) {
+        for staged in touches {
+            staged.video_hint = self.videos.hint(staged.video);
+            if !staged.is_first {
+                continue;
             }
-            self.log_member(last.number, number, before, after);
+            staged.request_hint = self.directory.hint(staged.tag);
+            match staged.request_hint {
+                0 if staged.touch.is_shown() => self.strays.prefetch(staged.request),
+                0 => {}
+                likely => self.requests.prefetch(likely),
+            }
         }
+    }
+
+    /// Applies touches. Those before the first of a request are of the request with the number
+    /// `last`. Returns the number of the last one.
+    #[inline(never)]
+    fn settle(&mut self, touches: &[Staged], mut last: u32, changes: &mut Vec<Change>) -> u32 {
+        changes.reserve(GROUP);
+        for staged in touches {
+            let Staged { request, video, touch, .. } = *staged;
+            let number = self.videos.number(video, staged.video_hint);
+            let showing = Showing { video: number, touch };
+            if staged.is_first {
+                last = self.find_or_add(staged);
+            }
+            let before = match last {
+                0 => match self.strays.touch(request, number, touch) {
+                    Some(before) => before,
+                    None => {
+                        last = self.add(request, staged.tag);
+                        self.requests.touch(last, showing)
+                    }
+                },
+                known => self.requests.touch(known, showing),
+            };
+            let after = before.or(touch);
+            if after != before {
+                changes.push(Change { request, video, before, after, number });
+                if let Some(log) = &mut self.log {
+                    log.push(Logged::new(last, number, before));
+                }
+                self.log_member(last, number, before, after);
+            }
+        }
+        last
     }
 
     /// Returns the number of the request of a touch, which is new if need be, or 0 if the touch is
@@ -236,9 +228,20 @@ impl Table {
         number
     }
 
-    /// The number of showings.
-    pub fn showings(&self) -> usize {
-        self.requests.showings() + self.strays.len()
+    /// How large it is.
+    pub fn size(&self) -> StateSize {
+        let Table { directory, requests, videos, strays, .. } = self;
+        let bytes = directory.bytes() + requests.bytes() + videos.bytes() + strays.bytes();
+        let of_shown = requests.showings() as u64;
+        StateSize { showings: of_shown + strays.len() as u64, of_shown, bytes: bytes as u64 }
+    }
+
+    /// What the table of another epoch may expect: as much as this one has, or more.
+    pub fn expected(&self, expected: Expected) -> Expected {
+        Expected {
+            requests: self.directory.len().max(expected.requests),
+            strays: self.strays.len().max(expected.strays),
+        }
     }
 
     /// What the table of the next epoch may expect: as much, or a quarter less than this one did.
@@ -249,34 +252,6 @@ impl Table {
             strays: next(self.strays.len(), expected.strays),
         }
     }
-
-    /// The bytes of all tables, and the number of showings in them.
-    pub fn size(&self) -> Size {
-        let tables = [
-            self.directory.bytes(),
-            self.requests.bytes(),
-            self.videos.bytes(),
-            self.strays.bytes(),
-        ];
-        Size { bytes: tables.into_iter().sum(), showings: self.requests.showings() }
-    }
-
-    /// Calls `visit` with every showing, those of a request together unless they are strays.
-    pub fn visit_all(&self, mut visit: impl FnMut(RequestId, VideoId, Touch)) {
-        for number in self.requests.numbers() {
-            let request = self.requests.id(number);
-            self.requests.visit(number, |Showing { video, touch }| {
-                visit(request, self.videos.id(video), touch);
-            });
-        }
-        self.strays.visit_all(|request, Showing { video, touch }| {
-            let is_it = |number| self.requests.id(number) == request;
-            // Those of known requests were recalled.
-            if self.directory.find(tag(self.key, request), is_it).is_none() {
-                visit(request, self.videos.id(video), touch);
-            }
-        });
-    }
 }
 
 /// How much a table is made for. More is no fault: its parts grow.
@@ -286,13 +261,4 @@ pub struct Expected {
     pub requests: usize,
     /// The number of strays.
     pub strays: usize,
-}
-
-/// How large a table is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Size {
-    /// The bytes of memory that its parts take.
-    pub bytes: usize,
-    /// The showings of known requests.
-    pub showings: usize,
 }

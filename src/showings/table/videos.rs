@@ -111,9 +111,11 @@ mod tests {
     #[test]
     fn a_video_keeps_its_number() {
         let mut videos = Videos::new(Key::random());
-        let ids: Vec<_> = (0..5_000u64).map(|id| VideoId(id.wrapping_mul(u64::MAX / 7))).collect();
+        let count = if cfg!(miri) { 300 } else { 5_000 };
+        let ids: Vec<_> =
+            (0..count).map(|id: u32| VideoId(u64::from(id).wrapping_mul(u64::MAX / 7))).collect();
         let numbers: Vec<_> = ids.iter().map(|id| videos.number(*id, videos.hint(*id))).collect();
-        assert!(numbers.iter().copied().eq(1..=5_000));
+        assert!(numbers.iter().copied().eq(1..=count));
         for (id, number) in ids.iter().zip(numbers) {
             videos.prefetch(*id);
             assert_eq!(videos.number(*id, videos.hint(*id)), number);
