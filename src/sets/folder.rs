@@ -137,8 +137,7 @@ impl Folder {
                     of + 1 < generation
                 }
             };
-            if is_left {
-                remove(&path)?;
+            if is_left && remove(&path)? {
                 mended.removed += 1;
             }
         }
@@ -232,7 +231,7 @@ impl Folder {
     /// # Errors
     /// When it cannot be removed.
     pub fn remove(&self, file: &SetFile) -> Result<(), SetsError> {
-        remove(&self.published(file))
+        remove(&self.published(file)).map(drop)
     }
 
     fn epoch(&self, epoch: Epoch) -> PathBuf {
@@ -303,11 +302,12 @@ fn sync(folder: &Path) -> Result<(), SetsError> {
     synced.map_err(failed("sync the folder", folder))
 }
 
-/// Removes a file; that it is gone is no error.
-fn remove(path: &Path) -> Result<(), SetsError> {
+/// Removes a file. Returns whether it was there.
+fn remove(path: &Path) -> Result<bool, SetsError> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failed("remove", path)(error)),
     }
 }
 
