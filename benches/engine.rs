@@ -3,13 +3,20 @@
 //! Included: acceptance, routing, exchange, arrangement, queries, publishing every second. Not
 //! included: reading, decoding, a database. The events are those of `trendmark generate`, decoded,
 //! in eight partitions of each kind; a round holds 100,000 events of all workers together. Every
-//! configuration must give the same totals before its time counts.
+//! configuration must give the same totals before its time counts. The requests of the log are
+//! scattered, unless `--scatter false` is given: their impressions do not arrive together.
+//!
+//! The time of the source alone, which copies 56 bytes of each event, is printed. It is part of all
+//! figures.
 //!
 //! The control runs two independent jobs of one worker at the same time. Their combined speedup is
 //! what two cores can deliver: 2, unless other programs use the cores or the memory. It is printed
 //! beside the speedup of one job with two workers.
 //!
-//! `cargo bench --bench engine -- [--scatter true] [--impressions N] [--repeat N]`
+//! Then, with one worker: how many bytes of state a showing takes, and how long rounds of 10,000
+//! events take, from the first event until every worker is through, while others are in flight.
+//!
+//! `cargo bench --bench engine -- [--scatter false] [--impressions N] [--repeat N]`
 //! With `--test`, as in CI, it runs once on a small log.
 
 mod common;
@@ -23,6 +30,7 @@ use std::time::{Duration, Instant};
 use trendmark::engine::{Cluster, Counters};
 use trendmark::generate::Model;
 use trendmark::sources::memory::MemorySource;
+use trendmark::sources::{Batch, Polled, Source};
 use trendmark::stores::memory::MemoryStore;
 
 #[global_allocator]
@@ -31,10 +39,43 @@ static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Events per round, of all workers together.
 const ROUND_EVENTS: usize = 100_000;
 
-/// Returns the time of a run after all processes connected, and its totals.
-fn measure(source: &MemorySource, cluster: &Cluster) -> (Duration, [u64; 3]) {
+/// What a process says about a run.
+#[derive(Clone, Copy, Debug, Default)]
+struct Said {
+    /// The time of the run after all processes connected, and the processor time of this one in
+    /// user mode.
+    elapsed: Duration,
+    user: Duration,
+    totals: [u64; 3],
+    /// The bytes of the state when it was largest, and its showings of requests that were shown.
+    state: [u64; 2],
+    /// The times within which half of the rounds, 99 % and all were over.
+    rounds: [Duration; 3],
+}
+
+impl Said {
+    fn numbers(&self) -> [u64; 10] {
+        let micros = |time: Duration| time.as_micros() as u64;
+        let ([plays, impressions, rows], [bytes, showings]) = (self.totals, self.state);
+        let [half, most, all] = self.rounds.map(micros);
+        let (elapsed, user) = (micros(self.elapsed), micros(self.user));
+        [elapsed, user, plays, impressions, rows, bytes, showings, half, most, all]
+    }
+
+    fn of(line: &str) -> Said {
+        let mut numbers = line.split_whitespace().map(|word| word.parse().unwrap());
+        let mut next = || numbers.next().unwrap();
+        let [elapsed, user] = [(); 2].map(|()| Duration::from_micros(next()));
+        let (totals, state) = ([(); 3].map(|()| next()), [(); 2].map(|()| next()));
+        let rounds = [(); 3].map(|()| Duration::from_micros(next()));
+        Said { elapsed, user, totals, state, rounds }
+    }
+}
+
+/// Runs a job of `round_events` in a round of all workers together.
+fn measure(source: &MemorySource, cluster: &Cluster, round_events: usize) -> Said {
     let mut settings = settings();
-    settings.round_events = ROUND_EVENTS / (cluster.workers * cluster.processes());
+    settings.round_events = round_events / (cluster.workers * cluster.processes());
     let counters = Arc::new(Counters::default());
     let store = MemoryStore::new(&settings.definition, &settings.queries);
     let launch = {
@@ -46,8 +87,34 @@ fn measure(source: &MemorySource, cluster: &Cluster) -> (Duration, [u64; 3]) {
             Instant::now()
         })
     };
-    run(cluster, settings, source, counters, Box::new(store.clone()));
-    (launch.join().unwrap().elapsed(), totals(&store))
+    let user_before = user_time();
+    let summary = run(cluster, settings, source, counters, Box::new(store.clone()));
+    let (elapsed, user) = (launch.join().unwrap().elapsed(), user_time() - user_before);
+    let state = [summary.state_max.bytes, summary.state_max.of_shown];
+    let rounds = [0.5, 0.99, 1.0].map(|share| summary.round_times.within(share));
+    Said { elapsed, user, totals: totals(&store), state, rounds }
+}
+
+/// The time to read all events, as the engine does.
+fn time_of_source(mut source: MemorySource) -> Duration {
+    let partitions = source.discover().unwrap();
+    let began = Instant::now();
+    for partition in partitions {
+        let mut reader = source.open(&partition, None).unwrap();
+        let mut batch = Batch::default();
+        while reader.poll(&mut batch, 2048).unwrap() == Polled::More {
+            std::hint::black_box(&mut batch).events.clear();
+        }
+    }
+    began.elapsed()
+}
+
+/// The processor time of this process in user mode.
+fn user_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let (_, after_name) = stat.rsplit_once(')').unwrap_or_default();
+    let ticks = after_name.split_whitespace().nth(11).and_then(|word| word.parse().ok());
+    Duration::from_millis(10 * ticks.unwrap_or(0))
 }
 
 /// A configuration: jobs, which each process all events, processes per job, workers per process.
@@ -77,11 +144,18 @@ struct Ready {
 }
 
 impl Ready {
-    fn start(model: &Model, workers: usize, addresses: &str, process: usize) -> Ready {
+    fn start(
+        model: &Model,
+        workers: usize,
+        addresses: &str,
+        process: usize,
+        more: &[&str],
+    ) -> Ready {
         let (impressions, scatter) = (model.impressions.to_string(), model.scatter.to_string());
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--impressions", &impressions, "--scatter", &scatter, "--addresses", addresses])
             .args(["--process", &process.to_string(), "--workers", &workers.to_string()])
+            .args(more)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -107,16 +181,16 @@ impl Ready {
 }
 
 /// Runs a configuration in new processes of this program: in a process that is reused, the memory
-/// left by the earlier run slows the later one by up to a fifth. Returns the time of the slowest
-/// job, and the totals of each job.
-fn measure_apart(model: &Model, configuration: &Configuration) -> (Duration, Vec<[u64; 3]>) {
+/// left by the earlier run slows the later one by up to a fifth. Returns what the slowest process
+/// of each job has said, with the processor time of all.
+fn measure_apart(model: &Model, configuration: &Configuration, more: &[&str]) -> Vec<Said> {
     let jobs =
         (0..configuration.jobs).map(|_| addresses(configuration.processes)).collect::<Vec<_>>();
     let mut started: Vec<Ready> = Vec::new();
     for addresses in &jobs {
         let processes = 0..configuration.processes;
-        started
-            .extend(processes.map(|it| Ready::start(model, configuration.workers, addresses, it)));
+        let start = |it| Ready::start(model, configuration.workers, addresses, it, more);
+        started.extend(processes.map(start));
     }
     for ready in &mut started {
         assert_eq!(ready.line().trim(), READY);
@@ -124,14 +198,13 @@ fn measure_apart(model: &Model, configuration: &Configuration) -> (Duration, Vec
     for ready in &mut started {
         ready.child.stdin.take().unwrap().write_all(b"\n").unwrap();
     }
-    let said: Vec<String> = started.into_iter().map(Ready::finish).collect();
-    let jobs = said.iter().step_by(configuration.processes).map(|numbers| {
-        let mut numbers = numbers.split_whitespace().map(|text| text.parse().unwrap());
-        let elapsed = Duration::from_micros(numbers.next().unwrap());
-        (elapsed, [(); 3].map(|()| numbers.next().unwrap()))
+    let said: Vec<Said> = started.into_iter().map(|ready| Said::of(&ready.finish())).collect();
+    let jobs = said.chunks(configuration.processes).map(|of_job| Said {
+        elapsed: of_job.iter().map(|said| said.elapsed).max().unwrap_or_default(),
+        user: of_job.iter().map(|said| said.user).sum(),
+        ..of_job[0]
     });
-    let (elapsed, totals): (Vec<_>, Vec<_>) = jobs.unzip();
-    (elapsed.into_iter().max().unwrap(), totals)
+    jobs.collect()
 }
 
 /// Free local addresses, one per process, separated by commas.
@@ -149,51 +222,59 @@ const READY: &str = "ready";
 fn run_child_process(model: &Model, addresses: &str) {
     let process = parameter("--process", 0, 0);
     let workers = parameter("--workers", 1, 1);
+    let round_events = parameter("--round-events", ROUND_EVENTS, ROUND_EVENTS);
     let addresses = addresses.split(',').map(str::to_string).collect();
     let (source, _) = generated(model);
     println!("{READY}");
     std::io::stdin().read_line(&mut String::new()).unwrap();
-    let (elapsed, [plays, impressions, rows]) =
-        measure(&source, &Cluster { process, addresses, ..Cluster::threads(workers) });
-    println!("{} {plays} {impressions} {rows}", elapsed.as_micros());
+    let cluster = Cluster { process, addresses, ..Cluster::threads(workers) };
+    let said = measure(&source, &cluster, round_events);
+    println!("{}", said.numbers().map(|number| number.to_string()).join(" "));
 }
 
 fn main() {
     let impressions = parameter("--impressions", 20_000_000, 100_000);
-    let scatter = parameter("--scatter", false, true);
+    let scatter = parameter("--scatter", true, true);
     let model = Model { impressions, scatter, ..Model::default() };
     let addresses: String = parameter("--addresses", String::new(), String::new());
     if !addresses.is_empty() {
         return run_child_process(&model, &addresses);
     }
-    let (_, events) = generated(&model);
-    let mut times: [Vec<Duration>; CONFIGURATIONS.len()] = Default::default();
+    let (source, events) = generated(&model);
+    let source_time = time_of_source(source);
+    println!(
+        "the source alone: {:.1} ns an event",
+        source_time.as_secs_f64() * 1e9 / events as f64
+    );
+    let repeat = parameter("--repeat", 5, 1);
+    let mut all: [Vec<Said>; CONFIGURATIONS.len()] = Default::default();
     let mut expected = None;
-    for _ in 0..parameter("--repeat", 5, 1) {
-        for (configuration, times) in CONFIGURATIONS.iter().zip(&mut times) {
-            let (elapsed, totals) = measure_apart(&model, configuration);
-            let expected = *expected.get_or_insert(totals[0]);
-            assert!(
-                totals.iter().all(|totals| *totals == expected),
-                "{} differ",
-                configuration.name
-            );
-            times.push(elapsed);
+    for _ in 0..repeat {
+        for (configuration, all) in CONFIGURATIONS.iter().zip(&mut all) {
+            let said = measure_apart(&model, configuration, &[]);
+            let expected = *expected.get_or_insert(said[0].totals);
+            let is_expected = |said: &Said| said.totals == expected;
+            assert!(said.iter().all(is_expected), "{} differ", configuration.name);
+            all.extend(said.into_iter().max_by_key(|said| said.elapsed));
         }
     }
     let [plays, shown, rows] = expected.unwrap_or_default();
     println!("{events} events: {rows} rows, {plays} plays, {shown} impressions each time");
-    for (configuration, times) in CONFIGURATIONS.iter().zip(&times) {
+    let times =
+        all.each_ref().map(|said| median(&said.iter().map(|it| it.elapsed).collect::<Vec<_>>()));
+    for ((configuration, all), time) in CONFIGURATIONS.iter().zip(&all).zip(times) {
         let rate = |elapsed: Duration| events as f64 / elapsed.as_secs_f64() / 1e6;
-        let all: Vec<_> = times.iter().map(|elapsed| format!("{:.2}", rate(*elapsed))).collect();
+        let user = median(&all.iter().map(|said| said.user).collect::<Vec<_>>());
+        let all: Vec<_> = all.iter().map(|said| format!("{:.2}", rate(said.elapsed))).collect();
         println!(
-            "{}: {:.2} M events/s (all: {})",
+            "{}: {:.2} M events/s (all: {}), {:.1} ns of user time an event",
             configuration.name,
-            rate(median(times)),
-            all.join(", ")
+            rate(time),
+            all.join(", "),
+            user.as_secs_f64() * 1e9 / events as f64
         );
     }
-    let [one, two, processes, jobs] = times.map(|times| median(&times).as_secs_f64());
+    let [one, two, processes, jobs] = times.map(|time| time.as_secs_f64());
     println!(
         "speedup of 2 workers: {:.2}, of 2 jobs at once: {:.2}; \
          2 processes relative to 2 workers: {:.2}",
@@ -201,4 +282,19 @@ fn main() {
         2.0 * one / jobs,
         two / processes
     );
+    print_more(&model, repeat, all[0][0].state);
+}
+
+/// Prints the size of the state, and measures small rounds.
+fn print_more(model: &Model, repeat: usize, [bytes, showings]: [u64; 2]) {
+    let bytes_each = bytes as f64 / showings as f64;
+    println!("state of open epochs: at most {bytes} bytes, {bytes_each:.1} a showing");
+    let small = ["--round-events", "10000"];
+    let runs = (0..repeat).map(|_| measure_apart(model, &CONFIGURATIONS[0], &small)[0]);
+    let runs: Vec<_> = runs.collect();
+    let [half, most, all] = [0, 1, 2].map(|share| {
+        let times: Vec<_> = runs.iter().map(|said| said.rounds[share]).collect();
+        median(&times)
+    });
+    println!("rounds of 10,000 events: p50 {half:?}, p99 {most:?}, all within {all:?}");
 }
