@@ -5,12 +5,12 @@
 
 use super::by_request::RequestReaders;
 use super::changes::Change;
-use super::members::MembersOfEpoch;
+use super::members::{Coverage, MembersOfEpoch};
 use super::table::Table;
 use super::touches::Touches;
 use super::{Memory, StateSize};
 use crate::time::{Publication, Round};
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use timely::container::NoopBuilder;
@@ -163,12 +163,12 @@ impl Keeper {
     /// Leaves the members of the sets, after a publication.
     fn leave(&mut self, publication: Publication) {
         let Some(of) = &self.members else { return };
-        let table = RefCell::new(&mut self.table);
-        of.leave(
-            publication,
-            || table.borrow_mut().take_changed_members(),
-            || table.borrow_mut().all_members(),
-        );
+        let Some(coverage) = of.due_after(publication) else { return };
+        let members = match coverage {
+            Coverage::Changed => self.table.take_changed_members(),
+            Coverage::Worker | Coverage::Final => self.table.all_members(),
+        };
+        of.leave(publication, coverage, members);
     }
 }
 

@@ -196,25 +196,17 @@ impl MembersOfEpoch {
         self.gather_in.get()
     }
 
-    /// Leaves the members of a publication that is over. Those of a replay are in the store.
-    pub(super) fn leave(
-        &self,
-        publication: Publication,
-        changed: impl FnOnce() -> Members,
-        all: impl FnOnce() -> Members,
-    ) {
+    /// Returns which members to leave after a publication that is over. Those of a replay are in
+    /// the store, and if the epoch has closed in it, all are left when the input has ended.
+    pub(super) fn due_after(&self, publication: Publication) -> Option<Coverage> {
         let gathers = self.gather_in.get() == Some(publication);
         if gathers {
             self.gather_in.set(None);
         }
-        // If the epoch has closed in it, all are left when the input has ended.
         if publication == Publication::REPLAY || self.closed_in.get() == Some(publication) {
-            return;
+            return None;
         }
-        match gathers {
-            true => self.push(publication, Coverage::Worker, all()),
-            false => self.push(publication, Coverage::Changed, changed()),
-        }
+        Some(if gathers { Coverage::Worker } else { Coverage::Changed })
     }
 
     /// Follows the frontier of the input with a capability, so that the dataflow is not complete
@@ -230,14 +222,15 @@ impl MembersOfEpoch {
             Some(round) => capability.downgrade(round),
             None => {
                 if let Some(publication) = self.closed_in.get() {
-                    self.push(publication, Coverage::Final, all());
+                    self.leave(publication, Coverage::Final, all());
                 }
                 *held = None;
             }
         }
     }
 
-    fn push(&self, publication: Publication, coverage: Coverage, members: Members) {
+    /// Leaves members, if there are any.
+    pub(super) fn leave(&self, publication: Publication, coverage: Coverage, members: Members) {
         // That of a closed epoch says that it has closed.
         if !members.is_empty() || coverage == Coverage::Final {
             let members = EpochMembers { epoch: self.epoch, coverage, members };

@@ -3,7 +3,7 @@
 
 use super::by_request::RequestReaders;
 use super::changes::Change;
-use super::members::{Members, MembersOfEpoch};
+use super::members::{Coverage, Members, MembersOfEpoch};
 use super::table::Changed;
 use super::touches::{Touches, request_groups};
 use super::{Memory, StateSize};
@@ -80,11 +80,17 @@ pub(super) fn keep<'scope>(
                     let changes = state.change(round, rows, &readers);
                     size.set(StateSize { showings: state.count(), ..StateSize::default() });
                     let mut session = output.session_with_builder(&capability);
-                    if let Some(of) = &members {
+                    if let Some(of) = &members
+                        && let Some(coverage) = of.due_after(round.publication())
+                    {
                         let changed =
                             changes.iter().filter(|one| one.after.changes_sets(one.before));
                         let after = changed.map(|one| (one.request, one.video, one.after));
-                        of.leave(round.publication(), || Members::of(after), || state.members());
+                        let left = match coverage {
+                            Coverage::Changed => Members::of(after),
+                            Coverage::Worker | Coverage::Final => state.members(),
+                        };
+                        of.leave(round.publication(), coverage, left);
                     }
                     session.give_container(&mut Rc::new(changes));
                 }

@@ -35,9 +35,8 @@ pub fn read(path: &Path) -> Vec<Member> {
 
 /// The path of a listed file, which may not have its name yet.
 fn path_of(folder: &Path, file: &SetFile) -> PathBuf {
-    let SetFile { epoch, version, part, digest, .. } = file;
-    let name = format!("{version}-{part}-{digest:032x}.parquet");
-    let folder = folder.join(format!("epoch={epoch}"));
+    let name = file.name();
+    let folder = folder.join(format!("epoch={}", file.epoch));
     let published = folder.join(&name);
     let is_it = |path: &PathBuf| {
         let found = path.file_name().unwrap().to_str().unwrap();
@@ -90,9 +89,6 @@ pub fn all_files(folder: &Path) -> BTreeSet<PathBuf> {
 
 /// The files that a list names.
 pub fn listed(folder: &Path, rows: &BTreeSet<Row>) -> BTreeSet<PathBuf> {
-    let path = |file: SetFile| {
-        let SetFile { epoch, version, part, digest, .. } = file;
-        folder.join(format!("epoch={epoch}/{version}-{part}-{digest:032x}.parquet"))
-    };
+    let path = |file: SetFile| folder.join(format!("epoch={}", file.epoch)).join(file.name());
     rows.iter().map(SetFile::of_row).map(path).collect()
 }
