@@ -11,7 +11,7 @@ from pathlib import Path
 
 from common.duck import ID_TYPES
 from batch.judge import MINUTE_MS
-from common.logs import CLEAN, Batch, Continued, cut, generate
+from common.logs import SCATTERED, Batch, Continued, cut, generate
 from common.process import Process
 from common.sides import Sides
 from common.store import Query, assert_equal, has_tables, open_store, records_in
@@ -67,7 +67,7 @@ def measure_follow(
         sides.trendmark,
         log,
         impressions * LOG_MINUTES // 240,
-        [*CLEAN, f"--duration={LOG_MINUTES}m"],
+        [*SCATTERED, f"--duration={LOG_MINUTES}m"],
     )
     # The cut removes a part of the log, so the next call must generate it again.
     (log / "made_with.json").unlink()

@@ -3,14 +3,12 @@
 import argparse
 
 from batch.follow import measure_follow
-from batch.formats import measure_format
+from batch.formats import FORMS, measure_form
 from batch.report import Report
 from batch.small import SMALL_LIMITS, check_all
 from common.context import Context, note
-from common.logs import CLEAN, generate
 
 EXAMPLES = ("batch_sql",)
-FORMATS = ("jsonl", "parquet")
 PUBLISH_INTERVALS = ("1s", "100ms")
 IMPRESSIONS_SMALL, IMPRESSIONS = 40_000, 20_000_000
 
@@ -34,20 +32,18 @@ def measure(context: Context) -> str:
     report = Report(sides, trends, data)
     report.begin(context.platform())
     id_types = {}
-    for name in FORMATS:
-        log = data / name
-        made_with = generate(sides.trendmark, log, impressions, [*CLEAN, f"--format={name}"])
-        note(f"{name}: {' '.join(made_with)}")
-        measured = measure_format(sides, trends, log, made_with, context.arguments.rounds, note)
-        id_types[name] = measured.id_type
-        report.add_format(measured)
+    rounds = context.arguments.rounds
+    for form in FORMS:
+        measured = measure_form(sides, trends, form, data, impressions, rounds, note)
+        id_types[form.folder] = measured.id_type
+        report.add_form(measured)
     followed = measure_follow(
         sides,
         trends,
         data,
         impressions,
         PUBLISH_INTERVALS,
-        context.arguments.rounds,
+        rounds,
         context.arguments.batches,
         id_types["jsonl"],
     )

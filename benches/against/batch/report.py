@@ -10,10 +10,7 @@ from common.sides import Sides
 from common.store import Query
 from common.tables import Commands, median_of_peak, median_of_wall, table, values
 
-TIME_TARGETS = {"jsonl": 1.2, "parquet": 1.5}
-PARQUET_PEAK_TARGET_BYTES = 1.3e9
-NEXT_EVENTS_TARGET = 1 / 50
-NAMES = {"jsonl": "JSON Lines", "parquet": "Parquet"}
+NEXT_EVENTS_TARGET = 1 / 150
 
 INTRODUCTION = """# trendmark against one batch run of DuckDB
 
@@ -23,7 +20,9 @@ Times are those of whole processes, from start to exit; memory is peak resident 
 run in turn, in one session. Each number is a median, with all values beside it.
 
 DuckDB has no acceptance rules. So that both sides answer the same question, the log has no late,
-future or malformed events; it has duplicates and plays without an impression. The rows of both
+future or malformed events; it has duplicates and plays without an impression. Unless it is said,
+the impressions of a request do not arrive together, as when many clients write at once. Parquet by
+DuckDB is a copy of the JSON Lines, with its default encodings and compression. The rows of both
 sides were equal before anything was timed, and after every run. DuckDB holds request ids as UUIDs
 or as text, whichever was faster when both were tried."""
 
@@ -51,33 +50,30 @@ class Report:
     def begin(self, platform: str) -> None:
         self.platform = platform
 
-    def add_format(self, measured: Measured) -> None:
-        form = measured.log.name
-        name = NAMES[form]
+    def add_form(self, measured: Measured) -> None:
+        name, target = measured.form.title, measured.form.target
         times = median_of_wall(measured.jobs), median_of_wall(measured.batches)
         ratio = times[0] / times[1]
-        target = TIME_TARGETS[form]
         self.summary.append(
             (
-                f"{name} to {measured.rows:,} committed rows",
+                f"{name}, to {measured.rows:,} committed rows",
                 *(f"{time:.2f} s" for time in times),
                 f"{ratio:.2f}",
-                verdict(f"≤ {target}", ratio <= target),
+                verdict(f"≤ {target:.2f}", ratio <= target) if target else "",
             )
         )
         peaks = median_of_peak(measured.jobs), median_of_peak(measured.batches)
-        is_parquet = form == "parquet"
-        memory_target = verdict("trendmark ≤ 1.3 GB", peaks[0] <= PARQUET_PEAK_TARGET_BYTES)
         self.summary.append(
             (
-                f"peak memory from {name}",
+                "its peak memory",
                 *(f"{peak / 1e9:.2f} GB" for peak in peaks),
                 f"{peaks[0] / peaks[1]:.2f}",
-                memory_target if is_parquet else "",
+                "",
             )
         )
         self._add_runs(name, measured)
-        self._add_commands(measured.made_with, measured.log)
+        log = self.data / ("jsonl" if measured.form.parquet_ids else measured.form.folder)
+        self.commands.add([self.sides.trendmark, "generate", "--out", log, *measured.made_with])
         self.commands.add(self.sides.job_command(measured.log))
         self.commands.add(self.sides.batch_command(measured.log, self.trends, measured.id_type))
 
@@ -105,7 +101,8 @@ class Report:
         )
         peaks = values((peak / 1e9 for peak in followed.peaks_bytes), "{:.2f}")
         self.runs.append(("trendmark with --follow", "", "", peaks))
-        self._add_commands(followed.made_with, self.data / "following")
+        log = self.data / "following"
+        self.commands.add([self.sides.trendmark, "generate", "--out", log, *followed.made_with])
         for interval in dict.fromkeys(update.publish_interval for update in followed.updates):
             self._add_interval(followed, interval, rerun_s, rerun_cpu_s)
         self.commands.add(
@@ -126,7 +123,7 @@ class Report:
                 f"{wall_s * 1e3:.0f} ms",
                 f"{rerun_s:.2f} s",
                 f"1/{1 / ratio:.0f}",
-                verdict("≤ 1/50", ratio <= NEXT_EVENTS_TARGET),
+                verdict("≤ 1/150", ratio <= NEXT_EVENTS_TARGET),
             )
         )
         self.next_events.append(
@@ -138,9 +135,6 @@ class Report:
             )
         )
         self.commands.add(self.sides.job_command(self.data / "following", follow_flags(interval)))
-
-    def _add_commands(self, made_with: Sequence[str], log: Path) -> None:
-        self.commands.add([self.sides.trendmark, "generate", "--out", log, *made_with])
 
     def text(self) -> str:
         return "\n\n".join(
