@@ -8,14 +8,23 @@ mod choices;
 mod crowded;
 mod distinct;
 mod requests;
+mod surge;
 mod take_rate;
+mod trending;
 mod trends;
 
 use crate::query::Query;
 
 /// The queries that `--query` accepts, the default first.
-pub static ALL: &[&Query] =
-    &[&trends::QUERY, &requests::QUERY, &choices::QUERY, &take_rate::QUERY, &crowded::QUERY];
+pub static ALL: &[&Query] = &[
+    &trends::QUERY,
+    &requests::QUERY,
+    &choices::QUERY,
+    &take_rate::QUERY,
+    &trending::QUERY,
+    &surge::QUERY,
+    &crowded::QUERY,
+];
 
 /// The query that counts the ledger's distinct events: it is part of every job.
 pub static LEDGER: &Query = &distinct::QUERY;

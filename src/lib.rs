@@ -20,6 +20,7 @@ pub mod kafka;
 pub mod log;
 pub mod panics;
 pub mod query;
+pub mod scores;
 pub mod sets;
 pub mod showings;
 pub mod sources;

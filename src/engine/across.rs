@@ -11,15 +11,14 @@
 
 use super::Settings;
 use super::table::{Input, Part};
+use crate::query::tables::Finality;
 use crate::query::{Build, Digest, Digests, KeyCells, Row, Tables, ValueCells, digest};
 use crate::stores::RowChange;
 use crate::time::{Epoch, EpochRange, Publication, Through};
 use differential_dataflow::AsCollection;
 use differential_dataflow::hashable::Hashable;
 use foldhash::fast::RandomState;
-use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::rc::Rc;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::Operator;
@@ -40,8 +39,7 @@ pub struct AcrossEpochs {
     read: Vec<usize>,
     /// The number of epochs held before the first open one.
     history_epochs: i64,
-    /// The epochs that are final in the store: changes of their rows are ignored.
-    final_through: Rc<Cell<Through>>,
+    finality: Finality,
 }
 
 impl AcrossEpochs {
@@ -65,22 +63,21 @@ impl AcrossEpochs {
             let rows = rows_of(updates.clone(), *number).as_collection();
             (settings.queries[*number].query.name, rows)
         });
-        let tables = Tables::new(named.collect());
-        let final_through = Rc::new(Cell::new(Through::Nothing));
+        let finality = Finality::default();
+        let tables = Tables::new(named.collect(), finality.clone());
         let mut parts: Option<Parts<'scope>> = None;
         for (number, instance) in settings.across_epochs() {
             let Build::Tables(build) = instance.query.build else { continue };
             let seed = digest::seed(instance.query.name);
             let rows = build(&tables, &instance.parameters).inner;
-            let more = row_changes(rows, number, seed, Rc::clone(&final_through));
+            let more = row_changes(rows, number, seed, finality.clone());
             parts = Some(match parts {
                 Some(parts) => parts.concat(more),
                 None => more,
             });
         }
         let history_epochs = settings.history_epochs();
-        let across =
-            AcrossEpochs { history_in, retractions_in, read, history_epochs, final_through };
+        let across = AcrossEpochs { history_in, retractions_in, read, history_epochs, finality };
         parts.map(|parts| (across, parts))
     }
 
@@ -100,7 +97,7 @@ impl AcrossEpochs {
 
     /// Notes that these epochs are final in the store, and retracts history no longer needed.
     pub fn finalize(&mut self, through: Through) {
-        self.final_through.set(through);
+        self.finality.set(through);
         if let Some(last) = through.last() {
             self.retractions_in.send(Through::Epoch(last.plus(-self.history_epochs)));
         }
@@ -214,7 +211,7 @@ fn row_changes<'scope>(
     rows: Stream<'scope, Publication, Vec<(Row, Publication, isize)>>,
     query: usize,
     seed: u64,
-    final_through: Rc<Cell<Through>>,
+    finality: Finality,
 ) -> Parts<'scope> {
     let mut pending: BTreeMap<Publication, Pending> = BTreeMap::new();
     // A row's updates meet on one worker, wherever the query computed them.
@@ -237,7 +234,8 @@ fn row_changes<'scope>(
                     && !frontier.less_equal(entry.key())
                 {
                     let (publication, Pending { capability, updates }) = entry.remove_entry();
-                    let parts = to_parts(updates, query, seed, publication, final_through.get());
+                    let parts =
+                        to_parts(updates, query, seed, publication, finality.final_through());
                     output.session(&capability).give_iterator(parts.into_iter());
                 }
             }

@@ -2,7 +2,10 @@
 //! timestamps are publications.
 
 use super::{Query, TableRows};
+use crate::time::Through;
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// The rows of queries of single epochs: of the open epochs, and of a history of final epochs at
 /// least as long as the query declares.
@@ -12,12 +15,38 @@ use std::collections::BTreeMap;
 /// advances, the oldest history is retracted; the effect on rows of final epochs is ignored.
 pub struct Tables<'scope> {
     rows: BTreeMap<&'static str, TableRows<'scope>>,
+    finality: Finality,
+}
+
+/// The epochs that are final in the store: changes of their rows are ignored. Operators read it to
+/// free state, and to compute nothing that no other row needs. It may lag behind.
+#[derive(Clone, Debug, Default)]
+pub struct Finality(Rc<Cell<Through>>);
+
+impl Finality {
+    /// Returns the epochs that are final in the store.
+    pub fn final_through(&self) -> Through {
+        self.0.get()
+    }
+
+    /// Notes that these epochs are final in the store.
+    pub fn set(&self, through: Through) {
+        self.0.set(through);
+    }
 }
 
 impl<'scope> Tables<'scope> {
     /// Creates the tables from the rows of queries, by name.
-    pub fn new(rows: BTreeMap<&'static str, TableRows<'scope>>) -> Tables<'scope> {
-        Tables { rows }
+    pub fn new(
+        rows: BTreeMap<&'static str, TableRows<'scope>>,
+        finality: Finality,
+    ) -> Tables<'scope> {
+        Tables { rows, finality }
+    }
+
+    /// Returns which epochs are final.
+    pub fn finality(&self) -> &Finality {
+        &self.finality
     }
 
     /// Returns the rows of a query.

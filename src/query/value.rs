@@ -2,6 +2,7 @@
 //! cells of a row, and how it is formatted.
 
 use crate::event::{Kind, RequestId, VideoId};
+use crate::time::Epoch;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -17,6 +18,10 @@ pub enum ColumnType {
     Count,
     /// A rate, in millionths.
     Rate,
+    /// A number with a sign, in thousandths.
+    Thousandths,
+    /// The number of an epoch, or none.
+    Epoch,
     /// A boolean.
     Flag,
     /// A [`Kind`] of event.
@@ -27,11 +32,13 @@ pub enum ColumnType {
 
 impl ColumnType {
     /// All types.
-    pub const ALL: [ColumnType; 7] = [
+    pub const ALL: [ColumnType; 9] = [
         ColumnType::Video,
         ColumnType::Request,
         ColumnType::Count,
         ColumnType::Rate,
+        ColumnType::Thousandths,
+        ColumnType::Epoch,
         ColumnType::Flag,
         ColumnType::Kind,
         ColumnType::Digest,
@@ -52,6 +59,8 @@ impl ColumnType {
             ColumnType::Request => "request",
             ColumnType::Count => "count",
             ColumnType::Rate => "rate",
+            ColumnType::Thousandths => "thousandths",
+            ColumnType::Epoch => "epoch",
             ColumnType::Flag => "flag",
             ColumnType::Kind => "kind",
             ColumnType::Digest => "digest",
@@ -60,9 +69,19 @@ impl ColumnType {
 
     /// Returns whether its values are numbers, which are right-aligned in tables.
     pub fn is_number(self) -> bool {
-        matches!(self, ColumnType::Video | ColumnType::Count | ColumnType::Rate)
+        match self {
+            ColumnType::Video
+            | ColumnType::Count
+            | ColumnType::Rate
+            | ColumnType::Thousandths
+            | ColumnType::Epoch => true,
+            ColumnType::Request | ColumnType::Flag | ColumnType::Kind | ColumnType::Digest => false,
+        }
     }
 }
+
+/// The cell of no epoch: no definition reaches the number that it would be.
+const NO_EPOCH: u64 = i64::MIN.cast_unsigned();
 
 /// A value of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +94,10 @@ pub enum Value {
     Count(u64),
     /// A rate, in millionths.
     Rate(u64),
+    /// A number with a sign, in thousandths.
+    Thousandths(i64),
+    /// An epoch, or none.
+    Epoch(Option<Epoch>),
     /// A boolean.
     Flag(bool),
     /// A kind of event.
@@ -91,6 +114,8 @@ impl Value {
             Value::Request(_) => ColumnType::Request,
             Value::Count(_) => ColumnType::Count,
             Value::Rate(_) => ColumnType::Rate,
+            Value::Thousandths(_) => ColumnType::Thousandths,
+            Value::Epoch(_) => ColumnType::Epoch,
             Value::Flag(_) => ColumnType::Flag,
             Value::Kind(_) => ColumnType::Kind,
             Value::Digest(_) => ColumnType::Digest,
@@ -105,6 +130,8 @@ impl Value {
             Value::Request(RequestId(words)) => words.into_iter().for_each(push),
             Value::Count(count) => push(count),
             Value::Rate(millionths) => push(millionths),
+            Value::Thousandths(number) => push(number.cast_unsigned()),
+            Value::Epoch(epoch) => push(epoch.map_or(NO_EPOCH, |epoch| epoch.0.cast_unsigned())),
             Value::Flag(flag) => push(u64::from(flag)),
             Value::Kind(kind) => push(kind as u64),
             Value::Digest(digest) => {
@@ -124,14 +151,18 @@ impl Value {
             ColumnType::Request => Value::Request(RequestId([cells[0], cells[1]])),
             ColumnType::Count => Value::Count(cells[0]),
             ColumnType::Rate => Value::Rate(cells[0]),
+            ColumnType::Thousandths => Value::Thousandths(cells[0].cast_signed()),
+            ColumnType::Epoch => {
+                Value::Epoch((cells[0] != NO_EPOCH).then_some(Epoch(cells[0].cast_signed())))
+            }
             ColumnType::Flag => Value::Flag(cells[0] != 0),
             ColumnType::Kind => Value::Kind(Kind::ALL[cells[0] as usize]),
             ColumnType::Digest => Value::Digest(u128::from(cells[0]) << 64 | u128::from(cells[1])),
         }
     }
 
-    /// Appends words that order the values of a column as readers see them: requests as UUIDs, all
-    /// others as numbers.
+    /// Appends words that order the values of a column as readers see them: requests as UUIDs,
+    /// numbers with a sign from the least on, all others as numbers.
     #[inline]
     pub(super) fn push_sort_key(self, mut push: impl FnMut(u64)) {
         match self {
@@ -140,16 +171,24 @@ impl Value {
                 push((bits >> 64) as u64);
                 push(bits as u64);
             }
+            Value::Thousandths(_) | Value::Epoch(_) => {
+                self.push_cells(|cell| push(cell ^ i64::MIN.cast_unsigned()));
+            }
             other => other.push_cells(push),
         }
     }
 
-    /// Appends it as JSON: numbers in decimal, a flag as a boolean, others as strings.
+    /// Appends it as JSON: numbers in decimal, no epoch as null, a flag as a boolean, others as
+    /// strings.
     pub fn write_json(self, json: &mut Vec<u8>) {
         match self {
             Value::Video(VideoId(number)) | Value::Count(number) | Value::Rate(number) => {
                 write_unsigned(number, json);
             }
+            Value::Thousandths(number) | Value::Epoch(Some(Epoch(number))) => {
+                write_integer(number, json);
+            }
+            Value::Epoch(None) => json.extend_from_slice(b"null"),
             Value::Request(request) => write_request(request, json),
             Value::Flag(flag) => json.extend_from_slice(if flag { b"true" } else { b"false" }),
             Value::Kind(kind) => {
@@ -170,6 +209,9 @@ impl Value {
             ColumnType::Request => Value::Request(RequestId::parse(json.as_str()?)?),
             ColumnType::Count => Value::Count(json.as_u64()?),
             ColumnType::Rate => Value::Rate(json.as_u64()?),
+            ColumnType::Thousandths => Value::Thousandths(json.as_i64()?),
+            ColumnType::Epoch if json.is_null() => Value::Epoch(None),
+            ColumnType::Epoch => Value::Epoch(Some(Epoch(json.as_i64()?))),
             ColumnType::Flag => Value::Flag(json.as_bool()?),
             ColumnType::Kind => Value::Kind(Kind::named(json.as_str()?)?),
             ColumnType::Digest => Value::Digest(digest(json.as_str()?)?),
@@ -178,13 +220,15 @@ impl Value {
 }
 
 impl fmt::Display for Value {
-    /// As in the store's views: numbers in decimal, a flag as 0 or 1, a request as a UUID, a digest
-    /// as 32 hexadecimal digits.
+    /// As in the store's views: numbers in decimal, no epoch as nothing, a flag as 0 or 1, a request
+    /// as a UUID, a digest as 32 hexadecimal digits.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Value::Video(VideoId(number)) | Value::Count(number) | Value::Rate(number) => {
                 number.fmt(formatter)
             }
+            Value::Thousandths(number) | Value::Epoch(Some(Epoch(number))) => number.fmt(formatter),
+            Value::Epoch(None) => Ok(()),
             Value::Request(request) => request.fmt(formatter),
             Value::Flag(flag) => u8::from(*flag).fmt(formatter),
             Value::Kind(kind) => kind.fmt(formatter),
@@ -246,6 +290,9 @@ mod tests {
             any::<u128>().prop_map(|bits| Value::Request(RequestId::from_u128(bits))),
             any::<u64>().prop_map(Value::Count),
             any::<u64>().prop_map(Value::Rate),
+            any::<i64>().prop_map(Value::Thousandths),
+            (i64::MIN + 1..).prop_map(|epoch| Value::Epoch(Some(Epoch(epoch)))),
+            Just(Value::Epoch(None)),
             any::<bool>().prop_map(Value::Flag),
             any::<bool>().prop_map(|play| Value::Kind(Kind::ALL[usize::from(play)])),
             any::<u128>().prop_map(Value::Digest),

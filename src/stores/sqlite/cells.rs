@@ -2,6 +2,7 @@
 
 use crate::event::{Kind, RequestId, VideoId};
 use crate::query::{ColumnType, Value, value};
+use crate::time::Epoch;
 use rusqlite::types::{FromSqlError, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Error, ToSql};
 use serde::Serialize;
@@ -13,6 +14,7 @@ use serde::Serialize;
 /// form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stored {
+    Nothing,
     Integer(i64),
     Digits(String),
     Name(&'static str),
@@ -22,6 +24,7 @@ pub(super) enum Stored {
 impl ToSql for Stored {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(match self {
+            Stored::Nothing => ValueRef::Null,
             Stored::Integer(integer) => ValueRef::Integer(*integer),
             Stored::Digits(digits) => ValueRef::Text(digits.as_bytes()),
             Stored::Name(name) => ValueRef::Text(name.as_bytes()),
@@ -52,6 +55,10 @@ pub(super) fn stored(value: Value) -> rusqlite::Result<Stored> {
         Value::Video(video) => stored_video(video),
         Value::Request(request) => Stored::Bytes(request.to_u128().to_be_bytes()),
         Value::Count(number) | Value::Rate(number) => Stored::Integer(integer(number)?),
+        Value::Thousandths(number) => Stored::Integer(number),
+        Value::Epoch(epoch) => {
+            epoch.map_or(Stored::Nothing, |Epoch(number)| Stored::Integer(number))
+        }
         Value::Flag(flag) => Stored::Integer(i64::from(flag)),
         Value::Kind(kind) => Stored::Name(kind.name()),
         Value::Digest(_) => Stored::Digits(value.to_string()),
@@ -87,6 +94,11 @@ fn read(column_type: ColumnType, stored: ValueRef<'_>) -> Result<Value, FromSqlE
         }
         ColumnType::Count => Value::Count(unsigned(stored)?),
         ColumnType::Rate => Value::Rate(unsigned(stored)?),
+        ColumnType::Thousandths => Value::Thousandths(stored.as_i64()?),
+        ColumnType::Epoch => Value::Epoch(match stored {
+            ValueRef::Null => None,
+            _ => Some(Epoch(stored.as_i64()?)),
+        }),
         ColumnType::Flag => Value::Flag(stored.as_i64()? != 0),
         ColumnType::Kind => {
             Value::Kind(Kind::named(stored.as_str()?).ok_or(FromSqlError::InvalidType)?)

@@ -151,10 +151,15 @@ fn create_table(query: &StoredQuery) -> String {
         let declared = match column.column_type {
             ColumnType::Video => "",
             ColumnType::Request => "BLOB",
-            ColumnType::Count | ColumnType::Rate | ColumnType::Flag => "INTEGER",
+            ColumnType::Count
+            | ColumnType::Rate
+            | ColumnType::Thousandths
+            | ColumnType::Epoch
+            | ColumnType::Flag => "INTEGER",
             ColumnType::Kind | ColumnType::Digest => "TEXT",
         };
-        format!("{} {declared} NOT NULL", column.name)
+        let required = if column.column_type == ColumnType::Epoch { "" } else { " NOT NULL" };
+        format!("{} {declared}{required}", column.name)
     }));
     columns.push("publication INTEGER NOT NULL".to_owned());
     columns.push(format!("PRIMARY KEY ({})", key_names(query).join(", ")));

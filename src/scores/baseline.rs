@@ -1,0 +1,361 @@
+//! What is usual for a video at a moment, from its past rows.
+//!
+//! For a row of epoch e, the past is the `days` days that end `guard` epochs before e. Each past row
+//! has plays k and an *exposure* x: how many plays an average video would have had in its place, so
+//! that what is common to all videos at a moment does not look like a habit of one. The plays that
+//! are usual for one unit of exposure are a product of four factors. Each one is estimated from the
+//! plays k that are left when those before it are known, and drawn towards 1 as if its prior had
+//! seen a number of plays that is 1 / (the variance of the factor among videos):
+//!
+//! 1. the usual rate, drawn towards that of all videos;
+//! 2. the level of the last day;
+//! 3. the time of day: [`NEAR_SLOTS`] slots around that of e, on all days;
+//! 4. more closely: [`NEXT_SLOTS`] slots around it.
+//!
+//! Rows that scatter more than independent plays count for less. Rows far from what is usual are
+//! left out, unless there are so many in a row that the usual must have changed.
+
+use super::Settings;
+use super::dispersion::{Evidence, Shares};
+use serde::{Deserialize, Serialize};
+use std::ops::AddAssign;
+
+/// The slots of the day that the third factor averages over.
+pub const NEAR_SLOTS: i64 = 9;
+/// The slots of the day that the fourth factor averages over.
+pub const NEXT_SLOTS: i64 = 3;
+/// Rows that are further from the usual than so many standard deviations are left out,
+const OUTLIER: f64 = 4.0;
+/// unless there are more than this in a row.
+const OUTLIERS_MAX: usize = 24;
+
+/// A past row of a video.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Past {
+    /// The number of its epoch.
+    pub epoch: i64,
+    /// Its plays.
+    pub plays: f64,
+    /// Its exposure, in plays of an average video.
+    pub exposure: f64,
+}
+
+/// The past of a row, summed up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Habit {
+    all: Sums,
+    level: Sums,
+    near: Sums,
+    next: Sums,
+    /// The usual number of plays of all videos for each unit of exposure.
+    common_rate: f64,
+    /// How much the plays scatter.
+    pub evidence: Evidence,
+    /// What it says about the variances of factors among videos.
+    pub likeness: [Likeness; FACTORS],
+}
+
+/// The factors after the first: level, near and next.
+pub const FACTORS: usize = 3;
+
+/// Two estimates of the same factor from different days, each less 1. Their product is on average
+/// the variance of the factor among videos.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Likeness {
+    /// The product.
+    pub product: f64,
+    /// How much it weighs.
+    pub weight: f64,
+}
+
+/// The variances of the factors after the first, among videos.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Variances(pub [f64; FACTORS]);
+
+/// The variances before anything is known.
+pub const VARIANCES: Variances = Variances([0.02, 0.03, 0.01]);
+
+/// What is usual for a video in an epoch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Baseline {
+    /// Plays for each unit of exposure.
+    pub rate: f64,
+    /// The variance of the error of `rate`, relative to its square.
+    pub error: f64,
+    /// How much the plays scatter.
+    pub scatter: Shares,
+}
+
+/// Sums over rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Sums {
+    plays: f64,
+    exposure: f64,
+    /// Of squared exposures.
+    squares: f64,
+}
+
+impl AddAssign<&Past> for Sums {
+    fn add_assign(&mut self, row: &Past) {
+        self.plays += row.plays;
+        self.exposure += row.exposure;
+        self.squares += row.exposure * row.exposure;
+    }
+}
+
+impl Sums {
+    fn over<'a>(rows: impl IntoIterator<Item = &'a Past>) -> Sums {
+        let mut sums = Sums::default();
+        rows.into_iter().for_each(|row| sums += row);
+        sums
+    }
+
+    /// The sums over the rows of both.
+    fn and(&self, other: &Sums) -> Sums {
+        Sums {
+            plays: self.plays + other.plays,
+            exposure: self.exposure + other.exposure,
+            squares: self.squares + other.squares,
+        }
+    }
+
+    /// The part of the information of the rows that a dispersion leaves, if `rate` is usual.
+    fn left(&self, rate: f64, dispersion: f64) -> f64 {
+        let Sums { exposure, squares, .. } = *self;
+        if exposure > 0.0 { 1.0 / (1.0 + dispersion * rate * squares / exposure) } else { 1.0 }
+    }
+
+    /// The factor by which these rows exceed `rate`, drawn towards 1 by a prior of a variance, and
+    /// the relative variance of its error.
+    fn factor(&self, rate: f64, dispersion: f64, variance: f64) -> (f64, f64) {
+        let (prior, left) = (1.0 / variance, self.left(rate, dispersion));
+        let expected = prior + left * rate * self.exposure;
+        ((prior + left * self.plays) / expected, 1.0 / expected)
+    }
+}
+
+impl Habit {
+    /// Sums up the past rows of a video, which are sorted by epoch, for a row of an epoch.
+    /// `common_rate` is the usual number of plays of all videos for each unit of exposure.
+    /// Returns `None` if there are too few.
+    ///
+    /// Rows are added up in the order of their epochs.
+    pub fn of(
+        rows: &mut Vec<Past>,
+        epoch: i64,
+        common_rate: f64,
+        settings: &Settings,
+    ) -> Option<Habit> {
+        if rows.len() < settings.least_epochs || Sums::over(&*rows).plays < settings.least_plays {
+            return None;
+        }
+        let dispersion = leave_out(rows, common_rate, settings);
+        let all = Sums::over(&*rows);
+        let (rate, _) = usual_rate(&all, common_rate, dispersion, settings.prior_plays);
+        let around = Around { epoch, day: settings.day };
+        let last_day = epoch - settings.guard - settings.day;
+        let habit = Habit {
+            all,
+            level: Sums::over(rows.iter().filter(|past| past.epoch >= last_day)),
+            near: Sums::over(rows.iter().filter(|past| around.includes(past, NEAR_SLOTS))),
+            next: Sums::over(rows.iter().filter(|past| around.includes(past, NEXT_SLOTS))),
+            common_rate,
+            evidence: evidence(rows, rate, dispersion, settings),
+            likeness: likeness(rows, around, last_day, rate, dispersion),
+        };
+        Some(habit)
+    }
+
+    /// What is usual, given the variances among videos and how much most of them scatter.
+    pub fn baseline(
+        &self,
+        Variances([level, near, next]): &Variances,
+        prior: &Shares,
+        prior_plays: f64,
+    ) -> Baseline {
+        let scatter = self.evidence.posterior(prior);
+        let dispersion = scatter.mean();
+        let (rate, error) = usual_rate(&self.all, self.common_rate, dispersion, prior_plays);
+        // The level of the last day is that of all slots, and the time of day that of all days: each
+        // is relative to the usual rate.
+        let (level, level_error) = self.level.factor(rate, dispersion, *level);
+        let (near, near_error) = self.near.factor(rate, dispersion, *near);
+        let (next, next_error) = self.next.factor(rate * near, dispersion, *next);
+        Baseline {
+            rate: rate * level * near * next,
+            error: error + level_error + near_error + next_error,
+            scatter,
+        }
+    }
+
+    /// The plays that are usual for one unit of exposure, roughly.
+    pub fn rough_rate(&self, prior_plays: f64) -> f64 {
+        usual_rate(&self.all, self.common_rate, 0.0, prior_plays).0
+    }
+}
+
+/// The slots of the day around that of an epoch.
+#[derive(Clone, Copy)]
+struct Around {
+    epoch: i64,
+    day: i64,
+}
+
+impl Around {
+    /// Whether a row is in one of the `slots` slots around the epoch's.
+    fn includes(self, past: &Past, slots: i64) -> bool {
+        let after = (past.epoch - self.epoch).rem_euclid(self.day);
+        after.min(self.day - after) <= reach(slots, self.day)
+    }
+}
+
+/// How far from its middle a span of slots reaches.
+fn reach(slots: i64, day: i64) -> i64 {
+    (slots / 2).min((day - 1) / 2)
+}
+
+/// What the rows say about the variances of the factors among videos.
+fn likeness(
+    rows: &[Past],
+    around: Around,
+    last_day: i64,
+    rate: f64,
+    dispersion: f64,
+) -> [Likeness; FACTORS] {
+    let Around { day, .. } = around;
+    let is_before = |past: &&Past| (last_day - day..last_day).contains(&past.epoch);
+    let levels = [
+        Sums::over(rows.iter().filter(|past| past.epoch >= last_day)),
+        Sums::over(rows.iter().filter(is_before)),
+    ];
+    // Days with an even and those with an odd number, and of each the slots next to that of the epoch,
+    // and the others near it.
+    let (mut next, mut ring) = ([Sums::default(); 2], [Sums::default(); 2]);
+    for past in rows.iter().filter(|past| around.includes(past, NEAR_SLOTS)) {
+        let half = (past.epoch.div_euclid(day) & 1) as usize;
+        let sums = if around.includes(past, NEXT_SLOTS) { &mut next } else { &mut ring };
+        sums[half] += past;
+    }
+    let near = [next[0].and(&ring[0]), next[1].and(&ring[1])];
+    let of = |sums: &Sums| {
+        let information = sums.left(rate, dispersion) * rate * sums.exposure;
+        (sums.plays / (rate * sums.exposure) - 1.0, information)
+    };
+    let product = |one: (f64, f64), other: (f64, f64), variance: f64| {
+        let weight = 1.0 / ((1.0 / one.1 + variance) * (1.0 / other.1 + variance));
+        let product = (one.0 * other.0).clamp(-1.0, 1.0);
+        if weight.is_finite() && product.is_finite() {
+            Likeness { product, weight }
+        } else {
+            Likeness::default()
+        }
+    };
+    let Variances([level, nearness, nextness]) = VARIANCES;
+    // The slots next to that of the epoch are a third of those near it: so is their weight in the mean
+    // that they are compared with.
+    let apart = |half: usize| {
+        let ((one, of_one), (other, of_other)) = (of(&next[half]), of(&ring[half]));
+        (
+            RING_SHARE * (one - other),
+            1.0 / (RING_SHARE * RING_SHARE * (1.0 / of_one + 1.0 / of_other)),
+        )
+    };
+    [
+        product(of(&levels[0]), of(&levels[1]), level),
+        product(of(&near[0]), of(&near[1]), nearness),
+        product(apart(0), apart(1), nextness),
+    ]
+}
+
+/// The share of the slots near that of an epoch which are not next to it.
+const RING_SHARE: f64 = (NEAR_SLOTS - NEXT_SLOTS) as f64 / NEAR_SLOTS as f64;
+
+/// The usual rate, and the relative variance of its error.
+fn usual_rate(all: &Sums, common: f64, dispersion: f64, prior: f64) -> (f64, f64) {
+    let rough = (prior + all.plays) / (prior / common + all.exposure);
+    let left = all.left(rough, dispersion);
+    let plays = prior + left * all.plays;
+    (plays / (prior / common + left * all.exposure), 1.0 / plays)
+}
+
+/// The dispersion of rows around a rate, by their second moment.
+fn scatter(rows: &[Past], rate: f64) -> f64 {
+    let (mut excess, mut squares) = (0.0, 0.0);
+    for row in rows {
+        let mean = rate * row.exposure;
+        excess += (row.plays - mean) * (row.plays - mean) - mean;
+        squares += mean * mean;
+    }
+    if squares > 0.0 { (excess / squares).max(0.0) } else { 0.0 }
+}
+
+/// Removes rows that are far from the usual rate. Returns the dispersion of the others.
+fn leave_out(rows: &mut Vec<Past>, common_rate: f64, settings: &Settings) -> f64 {
+    let (rate, _) = usual_rate(&Sums::over(&*rows), common_rate, 0.0, settings.prior_plays);
+    let dispersion = scatter(rows, rate);
+    let is_far = |row: &Past| {
+        let mean = rate * row.exposure;
+        let deviation = (row.plays - mean).abs() - 0.5;
+        deviation > 0.0
+            && deviation * deviation > OUTLIER * OUTLIER * (mean + dispersion * mean * mean)
+    };
+    let mut far_in_a_row = 0;
+    let mut kept = 0;
+    for at in 0..rows.len() {
+        far_in_a_row = if is_far(&rows[at]) { far_in_a_row + 1 } else { 0 };
+        if far_in_a_row == 0 || far_in_a_row > OUTLIERS_MAX {
+            rows[kept] = rows[at];
+            kept += 1;
+        }
+    }
+    let has_left_out = kept < rows.len();
+    rows.truncate(kept);
+    if has_left_out { scatter(rows, rate) } else { dispersion }
+}
+
+/// The evidence of the rows of the last days for the dispersion around the time of day and the level
+/// of each day. As these are estimated from the same rows, the deviations are a little too small,
+/// for which they are corrected.
+fn evidence(rows: &[Past], rate: f64, dispersion: f64, settings: &Settings) -> Evidence {
+    let day = settings.day;
+    let Some(last) = rows.last().map(|row| row.epoch) else { return Evidence::default() };
+    let mut slots = vec![Sums::default(); day as usize];
+    rows.iter().for_each(|row| slots[row.epoch.rem_euclid(day) as usize] += row);
+    let near = near_each(&slots);
+    let first = last - settings.evidence_days * day;
+    let recent = &rows[rows.partition_point(|row| row.epoch <= first)..];
+    let Variances([level_variance, near_variance, _]) = VARIANCES;
+    let mut evidence = Evidence::default();
+    for of_day in recent.chunk_by(|one, next| (last - one.epoch) / day == (last - next.epoch) / day)
+    {
+        let sums = Sums::over(of_day);
+        let (level, _) = sums.factor(rate, dispersion, level_variance);
+        for row in of_day {
+            let near = near[row.epoch.rem_euclid(day) as usize];
+            let (factor, _) = near.factor(rate, dispersion, near_variance);
+            let mean = rate * level * factor * row.exposure;
+            let leverage = drawn(&near, row, rate, dispersion, near_variance)
+                + drawn(&sums, row, rate, dispersion, level_variance);
+            let deviation = row.plays - mean;
+            evidence.add(deviation * deviation / (1.0 - leverage.min(0.5)), mean, 0.0);
+        }
+    }
+    evidence
+}
+
+/// By how much of its own deviation a row moves a factor that is estimated from it and others.
+fn drawn(sums: &Sums, row: &Past, rate: f64, dispersion: f64, variance: f64) -> f64 {
+    let left = sums.left(rate, dispersion) * rate;
+    left * row.exposure / (1.0 / variance + left * sums.exposure)
+}
+
+/// The sums over the slots around each slot of the day.
+fn near_each(slots: &[Sums]) -> Vec<Sums> {
+    let day = slots.len() as i64;
+    let reach = reach(NEAR_SLOTS, day);
+    let around = |slot: i64| {
+        let each = (slot - reach..=slot + reach).map(|at| &slots[at.rem_euclid(day) as usize]);
+        each.fold(Sums::default(), |sum, one| sum.and(one))
+    };
+    (0..day).map(around).collect()
+}
