@@ -9,9 +9,9 @@
 //! one-sided CUSUM of these scores. The model and its sources are in `src/scores/`.
 //! Row: `(video, epoch) → (plays, expected_plays, score, momentum, since)`, one for each row of
 //! `trends` with enough history: rank by `momentum`, take alarm from `score`.
-//! State: 24 bytes for each row of `trends` in the history, and the rows of open and `recent` epochs.
-//! Cost: some microseconds for each row of an open epoch that changes, or whose history does.
-//! Reader: the row "Trending Now".
+//! State: 24 bytes for each row of `trends` in the history, and the rows of open and `recent`
+//! epochs. Cost: some microseconds for each row of an open epoch that changes, or whose history
+//! does. Reader: the row "Trending Now".
 
 use super::trends;
 use crate::event::VideoId;

@@ -4,6 +4,11 @@
 use crate::world::{DAY, DAYS, Surge, TITLES, WARM_UP_DAYS, World};
 use std::collections::BTreeMap;
 
+/// The shares of a standard normal distribution beyond 2, 3 and 4.
+const NORMAL: [f64; 3] = [0.022_750_132, 0.001_349_898, 3.167_124e-5];
+/// Epochs after a surge in which a title may still be noticed.
+const AFTER: i64 = 6;
+
 /// The scores of a method, by title and epoch: higher means more unusual.
 pub type Scores = BTreeMap<(u64, i64), f64>;
 
@@ -12,11 +17,17 @@ const EXPECTED_MIN: f64 = 50.0;
 /// False alarms for each title and day.
 const ALARMS: f64 = 1e-3;
 
+/// What a method finds, and what it claims.
 #[derive(Clone, Copy, Debug)]
 pub struct Judgement {
+    /// The score above which it claims something.
     pub threshold: f64,
+    /// The number of surges that were to be found.
+    pub surges: usize,
+    /// The shares that were found in their first epoch, and in their first two.
     pub at_once: f64,
     pub within_one: f64,
+    /// See [`precision`].
     pub precision: f64,
     /// Epochs from the beginning of a surge to its detection, of those that are found.
     pub delay: f64,
@@ -27,28 +38,18 @@ fn is_judged(epoch: i64) -> bool {
 }
 
 /// Whether a row is neither in a surge nor shortly after one.
-fn is_quiet(world: &World, of_title: &BTreeMap<u64, Vec<Surge>>, title: u64, epoch: i64) -> bool {
-    let after = 6;
-    let near = |one: &Surge| (one.first..one.first + one.epochs + after).contains(&epoch);
-    !world.truth[&(title, epoch)].is_surge
-        && !of_title.get(&title).is_some_and(|all| all.iter().any(near))
+pub fn is_quiet(world: &World, title: u64, epoch: i64) -> bool {
+    let is_near = |one: &Surge| (one.first..one.first + one.epochs + AFTER).contains(&epoch);
+    !world.surges_of(title).any(is_near)
 }
 
-fn by_title(world: &World) -> BTreeMap<u64, Vec<Surge>> {
-    let mut all: BTreeMap<u64, Vec<Surge>> = BTreeMap::new();
-    world.surges.iter().for_each(|one| all.entry(one.title).or_default().push(*one));
-    all
-}
-
+/// Judges what a method finds.
 pub fn judge(world: &World, scores: &Scores) -> Judgement {
-    let of_title = by_title(world);
     let days = (DAYS - WARM_UP_DAYS) as f64;
     let allowed = (ALARMS * TITLES as f64 * days) as usize;
     let mut quiet: Vec<f64> = scores
         .iter()
-        .filter(|((title, epoch), _)| {
-            is_judged(*epoch) && is_quiet(world, &of_title, *title, *epoch)
-        })
+        .filter(|((title, epoch), _)| is_judged(*epoch) && is_quiet(world, *title, *epoch))
         .map(|(_, score)| *score)
         .collect();
     quiet.sort_by(|one, other| other.total_cmp(one));
@@ -77,7 +78,14 @@ pub fn judge(world: &World, scores: &Scores) -> Judgement {
         .collect();
     delays.sort_unstable();
     let delay = delays.get(delays.len() / 2).map_or(f64::NAN, |one| *one as f64);
-    Judgement { threshold, at_once, within_one, precision: precision(world, scores), delay }
+    Judgement {
+        threshold,
+        surges: large.len(),
+        at_once,
+        within_one,
+        precision: precision(world, scores),
+        delay,
+    }
 }
 
 /// Whether the title is old enough to be scored by anything with a history of two days.
@@ -110,22 +118,24 @@ fn precision(world: &World, scores: &Scores) -> f64 {
     right as f64 / f64::from(all.max(1) as u32)
 }
 
-/// The share of quiet rows beyond 2, 3 and 4, as multiples of those of a normal distribution, of
-/// rows with at least so many expected plays.
+/// The shares of quiet rows beyond 2, 3 and 4, as multiples of those of a normal distribution, of
+/// rows with at least so many expected plays; and the number of rows.
 pub fn calibration(world: &World, scores: &Scores, expected_min: f64) -> ([f64; 3], usize) {
-    const NORMAL: [f64; 3] = [0.022_750_132, 0.001_349_898, 3.167_124e-5];
-    let of_title = by_title(world);
-    let quiet: Vec<f64> = scores
-        .iter()
-        .filter(|((title, epoch), _)| {
-            is_judged(*epoch)
-                && world.truth[&(*title, *epoch)].expected >= expected_min
-                && is_quiet(world, &of_title, *title, *epoch)
-        })
-        .map(|(_, score)| *score)
-        .collect();
-    let share =
-        |least: f64| quiet.iter().filter(|one| **one > least).count() as f64 / quiet.len() as f64;
-    let [two, three, four] = NORMAL;
-    ([share(2.0) / two, share(3.0) / three, share(4.0) / four], quiet.len())
+    let is_counted = |(title, epoch): &(u64, i64)| {
+        is_judged(*epoch)
+            && world.truth[&(*title, *epoch)].expected >= expected_min
+            && is_quiet(world, *title, *epoch)
+    };
+    let quiet = scores.iter().filter(|(at, _)| is_counted(at)).map(|(_, score)| *score);
+    let quiet: Vec<f64> = quiet.collect();
+    (shares_beyond(&quiet), quiet.len())
+}
+
+/// The shares beyond 2, 3 and 4, as multiples of those of a normal distribution.
+pub fn shares_beyond(scores: &[f64]) -> [f64; 3] {
+    [0, 1, 2].map(|at| {
+        let least = 2.0 + at as f64;
+        let beyond = scores.iter().filter(|one| **one > least).count();
+        beyond as f64 / scores.len() as f64 / NORMAL[at]
+    })
 }

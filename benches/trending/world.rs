@@ -3,6 +3,7 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Gamma, LogNormal, Normal, Poisson};
+use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use trendmark::scores::Counts;
 use trendmark::scores::oracle::Table;
@@ -38,7 +39,7 @@ pub const KINDS: [Kind; 9] = [
     kind("moderate, no rhythm", 0.02, false, (0.0, 0.0), 0.0),
     kind("moderate, rhythms", 0.02, false, (0.4, 0.3), 0.0),
     kind("moderate, log-normal noise", 0.02, true, (0.4, 0.3), 0.0),
-    kind("moderate, drifting rates", 0.02, false, (0.4, 0.3), 0.25),
+    kind("moderate, drifting rates", 0.02, false, (0.4, 0.3), 0.12),
     kind("strong, no rhythm", 0.15, false, (0.0, 0.0), 0.0),
     kind("strong, rhythms", 0.15, false, (0.4, 0.3), 0.0),
     kind("strong, log-normal noise", 0.15, true, (0.4, 0.3), 0.0),
@@ -62,6 +63,13 @@ pub struct Truth {
     pub is_surge: bool,
 }
 
+impl World {
+    /// The surges of a title.
+    pub fn surges_of(&self, title: u64) -> impl Iterator<Item = &Surge> {
+        self.by_title.get(&title).into_iter().flatten().map(|at| &self.surges[*at])
+    }
+}
+
 /// A surge of a title, by its first epoch and length.
 #[derive(Clone, Copy)]
 pub struct Surge {
@@ -70,12 +78,22 @@ pub struct Surge {
     pub epochs: i64,
 }
 
+/// A world.
 pub struct World {
+    /// What is counted.
     pub table: Table,
-    pub truth: std::collections::BTreeMap<(u64, i64), Truth>,
+    /// What is true of each row.
+    pub truth: BTreeMap<(u64, i64), Truth>,
+    /// What is to be found.
     pub surges: Vec<Surge>,
+    by_title: BTreeMap<u64, Vec<usize>>,
 }
 
+/// Titles with so many plays in an epoch are large.
+const LARGE_PLAYS: f64 = 50.0;
+const RATE_MAX: f64 = 0.95;
+
+/// A title: what it usually has in an epoch, and how it differs.
 struct Title {
     impressions: f64,
     rate: f64,
@@ -89,70 +107,91 @@ struct Title {
 pub fn make(kind: &Kind, seed: u64) -> World {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let titles: Vec<Title> = (0..TITLES).map(|_| title(kind, &mut random)).collect();
-    let (first, last) = (WARM_UP_DAYS * DAY, DAYS * DAY);
+    let large = |title: &u64| titles[*title as usize].usual_plays() >= LARGE_PLAYS;
+    let large: Vec<u64> = (0..TITLES).filter(large).collect();
+    let any: Vec<u64> = (0..TITLES).collect();
     // Half of the surges are of titles that are large enough to be found.
-    let is_large = |title: &u64| {
-        let Title { impressions, rate, .. } = titles[*title as usize];
-        impressions * rate >= 50.0
-    };
-    let large: Vec<u64> = (0..TITLES).filter(is_large).collect();
-    let surges: Vec<Surge> = (0..SURGES)
-        .map(|number| Surge {
-            title: match number % 2 {
-                0 => large[random.random_range(0..large.len())],
-                _ => random.random_range(0..TITLES),
-            },
-            first: random.random_range(first..last - 8),
-            epochs: random.random_range(1..=6),
-        })
-        .collect();
-    let promoted: Vec<Surge> = (0..PROMOTED)
-        .map(|_| Surge {
-            title: random.random_range(0..TITLES),
-            first: random.random_range(first..last - 8),
-            epochs: random.random_range(1..=6),
-        })
-        .collect();
-    let within = |all: &[Surge], title: u64, epoch: i64| {
-        all.iter()
-            .any(|one| one.title == title && (one.first..one.first + one.epochs).contains(&epoch))
-    };
-    let mut world = World { table: Table::new(), truth: Default::default(), surges };
+    let surges =
+        (0..SURGES).map(|number| span(if number % 2 == 0 { &large } else { &any }, &mut random));
+    let surges: Vec<Surge> = surges.collect();
+    let promoted: Vec<Surge> = (0..PROMOTED).map(|_| span(&any, &mut random)).collect();
+    let mut by_title: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    for (at, surge) in surges.iter().enumerate() {
+        by_title.entry(surge.title).or_default().push(at);
+    }
+    let mut world = World { table: Table::new(), truth: BTreeMap::new(), surges, by_title };
     for (number, title) in (0..).zip(&titles) {
-        let of_title: Vec<Surge> =
-            world.surges.iter().filter(|one| one.title == number).copied().collect();
+        let spans = |all: &[Surge]| -> Vec<Surge> {
+            all.iter().filter(|one| one.title == number).copied().collect()
+        };
+        let (surges, promoted) = (spans(&world.surges), spans(&promoted));
         let mut level = 0.0;
         for epoch in title.launch..DAYS * DAY {
-            level +=
-                Normal::new(0.0, kind.drift / (DAY as f64).sqrt()).unwrap().sample(&mut random);
-            let is_surge = within(&of_title, number, epoch);
-            let more = if within(&promoted, number, epoch) { PROMOTION_FACTOR } else { 1.0 };
-            let hour = TAU * (epoch % DAY) as f64 / DAY as f64;
-            let shown =
-                title.impressions * more * (1.0 + 0.4 * (hour - title.exposure_phase).sin());
+            level += drift(kind, &mut random);
+            let is_within = |all: &[Surge]| all.iter().any(|one| one.includes(epoch));
+            let (is_surge, is_promoted) = (is_within(&surges), is_within(&promoted));
+            let shown = title.shown(epoch) * if is_promoted { PROMOTION_FACTOR } else { 1.0 };
             let impressions = poisson(shown, &mut random);
             if impressions == 0 {
                 continue;
             }
-            let (all, own) = kind.rhythms;
-            let common = 1.0 + all * (hour + 1.0).sin() + 0.1 * ((epoch * 7_919) as f64).sin();
-            let rhythm = 1.0 + own * (hour + title.phase).sin();
-            let usual = title.rate * level.exp() * common * rhythm;
+            let usual = (title.rate(kind, epoch) * f64::exp(level)).min(RATE_MAX);
             let factor = if is_surge { SURGE_FACTOR } else { 1.0 };
             let noise = noise(kind, title.dispersion, &mut random);
-            let rate = (usual * factor * noise).min(0.95);
-            let plays = binomial(impressions, rate, &mut random);
-            let truth = Truth {
-                expected: impressions as f64 * usual.min(0.95),
-                dispersion: title.dispersion,
-                is_surge,
-            };
-            world.truth.insert((number, epoch), truth);
+            let plays = binomial(impressions, (usual * factor * noise).min(RATE_MAX), &mut random);
+            let (expected, dispersion) = (impressions as f64 * usual, title.dispersion);
+            world.truth.insert((number, epoch), Truth { expected, dispersion, is_surge });
             let counts = Counts { plays, impressions };
             world.table.entry(number).or_default().insert(epoch, counts);
         }
     }
     world
+}
+
+impl Surge {
+    fn includes(&self, epoch: i64) -> bool {
+        (self.first..self.first + self.epochs).contains(&epoch)
+    }
+}
+
+impl Title {
+    fn usual_plays(&self) -> f64 {
+        self.impressions * self.rate
+    }
+
+    /// The impressions to be expected in an epoch.
+    fn shown(&self, epoch: i64) -> f64 {
+        self.impressions * (1.0 + 0.4 * (hour(epoch) - self.exposure_phase).sin())
+    }
+
+    /// Plays for each impression, without drift and noise.
+    fn rate(&self, kind: &Kind, epoch: i64) -> f64 {
+        let (all, own) = kind.rhythms;
+        let weather = 0.1 * ((epoch * 7_919) as f64).sin();
+        let common = 1.0 + all * (hour(epoch) + 1.0).sin() + weather;
+        self.rate * common * (1.0 + own * (hour(epoch) + self.phase).sin())
+    }
+}
+
+/// The time of day, as an angle.
+fn hour(epoch: i64) -> f64 {
+    TAU * (epoch % DAY) as f64 / DAY as f64
+}
+
+/// Some epochs of one of these titles, once the scores are judged.
+fn span(titles: &[u64], random: &mut ChaCha8Rng) -> Surge {
+    let judged = WARM_UP_DAYS * DAY..DAYS * DAY - 8;
+    Surge {
+        title: titles[random.random_range(0..titles.len())],
+        first: random.random_range(judged),
+        epochs: random.random_range(1..=6),
+    }
+}
+
+/// The change of the logarithm of a rate from one epoch to the next.
+fn drift(kind: &Kind, random: &mut ChaCha8Rng) -> f64 {
+    let deviation = kind.drift / f64::sqrt(DAY as f64);
+    Normal::new(0.0, deviation).unwrap().sample(random)
 }
 
 fn title(kind: &Kind, random: &mut ChaCha8Rng) -> Title {

@@ -220,8 +220,8 @@ impl Value {
 }
 
 impl fmt::Display for Value {
-    /// As in the store's views: numbers in decimal, no epoch as nothing, a flag as 0 or 1, a request
-    /// as a UUID, a digest as 32 hexadecimal digits.
+    /// As in the store's views: numbers in decimal, no epoch as nothing, a flag as 0 or 1, a
+    /// request as a UUID, a digest as 32 hexadecimal digits.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Value::Video(VideoId(number)) | Value::Count(number) | Value::Rate(number) => {

@@ -1,16 +1,19 @@
 //! What is usual for a video at a moment, from its past rows.
 //!
-//! For a row of epoch e, the past is the `days` days that end `guard` epochs before e. Each past row
-//! has plays k and an *exposure* x: how many plays an average video would have had in its place, so
-//! that what is common to all videos at a moment does not look like a habit of one. The plays that
-//! are usual for one unit of exposure are a product of four factors. Each one is estimated from the
-//! plays k that are left when those before it are known, and drawn towards 1 as if its prior had
-//! seen a number of plays that is 1 / (the variance of the factor among videos):
+//! For a row of epoch e, the past is the `days` days that end `guard` epochs before e. Each past
+//! row has plays k and an *exposure* x: how many plays an average video would have had in its
+//! place, so that what is common to all videos at a moment does not look like a habit of one. The
+//! plays that are usual for one unit of exposure are a product of four factors. Each one is
+//! estimated from the plays k that are left when those before it are known, and drawn towards 1 as
+//! if its prior had seen a number of plays that is 1 / (the variance of the factor among videos):
 //!
 //! 1. the usual rate, drawn towards that of all videos;
 //! 2. the level of the last day;
 //! 3. the time of day: [`NEAR_SLOTS`] slots around that of e, on all days;
-//! 4. more closely: [`NEXT_SLOTS`] slots around it.
+//! 4. more closely: [`NEXT_SLOTS`] slots around it;
+//! 5. the level of the last quarter of a day.
+//!
+//! Where rates drift, they have also changed since: by how much is added to the error.
 //!
 //! Rows that scatter more than independent plays count for less. Rows far from what is usual are
 //! left out, unless there are so many in a row that the usual must have changed.
@@ -18,7 +21,7 @@
 use super::Settings;
 use super::dispersion::{Evidence, Shares};
 use serde::{Deserialize, Serialize};
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Range};
 
 /// The slots of the day that the third factor averages over.
 pub const NEAR_SLOTS: i64 = 9;
@@ -47,16 +50,19 @@ pub struct Habit {
     level: Sums,
     near: Sums,
     next: Sums,
+    /// Of the last quarter of a day, with exposures that contain the time of day.
+    lately: Sums,
     /// The usual number of plays of all videos for each unit of exposure.
     common_rate: f64,
     /// How much the plays scatter.
     pub evidence: Evidence,
-    /// What it says about the variances of factors among videos.
-    pub likeness: [Likeness; FACTORS],
+    /// What it says about the variances among videos.
+    pub likeness: [Likeness; VARIANCES_COUNT],
 }
 
-/// The factors after the first: level, near and next.
-pub const FACTORS: usize = 3;
+/// The variances among videos: of the level, of the time of day near and next to that of the epoch,
+/// of the level lately, and of what has changed since.
+pub const VARIANCES_COUNT: usize = 5;
 
 /// Two estimates of the same factor from different days, each less 1. Their product is on average
 /// the variance of the factor among videos.
@@ -68,12 +74,12 @@ pub struct Likeness {
     pub weight: f64,
 }
 
-/// The variances of the factors after the first, among videos.
+/// The variances among videos, in the order of [`VARIANCES_COUNT`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Variances(pub [f64; FACTORS]);
+pub struct Variances(pub [f64; VARIANCES_COUNT]);
 
 /// The variances before anything is known.
-pub const VARIANCES: Variances = Variances([0.02, 0.03, 0.01]);
+pub const VARIANCES: Variances = Variances([0.02, 0.03, 0.01, 0.005, 0.000_5]);
 
 /// What is usual for a video in an epoch.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -152,38 +158,56 @@ impl Habit {
         let dispersion = leave_out(rows, common_rate, settings);
         let all = Sums::over(&*rows);
         let (rate, _) = usual_rate(&all, common_rate, dispersion, settings.prior_plays);
-        let around = Around { epoch, day: settings.day };
-        let last_day = epoch - settings.guard - settings.day;
-        let habit = Habit {
+        let (around, day) = (Around { epoch, day: settings.day }, settings.day);
+        let end = epoch - settings.guard;
+        let usual = Usual { rate, dispersion };
+        let likeness_of_slots = likeness_of_slots(rows, around, usual);
+        let levels =
+            [end - day..end, end - 2 * day..end - day].map(|span| Sums::over(within(rows, span)));
+        let near = Sums::over(rows.iter().filter(|past| around.includes(past, NEAR_SLOTS)));
+        let next = Sums::over(rows.iter().filter(|past| around.includes(past, NEXT_SLOTS)));
+        // From here on, exposures contain the time of day.
+        let near_each = near_each(rows, day);
+        let evidence = evidence(rows, &near_each, usual, settings);
+        let [level_variance, near_variance, ..] = VARIANCES.0;
+        for past in rows.iter_mut() {
+            let near = &near_each[past.epoch.rem_euclid(day) as usize];
+            past.exposure *= near.factor(rate, dispersion, near_variance).0;
+        }
+        let [of_near, of_next] = likeness_of_slots;
+        let [lately, ahead] = likeness_of_time(rows, end, usual, settings);
+        let of_level = likeness(usual.of(&levels[0]), usual.of(&levels[1]), level_variance);
+        Some(Habit {
             all,
-            level: Sums::over(rows.iter().filter(|past| past.epoch >= last_day)),
-            near: Sums::over(rows.iter().filter(|past| around.includes(past, NEAR_SLOTS))),
-            next: Sums::over(rows.iter().filter(|past| around.includes(past, NEXT_SLOTS))),
+            level: levels[0],
+            near,
+            next,
+            lately: Sums::over(within(rows, end - quarter(day)..end)),
             common_rate,
-            evidence: evidence(rows, rate, dispersion, settings),
-            likeness: likeness(rows, around, last_day, rate, dispersion),
-        };
-        Some(habit)
+            evidence,
+            likeness: [of_level, of_near, of_next, lately, ahead],
+        })
     }
 
     /// What is usual, given the variances among videos and how much most of them scatter.
     pub fn baseline(
         &self,
-        Variances([level, near, next]): &Variances,
+        Variances([level, near, next, lately, ahead]): &Variances,
         prior: &Shares,
         prior_plays: f64,
     ) -> Baseline {
         let scatter = self.evidence.posterior(prior);
         let dispersion = scatter.mean();
         let (rate, error) = usual_rate(&self.all, self.common_rate, dispersion, prior_plays);
-        // The level of the last day is that of all slots, and the time of day that of all days: each
-        // is relative to the usual rate.
+        // The level of the last day is that of all slots, and the time of day that of all days:
+        // each is relative to the usual rate.
         let (level, level_error) = self.level.factor(rate, dispersion, *level);
         let (near, near_error) = self.near.factor(rate, dispersion, *near);
         let (next, next_error) = self.next.factor(rate * near, dispersion, *next);
+        let (lately, lately_error) = self.lately.factor(rate * level, dispersion, *lately);
         Baseline {
-            rate: rate * level * near * next,
-            error: error + level_error + near_error + next_error,
+            rate: rate * level * near * next * lately,
+            error: error + level_error + near_error + next_error + lately_error + ahead,
             scatter,
         }
     }
@@ -214,57 +238,87 @@ fn reach(slots: i64, day: i64) -> i64 {
     (slots / 2).min((day - 1) / 2)
 }
 
-/// What the rows say about the variances of the factors among videos.
-fn likeness(
-    rows: &[Past],
-    around: Around,
-    last_day: i64,
+/// The rows of a span of epochs.
+fn within(rows: &[Past], span: Range<i64>) -> &[Past] {
+    let at = |epoch: i64| rows.partition_point(|row| row.epoch < epoch);
+    &rows[at(span.start)..at(span.end)]
+}
+
+/// The epochs of a quarter of a day.
+fn quarter(day: i64) -> i64 {
+    (day / 4).max(1)
+}
+
+/// A usual rate, and how much rows scatter around it.
+#[derive(Clone, Copy)]
+struct Usual {
     rate: f64,
     dispersion: f64,
-) -> [Likeness; FACTORS] {
-    let Around { day, .. } = around;
-    let is_before = |past: &&Past| (last_day - day..last_day).contains(&past.epoch);
-    let levels = [
-        Sums::over(rows.iter().filter(|past| past.epoch >= last_day)),
-        Sums::over(rows.iter().filter(is_before)),
-    ];
-    // Days with an even and those with an odd number, and of each the slots next to that of the epoch,
-    // and the others near it.
+}
+
+impl Usual {
+    /// By how much rows exceed what is usual, relative to it, and the information that this rests
+    /// on.
+    fn of(self, sums: &Sums) -> (f64, f64) {
+        let expected = self.rate * sums.exposure;
+        (sums.plays / expected - 1.0, sums.left(self.rate, self.dispersion) * expected)
+    }
+
+    /// With a rate that is larger by a factor.
+    fn times(self, factor: f64) -> Usual {
+        Usual { rate: self.rate * factor, ..self }
+    }
+}
+
+/// Two independent estimates of what has a variance among videos, each with its information.
+fn likeness(one: (f64, f64), other: (f64, f64), variance: f64) -> Likeness {
+    let weight = 1.0 / ((1.0 / one.1 + variance) * (1.0 / other.1 + variance));
+    let product = (one.0 * other.0).clamp(-1.0, 1.0);
+    let is_known = weight.is_finite() && product.is_finite();
+    if is_known { Likeness { product, weight } } else { Likeness::default() }
+}
+
+/// What the rows say about the variance of the time of day near that of the epoch, and next to it.
+fn likeness_of_slots(rows: &[Past], around: Around, usual: Usual) -> [Likeness; 2] {
+    // Days with an even and those with an odd number, and of each the slots next to that of the
+    // epoch, and the others near it.
     let (mut next, mut ring) = ([Sums::default(); 2], [Sums::default(); 2]);
     for past in rows.iter().filter(|past| around.includes(past, NEAR_SLOTS)) {
-        let half = (past.epoch.div_euclid(day) & 1) as usize;
+        let half = (past.epoch.div_euclid(around.day) & 1) as usize;
         let sums = if around.includes(past, NEXT_SLOTS) { &mut next } else { &mut ring };
         sums[half] += past;
     }
-    let near = [next[0].and(&ring[0]), next[1].and(&ring[1])];
-    let of = |sums: &Sums| {
-        let information = sums.left(rate, dispersion) * rate * sums.exposure;
-        (sums.plays / (rate * sums.exposure) - 1.0, information)
-    };
-    let product = |one: (f64, f64), other: (f64, f64), variance: f64| {
-        let weight = 1.0 / ((1.0 / one.1 + variance) * (1.0 / other.1 + variance));
-        let product = (one.0 * other.0).clamp(-1.0, 1.0);
-        if weight.is_finite() && product.is_finite() {
-            Likeness { product, weight }
-        } else {
-            Likeness::default()
-        }
-    };
-    let Variances([level, nearness, nextness]) = VARIANCES;
-    // The slots next to that of the epoch are a third of those near it: so is their weight in the mean
-    // that they are compared with.
-    let apart = |half: usize| {
-        let ((one, of_one), (other, of_other)) = (of(&next[half]), of(&ring[half]));
-        (
-            RING_SHARE * (one - other),
-            1.0 / (RING_SHARE * RING_SHARE * (1.0 / of_one + 1.0 / of_other)),
-        )
-    };
-    [
-        product(of(&levels[0]), of(&levels[1]), level),
-        product(of(&near[0]), of(&near[1]), nearness),
-        product(apart(0), apart(1), nextness),
-    ]
+    let near = [0, 1].map(|half| usual.of(&next[half].and(&ring[half])));
+    // The slots next to that of the epoch are among those near it, with which they are compared.
+    let apart = [0, 1].map(|half| {
+        let ((one, of_one), (other, of_other)) = (usual.of(&next[half]), usual.of(&ring[half]));
+        let variance = RING_SHARE * RING_SHARE * (1.0 / of_one + 1.0 / of_other);
+        (RING_SHARE * (one - other), 1.0 / variance)
+    });
+    let [_, near_variance, next_variance, ..] = VARIANCES.0;
+    [likeness(near[0], near[1], near_variance), likeness(apart[0], apart[1], next_variance)]
+}
+
+/// What the last rows before `end` say about the variance of the level lately, and of what changes
+/// after that: they are compared with what could have been said of them as long before as is
+/// between a history and its row.
+fn likeness_of_time(rows: &[Past], end: i64, usual: Usual, settings: &Settings) -> [Likeness; 2] {
+    let [level_variance, _, _, lately_variance, ahead_variance] = VARIANCES.0;
+    let (day, half) = (settings.day, (settings.day / 16).max(1));
+    let then = end - 2 * half - settings.guard;
+    let sums = |span: Range<i64>| Sums::over(within(rows, span));
+    let (of_day, of_quarter) = (sums(then - day..then), sums(then - quarter(day)..then));
+    let halves = [sums(end - 2 * half..end - half), sums(end - half..end)];
+    let (level, level_error) = of_day.factor(usual.rate, usual.dispersion, level_variance);
+    let leveled = usual.times(level);
+    let (factor, lately_error) = of_quarter.factor(leveled.rate, usual.dispersion, lately_variance);
+    let lately =
+        likeness(leveled.of(&of_quarter), leveled.of(&halves[0].and(&halves[1])), lately_variance);
+    let [one, other] = halves.map(|sums| leveled.times(factor).of(&sums));
+    let ahead = likeness(one, other, ahead_variance);
+    // The error of what was said is common to both, too.
+    let product = ahead.product - level_error - lately_error;
+    [lately, Likeness { product, ..ahead }]
 }
 
 /// The share of the slots near that of an epoch which are not next to it.
@@ -313,45 +367,49 @@ fn leave_out(rows: &mut Vec<Past>, common_rate: f64, settings: &Settings) -> f64
     if has_left_out { scatter(rows, rate) } else { dispersion }
 }
 
-/// The evidence of the rows of the last days for the dispersion around the time of day and the level
-/// of each day. As these are estimated from the same rows, the deviations are a little too small,
-/// for which they are corrected.
-fn evidence(rows: &[Past], rate: f64, dispersion: f64, settings: &Settings) -> Evidence {
-    let day = settings.day;
-    let Some(last) = rows.last().map(|row| row.epoch) else { return Evidence::default() };
-    let mut slots = vec![Sums::default(); day as usize];
-    rows.iter().for_each(|row| slots[row.epoch.rem_euclid(day) as usize] += row);
-    let near = near_each(&slots);
-    let first = last - settings.evidence_days * day;
-    let recent = &rows[rows.partition_point(|row| row.epoch <= first)..];
-    let Variances([level_variance, near_variance, _]) = VARIANCES;
+/// The evidence of the rows of the last days for the dispersion around the time of day and the
+/// level of each quarter of a day. As these are estimated from the same rows, the deviations are a
+/// little too small, for which they are corrected.
+fn evidence(rows: &[Past], near_each: &[Sums], usual: Usual, settings: &Settings) -> Evidence {
+    let (day, quarter) = (settings.day, quarter(settings.day));
+    let Usual { rate, dispersion } = usual;
+    let [level_variance, near_variance, ..] = VARIANCES.0;
+    let last = rows.last().map_or(0, |row| row.epoch);
+    let recent = within(rows, last + 1 - settings.evidence_days * day..last + 1);
+    let quarter_of = |row: &Past| (last - row.epoch) / quarter;
     let mut evidence = Evidence::default();
-    for of_day in recent.chunk_by(|one, next| (last - one.epoch) / day == (last - next.epoch) / day)
-    {
-        let sums = Sums::over(of_day);
-        let (level, _) = sums.factor(rate, dispersion, level_variance);
-        for row in of_day {
-            let near = near[row.epoch.rem_euclid(day) as usize];
+    let mut of_quarter: Vec<Past> = Vec::new();
+    for rows in recent.chunk_by(|one, next| quarter_of(one) == quarter_of(next)) {
+        of_quarter.clear();
+        of_quarter.extend(rows.iter().map(|row| {
+            let near = &near_each[row.epoch.rem_euclid(day) as usize];
             let (factor, _) = near.factor(rate, dispersion, near_variance);
-            let mean = rate * level * factor * row.exposure;
-            let leverage = drawn(&near, row, rate, dispersion, near_variance)
-                + drawn(&sums, row, rate, dispersion, level_variance);
+            Past { exposure: row.exposure * factor, ..*row }
+        }));
+        let sums = Sums::over(&of_quarter);
+        let (level, _) = sums.factor(rate, dispersion, level_variance);
+        for (row, plain) in of_quarter.iter().zip(rows) {
+            let near = &near_each[row.epoch.rem_euclid(day) as usize];
+            let mean = rate * level * row.exposure;
+            let leverage =
+                drawn(near, plain, usual, near_variance) + drawn(&sums, row, usual, level_variance);
             let deviation = row.plays - mean;
-            evidence.add(deviation * deviation / (1.0 - leverage.min(0.5)), mean, 0.0);
+            evidence.add(deviation * deviation / (1.0 - leverage.min(0.5)), mean);
         }
     }
     evidence
 }
 
 /// By how much of its own deviation a row moves a factor that is estimated from it and others.
-fn drawn(sums: &Sums, row: &Past, rate: f64, dispersion: f64, variance: f64) -> f64 {
-    let left = sums.left(rate, dispersion) * rate;
+fn drawn(sums: &Sums, row: &Past, usual: Usual, variance: f64) -> f64 {
+    let left = sums.left(usual.rate, usual.dispersion) * usual.rate;
     left * row.exposure / (1.0 / variance + left * sums.exposure)
 }
 
 /// The sums over the slots around each slot of the day.
-fn near_each(slots: &[Sums]) -> Vec<Sums> {
-    let day = slots.len() as i64;
+fn near_each(rows: &[Past], day: i64) -> Vec<Sums> {
+    let mut slots = vec![Sums::default(); day as usize];
+    rows.iter().for_each(|row| slots[row.epoch.rem_euclid(day) as usize] += row);
     let reach = reach(NEAR_SLOTS, day);
     let around = |slot: i64| {
         let each = (slot - reach..=slot + reach).map(|at| &slots[at.rem_euclid(day) as usize]);

@@ -1,16 +1,16 @@
 //! What all videos have in common in an epoch.
 //!
-//! Three things are computed from all rows of an epoch, one after the other: its *activity*, plays for
-//! each impression, which turns past impressions into exposure; what is known of the *habits* of all
-//! videos, which says what to believe of one that is known little; and its *common factor*, by how much
-//! the plays of all videos exceed what is usual for each of them. The last one contains whatever
-//! concerns all videos alike: the time of day, an outage, a holiday, and that the plays of a
-//! provisional epoch have not all arrived yet.
+//! Three things are computed from all rows of an epoch, one after the other: its *activity*, plays
+//! for each impression, which turns past impressions into exposure; what is known of the *habits*
+//! of all videos, which says what to believe of one that is known little; and its *common factor*,
+//! by how much the plays of all videos exceed what is usual for each of them. The last one contains
+//! whatever concerns all videos alike: the time of day, an outage, a holiday, and that the plays of
+//! a provisional epoch have not all arrived yet.
 //!
 //! The sums are integers, so they do not depend on the order of the rows. They enter the rows
 //! rounded, so that not every event changes every row.
 
-use super::baseline::{FACTORS, Habit, VARIANCES, Variances};
+use super::baseline::{Habit, VARIANCES, VARIANCES_COUNT, Variances};
 use super::dispersion::{GRID, Shares};
 use serde::{Deserialize, Serialize};
 use std::array;
@@ -22,8 +22,8 @@ const UNIT: f64 = 1_048_576.0;
 /// The units of likeness and of shares of the grid.
 const LIKENESS_UNIT: f64 = 65_536.0;
 const SHARE_UNIT: f64 = 1_073_741_824.0;
-/// As many videos that are well known as the assumed variances count for.
-const ASSUMED: f64 = 10.0;
+/// As many videos that are perfectly known as the assumed variances count for.
+const ASSUMED: f64 = 1.0;
 /// Plays count at most so many standard deviations away from the likely ones.
 const FAR: f64 = 3.0;
 /// A video's plays weigh less the more are usual, as its own news would count as everybody's.
@@ -54,7 +54,7 @@ impl Ratio {
 pub struct HabitPart(pub [i64; HABIT_PARTS]);
 
 /// Of a [`HabitPart`]: plays and usual plays; products and weights; shares of the grid.
-pub const HABIT_PARTS: usize = 2 + 2 * FACTORS + GRID.len();
+pub const HABIT_PARTS: usize = 2 + 2 * VARIANCES_COUNT + GRID.len();
 
 impl HabitPart {
     /// What a row adds, where `usual` plays are usual, roughly.
@@ -72,7 +72,7 @@ impl HabitPart {
         let information = habit.evidence.information();
         let information = information * information;
         let Shares(shares) = habit.evidence.posterior(&Shares::EVEN);
-        for (part, share) in parts[2 + 2 * FACTORS..].iter_mut().zip(shares) {
+        for (part, share) in parts[2 + 2 * VARIANCES_COUNT..].iter_mut().zip(shares) {
             *part = fixed(share * information * SHARE_UNIT);
         }
         HabitPart(parts)
@@ -111,7 +111,7 @@ impl Habits {
             libm::exp2(steps / 4.0)
         });
         let mut counted = [0; GRID.len()];
-        counted.copy_from_slice(&sums[2 + 2 * FACTORS..]);
+        counted.copy_from_slice(&sums[2 + 2 * VARIANCES_COUNT..]);
         let prior = Shares::prior(&counted);
         Some(Habits { variances: Variances(variances), prior, rough_factor })
     }

@@ -26,13 +26,12 @@ pub struct Evidence(pub [f64; GRID.len()]);
 pub struct Shares(pub [f64; GRID.len()]);
 
 impl Evidence {
-    /// Adds a row: a squared deviation from a mean, and the part of the relative variance that is
-    /// the error of the mean.
+    /// Adds a row: its squared deviation from a mean.
     #[inline]
-    pub fn add(&mut self, squared: f64, mean: f64, error: f64) {
+    pub fn add(&mut self, squared: f64, mean: f64) {
         let weight = 0.5 * weight(mean);
         for (sum, dispersion) in self.0.iter_mut().zip(GRID) {
-            let variance = mean + (dispersion + error) * mean * mean;
+            let variance = mean + dispersion * mean * mean;
             *sum -= weight * (logarithm(variance) + (squared / variance).min(OUTLIER));
         }
     }
@@ -75,8 +74,8 @@ impl Shares {
     }
 }
 
-/// The natural logarithm of a positive number, to 11 digits, by basic operations alone: by the series
-/// of the inverse hyperbolic tangent.
+/// The natural logarithm of a positive number, to 11 digits, by basic operations alone: by the
+/// series of the inverse hyperbolic tangent.
 #[inline]
 fn logarithm(number: f64) -> f64 {
     const HALF_ROOT: i64 = std::f64::consts::FRAC_1_SQRT_2.to_bits().cast_signed();
@@ -114,7 +113,7 @@ mod tests {
             let mut evidence = Evidence::default();
             for _ in 0..300 {
                 let mean: f64 = 200.0;
-                evidence.add(mean + dispersion * mean * mean, mean, 0.0);
+                evidence.add(mean + dispersion * mean * mean, mean);
             }
             let Shares(shares) = evidence.posterior(&Shares::EVEN);
             let best = (0..GRID.len()).max_by(|one, other| shares[*one].total_cmp(&shares[*other]));

@@ -58,8 +58,8 @@ impl HabitState {
         }
     }
 
-    /// Takes the changes of a publication. Returns the rows that changed. Epochs that no row may need
-    /// any more, as they are final, are left out.
+    /// Takes the changes of a publication. Returns the rows that changed. Epochs that no row may
+    /// need any more, as they are final, are left out.
     pub fn update(
         &mut self,
         mut rows: Vec<(CountRow, isize)>,

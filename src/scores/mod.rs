@@ -177,8 +177,8 @@ impl Moments {
         units * self.relative[(epoch - self.first) as usize]
     }
 
-    /// The habit of a video for a row of an epoch, from the counts of its video in the epochs before it,
-    /// which are sorted and may include others.
+    /// The habit of a video for a row of an epoch, from the counts of its video in the epochs
+    /// before it, which are sorted and may include others.
     pub fn habit(
         &self,
         counts: &[(i64, Counts)],

@@ -21,8 +21,8 @@ impl Score {
 }
 
 /// Combines scores, of the epoch itself first and then of those before it, where there are any: by
-/// Stouffer's sum, with weights that halve every `half_life` epochs. It is again in thousandths of a
-/// standard deviation, as what the errors have in common does not average out.
+/// Stouffer's sum, with weights that halve every `half_life` epochs. It is again in thousandths of
+/// a standard deviation, as what the errors have in common does not average out.
 pub fn momentum(scores: impl IntoIterator<Item = Option<Score>>, half_life: f64) -> i64 {
     let (mut sum, mut own, mut shared) = (0.0, 0.0, 0.0);
     for (age, score) in scores.into_iter().enumerate() {

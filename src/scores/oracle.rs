@@ -49,6 +49,12 @@ pub fn rows(table: &Table, settings: &Settings) -> Vec<ScoredRow> {
     rows
 }
 
+/// Computes the plays and scores of the videos of one epoch, without those of others.
+pub fn scores_in(table: &Table, epoch: i64, settings: &Settings) -> Vec<(u64, u64, Scored)> {
+    let of_epoch = of_epoch(table, &activities(table, settings), epoch, settings);
+    of_epoch.into_iter().map(|(video, (plays, scored))| (video, plays, scored)).collect()
+}
+
 fn epochs(table: &Table) -> impl Iterator<Item = i64> {
     let all = table.values().flat_map(|of_video| of_video.keys().copied());
     all.collect::<std::collections::BTreeSet<_>>().into_iter()

@@ -77,8 +77,8 @@ fn binomial(count: f64, mean: f64, trials: f64) -> Tails {
     }
 }
 
-/// Returns a B(a, b) Iₓ(a, b) / (xᵃ (1 - x)ᵇ), where Iₓ is the regularised incomplete beta function.
-/// It converges fast for x below about a / (a + b).
+/// Returns a B(a, b) Iₓ(a, b) / (xᵃ (1 - x)ᵇ), where Iₓ is the regularised incomplete beta
+/// function. It converges fast for x below about a / (a + b).
 fn fraction(a: f64, b: f64, x: f64) -> f64 {
     if b <= 0.0 {
         return 0.0;
