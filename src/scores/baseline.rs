@@ -37,10 +37,29 @@ const OUTLIERS_MAX: usize = 24;
 pub struct Past {
     /// The number of its epoch.
     pub epoch: i64,
+    /// Its slot: the number of its epoch in its day.
+    pub slot: i64,
+    /// Whether the number of its day is odd.
+    pub is_odd: bool,
     /// Its plays.
     pub plays: f64,
     /// Its exposure, in plays of an average video.
     pub exposure: f64,
+}
+
+impl Past {
+    /// A row with the exposure of an epoch. `before` is the row before it.
+    pub fn new(epoch: i64, plays: u64, exposure: f64, day: i64, before: Option<&Past>) -> Past {
+        let (mut slot, mut is_odd) = match before {
+            Some(before) => (before.slot + epoch - before.epoch, before.is_odd),
+            None => (epoch.rem_euclid(day), epoch.div_euclid(day) & 1 == 1),
+        };
+        // Most rows are of the epoch after, and a division takes longer.
+        while slot >= day {
+            (slot, is_odd) = (slot - day, !is_odd);
+        }
+        Past { epoch, slot, is_odd, plays: plays as f64, exposure }
+    }
 }
 
 /// The past of a row, summed up.
@@ -131,6 +150,13 @@ impl Sums {
         if exposure > 0.0 { 1.0 / (1.0 + dispersion * rate * squares / exposure) } else { 1.0 }
     }
 
+    /// By how much of its own deviation a row moves the factor of these rows, for each unit of its
+    /// exposure.
+    fn draws(&self, usual: Usual, variance: f64) -> f64 {
+        let left = self.left(usual.rate, usual.dispersion) * usual.rate;
+        left / (1.0 / variance + left * self.exposure)
+    }
+
     /// The factor by which these rows exceed `rate`, drawn towards 1 by a prior of a variance, and
     /// the relative variance of its error.
     fn factor(&self, rate: f64, dispersion: f64, variance: f64) -> (f64, f64) {
@@ -158,24 +184,23 @@ impl Habit {
         let dispersion = leave_out(rows, common_rate, settings);
         let all = Sums::over(&*rows);
         let (rate, _) = usual_rate(&all, common_rate, dispersion, settings.prior_plays);
-        let (around, day) = (Around { epoch, day: settings.day }, settings.day);
-        let end = epoch - settings.guard;
+        let day = settings.day;
+        let (around, end) = (Around { slot: epoch.rem_euclid(day), day }, epoch - settings.guard);
         let usual = Usual { rate, dispersion };
         let likeness_of_slots = likeness_of_slots(rows, around, usual);
         let levels =
             [end - day..end, end - 2 * day..end - day].map(|span| Sums::over(within(rows, span)));
         let near = Sums::over(rows.iter().filter(|past| around.includes(past, NEAR_SLOTS)));
         let next = Sums::over(rows.iter().filter(|past| around.includes(past, NEXT_SLOTS)));
+        let slots = slots(rows, day, usual);
+        let evidence = evidence(rows, &slots, usual, settings);
         // From here on, exposures contain the time of day.
-        let near_each = near_each(rows, day);
-        let evidence = evidence(rows, &near_each, usual, settings);
-        let [level_variance, near_variance, ..] = VARIANCES.0;
         for past in rows.iter_mut() {
-            let near = &near_each[past.epoch.rem_euclid(day) as usize];
-            past.exposure *= near.factor(rate, dispersion, near_variance).0;
+            past.exposure *= slots[past.slot as usize].factor;
         }
         let [of_near, of_next] = likeness_of_slots;
         let [lately, ahead] = likeness_of_time(rows, end, usual, settings);
+        let [level_variance, ..] = VARIANCES.0;
         let of_level = likeness(usual.of(&levels[0]), usual.of(&levels[1]), level_variance);
         Some(Habit {
             all,
@@ -221,15 +246,15 @@ impl Habit {
 /// The slots of the day around that of an epoch.
 #[derive(Clone, Copy)]
 struct Around {
-    epoch: i64,
+    slot: i64,
     day: i64,
 }
 
 impl Around {
     /// Whether a row is in one of the `slots` slots around the epoch's.
     fn includes(self, past: &Past, slots: i64) -> bool {
-        let after = (past.epoch - self.epoch).rem_euclid(self.day);
-        after.min(self.day - after) <= reach(slots, self.day)
+        let apart = (past.slot - self.slot).abs();
+        apart.min(self.day - apart) <= reach(slots, self.day)
     }
 }
 
@@ -284,7 +309,7 @@ fn likeness_of_slots(rows: &[Past], around: Around, usual: Usual) -> [Likeness; 
     // epoch, and the others near it.
     let (mut next, mut ring) = ([Sums::default(); 2], [Sums::default(); 2]);
     for past in rows.iter().filter(|past| around.includes(past, NEAR_SLOTS)) {
-        let half = (past.epoch.div_euclid(around.day) & 1) as usize;
+        let half = usize::from(past.is_odd);
         let sums = if around.includes(past, NEXT_SLOTS) { &mut next } else { &mut ring };
         sums[half] += past;
     }
@@ -370,29 +395,29 @@ fn leave_out(rows: &mut Vec<Past>, common_rate: f64, settings: &Settings) -> f64
 /// The evidence of the rows of the last days for the dispersion around the time of day and the
 /// level of each quarter of a day. As these are estimated from the same rows, the deviations are a
 /// little too small, for which they are corrected.
-fn evidence(rows: &[Past], near_each: &[Sums], usual: Usual, settings: &Settings) -> Evidence {
+fn evidence(rows: &[Past], slots: &[Slot], usual: Usual, settings: &Settings) -> Evidence {
     let (day, quarter) = (settings.day, quarter(settings.day));
     let Usual { rate, dispersion } = usual;
-    let [level_variance, near_variance, ..] = VARIANCES.0;
+    let [level_variance, ..] = VARIANCES.0;
     let last = rows.last().map_or(0, |row| row.epoch);
-    let recent = within(rows, last + 1 - settings.evidence_days * day..last + 1);
-    let quarter_of = |row: &Past| (last - row.epoch) / quarter;
+    let mut recent = within(rows, last + 1 - settings.evidence_days * day..last + 1);
     let mut evidence = Evidence::default();
-    let mut of_quarter: Vec<Past> = Vec::new();
-    for rows in recent.chunk_by(|one, next| quarter_of(one) == quarter_of(next)) {
-        of_quarter.clear();
-        of_quarter.extend(rows.iter().map(|row| {
-            let near = &near_each[row.epoch.rem_euclid(day) as usize];
-            let (factor, _) = near.factor(rate, dispersion, near_variance);
-            Past { exposure: row.exposure * factor, ..*row }
-        }));
-        let sums = Sums::over(&of_quarter);
+    while let Some(first) = recent.first() {
+        // The quarters are counted from the last row back.
+        let end = last + 1 - (last - first.epoch) / quarter * quarter;
+        let (rows, later) = recent.split_at(recent.partition_point(|row| row.epoch < end));
+        recent = later;
+        let with_slot = |row: &Past| row.exposure * slots[row.slot as usize].factor;
+        let mut sums = Sums::default();
+        for row in rows {
+            sums += &Past { exposure: with_slot(row), ..*row };
+        }
         let (level, _) = sums.factor(rate, dispersion, level_variance);
-        for (row, plain) in of_quarter.iter().zip(rows) {
-            let near = &near_each[row.epoch.rem_euclid(day) as usize];
-            let mean = rate * level * row.exposure;
-            let leverage =
-                drawn(near, plain, usual, near_variance) + drawn(&sums, row, usual, level_variance);
+        let draws = sums.draws(usual, level_variance);
+        for row in rows {
+            let exposure = with_slot(row);
+            let mean = rate * level * exposure;
+            let leverage = slots[row.slot as usize].draws * row.exposure + draws * exposure;
             let deviation = row.plays - mean;
             evidence.add(deviation * deviation / (1.0 - leverage.min(0.5)), mean);
         }
@@ -400,20 +425,29 @@ fn evidence(rows: &[Past], near_each: &[Sums], usual: Usual, settings: &Settings
     evidence
 }
 
-/// By how much of its own deviation a row moves a factor that is estimated from it and others.
-fn drawn(sums: &Sums, row: &Past, usual: Usual, variance: f64) -> f64 {
-    let left = sums.left(usual.rate, usual.dispersion) * usual.rate;
-    left * row.exposure / (1.0 / variance + left * sums.exposure)
+/// What is usual in a slot of the day.
+struct Slot {
+    /// The factor of the time of day.
+    factor: f64,
+    /// By how much of its own deviation a row moves this factor, for each unit of its exposure.
+    draws: f64,
 }
 
-/// The sums over the slots around each slot of the day.
-fn near_each(rows: &[Past], day: i64) -> Vec<Sums> {
-    let mut slots = vec![Sums::default(); day as usize];
-    rows.iter().for_each(|row| slots[row.epoch.rem_euclid(day) as usize] += row);
+/// Every slot of the day.
+fn slots(rows: &[Past], day: i64, usual: Usual) -> Vec<Slot> {
+    let [_, near_variance, ..] = VARIANCES.0;
+    let mut sums = vec![Sums::default(); day as usize];
+    rows.iter().for_each(|row| sums[row.slot as usize] += row);
     let reach = reach(NEAR_SLOTS, day);
     let around = |slot: i64| {
-        let each = (slot - reach..=slot + reach).map(|at| &slots[at.rem_euclid(day) as usize]);
-        each.fold(Sums::default(), |sum, one| sum.and(one))
+        let each = (slot - reach..=slot + reach).map(|at| match at {
+            ..0 => at + day,
+            at if at >= day => at - day,
+            _ => at,
+        });
+        let near = each.fold(Sums::default(), |sum, at| sum.and(&sums[at as usize]));
+        let (factor, _) = near.factor(usual.rate, usual.dispersion, near_variance);
+        Slot { factor, draws: near.draws(usual, near_variance) }
     };
     (0..day).map(around).collect()
 }

@@ -192,7 +192,7 @@ impl Moments {
         past.clear();
         let mut push = |epoch: i64, plays: u64, units: f64| {
             let exposure = self.exposure(epoch, units);
-            past.push(Past { epoch, plays: plays as f64, exposure });
+            past.push(Past::new(epoch, plays, exposure, settings.day, past.last()));
         };
         match settings.exposure {
             Exposure::Impressions => {
