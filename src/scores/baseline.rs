@@ -16,7 +16,7 @@
 //! Where rates drift, they have also changed since: by how much is added to the error.
 //!
 //! Rows that scatter more than independent plays count for less. Rows far from what is usual are
-//! left out, unless there are so many in a row that the usual must have changed.
+//! left out.
 
 use super::Settings;
 use super::dispersion::{Evidence, Shares};
@@ -27,10 +27,9 @@ use std::ops::{AddAssign, Range};
 pub const NEAR_SLOTS: i64 = 9;
 /// The slots of the day that the fourth factor averages over.
 pub const NEXT_SLOTS: i64 = 3;
-/// Rows that are further from the usual than so many standard deviations are left out,
+/// Rows that are further from the usual than so many standard deviations are left out. If there are
+/// many of them, they also make the standard deviation larger: then the usual has changed.
 const OUTLIER: f64 = 4.0;
-/// unless there are more than this in a row.
-const OUTLIERS_MAX: usize = 24;
 
 /// A past row of a video.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -378,17 +377,9 @@ fn leave_out(rows: &mut Vec<Past>, common_rate: f64, settings: &Settings) -> f64
         deviation > 0.0
             && deviation * deviation > OUTLIER * OUTLIER * (mean + dispersion * mean * mean)
     };
-    let mut far_in_a_row = 0;
-    let mut kept = 0;
-    for at in 0..rows.len() {
-        far_in_a_row = if is_far(&rows[at]) { far_in_a_row + 1 } else { 0 };
-        if far_in_a_row == 0 || far_in_a_row > OUTLIERS_MAX {
-            rows[kept] = rows[at];
-            kept += 1;
-        }
-    }
-    let has_left_out = kept < rows.len();
-    rows.truncate(kept);
+    let count = rows.len();
+    rows.retain(|row| !is_far(row));
+    let has_left_out = rows.len() < count;
     if has_left_out { scatter(rows, rate) } else { dispersion }
 }
 

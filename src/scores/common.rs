@@ -132,7 +132,7 @@ impl Contribution {
     pub fn of(plays: u64, usual: f64, likely: f64, dispersion: f64) -> Contribution {
         let weight = 1.0 / (1.0 + CROWDING * usual);
         let reach = FAR * (likely + dispersion * likely * likely).sqrt() + 1.0;
-        let plays = (plays as f64).clamp((likely - reach).max(0.0), likely + reach);
+        let plays = (plays as f64).clamp(likely - reach, likely + reach);
         let fixed = |number: f64| libm::round(number * weight * UNIT) as i64;
         Contribution { plays: fixed(plays), usual: fixed(usual) }
     }

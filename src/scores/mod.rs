@@ -48,6 +48,8 @@ use tails::Tails;
 /// Values on the grid of dispersions with a smaller share do not matter.
 const SHARE_MIN: f64 = 1e-5;
 const THOUSAND: f64 = 1_000.0;
+/// Of the impressions of a row, at most this share is expected to be played.
+const TAKE_RATE_MAX: f64 = 0.98;
 
 /// What is compared with the plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,22 +252,23 @@ impl UsualRow {
 pub fn score(row: &UsualRow, common: &Common, settings: &Settings) -> Option<Scored> {
     let UsualRow { counts, baseline, contribution } = row;
     let (factor, common_error) = common.of_others(contribution, settings.least_plays)?;
-    let expected = factor * settings.units(*counts) * baseline.rate;
-    if expected <= 0.0 {
-        return None;
-    }
-    let error = baseline.error + common_error;
     // Of n impressions, at most n are played: without more scatter, the plays are binomial.
     let trials = match settings.exposure {
         Exposure::Impressions => counts.impressions as f64,
         Exposure::Time => f64::INFINITY,
     };
+    let expected = factor * settings.units(*counts) * baseline.rate;
+    let expected = expected.min(TAKE_RATE_MAX * trials);
+    if expected <= 0.0 {
+        return None;
+    }
+    let error = baseline.error + common_error;
     let Shares(shares) = baseline.scatter;
     let (mut lower, mut upper, mut variance) = (0.0, 0.0, 0.0);
     for (share, scatter) in shares.into_iter().zip(GRID).filter(|(share, _)| *share > SHARE_MIN) {
         let relative = scatter + error;
         let dispersion = relative - (1.0 + relative) / trials;
-        let tails = Tails::of(counts.plays, expected.min(trials), dispersion);
+        let tails = Tails::of(counts.plays, expected, dispersion);
         lower += share * tails.lower;
         upper += share * tails.upper;
         variance += share * (expected + dispersion * expected * expected);

@@ -1,9 +1,9 @@
 //! Several epochs together: how strongly a video rises, and since when.
 
-/// The most that a single epoch counts, in standard deviations.
-const SCORE_MAX: f64 = 8.0;
-/// What an epoch must exceed to add to a rise, in standard deviations.
-const DRIFT: f64 = 1.5;
+/// The most that a single epoch counts, in thousandths of a standard deviation.
+const SCORE_MAX: i64 = 8_000;
+/// What an epoch must exceed to add to a rise, likewise.
+const DRIFT: i64 = 1_500;
 
 /// The score of a video in an epoch.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,8 +15,8 @@ pub struct Score {
 }
 
 impl Score {
-    fn bounded(self) -> f64 {
-        (self.thousandths as f64 / 1_000.0).clamp(-SCORE_MAX, SCORE_MAX)
+    fn bounded(self) -> i64 {
+        self.thousandths.clamp(-SCORE_MAX, SCORE_MAX)
     }
 }
 
@@ -28,12 +28,12 @@ pub fn momentum(scores: impl IntoIterator<Item = Option<Score>>, half_life: f64)
     for (age, score) in scores.into_iter().enumerate() {
         let Some(score) = score else { continue };
         let weight = libm::exp2(-(age as f64) / half_life);
-        sum += weight * score.bounded();
+        sum += weight * score.bounded() as f64;
         own += weight * weight * (1.0 - score.shared);
         shared += weight * score.shared.sqrt();
     }
     let deviation = (own + shared * shared).sqrt();
-    if deviation > 0.0 { libm::round(sum / deviation * 1_000.0) as i64 } else { 0 }
+    if deviation > 0.0 { libm::round(sum / deviation) as i64 } else { 0 }
 }
 
 /// Returns how many epochs ago the present rise began, 0 for the last of the scores, which come in
@@ -41,11 +41,11 @@ pub fn momentum(scores: impl IntoIterator<Item = Option<Score>>, half_life: f64)
 /// Inspection Schemes", Biometrika 41, 1954).
 pub fn rising_for(scores: impl ExactSizeIterator<Item = Option<Score>>) -> Option<i64> {
     let last = scores.len() as i64 - 1;
-    let (mut sum, mut since) = (0.0, None);
+    let (mut sum, mut since) = (0, None);
     for (at, score) in scores.enumerate() {
-        sum += score.map_or(0.0, Score::bounded) - DRIFT;
-        if sum <= 0.0 {
-            (sum, since) = (0.0, None);
+        sum += score.map_or(0, Score::bounded) - DRIFT;
+        if sum <= 0 {
+            (sum, since) = (0, None);
         } else if since.is_none() {
             since = Some(last - at as i64);
         }
@@ -82,6 +82,8 @@ mod tests {
             (&[2.0, 2.0, 2.0], Some(2)),
             (&[5.0, 0.0, 0.0, 5.0], Some(3)),
             (&[5.0, -9.0, 5.0], Some(0)),
+            // A tie ends it.
+            (&[2.003, 0.997, 5.0], Some(0)),
             (&[1.0], None),
             (&[], None),
         ] {

@@ -25,7 +25,7 @@ pub struct Tails {
 impl Tails {
     /// Returns the tails of a count with a mean above 0 and a dispersion ψ.
     ///
-    /// For ψ < 0, the count and the mean must be at most -1 / ψ, up to rounding.
+    /// For ψ < 0, the count must be at most -1 / ψ, up to rounding, and the mean below that.
     pub fn of(count: u64, mean: f64, dispersion: f64) -> Tails {
         let count = count as f64;
         if dispersion < 0.0 {
@@ -61,7 +61,7 @@ fn negative_binomial(count: f64, mean: f64, size: f64) -> Tails {
 }
 
 fn binomial(count: f64, mean: f64, trials: f64) -> Tails {
-    let rate = (mean / trials).min(1.0 - 1e-9);
+    let rate = mean / trials;
     let rest = trials - count;
     let logarithm =
         libm::lgamma(trials + 1.0) - libm::lgamma(count + 1.0) - libm::lgamma(rest + 1.0)

@@ -57,7 +57,7 @@ def rows_of(query: Query, rows: Iterable[Row]) -> list[Row]:
     texts = [name in query.text_columns for name in query.columns]
     return [
         tuple(
-            str(cell).lower() if is_text else int(cell)
+            str(cell).lower() if is_text else cell if cell is None else int(cell)
             for is_text, cell in zip(texts, row, strict=True)
         )
         for row in rows
