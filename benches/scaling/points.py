@@ -126,6 +126,9 @@ TOGETHER = replace(BASE, scatter=False)
 ONE_WORKER = replace(BASE, workers=1)
 MINUTES = replace(BASE, epoch_ms=MINUTE_MS)
 
+# Queries whose rows depend on the last seven days.
+SCORES = "surge,take_rate,trending,trends"
+
 AXES = [
     Axis(
         "events",
@@ -174,7 +177,11 @@ AXES = [
             "": [
                 (name.replace(",", " and "), replace(BASE, query=name))
                 for name in ("trends", "take_rate,trends", "choices", "requests")
-            ]
+            ],
+            "200 hours": [
+                (text, replace(BASE, repetitions=200, query=query))
+                for text, query in {"trends": "trends", "with scores": SCORES}.items()
+            ],
         },
     ),
 ]
