@@ -1,6 +1,6 @@
-//! `trending` and `surge` in whole jobs: the rows in a store are those computed from scratch from its
-//! rows of `trends`, whatever workers and processes, however often the job was killed. The history
-//! that a new job needs is then read from the store.
+//! `trending` and `surge` in whole jobs: the rows in a store are those computed from scratch from
+//! its rows of `trends`, whatever workers and processes, however often the job was killed. The
+//! history that a new job needs is then read from the store.
 
 mod common;
 

@@ -12,7 +12,9 @@
 use super::Settings;
 use super::table::{Input, Part};
 use crate::query::tables::Finality;
-use crate::query::{Build, Digest, Digests, KeyCells, Row, Tables, ValueCells, digest};
+use crate::query::{
+    Build, Digest, Digests, KeyCells, QueryInstance, Row, Tables, ValueCells, digest,
+};
 use crate::stores::RowChange;
 use crate::time::{Epoch, EpochRange, Publication, Through};
 use differential_dataflow::AsCollection;
@@ -27,14 +29,27 @@ use timely::dataflow::operators::{Capability, Concat};
 use timely::dataflow::{Scope, Stream};
 
 type Rows<'scope> = Stream<'scope, Publication, Vec<RowChange>>;
-/// Updates of rows, with the number of their query.
-type Updates<'scope> = Stream<'scope, Publication, Vec<((usize, Row), Publication, isize)>>;
+/// For whom an update of a row is: the position of a reader, and the number of the row's query.
+type For = (usize, usize);
+/// Updates of rows.
+type Updates<'scope> = Stream<'scope, Publication, Vec<((For, Row), Publication, isize)>>;
 type Parts<'scope> = Stream<'scope, Publication, Vec<Part>>;
+
+/// A query across epochs, as a reader of rows.
+struct RowReader {
+    /// The numbers of the queries whose rows it reads.
+    reads: Vec<usize>,
+    /// The number of epochs before its own that its rows depend on.
+    history_epochs: i64,
+    /// Its rows of these epochs have been retracted.
+    retracted: Through,
+}
 
 /// A worker's access to the queries across epochs.
 pub struct AcrossEpochs {
     history_in: Input<RowChange>,
-    retractions_in: Input<Through>,
+    /// Which epochs are final.
+    final_in: Input<Epoch>,
     /// The numbers of the queries that queries across epochs read.
     read: Vec<usize>,
     /// The number of epochs held before the first open one.
@@ -54,20 +69,24 @@ impl AcrossEpochs {
         let read: Vec<usize> = (0..settings.queries.len())
             .filter(|number| settings.is_read_across_epochs(*number))
             .collect();
-        let (mut history_in, mut retractions_in) = (Input::new(), Input::new());
+        let (mut history_in, mut final_in) = (Input::new(), Input::new());
         let is_read = read.clone();
         let rows = rows.filter(move |change| is_read.contains(&change.query));
         let rows = rows.concat(history_in.to_stream(scope));
-        let updates = materialize(rows, retractions_in.to_stream(scope));
-        let named = read.iter().map(|number| {
-            let rows = rows_of(updates.clone(), *number).as_collection();
-            (settings.queries[*number].query.name, rows)
-        });
+        let readers = readers(settings);
+        let reads: Vec<Vec<usize>> = readers.iter().map(|reader| reader.reads.clone()).collect();
+        let updates = materialize(rows, final_in.to_stream(scope), readers);
         let finality = Finality::default();
-        let tables = Tables::new(named.collect(), finality.clone());
         let mut parts: Option<Parts<'scope>> = None;
-        for (number, instance) in settings.across_epochs() {
+        for ((number, instance), (reader, reads)) in
+            settings.across_epochs().zip(reads.iter().enumerate())
+        {
             let Build::Tables(build) = instance.query.build else { continue };
+            let named = reads.iter().map(|read| {
+                let rows = rows_of(updates.clone(), (reader, *read)).as_collection();
+                (settings.queries[*read].query.name, rows)
+            });
+            let tables = Tables::new(named.collect(), finality.clone());
             let seed = digest::seed(instance.query.name);
             let rows = build(&tables, &instance.parameters).inner;
             let more = row_changes(rows, number, seed, finality.clone());
@@ -77,7 +96,7 @@ impl AcrossEpochs {
             });
         }
         let history_epochs = settings.history_epochs();
-        let across = AcrossEpochs { history_in, retractions_in, read, history_epochs, finality };
+        let across = AcrossEpochs { history_in, final_in, read, history_epochs, finality };
         parts.map(|parts| (across, parts))
     }
 
@@ -95,32 +114,42 @@ impl AcrossEpochs {
         rows.into_iter().for_each(|row| self.history_in.send(row));
     }
 
-    /// Notes that these epochs are final in the store, and retracts history no longer needed.
+    /// Notes that these epochs are final in the store, so that history no longer needed is
+    /// retracted.
     pub fn finalize(&mut self, through: Through) {
         self.finality.set(through);
-        if let Some(last) = through.last() {
-            self.retractions_in.send(Through::Epoch(last.plus(-self.history_epochs)));
-        }
+        through.last().into_iter().for_each(|last| self.final_in.send(last));
     }
 
     /// Advances the inputs to a publication.
     pub fn advance_to(&mut self, publication: Publication) {
         self.history_in.advance_to(publication);
-        self.retractions_in.advance_to(publication);
+        self.final_in.advance_to(publication);
     }
 }
 
-/// Returns the updates of the rows of one query.
+/// Returns the queries across epochs as readers.
+fn readers(settings: &Settings) -> Vec<RowReader> {
+    let number = |name: &str| settings.queries.iter().position(|query| query.query.name == name);
+    let reader = |(_, instance): (usize, &QueryInstance)| RowReader {
+        reads: instance.query.reads.iter().filter_map(|read| number(read.name)).collect(),
+        history_epochs: instance.history_epochs(),
+        retracted: Through::Nothing,
+    };
+    settings.across_epochs().map(reader).collect()
+}
+
+/// Returns the updates of the rows of one query for one reader.
 fn rows_of(
     updates: Updates<'_>,
-    query: usize,
+    wanted: For,
 ) -> Stream<'_, Publication, Vec<(Row, Publication, isize)>> {
     updates.unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(Pipeline, "RowsOf", move |_, _| {
         move |input, output| {
             input.for_each(|capability, chunk| {
                 let mut session = output.session(&capability);
-                for ((number, row), publication, diff) in chunk.drain(..) {
-                    if number == query {
+                for ((given, row), publication, diff) in chunk.drain(..) {
+                    if given == wanted {
                         session.give((row, publication, diff));
                     }
                 }
@@ -132,40 +161,41 @@ fn rows_of(
 /// The rows in memory, by epoch, query and key.
 type HeldRows = BTreeMap<Epoch, HashMap<(usize, KeyCells), ValueCells, RandomState>>;
 
-/// Turns changes of rows, where the latest wins, into updates of a collection, and retracts the
-/// rows of epochs on request.
+/// Turns changes of rows, where the latest wins, into updates of a collection for each reader. As
+/// epochs become final, rows that a reader no longer needs are retracted from its collection.
 ///
 /// All changes of a row of one epoch come from the one worker that collects it, in order, and the
 /// channels keep that order: so the last one to arrive is the latest.
 fn materialize<'scope>(
     rows: Rows<'scope>,
-    retractions: Stream<'scope, Publication, Vec<Through>>,
+    final_epochs: Stream<'scope, Publication, Vec<Epoch>>,
+    mut readers: Vec<RowReader>,
 ) -> Updates<'scope> {
     let by_name = |change: &RowChange| (change.query, change.row.key.as_slice()).hashed();
     let mut held = HeldRows::new();
     rows.binary::<_, CapacityContainerBuilder<Vec<_>>, _, _, _, _>(
-        retractions,
+        final_epochs,
         Exchange::new(by_name),
         Pipeline,
         "HoldRows",
         move |_, _| {
-            move |rows, retractions, output| {
+            move |rows, final_epochs, output| {
                 rows.for_each(|capability, chunk| {
                     let Some(publication) = capability.least().copied() else { return };
                     let mut session = output.session(&capability);
                     for change in chunk.drain(..) {
-                        for (row, diff) in apply(&mut held, change) {
-                            session.give((row, publication, diff));
-                        }
+                        apply(&mut held, change, &readers, |given, row, diff| {
+                            session.give(((given, row), publication, diff));
+                        });
                     }
                 });
-                retractions.for_each(|capability, chunk| {
+                final_epochs.for_each(|capability, chunk| {
                     let Some(publication) = capability.least().copied() else { return };
                     let mut session = output.session(&capability);
-                    for through in chunk.drain(..) {
-                        for (row, diff) in retract(&mut held, through) {
-                            session.give((row, publication, diff));
-                        }
+                    for last in chunk.drain(..) {
+                        retract(&mut held, last, &mut readers, |given, row, diff| {
+                            session.give(((given, row), publication, diff));
+                        });
                     }
                 });
             }
@@ -173,8 +203,13 @@ fn materialize<'scope>(
     )
 }
 
-/// Applies the change of a row. Returns the resulting updates.
-fn apply(held: &mut HeldRows, change: RowChange) -> impl Iterator<Item = ((usize, Row), isize)> {
+/// Applies the change of a row. Gives the resulting updates to the readers that need the row.
+fn apply(
+    held: &mut HeldRows,
+    change: RowChange,
+    readers: &[RowReader],
+    mut give: impl FnMut(For, Row, isize),
+) {
     let RowChange { query, row, deleted } = change;
     let rows = held.entry(row.epoch).or_default();
     let name = (query, row.key.clone());
@@ -184,19 +219,47 @@ fn apply(held: &mut HeldRows, change: RowChange) -> impl Iterator<Item = ((usize
     };
     let before = before.map(|values| Row { values, ..row.clone() });
     let after = (!deleted).then_some(row);
-    let (before, after) = if before == after { (None, None) } else { (before, after) };
-    let updates = [before.map(|row| (row, -1)), after.map(|row| (row, 1))];
-    updates.into_iter().flatten().map(move |(row, diff)| ((query, row), diff))
+    if before == after {
+        return;
+    }
+    for (row, diff) in [(before, -1), (after, 1)] {
+        let Some(row) = row else { continue };
+        let needs = |reader: &RowReader| {
+            reader.reads.contains(&query) && !reader.retracted.contains(row.epoch)
+        };
+        for (position, _) in readers.iter().enumerate().filter(|(_, reader)| needs(reader)) {
+            give((position, query), row.clone(), diff);
+        }
+    }
 }
 
-/// Drops the rows of epochs. Returns their retractions.
-fn retract(held: &mut HeldRows, through: Through) -> impl Iterator<Item = ((usize, Row), isize)> {
-    let kept = through.last().map(|last| held.split_off(&last.plus(1)));
-    let gone = kept.map(|kept| std::mem::replace(held, kept)).unwrap_or_default();
-    gone.into_iter().flat_map(|(epoch, rows)| {
-        rows.into_iter()
-            .map(move |((query, key), values)| ((query, Row { epoch, key, values }), -1))
-    })
+/// Retracts from each reader the rows that it no longer needs, and drops those that none needs,
+/// when this epoch and all before it are final.
+fn retract(
+    held: &mut HeldRows,
+    last: Epoch,
+    readers: &mut [RowReader],
+    mut give: impl FnMut(For, Row, isize),
+) {
+    for (position, reader) in readers.iter_mut().enumerate() {
+        let before = std::mem::replace(
+            &mut reader.retracted,
+            Through::Epoch(last.plus(-reader.history_epochs)),
+        );
+        let no_longer = |epoch: Epoch| reader.retracted.contains(epoch) && !before.contains(epoch);
+        let epochs = held.iter().take_while(|(epoch, _)| reader.retracted.contains(**epoch));
+        for (epoch, rows) in epochs.filter(|(epoch, _)| no_longer(**epoch)) {
+            for ((query, key), values) in rows {
+                if reader.reads.contains(query) {
+                    let row = Row { epoch: *epoch, key: key.clone(), values: values.clone() };
+                    give((position, *query), row, -1);
+                }
+            }
+        }
+    }
+    let is_unread = |epoch: &Epoch| readers.iter().all(|reader| reader.retracted.contains(*epoch));
+    let first = held.keys().copied().find(|epoch| !is_unread(epoch));
+    *held = first.map_or_else(HeldRows::new, |first| held.split_off(&first));
 }
 
 /// The updates of a query's rows in one publication.

@@ -57,13 +57,10 @@ pub struct HabitPart(pub [i64; HABIT_PARTS]);
 pub const HABIT_PARTS: usize = 2 + 2 * VARIANCES_COUNT + GRID.len();
 
 impl HabitPart {
-    /// What a row adds, where `usual` plays are usual, roughly.
-    pub fn of(plays: u64, usual: f64, habit: &Habit) -> HabitPart {
+    /// What a habit adds, without the plays of its row.
+    pub fn of_habit(habit: &Habit) -> HabitPart {
         let mut parts = [0; HABIT_PARTS];
         let fixed = |number: f64| libm::round(number) as i64;
-        let weight = 1.0 / (1.0 + CROWDING * usual);
-        parts[0] = fixed(plays as f64 * weight * UNIT);
-        parts[1] = fixed(usual * weight * UNIT);
         for (at, one) in habit.likeness.iter().enumerate() {
             parts[2 + 2 * at] = fixed(one.product * one.weight * LIKENESS_UNIT);
             parts[3 + 2 * at] = fixed(one.weight * LIKENESS_UNIT);
@@ -75,6 +72,16 @@ impl HabitPart {
         for (part, share) in parts[2 + 2 * VARIANCES_COUNT..].iter_mut().zip(shares) {
             *part = fixed(share * information * SHARE_UNIT);
         }
+        HabitPart(parts)
+    }
+
+    /// The same with the plays of a row, where `usual` plays are usual, roughly.
+    pub fn with(self, plays: u64, usual: f64) -> HabitPart {
+        let fixed = |number: f64| libm::round(number) as i64;
+        let weight = 1.0 / (1.0 + CROWDING * usual);
+        let HabitPart(mut parts) = self;
+        parts[0] = fixed(plays as f64 * weight * UNIT);
+        parts[1] = fixed(usual * weight * UNIT);
         HabitPart(parts)
     }
 

@@ -2,7 +2,7 @@
 
 use super::baseline::{Habit, Past};
 use super::common::{HabitPart, Ratio};
-use super::{Activities, Counts, Moments, Settings, habit_part};
+use super::{Activities, Counts, Moments, Settings, first_open};
 use crate::time::Through;
 use differential_dataflow::consolidation::consolidate;
 use foldhash::fast::RandomState;
@@ -18,8 +18,10 @@ pub struct HabitChange {
     pub video: u64,
     /// Its epoch.
     pub epoch: i64,
-    /// The row now; `None` if it is gone, or its video has no habits yet.
-    pub now: Option<(Counts, Habit)>,
+    /// The row now; `None` if it is gone, or its video has no habit yet.
+    pub now: Option<Counts>,
+    /// The habit of the video, if it has changed.
+    pub habit: Option<Habit>,
     /// By how much it adds more to the sums of its epoch than before.
     pub added: HabitPart,
 }
@@ -27,8 +29,9 @@ pub struct HabitChange {
 /// A row of an epoch that may still change.
 struct OpenRow {
     counts: Counts,
-    habit: Option<Habit>,
-    /// Whether its history has changed since `habit` was computed.
+    /// The rough usual rate of the video, if it has a habit.
+    rough_rate: Option<f64>,
+    /// Whether its history has changed since its habit was computed.
     is_stale: bool,
     /// What it adds to the sums of its epoch.
     part: HabitPart,
@@ -67,8 +70,10 @@ impl HabitState {
         final_through: Through,
     ) -> Vec<HabitChange> {
         let first = self.settings.first_needed(final_through);
-        self.open = self.open.split_off(&first);
-        self.moments = self.moments.split_off(&first);
+        // Epochs that were final before are done. Those of a history come once, at the start.
+        let first_open = first_open(final_through);
+        self.open = self.open.split_off(&first_open);
+        self.moments = self.moments.split_off(&first_open);
         // Rows to look at again: of each epoch, or all of it.
         let mut changed: BTreeSet<(i64, u64)> = BTreeSet::new();
         consolidate(&mut rows);
@@ -125,7 +130,8 @@ impl HabitState {
         let rows = self.open.entry(epoch).or_default();
         // A row without counts is removed when it is looked at again.
         let counts = now.unwrap_or(Counts { plays: 0, impressions: 0 });
-        let new = OpenRow { counts, habit: None, is_stale: true, part: HabitPart::default() };
+        let part = HabitPart::default();
+        let new = OpenRow { counts, rough_rate: None, is_stale: true, part };
         rows.entry(video).or_insert(new).counts = counts;
     }
 
@@ -136,24 +142,30 @@ impl HabitState {
         let row = rows.get_mut(&video)?;
         let counts = self.counts.get(&video).map_or(&[][..], Vec::as_slice);
         let is_there = counts.binary_search_by_key(&epoch, |(at, _)| *at).is_ok();
-        let had_habit = row.habit.is_some();
+        let had_habit = row.rough_rate.is_some();
+        let mut habit = None;
         if row.is_stale {
             let activities = &self.activities;
             let moments = self.moments.entry(epoch);
             let moments = moments.or_insert_with(|| Moments::of(activities, epoch, settings));
-            let moments = moments.as_ref();
-            row.habit =
-                moments.and_then(|moments| moments.habit(counts, epoch, settings, &mut self.past));
+            habit = moments
+                .as_ref()
+                .and_then(|moments| moments.habit(counts, epoch, settings, &mut self.past));
+            row.rough_rate = habit.as_ref().map(|habit| habit.rough_rate(settings.prior_plays));
             row.is_stale = false;
         }
-        let now = row.habit.filter(|_| is_there).map(|habit| (row.counts, habit));
-        let part = now
-            .map_or(HabitPart::default(), |(counts, habit)| habit_part(counts, &habit, settings));
+        let now = row.rough_rate.filter(|_| is_there).map(|rate| (row.counts, rate));
+        let part = now.map_or(HabitPart::default(), |(counts, rate)| {
+            let part = habit.as_ref().map_or(row.part, HabitPart::of_habit);
+            part.with(counts.plays, settings.units(counts) * rate)
+        });
         let added = part.minus(row.part);
         row.part = part;
         if !is_there {
             rows.remove(&video);
         }
-        (had_habit || now.is_some()).then_some(HabitChange { video, epoch, now, added })
+        let now = now.map(|(counts, _)| counts);
+        let change = HabitChange { video, epoch, now, habit, added };
+        (had_habit || now.is_some()).then_some(change)
     }
 }

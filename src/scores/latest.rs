@@ -4,7 +4,7 @@ use super::common::Common;
 use super::momentum::{momentum, rising_for};
 use super::oracle::ScoredRow;
 use super::usual::UsualChange;
-use super::{Scored, Settings, UsualRow, score};
+use super::{Score, Scored, Settings, UsualRow, first_open, score};
 use crate::time::Through;
 use foldhash::fast::RandomState;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -27,6 +27,8 @@ struct OpenRow {
 pub struct ScoreState {
     settings: Settings,
     epochs: BTreeMap<i64, OpenEpoch>,
+    /// The scores of epochs that are final, as long as later ones need them.
+    past: BTreeMap<i64, HashMap<u64, Score, RandomState>>,
     /// Rows whose video or epoch is gone, to be taken back.
     gone: Vec<ScoredRow>,
 }
@@ -34,7 +36,7 @@ pub struct ScoreState {
 impl ScoreState {
     /// Creates the state before the first publication.
     pub fn new(settings: Settings) -> ScoreState {
-        ScoreState { settings, epochs: BTreeMap::new(), gone: Vec::new() }
+        ScoreState { settings, epochs: BTreeMap::new(), past: BTreeMap::new(), gone: Vec::new() }
     }
 
     /// Takes the changes of a publication. Returns the updates of scored rows.
@@ -45,7 +47,8 @@ impl ScoreState {
         final_through: Through,
     ) -> Vec<(ScoredRow, isize)> {
         let first = self.settings.first_needed(final_through);
-        self.epochs = self.epochs.split_off(&first);
+        self.close(first_open(final_through));
+        self.past = self.past.split_off(&first);
         let mut changed: BTreeSet<(i64, u64)> = BTreeSet::new();
         // The rows of each epoch whose momentum may have changed.
         let mut moved: BTreeSet<(i64, u64)> = BTreeSet::new();
@@ -70,6 +73,23 @@ impl ScoreState {
             self.renew(epoch, video, &mut updates);
         }
         updates
+    }
+
+    /// Keeps only the scores of epochs before this one.
+    fn close(&mut self, first_open: i64) {
+        let open = self.epochs.split_off(&first_open);
+        for (epoch, closed) in std::mem::replace(&mut self.epochs, open) {
+            let score = |(video, row): (u64, OpenRow)| Some((video, row.scored?.score));
+            self.past.insert(epoch, closed.rows.into_iter().filter_map(score).collect());
+        }
+    }
+
+    /// The score of a video in an epoch.
+    fn score(&self, epoch: i64, video: u64) -> Option<Score> {
+        match self.epochs.get(&epoch) {
+            Some(open) => Some(open.rows.get(&video)?.scored?.score),
+            None => self.past.get(&epoch)?.get(&video).copied(),
+        }
     }
 
     /// Sets a row, or removes it.
@@ -115,12 +135,10 @@ impl ScoreState {
 
     fn row(&self, epoch: i64, video: u64) -> Option<ScoredRow> {
         let Settings { recent, half_life, .. } = self.settings;
-        let at = |epoch: i64| self.epochs.get(&epoch)?.rows.get(&video)?.scored;
-        let scored = at(epoch)?;
-        let plays = self.epochs.get(&epoch)?.rows.get(&video)?.usual.counts.plays;
-        let oldest_first: Vec<_> = (epoch + 1 - recent..=epoch)
-            .map(|epoch| at(epoch).map(|scored| scored.score))
-            .collect();
+        let row = self.epochs.get(&epoch)?.rows.get(&video)?;
+        let (scored, plays) = (row.scored?, row.usual.counts.plays);
+        let oldest_first: Vec<_> =
+            (epoch + 1 - recent..=epoch).map(|epoch| self.score(epoch, video)).collect();
         let momentum = momentum(oldest_first.iter().rev().copied(), half_life);
         let since = rising_for(oldest_first.into_iter()).map(|ago| epoch - ago);
         Some(ScoredRow { epoch, video, plays, scored, momentum, since })

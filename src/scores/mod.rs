@@ -147,6 +147,15 @@ impl Settings {
     }
 }
 
+/// The first epoch that is not final.
+fn first_open(final_through: Through) -> i64 {
+    match final_through {
+        Through::Nothing => i64::MIN,
+        Through::Epoch(last) => last.plus(1).0,
+        Through::Everything => i64::MAX,
+    }
+}
+
 /// The activity of epochs, by number.
 pub type Activities = BTreeMap<i64, Ratio>;
 
@@ -222,7 +231,7 @@ impl Moments {
 /// What a row adds to what is known of the habits of all videos.
 pub fn habit_part(counts: Counts, habit: &Habit, settings: &Settings) -> HabitPart {
     let usual = settings.units(counts) * habit.rough_rate(settings.prior_plays);
-    HabitPart::of(counts.plays, usual, habit)
+    HabitPart::of_habit(habit).with(counts.plays, usual)
 }
 
 /// A row for which something is usual.

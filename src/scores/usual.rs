@@ -3,7 +3,7 @@
 use super::baseline::Habit;
 use super::common::{Contribution, Habits};
 use super::habits::HabitChange;
-use super::{Counts, Settings, UsualRow};
+use super::{Counts, Settings, UsualRow, first_open};
 use crate::time::Through;
 use foldhash::fast::RandomState;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -28,8 +28,10 @@ struct OpenEpoch {
     rows: HashMap<u64, OpenRow, RandomState>,
 }
 
+#[derive(Default)]
 struct OpenRow {
-    now: Option<(Counts, Habit)>,
+    now: Option<Counts>,
+    habit: Option<Habit>,
     usual: Option<UsualRow>,
 }
 
@@ -53,12 +55,14 @@ impl UsualState {
         final_through: Through,
     ) -> Vec<UsualChange> {
         let first = self.settings.first_needed(final_through);
-        self.epochs = self.epochs.split_off(&first);
+        self.epochs = self.epochs.split_off(&first_open(final_through));
         let mut changed: BTreeSet<(i64, u64)> = BTreeSet::new();
-        for HabitChange { video, epoch, now, .. } in changes {
+        for HabitChange { video, epoch, now, habit, .. } in changes {
             if epoch >= first {
                 let rows = &mut self.epochs.entry(epoch).or_default().rows;
-                rows.entry(video).or_insert(OpenRow { now, usual: None }).now = now;
+                let row = rows.entry(video).or_default();
+                row.now = now;
+                row.habit = habit.or(row.habit);
                 changed.insert((epoch, video));
             }
         }
@@ -74,9 +78,9 @@ impl UsualState {
     fn renew(&mut self, epoch: i64, video: u64) -> Option<UsualChange> {
         let OpenEpoch { habits, rows } = self.epochs.get_mut(&epoch)?;
         let row = rows.get_mut(&video)?;
-        let both = row.now.as_ref().zip(habits.as_ref());
-        let now = both
-            .map(|((counts, habit), habits)| UsualRow::of(*counts, habit, habits, &self.settings));
+        let all = row.now.zip(row.habit.as_ref()).zip(habits.as_ref());
+        let now = all
+            .map(|((counts, habit), habits)| UsualRow::of(counts, habit, habits, &self.settings));
         let before = std::mem::replace(&mut row.usual, now);
         if row.now.is_none() {
             rows.remove(&video);
