@@ -25,7 +25,7 @@ pub static QUERY: Query = Query {
     reads: &[&trends::QUERY],
     history_epochs: |parameters| trending::history_epochs(parameters, Exposure::Time),
     oracle: |log, parameters| trending::from_scratch(&QUERY, log, parameters, Exposure::Time),
-    batch_sql: "",
+    batch_sql: trending::score_sql!(true),
 };
 
 fn build<'scope>(tables: &Tables<'scope>, parameters: &Parameters) -> TableRows<'scope> {

@@ -24,6 +24,19 @@ use crate::scores::{Counts, Exposure, Settings, flow};
 use crate::time::Epoch;
 use std::collections::BTreeSet;
 
+/// The SQL of a score. Its exposure is time, or else impressions.
+macro_rules! score_sql {
+    ($is_time:literal) => {
+        concat!(
+            "WITH exposure(is_time) AS (VALUES (",
+            $is_time,
+            ")),\n",
+            include_str!("scores.sql")
+        )
+    };
+}
+pub(super) use score_sql;
+
 /// The query.
 pub static QUERY: Query = Query {
     name: "trending",
@@ -37,7 +50,7 @@ pub static QUERY: Query = Query {
     reads: &[&trends::QUERY],
     history_epochs: |parameters| settings(parameters, Exposure::Impressions).history_epochs(),
     oracle: |log, parameters| from_scratch(&QUERY, log, parameters, Exposure::Impressions),
-    batch_sql: "",
+    batch_sql: score_sql!(false),
 };
 
 /// The columns of a score.

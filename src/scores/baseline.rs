@@ -3,7 +3,7 @@
 //! For a row of epoch e, the past is the `days` days that end `guard` epochs before e. Each past
 //! row has plays k and an *exposure* x: how many plays an average video would have had in its
 //! place, so that what is common to all videos at a moment does not look like a habit of one. The
-//! plays that are usual for one unit of exposure are a product of four factors. Each one is
+//! plays that are usual for one unit of exposure are a product of five factors. Each one is
 //! estimated from the plays k that are left when those before it are known, and drawn towards 1 as
 //! if its prior had seen a number of plays that is 1 / (the variance of the factor among videos):
 //!

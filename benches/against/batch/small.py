@@ -53,8 +53,21 @@ CASES = (
 )
 
 
+# So short that small logs have a score.
+SHORT_HISTORY = (
+    "day-epochs=2",
+    "days=2",
+    "guard=1",
+    "least-epochs=2",
+    "least-plays=1",
+    "recent=3",
+)
 # Small logs have requests beyond these limits.
-SMALL_LIMITS = ("--crowded-videos-max=10", "--choices-videos-max=20")
+SMALL_LIMITS = (
+    "--crowded-videos-max=10",
+    "--choices-videos-max=20",
+    *(f"--{query}-{part}" for query in ("trending", "surge") for part in SHORT_HISTORY),
+)
 
 
 def check_all(sides: Sides, queries: list[Query], data: Path, impressions: int) -> None:
