@@ -126,7 +126,7 @@ TOGETHER = replace(BASE, scatter=False)
 ONE_WORKER = replace(BASE, workers=1)
 MINUTES = replace(BASE, epoch_ms=MINUTE_MS)
 
-# Queries whose rows depend on the last seven days.
+# Queries, some of whose rows depend on the last seven days.
 SCORES = "surge,take_rate,trending,trends"
 
 AXES = [
@@ -178,8 +178,8 @@ AXES = [
                 (name.replace(",", " and "), replace(BASE, query=name))
                 for name in ("trends", "take_rate,trends", "choices", "requests")
             ],
-            "200 hours": [
-                (text, replace(BASE, repetitions=200, query=query))
+            "40 hours": [
+                (text, replace(BASE, repetitions=40, query=query))
                 for text, query in {"trends": "trends", "with scores": SCORES}.items()
             ],
         },
