@@ -5,7 +5,6 @@ benches/scaling/setup.sh. It replaces what is between `<!-- results -->` and `<!
 """
 
 import json
-import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -117,7 +116,8 @@ def draw(judged: dict, kinds: Sequence[str], methods: Sequence[str]) -> None:
         places = [at + (number - len(methods) / 2 + 0.5) * width for at in range(len(kinds))]
         values = [mean(judged[kind, method], "within_one", "surges") for kind in kinds]
         panel.bar(places, values, width, label=method)
-    panel.set_xticks(range(len(kinds)), [re.sub(", ", ",\n", kind) for kind in kinds], fontsize=7)
+    names = [kind.replace("overdispersion", "over-\ndispersion").replace(", ", ",\n") for kind in kinds]
+    panel.set_xticks(range(len(kinds)), names, fontsize=7)
     panel.set_ylabel("found within one epoch")
     panel.spines[["top", "right"]].set_visible(False)
     panel.legend(fontsize=7, frameon=False, ncols=4, loc="upper right")
