@@ -22,7 +22,7 @@ use trendmark::stores::description::FORMAT;
 const README_LINES_MAX: usize = 200;
 
 /// Flags of other programs that documents name.
-const OTHER_FLAGS: [&str; 9] = [
+const OTHER_FLAGS: [&str; 11] = [
     "--bench",
     "--features",
     "--locked",
@@ -30,6 +30,8 @@ const OTHER_FLAGS: [&str; 9] = [
     "--no-default-features",
     "--path",
     "--release",
+    "--repeat",
+    "--seeds",
     "--version",
     "--help",
 ];

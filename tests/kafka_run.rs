@@ -10,6 +10,25 @@ use common::topics::{Cluster, EVENT_TIME_MS, real_broker, unique};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
+/// All queries, with limits so small and histories so short that each of them has rows.
+const QUERIES: [&str; 15] = [
+    "--query",
+    "all",
+    "--crowded-videos-max=3",
+    "--trending-day-epochs=2",
+    "--trending-days=2",
+    "--trending-guard=1",
+    "--trending-least-epochs=2",
+    "--trending-least-plays=1",
+    "--trending-recent=3",
+    "--surge-day-epochs=2",
+    "--surge-days=2",
+    "--surge-guard=1",
+    "--surge-least-epochs=2",
+    "--surge-least-plays=1",
+    "--surge-recent=3",
+];
+
 const PARTITIONS: i32 = 3;
 
 /// A generated log, in files.
@@ -56,34 +75,16 @@ fn topics_give_the_same_rows_as_files() {
     let from_files = folder.join("files.db");
     let patterns =
         ["impressions", "plays"].map(|kind| format!("{}/log/{kind}-*", folder.display()));
-    let paths = [
-        "run",
-        "--query",
-        "all",
-        "--crowded-videos-max=3",
-        "--impressions",
-        &patterns[0],
-        "--plays",
-        &patterns[1],
-    ];
+    let paths = ["run", "--impressions", &patterns[0], "--plays", &patterns[1]];
     let store = ["--store", from_files.to_str().unwrap()];
-    run(paths.iter().chain(&store)).succeeded();
+    run(paths.iter().chain(&QUERIES).chain(&store)).succeeded();
 
     let places = ["impressions", "plays"].map(|kind| to_topic(&cluster, folder, kind));
     let from_topics = folder.join("topics.db");
-    let topics = [
-        "run",
-        "--query",
-        "all",
-        "--crowded-videos-max=3",
-        "--impressions",
-        &places[0],
-        "--plays",
-        &places[1],
-    ];
+    let topics = ["run", "--impressions", &places[0], "--plays", &places[1]];
     let more = ["--bootstrap-servers", cluster.servers(), "--until-end", "--workers", "2"];
     let store = ["--store", from_topics.to_str().unwrap()];
-    run(topics.iter().chain(&more).chain(&store)).succeeded();
+    run(topics.iter().chain(&QUERIES).chain(&more).chain(&store)).succeeded();
     let expected = computed(&from_files);
     assert!(expected.values().all(|rows| !rows.is_empty()));
     assert_eq!(computed(&from_topics), expected);
@@ -92,7 +93,7 @@ fn topics_give_the_same_rows_as_files() {
     let from_processes = folder.join("processes.db");
     let finished = run_processes(2, &folder.join("hosts"), |_| {
         let mut command = trendmark();
-        command.args(topics).args(&more[..3]).arg("--store").arg(&from_processes);
+        command.args(topics).args(QUERIES).args(&more[..3]).arg("--store").arg(&from_processes);
         command
     });
     finished.into_iter().for_each(|finished| drop(finished.succeeded()));
@@ -160,18 +161,9 @@ fn a_log_generated_into_topics_gives_the_rows_of_the_same_log_in_files() {
     let topics = ["impressions", "plays"].map(|kind| format!("{name}-{kind}"));
     let more = [&servers[..], &["--until-end"]].concat();
     for (store, inputs, more) in [(&stores[0], paths, &[][..]), (&stores[1], topics, &more)] {
-        let job = [
-            "run",
-            "--query",
-            "all",
-            "--crowded-videos-max=3",
-            "--impressions",
-            &inputs[0],
-            "--plays",
-            &inputs[1],
-        ];
+        let job = ["run", "--impressions", &inputs[0], "--plays", &inputs[1]];
         let store = ["--store", store.to_str().unwrap()];
-        run(job.iter().chain(&store).chain(more)).succeeded();
+        run(job.iter().chain(&QUERIES).chain(&store).chain(more)).succeeded();
     }
     let expected = computed(&stores[0]);
     assert!(expected.values().all(|rows| !rows.is_empty()));

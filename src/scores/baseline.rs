@@ -186,7 +186,7 @@ impl Habit {
         let day = settings.day;
         let (around, end) = (Around { slot: epoch.rem_euclid(day), day }, epoch - settings.guard);
         let usual = Usual { rate, dispersion };
-        let likeness_of_slots = likeness_of_slots(rows, around, usual);
+        let [of_near, of_next] = likeness_of_slots(rows, around, usual);
         let levels =
             [end - day..end, end - 2 * day..end - day].map(|span| Sums::over(within(rows, span)));
         let near = Sums::over(rows.iter().filter(|past| around.includes(past, NEAR_SLOTS)));
@@ -197,7 +197,6 @@ impl Habit {
         for past in rows.iter_mut() {
             past.exposure *= slots[past.slot as usize].factor;
         }
-        let [of_near, of_next] = likeness_of_slots;
         let [lately, ahead] = likeness_of_time(rows, end, usual, settings);
         let [level_variance, ..] = VARIANCES.0;
         let of_level = likeness(usual.of(&levels[0]), usual.of(&levels[1]), level_variance);

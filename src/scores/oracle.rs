@@ -1,4 +1,7 @@
 //! The scores of whole tables of counts, from scratch: epoch by epoch, and video by video.
+//!
+//! It shares the formulas with the dataflow. `dataflows/scores.sql` has them a second time, written
+//! apart; `benches/against` compares its rows.
 
 use super::common::{Common, Habits};
 use super::momentum::{momentum, rising_for};
