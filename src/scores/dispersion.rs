@@ -2,7 +2,7 @@
 //!
 //! The variance of a count of mean m is m + φ m². How large φ is for a video is learned from its
 //! past rows: each one says, for every value on a grid, how well it fits (the logarithm of a normal
-//! likelihood with that variance, in which no row counts as further away than [`OUTLIER`]). These
+//! likelihood with that variance, in which no row counts as further away than some bound). These
 //! sums are its *evidence*. What all videos have in common comes in as the prior of each.
 
 use serde::{Deserialize, Serialize};
