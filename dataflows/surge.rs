@@ -23,7 +23,7 @@ pub static QUERY: Query = Query {
     parameters: trending::PARAMETERS,
     build: Build::Tables(build),
     reads: &[&trends::QUERY],
-    history_epochs: |parameters| trending::history_epochs(parameters, Exposure::Time),
+    history_epochs: trending::history_epochs,
     oracle: |log, parameters| trending::from_scratch(&QUERY, log, parameters, Exposure::Time),
     batch_sql: trending::score_sql!(true),
 };

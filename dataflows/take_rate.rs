@@ -83,7 +83,7 @@ const MILLION: u64 = 1_000_000;
 
 fn build<'scope>(tables: &Tables<'scope>, parameters: &Parameters) -> TableRows<'scope> {
     let epochs = parameters.get("epochs");
-    let counts = tables.rows(&trends::QUERY).map(|row| counts(&row));
+    let counts = tables.rows(&trends::QUERY).map(|row| trends::counts(&row));
     let sums = counts
         .clone()
         .explode(move |(video, epoch, plays, impressions)| {
@@ -101,16 +101,6 @@ fn build<'scope>(tables: &Tables<'scope>, parameters: &Parameters) -> TableRows<
                 (plays.cast_unsigned() as u64, impressions.cast_unsigned() as u64),
             )
         })
-}
-
-/// Returns the video, epoch, plays and impressions of a row of `trends`.
-fn counts(row: &Row) -> (VideoId, Epoch, u64, u64) {
-    match trends::QUERY.values_of(row)[..] {
-        [Value::Video(video), Value::Count(plays), Value::Count(impressions)] => {
-            (video, row.epoch, plays, impressions)
-        }
-        _ => unreachable!("rows of trends are checked"),
-    }
 }
 
 /// Returns the row for the plays and impressions of the epoch and of the recent epochs.
@@ -137,7 +127,7 @@ fn rates((plays, impressions): (u64, u64)) -> [Value; 3] {
 
 fn oracle(log: &AcceptedLog, parameters: &Parameters) -> BTreeSet<Row> {
     let trends = (trends::QUERY.oracle)(log, parameters);
-    let trends: Vec<_> = trends.iter().map(counts).collect();
+    let trends: Vec<_> = trends.iter().map(trends::counts).collect();
     let rows = trends.iter().map(|(video, epoch, plays, impressions)| {
         let first = epoch.plus(1 - parameters.get("epochs"));
         let recent = trends

@@ -9,9 +9,10 @@
 //! one-sided CUSUM of these scores. The model and its sources are in `src/scores/`.
 //! Row: `(video, epoch) → (plays, expected_plays, score, momentum, since)`, one for each row of
 //! `trends` with enough history: rank by `momentum`, take alarm from `score`.
-//! State: 24 bytes for each row of `trends` in the history, and the rows of open and `recent`
-//! epochs. Cost: some microseconds for each row of an open epoch that changes, or whose history
-//! does. Reader: the row "Trending Now".
+//! State: 24 bytes for each row of `trends` in the history, 900 for each row of an open epoch, and
+//! the scores of `recent` epochs.
+//! Cost: some microseconds for each row of an open epoch that changes, or whose history does.
+//! Reader: the row "Trending Now".
 
 use super::trends;
 use crate::event::VideoId;
@@ -48,7 +49,7 @@ pub static QUERY: Query = Query {
     parameters: PARAMETERS,
     build: Build::Tables(build),
     reads: &[&trends::QUERY],
-    history_epochs: |parameters| settings(parameters, Exposure::Impressions).history_epochs(),
+    history_epochs,
     oracle: |log, parameters| from_scratch(&QUERY, log, parameters, Exposure::Impressions),
     batch_sql: score_sql!(false),
 };
@@ -149,19 +150,15 @@ pub(super) fn build_with<'scope>(
     flow::scores(counts, tables.finality(), settings).map(move |row| to_row(query, &row))
 }
 
-/// The number of epochs before its own that a row depends on.
-pub(super) fn history_epochs(parameters: &Parameters, exposure: Exposure) -> i64 {
-    settings(parameters, exposure).history_epochs()
+/// The number of epochs before its own that a row depends on, whatever it is compared with.
+pub(super) fn history_epochs(parameters: &Parameters) -> i64 {
+    settings(parameters, Exposure::Impressions).history_epochs()
 }
 
 /// Returns the video, epoch, and counts of a row of `trends`.
 fn counts(row: &Row) -> (VideoId, Epoch, Counts) {
-    match trends::QUERY.values_of(row)[..] {
-        [Value::Video(video), Value::Count(plays), Value::Count(impressions)] => {
-            (video, row.epoch, Counts { plays, impressions })
-        }
-        _ => unreachable!("rows of trends are checked"),
-    }
+    let (video, epoch, plays, impressions) = trends::counts(row);
+    (video, epoch, Counts { plays, impressions })
 }
 
 fn to_row(query: &'static Query, row: &ScoredRow) -> Row {

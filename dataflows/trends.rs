@@ -62,6 +62,16 @@ fn row(epoch: Epoch, video: VideoId, plays: u64, impressions: u64) -> Row {
     QUERY.row(epoch, [Value::Video(video)], [Value::Count(plays), Value::Count(impressions)])
 }
 
+/// Returns the video, epoch, plays and impressions of a row of `trends`.
+pub(super) fn counts(row: &Row) -> (VideoId, Epoch, u64, u64) {
+    match QUERY.values_of(row)[..] {
+        [Value::Video(video), Value::Count(plays), Value::Count(impressions)] => {
+            (video, row.epoch, plays, impressions)
+        }
+        _ => unreachable!("rows of trends are checked"),
+    }
+}
+
 fn oracle(log: &AcceptedLog, _: &Parameters) -> BTreeSet<Row> {
     log.each_epoch(rows)
 }

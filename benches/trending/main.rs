@@ -10,19 +10,17 @@
 //! for each world and method. `benches/trending/report.py` makes docs/trending.md and its plot of
 //! them. With `--test`, as in CI, it makes one world and scores three of its epochs.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod judge;
 mod methods;
 mod partial;
 mod world;
 
+use common::{is_test, parameter};
 use judge::{Scores, calibration, judge};
 use serde_json::json;
 use world::{KINDS, Kind, World, make};
-
-fn parameter(name: &str, default: u64) -> u64 {
-    let mut arguments = std::env::args().skip_while(|one| one != name).skip(1);
-    arguments.next().map_or(default, |one| one.parse().unwrap())
-}
 
 fn print_method(kind: &Kind, seed: u64, world: &World, name: &str, scores: &Scores) {
     let judged = judge(world, scores);
@@ -38,11 +36,10 @@ fn print_method(kind: &Kind, seed: u64, world: &World, name: &str, scores: &Scor
 }
 
 fn main() {
-    let is_test = std::env::args().any(|argument| argument == "--test");
-    let (seeds, first) = (parameter("--seeds", 1), parameter("--first-seed", 1));
-    let only = KINDS.get(parameter("--kind", u64::MAX) as usize).map(|kind| kind.name);
+    let (seeds, first) = (parameter("--seeds", 1, 1), parameter("--first-seed", 1, 1));
+    let only = KINDS.get(parameter("--kind", usize::MAX, 0)).map(|kind| kind.name);
     let wanted = KINDS.iter().filter(|kind| only.is_none_or(|name| name == kind.name));
-    if is_test {
+    if is_test() {
         let world = make(&KINDS[3], 1);
         assert!(partial::beyond(&world, 15, 3).1 > 1_000);
         return;

@@ -158,8 +158,10 @@ where
                             before.clone_from(&after);
                             session.give((epoch, after));
                         }
+                        if sum.iter().all(|one| *one == 0) {
+                            sums.remove(&epoch);
+                        }
                     }
-                    sums.retain(|_, (sum, _)| sum.iter().any(|one| *one != 0));
                 }
             }
         },

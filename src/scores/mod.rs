@@ -122,11 +122,7 @@ impl Settings {
 
     /// The first epoch whose score a row that is not final depends on, or whose rows may change.
     fn first_needed(&self, final_through: Through) -> i64 {
-        match final_through {
-            Through::Nothing => i64::MIN,
-            Through::Epoch(last) => last.plus(2 - self.recent).0,
-            Through::Everything => i64::MAX,
-        }
+        first_open(final_through).saturating_add(1 - self.recent)
     }
 
     /// The units of exposure of a row, before what is common to its epoch.

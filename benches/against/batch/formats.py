@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from common.duck import ID_TYPES, TOPICS
+from common.duck import ID_TYPES, TOPICS, json_events
 from common.logs import CLEAN, SCATTERED, generate
 from common.process import Usage
 from common.sides import Sides
@@ -52,11 +52,7 @@ def copy(source: Path, target: Path, id_type: str) -> None:
     if target.exists() and target.stat().st_mtime > source.stat().st_mtime:
         return
     target.parent.mkdir(exist_ok=True)
-    columns = (
-        f"{{request_id: '{id_type}', video_id: 'UBIGINT', "
-        "event_time: 'BIGINT', record_time: 'BIGINT'}"
-    )
-    events = f"read_json('{source}', format = 'newline_delimited', columns = {columns})"
+    events = json_events(source, id_type, ("event_time", "record_time"))
     with duckdb.connect() as connection:
         connection.execute(f"COPY (FROM {events}) TO '{target}' (FORMAT parquet)")
 

@@ -7,6 +7,7 @@ prints one JSON object: the seconds it took once DuckDB was loaded.
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -46,8 +47,15 @@ def events_of(log: Path, topic: str, id_type: str) -> str:
     """The table function that reads the needed columns of a topic."""
     if any(log.glob(f"{topic}-*.parquet")):
         return f"read_parquet('{log}/{topic}-*.parquet')"
-    columns = f"{{request_id: '{id_type}', video_id: 'UBIGINT', event_time: 'BIGINT'}}"
-    return f"read_json('{log}/{topic}-*.jsonl', format = 'newline_delimited', columns = {columns})"
+    return json_events(f"{log}/{topic}-*.jsonl", id_type, ("event_time",))
+
+
+def json_events(files: Path | str, id_type: str, times: Sequence[str]) -> str:
+    """The table function that reads requests, videos and these times of JSON Lines."""
+    columns = ", ".join(
+        (f"request_id: '{id_type}'", "video_id: 'UBIGINT'", *(f"{time}: 'BIGINT'" for time in times))
+    )
+    return f"read_json('{files}', format = 'newline_delimited', columns = {{{columns}}})"
 
 
 def epoch_of(time_ms: str, epoch_length_ms: int) -> str:

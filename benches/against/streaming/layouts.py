@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from common.duck import TOPICS
+from common.duck import TOPICS, json_events
 
 # Spark reads one slice of each topic in a micro-batch.
 SLICES = 24
@@ -21,10 +21,7 @@ MEMBERS = "request_id, video_id, event_time, record_time"
 
 
 def events_of(log: Path, topic: str) -> str:
-    columns = (
-        "{request_id: 'VARCHAR', video_id: 'UBIGINT', event_time: 'BIGINT', record_time: 'BIGINT'}"
-    )
-    return f"read_json('{log}/{topic}-*.jsonl', format = 'newline_delimited', columns = {columns})"
+    return json_events(f"{log}/{topic}-*.jsonl", "VARCHAR", ("event_time", "record_time"))
 
 
 def write(connection: duckdb.DuckDBPyConnection, select: str, path: Path, options: str) -> None:
