@@ -50,10 +50,10 @@ pub static QUERY: Query = Query {
 fn build<'scope>(showings: &Showings<'scope>, parameters: &Parameters) -> EpochRows<'scope> {
     let epoch = showings.epoch();
     showings
-        .by_request(videos_max(parameters), |request, _, after, update| {
-            if after == Known::Crowded {
-                update(request, 1isize);
-            }
+        .by_request(videos_max(parameters), |request, before, after, update| {
+            let is_crowded = |known| isize::from(known == Known::Crowded);
+            // A crowded request that is denied is one no more.
+            update(request, is_crowded(after) - is_crowded(before));
         })
         .map(move |request| row(epoch, request))
 }

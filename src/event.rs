@@ -1,4 +1,4 @@
-//! The events in the logs, impressions and plays, and their ids.
+//! The events in the logs, impressions, plays and denials, and their ids.
 
 use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Serialize};
@@ -12,11 +12,16 @@ pub enum Kind {
     Impression,
     /// A member played a video.
     Play,
+    /// A request is of a bot or a test, or is to be forgotten: it counts for no video.
+    Denial,
 }
 
 impl Kind {
-    /// Both kinds, in the order of their discriminants.
-    pub const ALL: [Kind; 2] = [Kind::Impression, Kind::Play];
+    /// All kinds, in the order of their discriminants.
+    pub const ALL: [Kind; Kind::COUNT] = [Kind::Impression, Kind::Play, Kind::Denial];
+
+    /// The number of kinds.
+    pub const COUNT: usize = 3;
 
     /// The kind with this [name](Kind::name).
     pub fn named(name: &str) -> Option<Kind> {
@@ -28,20 +33,36 @@ impl Kind {
         Kind::ALL.into_iter().find(|kind| kind.topic() == topic)
     }
 
-    /// The name used in the ledger: `impression` or `play`.
+    /// The name used in the ledger: `impression`, `play` or `denial`.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Impression => "impression",
             Kind::Play => "play",
+            Kind::Denial => "denial",
         }
     }
 
-    /// The name of the log of this kind: `impressions` or `plays`.
+    /// The name of the log of this kind: `impressions`, `plays` or `denials`.
     pub fn topic(self) -> &'static str {
         match self {
             Kind::Impression => "impressions",
             Kind::Play => "plays",
+            Kind::Denial => "denials",
         }
+    }
+
+    /// The flag that names the logs of this kind: `--impressions`, `--plays` or `--denied`.
+    pub fn flag(self) -> &'static str {
+        match self {
+            Kind::Impression => "--impressions",
+            Kind::Play => "--plays",
+            Kind::Denial => "--denied",
+        }
+    }
+
+    /// Whether its events are of a video. A denial is of a request alone.
+    pub fn has_video(self) -> bool {
+        self != Kind::Denial
     }
 }
 
@@ -187,14 +208,14 @@ fn hexadecimal_digit(character: u8) -> (u8, u8) {
 )]
 pub struct VideoId(pub u64);
 
-/// One impression or play, as read by a source. Its partition determines which of the two it is.
+/// One impression, play or denial, as read by a source. Its partition determines which it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
     /// The position in the partition, from 0: a line number, row number or Kafka offset.
     pub offset: u64,
     /// The page or row that the event came from.
     pub request: RequestId,
-    /// The video that was shown or played.
+    /// The video that was shown or played; 0 in a denial.
     pub video: VideoId,
     /// The event time, in milliseconds.
     pub event_time_ms: i64,
@@ -212,7 +233,8 @@ impl Event {
     }
 }
 
-/// The state of a showing (a request id and a video) in one epoch, as a set of bits.
+/// The state of a showing (a request id and a video) in one epoch, as a set of bits: its own, and
+/// whether its request is denied.
 /// Addition is *or*, so a duplicate event changes nothing.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
@@ -227,6 +249,12 @@ impl Touch {
     pub const PLAYED: Touch = Touch(2);
     /// A play whose event time lies in the epoch itself; implies `PLAYED`.
     pub const PLAYED_IN_EPOCH: Touch = Touch(2 | 4);
+    /// The bits of a showing itself, without those of its request.
+    pub const OF_SHOWING: Touch = Touch(1 | 2 | 4);
+    /// A denial of the request whose event time lies in the epoch's join window.
+    pub const DENIED: Touch = Touch(8);
+    /// A denial whose event time lies in the epoch itself; implies `DENIED`.
+    pub const DENIED_IN_EPOCH: Touch = Touch(8 | 16);
 
     /// The union of two touches.
     #[inline]
@@ -234,16 +262,41 @@ impl Touch {
         Touch(self.0 | other.0)
     }
 
-    /// Whether the showing is in `impressions(v, e)`.
+    /// Whether the showing is in `impressions(v, e)`: shown, and its request not denied.
     #[inline]
     pub fn is_shown(self) -> bool {
+        self.0 & 0b1001 == 0b0001
+    }
+
+    /// Whether the showing is in `plays(v, e)`: shown, played within the join window, and its
+    /// request not denied.
+    #[inline]
+    pub fn is_converted(self) -> bool {
+        self.0 & 0b1011 == 0b0011
+    }
+
+    /// Whether there was an impression, of a request that may be denied.
+    #[inline]
+    pub fn has_impression(self) -> bool {
         self.0 & 1 != 0
     }
 
-    /// Whether the showing is in `plays(v, e)`: shown, and played within the join window.
+    /// Whether an event of the epoch itself is among its bits.
     #[inline]
-    pub fn is_converted(self) -> bool {
-        self.0 & 3 == 3
+    pub fn is_of_epoch(self) -> bool {
+        self.0 & 0b10101 != 0
+    }
+
+    /// Whether the request is denied.
+    #[inline]
+    pub fn is_denied(self) -> bool {
+        self.0 & 8 != 0
+    }
+
+    /// Whether the request is denied by a denial in the epoch itself.
+    #[inline]
+    pub fn is_denied_here(self) -> bool {
+        self.0 & 16 != 0
     }
 
     /// Whether a showing with this touch is in other sets than it was with the touch `before`.
@@ -253,7 +306,8 @@ impl Touch {
         sets(self) != sets(before)
     }
 
-    /// Whether there was a play in the epoch itself, with or without an impression.
+    /// Whether there was a play in the epoch itself, with or without an impression, of a request
+    /// that may be denied.
     #[inline]
     pub fn is_played_here(self) -> bool {
         self.0 & 4 != 0

@@ -173,8 +173,8 @@ fn check_sets(
     let mut members = BTreeMap::new();
     for (epoch, log) in &expected.accepted.epochs {
         let shown = showings(log).into_iter().filter(|(_, touch)| touch.is_shown());
-        members.extend(shown.map(|((request, video), touch)| {
-            ((epoch.0, request.to_u128(), video.0), touch.is_converted())
+        members.extend(shown.filter_map(|((request, video), touch)| {
+            Some(((epoch.0, request.to_u128(), video?.0), touch.is_converted()))
         }));
     }
     let files = committed.rows(queries().len());
@@ -313,8 +313,9 @@ fn compare(log: &Log, whole: &Expected, committed: &Committed) -> Result<(), Tes
     check_digests(committed, whole)
 }
 
-/// What is known of each showing of an epoch, computed from its accepted events.
-fn showings(log: &EpochLog) -> BTreeMap<(RequestId, VideoId), Touch> {
+/// What is known of each showing of an epoch, computed from its accepted events. Denials are
+/// showings of no video, and in all showings of their requests.
+fn showings(log: &EpochLog) -> BTreeMap<(RequestId, Option<VideoId>), Touch> {
     let mut showings: BTreeMap<(RequestId, VideoId), Touch> = BTreeMap::new();
     let shown = log.impressions.iter().map(|(request, video)| (request, video, Touch::SHOWN));
     let played = log.plays.iter().map(|(request, video, epoch)| match *epoch == log.epoch {
@@ -325,6 +326,19 @@ fn showings(log: &EpochLog) -> BTreeMap<(RequestId, VideoId), Touch> {
         let known = showings.entry((*request, *video)).or_default();
         *known = known.or(touch);
     }
+    let mut denials: BTreeMap<RequestId, Touch> = BTreeMap::new();
+    for (request, epoch) in &log.denials {
+        let touch = if *epoch == log.epoch { Touch::DENIED_IN_EPOCH } else { Touch::DENIED };
+        let known = denials.entry(*request).or_default();
+        *known = known.or(touch);
+    }
+    let of_showing = |((request, video), touch): ((RequestId, VideoId), Touch)| {
+        let denied = denials.contains_key(&request);
+        let touch = if denied { touch.or(Touch::DENIED) } else { touch };
+        ((request, Some(video)), touch)
+    };
+    let mut showings: BTreeMap<_, _> = showings.into_iter().map(of_showing).collect();
+    showings.extend(denials.iter().map(|(request, touch)| ((*request, None), *touch)));
     showings
 }
 
@@ -332,13 +346,14 @@ fn showings(log: &EpochLog) -> BTreeMap<(RequestId, VideoId), Touch> {
 fn check_digests(committed: &Committed, expected: &Expected) -> Result<(), TestCaseError> {
     let mut digests = Digests::new();
     for (epoch, log) in &expected.accepted.epochs {
-        let is_of_epoch = |touch: Touch| touch.is_shown() || touch.is_played_here();
         for ((request, video), touch) in showings(log) {
-            if !is_of_epoch(touch) {
+            let is_of_epoch =
+                touch.has_impression() || touch.is_played_here() || touch.is_denied_here();
+            if !is_of_epoch {
                 continue;
             }
             let seed = digest::seed_of_request(*epoch, request);
-            let digest = Digest::of_showing(seed, video, touch);
+            let digest = Digest::of_showing(seed, video.unwrap_or(VideoId(0)), touch);
             digest::merge(&mut digests, &Digests::from([(*epoch, digest)]));
         }
     }

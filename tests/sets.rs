@@ -37,7 +37,7 @@ fn members(folder: &Path) -> Vec<String> {
     for file in all_files(folder) {
         let of_epoch = file.parent().unwrap().file_name().unwrap().to_str().unwrap();
         let epoch = of_epoch.strip_prefix("epoch=").unwrap();
-        for (request, video, played) in read(&file) {
+        for (request, video, played, _) in read(&file) {
             *members.entry((epoch.to_owned(), request, video)).or_default() |= played;
         }
     }

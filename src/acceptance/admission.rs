@@ -29,7 +29,8 @@ pub enum Fate {
 
 /// Decides on an event of the given kind. `closed_by_job` holds the epochs that the job has closed.
 ///
-/// An impression contributes to its own epoch, a play in epoch `q` to each epoch in `q - H ..= q`,
+/// An impression contributes to its own epoch, a play or denial in epoch `q` to each epoch in
+/// `q - H ..= q`,
 /// except those that have closed for its partition or for the job.
 #[inline]
 pub fn admit(
@@ -46,7 +47,7 @@ pub fn admit(
     }
     let reach = match kind {
         Kind::Impression => EpochRange::only(reading.epoch),
-        Kind::Play => definition.impression_epochs(reading.epoch),
+        Kind::Play | Kind::Denial => definition.impression_epochs(reading.epoch),
     };
     let open = reading.closed_through.max(closed_by_job).remainder(reach);
     if open.is_empty() { Fate::Late } else { Fate::Accepted(open) }
@@ -75,6 +76,10 @@ mod tests {
         play 7 future;       nothing;    nothing    → future
         impression 7 early;  nothing;    nothing    → late
         play 7 early;        nothing;    nothing    → late
+        denial 7;            nothing;    nothing    → 3..7
+        denial 7;            4;          6          → 7..7
+        denial 7;            7;          4          → late
+        denial 7 future;     nothing;    nothing    → future
     ";
 
     fn through(text: &str) -> Through {

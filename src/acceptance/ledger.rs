@@ -2,7 +2,8 @@
 //!
 //! `events = distinct + duplicate + late + future`. The workers count accepted and rejected events.
 //! The number of distinct events among the accepted ones comes from the dataflow, as the rows of a
-//! dedicated query; the remaining accepted events are duplicates.
+//! dedicated query; the remaining accepted events are duplicates. Of the distinct events, those of
+//! denied requests are counted once more.
 //!
 //! Rejected events may have any event time. Those that are far from the watermark of their
 //! partition are counted together, without an epoch, so that junk cannot make a ledger long.
@@ -105,8 +106,17 @@ impl Ledger {
 pub struct LedgerTotals {
     /// The counts of the workers.
     pub counts: Counts,
-    /// The number of distinct accepted events, from the dataflow.
-    pub distinct: u64,
+    /// The distinct events, from the dataflow.
+    pub distinct: Distinct,
+}
+
+/// The distinct accepted events of one epoch and kind, as counted by the dataflow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Distinct {
+    /// The number of distinct events.
+    pub events: u64,
+    /// The number of those whose request is denied in their epoch.
+    pub denied: u64,
 }
 
 /// A row of the ledger as readers see it: counts since the first job of the store.
@@ -115,9 +125,9 @@ pub struct LedgerRow {
     /// The key.
     #[serde(flatten)]
     pub key: LedgerKey,
-    /// All events read: the sum of the other counts.
+    /// All events read: the sum of the other counts but the last.
     pub events: u64,
-    /// The accepted events without duplicates.
+    /// The accepted events without duplicates, those of denied requests included.
     pub distinct_events: u64,
     /// The other accepted events. A negative number means that the ledger is wrong.
     pub duplicate_events: i64,
@@ -125,6 +135,8 @@ pub struct LedgerRow {
     pub late_events: u64,
     /// The events rejected as future.
     pub future_events: u64,
+    /// The distinct events of denied requests, which count in no set.
+    pub denied_events: u64,
 }
 
 impl LedgerTotals {
@@ -134,17 +146,18 @@ impl LedgerTotals {
         LedgerRow {
             key,
             events: accepted + late + future,
-            distinct_events: self.distinct,
-            duplicate_events: accepted.wrapping_sub(self.distinct).cast_signed(),
+            distinct_events: self.distinct.events,
+            duplicate_events: accepted.wrapping_sub(self.distinct.events).cast_signed(),
             late_events: late,
             future_events: future,
+            denied_events: self.distinct.denied,
         }
     }
 
     /// The inverse of [`LedgerTotals::row`].
     pub fn of(row: &LedgerRow) -> LedgerTotals {
-        let distinct = row.distinct_events;
-        let accepted = distinct.wrapping_add_signed(row.duplicate_events);
+        let distinct = Distinct { events: row.distinct_events, denied: row.denied_events };
+        let accepted = distinct.events.wrapping_add_signed(row.duplicate_events);
         let counts = Counts { accepted, late: row.late_events, future: row.future_events };
         LedgerTotals { counts, distinct }
     }

@@ -16,7 +16,7 @@ pub mod watermark;
 
 pub use admission::{Fate, Reading, admit};
 pub use judge::Judge;
-pub use ledger::{Counts, Ledger, LedgerKey, LedgerRow, LedgerTotals, counted_epoch};
+pub use ledger::{Counts, Distinct, Ledger, LedgerKey, LedgerRow, LedgerTotals, counted_epoch};
 pub use plain::Plain;
 pub use trust::{Ahead, ClockLimit, LogEnd, Missing, Trust};
 pub use watermark::Watermark;

@@ -1,20 +1,20 @@
-//! Reads `--field`: where the fields of the records are, in both logs or in one.
+//! Reads `--field`: where the fields of the records are, in all logs or in one.
 
 use super::ArgumentError;
 use crate::decode::{FIELDS, FieldPath, LogFields};
 use crate::event::Kind;
 
-/// Returns the paths of the fields for values of `--field`, `[impressions.|plays.]FIELD=PATH`. A
-/// value for one log is stronger than one for both, and of equally strong ones the last counts.
+/// Returns the paths of the fields for values of `--field`, `[LOG.]FIELD=PATH`. A value for
+/// one log is stronger than one for all, and of equally strong ones the last counts.
 ///
 /// # Errors
 /// If a value is not of this form, or two fields of a log cannot both have a value.
 pub(super) fn log_fields(given: &[String]) -> Result<LogFields, ArgumentError> {
     let settings = given.iter().map(|text| setting(text)).collect::<Result<Vec<_>, _>>()?;
     let mut fields = LogFields::default();
-    let (for_one, for_both): (Vec<_>, Vec<_>) =
+    let (for_one, for_all): (Vec<_>, Vec<_>) =
         settings.into_iter().partition(|(kind, ..)| kind.is_some());
-    for (kind, field, path) in for_both.into_iter().chain(for_one) {
+    for (kind, field, path) in for_all.into_iter().chain(for_one) {
         for kind in Kind::ALL.into_iter().filter(|&one| kind.is_none_or(|kind| kind == one)) {
             fields.of_mut(kind).set(field, path.clone());
         }
@@ -35,18 +35,24 @@ pub(super) fn log_fields(given: &[String]) -> Result<LogFields, ArgumentError> {
 /// Returns the log, if it is for one only, the name of the field, and its path.
 fn setting(text: &str) -> Result<(Option<Kind>, &str, FieldPath), ArgumentError> {
     let Some((name, path)) = text.split_once('=') else {
-        return Err(refused(text, "must be FIELD=PATH, or FIELD with `impressions.` or `plays.`"));
+        return Err(refused(
+            text,
+            "must be FIELD=PATH, or FIELD with `impressions.`, `plays.` or `denials.`",
+        ));
     };
     let (kind, field) = match name.split_once('.') {
         Some((log, field)) => match Kind::of_topic(log) {
             Some(kind) => (Some(kind), field),
-            None => return Err(refused(text, "the logs are impressions and plays")),
+            None => return Err(refused(text, "the logs are impressions, plays and denials")),
         },
         None => (None, name),
     };
     if !FIELDS.contains(&field) {
         let fields = "the fields are request_id, video_id, event_time and record_time";
         return Err(refused(text, fields));
+    }
+    if field == "video_id" && kind.is_some_and(|kind| !kind.has_video()) {
+        return Err(refused(text, "a denial is of a request, and has no video_id"));
     }
     let path = path.parse().map_err(|error| refused(text, &format!("{error}")))?;
     Ok((kind, field, path))
@@ -93,7 +99,7 @@ mod tests {
     fn a_name_that_another_field_of_the_other_log_has_is_no_conflict() {
         let fields = read(&["plays.request_id=video_id", "plays.video_id=request_id"]).unwrap();
         assert_eq!(fields.impressions, Default::default());
-        assert_eq!(fields.plays.video_id.text(), "request_id");
+        assert_eq!(fields.plays.texts()[1], "request_id");
     }
 
     #[test]
@@ -102,7 +108,8 @@ mod tests {
             (vec!["request_id"], "must be FIELD=PATH"),
             (vec!["video=v"], "the fields are request_id, "),
             (vec!["plays.video=v"], "the fields are request_id, "),
-            (vec!["play.video_id=v"], "the logs are impressions and plays"),
+            (vec!["play.video_id=v"], "the logs are impressions, plays and denials"),
+            (vec!["denials.video_id=v"], "has no video_id"),
             (vec!["plays.video_id.x=v"], "the fields are request_id, "),
             (vec!["video_id="], "every name between the dots"),
             (vec!["video_id=a..b"], "every name between the dots"),
@@ -121,12 +128,13 @@ mod tests {
         #[test]
         fn no_text_makes_it_panic(
             given in proptest::collection::vec(
-                "(impressions|plays|x|)[.]?(request_id|video_id|)[=]?[a-c.\\\\=é]{0,6}", 0..5,
+                "(impressions|plays|denials|x|)[.]?(request_id|video_id|)[=]?[a-c.\\\\=é]{0,6}", 0..5,
             ),
         ) {
             if let Ok(fields) = log_fields(&given) {
                 let written = |kind: Kind| {
                     let paths = FIELDS.into_iter().zip(fields.of(kind).all());
+                    let paths = paths.filter_map(|(field, path)| Some((field, path?)));
                     let paths = paths.map(|(field, path)| format!("{kind}s.{field}={path}"));
                     paths.collect::<Vec<_>>()
                 };

@@ -136,6 +136,12 @@ pub struct RunArguments {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plays: Vec<String>,
 
+    /// Denials, of requests that count for no video (bots, tests, erasures): files, folders or
+    /// patterns, .jsonl or .ndjson (also .gz, .zst) and .parquet; or Kafka topics, kafka:TOPIC
+    #[arg(long, value_name = "PLACE", num_args = 1.., help_heading = "Sources and store")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub denied: Vec<String>,
+
     /// Map a field to its name in the records, such as request_id=rid, or to its path, such as
     /// request_id=payload.rid (a backslash before a dot makes it part of a name); for one log only:
     /// plays.request_id=page_id. The fields are request_id, video_id, event_time and record_time
@@ -306,11 +312,11 @@ pub struct RunArguments {
     #[arg(long, value_name = "DURATION", help_heading = "Pace and limits")]
     pub tick: Option<Span>,
 
-    /// Maximum events of one log (impressions or plays) in a worker's round [default: 100000]
+    /// Maximum events of one log (such as impressions) in a worker's round [default: 100000]
     #[arg(long, value_name = "EVENTS", help_heading = "Pace and limits")]
     pub round_events: Option<usize>,
 
-    /// Maximum bytes of one log (impressions or plays) in a worker's round [default: 67108864]
+    /// Maximum bytes of one log (such as impressions) in a worker's round [default: 67108864]
     #[arg(long, value_name = "BYTES", help_heading = "Pace and limits")]
     pub round_bytes: Option<u64>,
 

@@ -1,4 +1,4 @@
-//! The values of `--kafka-format`: a format for the topics of both logs, or of one.
+//! The values of `--kafka-format`: a format for the topics of all logs, or of one.
 
 use crate::decode::MessageFormat;
 use crate::event::Kind;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
-/// A format, for one log or for both: `[LOG=]FORMAT`.
+/// A format, for one log or for all: `[LOG=]FORMAT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GivenFormat {
     log: Option<Kind>,
@@ -17,8 +17,8 @@ pub struct GivenFormat {
 /// A text that is not `[LOG=]FORMAT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "write json, avro or protobuf, for one log with `impressions=` or `plays=` before it, such as \
-     plays=json"
+    "write json, avro or protobuf, for one log with `impressions=`, `plays=` or `denials=` before \
+     it, such as plays=json"
 )]
 pub struct FormatError;
 
@@ -44,13 +44,13 @@ impl fmt::Display for GivenFormat {
     }
 }
 
-/// Returns the format of a log: that given for it, or else for both; of several the last.
+/// Returns the format of a log: that given for it, or else for all; of several the last.
 pub(super) fn format_of(given: &[GivenFormat], kind: Kind) -> MessageFormat {
     let last = |log| given.iter().rev().find(|given| given.log == log).map(|given| given.format);
     last(Some(kind)).or_else(|| last(None)).unwrap_or_default()
 }
 
-/// The default: JSON for both logs.
+/// The default: JSON for all logs.
 pub(super) const DEFAULT: GivenFormat = GivenFormat { log: None, format: MessageFormat::Json };
 
 /// Writes formats as a text, or several as a list.
@@ -93,19 +93,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_format_is_of_both_logs_or_of_one() {
+    fn a_format_is_of_all_logs_or_of_one() {
         use MessageFormat::{Avro, Json, Protobuf};
-        for (given, impressions, plays) in [
-            (&[][..], Json, Json),
-            (&["avro"], Avro, Avro),
-            (&["plays=avro"], Json, Avro),
-            (&["impressions=avro", "plays=json"], Avro, Json),
-            (&["plays=json", "protobuf"], Protobuf, Json),
-            (&["avro", "protobuf"], Protobuf, Protobuf),
+        for (given, expected) in [
+            (&[][..], [Json, Json, Json]),
+            (&["avro"], [Avro, Avro, Avro]),
+            (&["plays=avro"], [Json, Avro, Json]),
+            (&["impressions=avro", "plays=json"], [Avro, Json, Json]),
+            (&["plays=json", "protobuf"], [Protobuf, Json, Protobuf]),
+            (&["avro", "protobuf", "denials=json"], [Protobuf, Protobuf, Json]),
         ] {
             let parsed: Vec<GivenFormat> = given.iter().map(|text| text.parse().unwrap()).collect();
             let formats = Kind::ALL.map(|kind| format_of(&parsed, kind));
-            assert_eq!(formats, [impressions, plays], "{given:?}");
+            assert_eq!(formats, expected, "{given:?}");
             let written: Vec<String> = parsed.iter().map(ToString::to_string).collect();
             assert_eq!(written, given);
         }

@@ -27,7 +27,7 @@ pub struct Plan {
     /// The Kafka settings, if a source or the store is in Kafka.
     pub kafka: Option<KafkaSettings>,
     /// The format of the messages in the topics of impressions, and of plays.
-    pub message_formats: [MessageFormat; 2],
+    pub message_formats: [MessageFormat; Kind::COUNT],
     /// The schema registry, for Avro and Protobuf messages.
     pub registry: Option<RegistrySettings>,
     /// The paths of the fields in the records of each log.
@@ -185,28 +185,31 @@ impl RunArguments {
     }
 
     fn inputs(&self) -> Result<Inputs, ArgumentError> {
-        let impressions = self.impressions.iter().map(|place| (Kind::Impression, place));
-        let plays = self.plays.iter().map(|place| (Kind::Play, place));
+        let given = [&self.impressions, &self.plays, &self.denied];
         let mut inputs = Inputs { until_end: self.until_end, ..Inputs::default() };
-        for (kind, place) in impressions.chain(plays) {
+        let of_kind = |(kind, places): (Kind, &'_ Vec<String>)| {
+            places.iter().map(move |place| (kind, place.clone())).collect::<Vec<_>>()
+        };
+        for (kind, place) in Kind::ALL.into_iter().zip(given).flat_map(of_kind) {
             if place.is_empty() {
-                let what = format!("--{} is empty: give a file, a folder or a topic", kind.topic());
+                let what = format!("{} is empty: give a file, a folder or a topic", kind.flag());
                 return Err(ArgumentError::Conflict(what));
             }
-            match parse_topic(place)? {
+            match parse_topic(&place)? {
                 Some(topic) => inputs.topics.push((kind, topic.into())),
-                None => inputs.paths.push((kind, place.clone())),
+                None => inputs.paths.push((kind, place)),
             }
         }
         inputs.topics.sort();
         inputs.topics.dedup();
-        if inputs.paths.is_empty() && inputs.topics.is_empty() {
+        if self.impressions.is_empty() && self.plays.is_empty() {
             return Err(ArgumentError::Missing("give --impressions or --plays, or both"));
         }
         let names: std::collections::BTreeSet<_> =
             inputs.topics.iter().map(|(_, topic)| topic).collect();
         if names.len() < inputs.topics.len() {
-            let what = "a topic cannot hold both impressions and plays: give each its own";
+            let what = "a topic cannot hold two logs, of impressions, plays or denials: give each \
+                        its own";
             return Err(ArgumentError::Conflict(what.into()));
         }
         if self.follow && self.until_end {

@@ -3,6 +3,7 @@
 use super::run::RunError;
 use crate::arguments::Plan;
 use crate::decode::LogFields;
+use crate::event::Kind;
 use crate::kafka::KafkaSettings;
 use crate::log::PartitionName;
 use crate::query::QueryInstance;
@@ -31,9 +32,9 @@ pub fn source(
     }))
 }
 
-/// Returns the format of impressions, and of plays.
+/// Returns the format of each log.
 #[cfg(feature = "schema-registry")]
-fn messages(plan: &Plan) -> Result<[MessageSettings; 2], RunError> {
+fn messages(plan: &Plan) -> Result<[MessageSettings; Kind::COUNT], RunError> {
     use crate::decode::MessageFormat;
     use crate::sources::kafka::registry::Registry;
     let Some(settings) = &plan.registry else { return Ok(Default::default()) };
@@ -46,10 +47,10 @@ fn messages(plan: &Plan) -> Result<[MessageSettings; 2], RunError> {
 }
 
 #[cfg(not(feature = "schema-registry"))]
-fn messages(plan: &Plan) -> Result<[MessageSettings; 2], RunError> {
+fn messages(plan: &Plan) -> Result<[MessageSettings; Kind::COUNT], RunError> {
     use crate::decode::MessageFormat;
     match plan.message_formats {
-        [MessageFormat::Json, MessageFormat::Json] => Ok(Default::default()),
+        formats if formats.iter().all(|one| *one == MessageFormat::Json) => Ok(Default::default()),
         _ => Err(crate::features::Feature::SchemaRegistry.missing("--kafka-format").into()),
     }
 }

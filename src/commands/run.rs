@@ -18,7 +18,7 @@ use crate::sources::{Discovered, Source, SourceError};
 use crate::stores::sqlite::{self, SqliteStore};
 use crate::stores::{Claim, Store, StoreError};
 use crate::time::Publication;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -246,15 +246,14 @@ fn refuse_outputs_among_sources(plan: &Plan) -> Result<(), ArgumentError> {
         && files.would_read(set)
     {
         return Err(ArgumentError::Conflict(format!(
-            "--sets `{}` is in a source: --impressions or --plays would read its files; give \
-             another folder",
+            "--sets `{}` is in a source, which would read its files; give another folder",
             sets.folder.display()
         )));
     }
     let mut outputs = store.into_iter().chain(dead_letter);
     match outputs.find(|(_, path)| files.would_read(path)) {
         Some((flag, path)) => Err(ArgumentError::Conflict(format!(
-            "--{flag} `{}` is also a source: --impressions or --plays would read it; give another \
+            "--{flag} `{}` is also a source, and would be read; give another \
              file",
             path.display()
         ))),
@@ -262,18 +261,24 @@ fn refuse_outputs_among_sources(plan: &Plan) -> Result<(), ArgumentError> {
     }
 }
 
-/// Refuses a file that is to be read as impressions and as plays, unless the job leaves it out.
-/// Topics are refused before.
+/// Refuses a file that is to be read as two logs, unless the job leaves it out. Topics are refused
+/// before.
 fn refuse_shared_files(plan: &Plan, found: &[Discovered]) -> Result<(), ArgumentError> {
-    let of_kind = |kind| found.iter().filter(move |one| one.name.kind == kind);
-    let names = |kind| of_kind(kind).map(|one| one.name.name.as_str()).collect::<BTreeSet<_>>();
-    let (impressions, plays) = (names(Kind::Impression), names(Kind::Play));
-    let shared: BTreeSet<&str> = impressions.intersection(&plays).copied().collect();
-    match shared.first() {
-        Some(file) if !have_appeared(plan, &shared) => Err(ArgumentError::Conflict(format!(
-            "`{file}` is given with --impressions and with --plays: a file cannot hold both, so \
-             give other files or patterns"
-        ))),
+    let mut kinds: BTreeMap<&str, BTreeSet<Kind>> = BTreeMap::new();
+    for PartitionName { kind, name } in found.iter().map(|one| &one.name) {
+        kinds.entry(name).or_default().insert(*kind);
+    }
+    kinds.retain(|_, kinds| kinds.len() > 1);
+    let shared = kinds.keys().copied().collect();
+    match kinds.first_key_value() {
+        Some((file, kinds)) if !have_appeared(plan, &shared) => {
+            let flags: Vec<_> = kinds.iter().map(|kind| kind.flag()).collect();
+            Err(ArgumentError::Conflict(format!(
+                "`{file}` is given with {}: a file cannot hold more than one log, so give other \
+                 files or patterns",
+                flags.join(" and with ")
+            )))
+        }
         _ => Ok(()),
     }
 }

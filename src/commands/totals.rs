@@ -25,8 +25,10 @@ pub struct Totals {
     pub late: u64,
     /// Those rejected as future.
     pub future: u64,
+    /// The distinct ones of denied requests.
+    pub denied: u64,
     /// The records of each log, by [`Kind`].
-    pub records: [Records; 2],
+    pub records: [Records; Kind::COUNT],
 }
 
 impl Totals {
@@ -50,6 +52,7 @@ impl Totals {
             duplicate: self.duplicate + row.duplicate_events,
             late: self.late + row.late_events,
             future: self.future + row.future_events,
+            denied: self.denied + row.denied_events,
             ..self
         }
     }
@@ -73,17 +76,22 @@ impl Totals {
 }
 
 impl fmt::Display for Totals {
-    /// `1,000 events: 990 distinct, 5 duplicate, 4 late, 1 future; 3 malformed records`
+    /// `1,000 events: 990 distinct, 5 duplicate, 4 late, 1 future; 3 malformed records`, and where
+    /// there are any, `990 distinct (20 of denied requests)`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [events, distinct, late, future, malformed] =
             [self.events, self.distinct, self.late, self.future, self.malformed()].map(HumanCount);
         // A negative number means that the ledger is wrong.
         let sign = if self.duplicate < 0 { "-" } else { "" };
         let duplicate = HumanCount(self.duplicate.unsigned_abs());
+        let denied = match self.denied {
+            0 => String::new(),
+            denied => format!(" ({} of denied requests)", HumanCount(denied)),
+        };
         write!(
             formatter,
-            "{events} events: {distinct} distinct, {sign}{duplicate} duplicate, {late} late, \
-             {future} future; {malformed} malformed records"
+            "{events} events: {distinct} distinct{denied}, {sign}{duplicate} duplicate, {late} \
+             late, {future} future; {malformed} malformed records"
         )
     }
 }
@@ -118,7 +126,7 @@ impl<'a> Unused<'a> {
     pub fn malformed<'b>(
         &self,
         malformed_max: Option<f64>,
-        read: &[Records; 2],
+        read: &[Records; Kind::COUNT],
         first: impl Fn(Kind) -> Option<&'b str>,
     ) -> Vec<(Kind, String)> {
         let described = self.logs.iter().filter_map(|(kind, records)| {
@@ -183,6 +191,8 @@ mod tests {
         assert_eq!(few.warning(), None);
         let text = "1,000 events: 985 distinct, 5 duplicate, 9 late, 1 future; 0 malformed records";
         assert_eq!(few.to_string(), text);
+        let denied = Totals { denied: 1_200, ..totals }.to_string();
+        assert!(denied.contains("985 distinct (1,200 of denied requests), 5 dup"), "{denied}");
         let many = Totals { late: 9, future: 2, ..totals };
         assert!(many.warning().unwrap().starts_with("1.1 % of the events are late or future"));
         assert_eq!(Totals::default().warning(), None);

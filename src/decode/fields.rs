@@ -82,8 +82,8 @@ pub enum FieldPathError {
 pub struct FieldNames {
     /// The field of the request id.
     pub request_id: FieldPath,
-    /// The field of the video id.
-    pub video_id: FieldPath,
+    /// The field of the video id; none where events are of a request alone.
+    pub video_id: Option<FieldPath>,
     /// The field of the event time.
     pub event_time: FieldPath,
     /// The field of the record's own time, which may be null or absent.
@@ -98,21 +98,35 @@ impl Default for FieldNames {
     fn default() -> Self {
         let [request_id, video_id, event_time, record_time] =
             FIELDS.map(|name| FieldPath { text: name.into(), names: vec![name.into()] });
-        FieldNames { request_id, video_id, event_time, record_time }
+        FieldNames { request_id, video_id: Some(video_id), event_time, record_time }
     }
 }
 
 impl FieldNames {
+    /// Returns the default paths of the fields in the log of a kind.
+    pub fn of_kind(kind: Kind) -> FieldNames {
+        let FieldNames { request_id, video_id, event_time, record_time } = FieldNames::default();
+        let video_id = video_id.filter(|_| kind.has_video());
+        FieldNames { request_id, video_id, event_time, record_time }
+    }
+
     /// Returns the paths, in the order of [`FIELDS`].
-    pub fn all(&self) -> [&FieldPath; 4] {
-        [&self.request_id, &self.video_id, &self.event_time, &self.record_time]
+    pub fn all(&self) -> [Option<&FieldPath>; 4] {
+        let FieldNames { request_id, video_id, event_time, record_time } = self;
+        [Some(request_id), video_id.as_ref(), Some(event_time), Some(record_time)]
+    }
+
+    /// Returns the paths as they are written, in the order of [`FIELDS`]; empty for a field that
+    /// there is not.
+    pub fn texts(&self) -> [&str; 4] {
+        self.all().map(|path| path.map_or("", FieldPath::text))
     }
 
     /// Sets the path of a field by its name. Returns whether there is such a field.
     pub fn set(&mut self, field: &str, path: FieldPath) -> bool {
         match field {
             "request_id" => self.request_id = path,
-            "video_id" => self.video_id = path,
+            "video_id" if self.video_id.is_some() => self.video_id = Some(path),
             "event_time" => self.event_time = path,
             "record_time" => self.record_time = path,
             _ => return false,
@@ -126,8 +140,12 @@ impl FieldNames {
         let all = self.all();
         let pairs =
             (0..all.len()).flat_map(|outer| (0..all.len()).map(move |inner| (outer, inner)));
+        let is_inside = |outer: usize, inner: usize| match (all[outer], all[inner]) {
+            (Some(one), Some(other)) => one.contains(other),
+            _ => false,
+        };
         let mut conflicts =
-            pairs.filter(|&(outer, inner)| outer != inner && all[outer].contains(all[inner]));
+            pairs.filter(|&(outer, inner)| outer != inner && is_inside(outer, inner));
         conflicts.next().map(|(outer, inner)| (FIELDS[outer], FIELDS[inner]))
     }
 
@@ -135,19 +153,30 @@ impl FieldNames {
     pub(crate) fn tree(&self) -> FieldTree {
         let mut tree = FieldTree::default();
         for (field, path) in self.all().into_iter().enumerate() {
-            tree.insert(path.names(), field);
+            if let Some(path) = path {
+                tree.insert(path.names(), field);
+            }
         }
         tree
     }
 }
 
-/// The paths of the fields of both logs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The paths of the fields of all logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFields {
     /// Those of impressions.
     pub impressions: FieldNames,
     /// Those of plays.
     pub plays: FieldNames,
+    /// Those of denials.
+    pub denials: FieldNames,
+}
+
+impl Default for LogFields {
+    fn default() -> LogFields {
+        let [impressions, plays, denials] = Kind::ALL.map(FieldNames::of_kind);
+        LogFields { impressions, plays, denials }
+    }
 }
 
 impl LogFields {
@@ -156,6 +185,7 @@ impl LogFields {
         match kind {
             Kind::Impression => &self.impressions,
             Kind::Play => &self.plays,
+            Kind::Denial => &self.denials,
         }
     }
 
@@ -164,16 +194,18 @@ impl LogFields {
         match kind {
             Kind::Impression => &mut self.impressions,
             Kind::Play => &mut self.plays,
+            Kind::Denial => &mut self.denials,
         }
     }
 }
 
 impl fmt::Display for LogFields {
-    /// Writes all paths of both logs. Equal texts mean equal paths.
+    /// Writes all paths of all logs. Equal texts mean equal paths.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
         for kind in Kind::ALL {
-            for (field, path) in FIELDS.iter().zip(self.of(kind).all()) {
+            let paths = FIELDS.iter().zip(self.of(kind).all());
+            for (field, path) in paths.filter_map(|(field, path)| Some((field, path?))) {
                 write!(formatter, "{separator}{}.{field}={:?}", kind.topic(), path.text())?;
                 separator = ", ";
             }

@@ -1,7 +1,7 @@
 //! What is accepted as the value of a field: one table for all formats, see `docs/formats.md`.
 //! Every decoder turns what it found into a [`FieldValue`], and [`event`] decides.
 
-use super::{DecodeError, FieldNames, FieldPath, request_id, time_from_text, time_in_range};
+use super::{DecodeError, FieldNames, request_id, time_from_text, time_in_range};
 use crate::event::{Event, RequestId, VideoId};
 
 const ID_EXPECTED: &str = "a string or the 16 bytes of a UUID";
@@ -38,11 +38,14 @@ pub(crate) fn event(
     found: [FieldValue<'_>; 4],
     offset: u64,
 ) -> Result<Event, DecodeError> {
-    let names = fields.all().map(FieldPath::text);
+    let names = fields.texts();
     Ok(Event {
         offset,
         request: to_request_id(names[0], found[0])?,
-        video: to_video_id(names[1], found[1])?,
+        video: match fields.video_id {
+            Some(_) => to_video_id(names[1], found[1])?,
+            None => VideoId(0),
+        },
         event_time_ms: to_time_ms(names[2], found[2])?,
         record_time_ms: match found[3] {
             FieldValue::Absent | FieldValue::Null => None,

@@ -59,9 +59,13 @@ impl Admission<'_> {
         routes: &mut Routes,
         end: usize,
     ) -> usize {
+        let kind = partition.name.kind;
+        if !kind.has_video() {
+            // There are few denials.
+            return 0;
+        }
         let Some((events, plain)) = partition.plain_ahead(end) else { return 0 };
         let Some(latest_ms) = self.latest_ms(partition) else { return 0 };
-        let kind = partition.name.kind;
         let (mut processed, mut newest_ms) = (0, i64::MIN);
         for event in events {
             let time_ms = event.event_time_ms;
@@ -225,7 +229,10 @@ impl Admission<'_> {
         for epoch in epochs.iter() {
             let touch = touch(partition.name.kind, epoch == reading.epoch);
             let open = self.epochs.ready(epoch).expect("all epochs of the event are ready");
-            open.send(event.request, event.video, touch);
+            match partition.name.kind.has_video() {
+                true => open.send(event.request, event.video, touch),
+                false => open.deny(event.request, touch),
+            }
         }
         if is_new_epoch {
             partition.last_epoch = Some(reading.epoch);
@@ -260,5 +267,7 @@ fn touch(kind: Kind, is_own_epoch: bool) -> Touch {
         Kind::Impression => Touch::SHOWN,
         Kind::Play if is_own_epoch => Touch::PLAYED_IN_EPOCH,
         Kind::Play => Touch::PLAYED,
+        Kind::Denial if is_own_epoch => Touch::DENIED_IN_EPOCH,
+        Kind::Denial => Touch::DENIED,
     }
 }

@@ -37,7 +37,7 @@ pub struct DeadLetters {
     letters: AtomicU64,
     is_silent: bool,
     /// The first malformed record of each log, as text.
-    first: [OnceLock<String>; 2],
+    first: [OnceLock<String>; Kind::COUNT],
 }
 
 /// A file of dead letters. It becomes the old file when it is full, and a new one begins.

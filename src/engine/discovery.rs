@@ -160,7 +160,7 @@ fn shared(
 }
 
 fn shared_in_words(file: &str) -> String {
-    format!("`{file}` (given with --impressions and with --plays: a file cannot hold both)")
+    format!("`{file}` (given with more than one flag: a file cannot hold more than one log)")
 }
 
 /// Returns the error that a partition which must be replayed is gone.

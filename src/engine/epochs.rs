@@ -77,6 +77,14 @@ impl OpenEpoch {
         }
     }
 
+    /// Sends a denial in the current round.
+    pub fn deny(&mut self, request: RequestId, touch: Touch) {
+        let round = *self.input.time();
+        if let Some(mut full) = self.lanes.deny(round, request, touch) {
+            self.input.send_batch(&mut full);
+        }
+    }
+
     /// Sends the touches buffered in the lanes.
     fn flush(&mut self) {
         for mut touches in self.lanes.drain() {

@@ -17,6 +17,7 @@ use super::partition::Partition;
 use super::protocol::{SlowestWatermark, Watermarks};
 use super::{Counters, Settings};
 use crate::acceptance::Ledger;
+use crate::event::Kind;
 use crate::log::{BlockStart, PartitionName, PartitionProgress};
 use crate::sources::{Discovered, Lag, Moved, Source, SourceError};
 use crate::time::{Definition, Epoch, Through};
@@ -54,7 +55,7 @@ pub struct Ingest {
     clock_limit_ms: i64,
     /// The budget of a topic in a round, and the remaining budget of each topic.
     budget: Budget,
-    budgets: [Budget; 2],
+    budgets: [Budget; Kind::ALL.len()],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +110,7 @@ impl Ingest {
             granted: 0,
             clock_limit_ms: i64::MIN,
             budget,
-            budgets: [budget; 2],
+            budgets: [budget; Kind::ALL.len()],
         }
     }
 
@@ -204,7 +205,7 @@ impl Ingest {
 
     /// Starts a round with a full budget.
     pub fn begin_round(&mut self) {
-        self.budgets = [self.budget; 2];
+        self.budgets = [self.budget; Kind::ALL.len()];
     }
 
     /// Returns the epochs that events wait for.

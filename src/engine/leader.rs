@@ -42,7 +42,7 @@ pub struct Leader {
     /// The files of the sets, if there are any.
     filing: Option<Filing>,
     /// The records of each log since the start.
-    records: [Records; 2],
+    records: [Records; Kind::COUNT],
     /// The logs whose malformed records were warned of.
     warned: BTreeSet<Kind>,
     discovery: Discovery,
@@ -235,7 +235,7 @@ impl Leader {
 /// Warns, once for each log, that too many of these records are malformed. A job that follows its
 /// logs has no end at which it could fail for that.
 fn warn_of_malformed(
-    records: &[Records; 2],
+    records: &[Records; Kind::COUNT],
     malformed_max: Option<f64>,
     warned: &mut BTreeSet<Kind>,
 ) {

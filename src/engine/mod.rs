@@ -42,6 +42,7 @@ mod table;
 mod usable;
 mod worker;
 
+use crate::event::Kind;
 pub use cluster::Cluster;
 use cluster::Communication;
 pub use dead_letters::{DeadLetterError, DeadLetters};
@@ -106,7 +107,7 @@ pub struct Summary {
     pub left_out: Vec<String>,
     /// The records of each log that were read and committed, by [`crate::event::Kind`], in the
     /// first process.
-    pub records: [Records; 2],
+    pub records: [Records; Kind::COUNT],
 }
 
 impl Summary {
@@ -120,7 +121,10 @@ impl Summary {
             replay: self.replay.max(other.replay),
             stopped: self.stopped || other.stopped,
             left_out: [self.left_out, other.left_out].concat(),
-            records: [0, 1].map(|kind| self.records[kind].plus(other.records[kind])),
+            records: Kind::ALL.map(|kind| {
+                let kind = kind as usize;
+                self.records[kind].plus(other.records[kind])
+            }),
         }
     }
 }

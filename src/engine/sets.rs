@@ -88,6 +88,14 @@ struct Unfinished {
     arriving: BTreeMap<(Epoch, Coverage), Arriving>,
     /// The number of files that are being written.
     writing: usize,
+    /// What takes the place of files of which all members were denied.
+    empty: Vec<Written>,
+}
+
+/// Returns the file without members of an epoch, which is not written.
+fn nothing(epoch: Epoch, coverage: Coverage, version: Publication) -> Written {
+    let file = SetFile { epoch, version, part: 0, rows: 0, bytes: 0, digest: 0 };
+    Written { file, coverage }
 }
 
 /// The first error of a worker's files.
@@ -135,6 +143,10 @@ pub(super) fn write_sets<'scope>(
                 });
                 let is_complete = |publication: &Publication| !frontier.less_equal(publication);
                 sets.submit(is_complete);
+                for Unfinished { capability, empty, .. } in sets.publications.values_mut() {
+                    let mut session = output.session(capability);
+                    empty.drain(..).for_each(|nothing| session.give(Part::Set(nothing)));
+                }
                 while let Some(result) = sets.writer.take() {
                     match result {
                         Ok(written) => sets.finish(written, |capability, part| {
@@ -162,6 +174,7 @@ impl SetsWriter {
             capability,
             arriving: BTreeMap::new(),
             writing: 0,
+            empty: Vec::new(),
         });
         for Routed { from, members, is_last, .. } in routed.drain(..) {
             let EpochMembers { epoch, coverage, members } = members;
@@ -186,6 +199,7 @@ impl SetsWriter {
             for ((epoch, coverage), Arriving { members, .. }) in arrived {
                 let members: Vec<_> = members.into_values().collect();
                 if members.iter().flatten().all(Members::is_empty) {
+                    unfinished.empty.push(nothing(epoch, coverage, *publication));
                     continue;
                 }
                 unfinished.writing += 1;

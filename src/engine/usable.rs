@@ -47,7 +47,7 @@ impl Records {
     }
 
     /// Adds the records of a publication to those of each log.
-    pub(super) fn add(records: &mut [Records; 2], changes: &Changeset) {
+    pub(super) fn add(records: &mut [Records; Kind::COUNT], changes: &Changeset) {
         for (key, counts) in changes.ledger.iter() {
             records[key.kind as usize].events += counts.accepted + counts.late + counts.future;
         }

@@ -39,6 +39,7 @@ impl Summary {
                 match arrival.kind {
                     Kind::Impression => self.impressions += 1,
                     Kind::Play => self.plays += 1,
+                    Kind::Denial => {}
                 }
                 self.orphans += u64::from(truth == GroundTruth::Orphan);
                 self.late += u64::from(truth == GroundTruth::Late);

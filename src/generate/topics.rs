@@ -86,7 +86,7 @@ impl TopicWriter {
         force: bool,
     ) -> Result<TopicWriter, TopicError> {
         let config = producer_config(settings)?;
-        let topics = Kind::ALL.map(|kind| format!("{name}-{}", kind.topic()));
+        let topics = [Kind::Impression, Kind::Play].map(|kind| format!("{name}-{}", kind.topic()));
         let failed = |error| TopicError::kafka(&topics[0], &error);
         let producer = config.create_with_context(Deliveries::default()).map_err(failed)?;
         let writer = TopicWriter { producer, topics, line: Vec::with_capacity(256), bytes: 0 };

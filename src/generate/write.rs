@@ -146,6 +146,7 @@ impl LogWriter {
         let partitions = match arrival.kind {
             Kind::Impression => &mut self.impressions,
             Kind::Play => &mut self.plays,
+            Kind::Denial => unreachable!("no denial is generated"),
         };
         partitions[arrival.partition as usize].write(arrival)
     }

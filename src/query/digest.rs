@@ -33,14 +33,14 @@ impl Digest {
     /// Returns the digest of a showing with this touch. `seed` is that of its request, from
     /// [`seed_of_request`]. Digests are stored, so the hash must never change.
     ///
-    /// It is zero unless an event of the epoch itself belongs to the showing. A play of a later
-    /// epoch, without an impression, is in the digest of that epoch, which is open as long as this
-    /// one.
+    /// It is zero unless an event of the epoch itself belongs to the showing. A play or a denial of
+    /// a later epoch, without an impression, is in the digest of that epoch, which is open as long
+    /// as this one.
     #[inline]
     pub fn of_showing(seed: u64, video: VideoId, touch: Touch) -> Digest {
-        match touch {
-            Touch::NONE | Touch::PLAYED => Digest::default(),
-            Touch(bits) => Digest(fold(fold(seed, video.0), u64::from(bits))),
+        match touch.is_of_epoch() {
+            false => Digest::default(),
+            true => Digest(fold(fold(seed, video.0), u64::from(touch.0))),
         }
     }
 
@@ -131,18 +131,18 @@ mod tests {
     #[test]
     fn every_part_of_a_showing_changes_the_digest() {
         let requests = [[0, 0], [1, 0], [0, 1]].map(RequestId);
-        let touches = [1, 3, 6, 7].map(Touch);
+        let touches = [1, 3, 6, 7, 9, 11, 14, 15, 24].map(Touch);
         let mut distinct = std::collections::BTreeSet::new();
         for (epoch, request) in [0, 1].iter().flat_map(|epoch| requests.map(|one| (epoch, one))) {
             let seed = seed_of_request(Epoch(*epoch), request);
             for video in [0, 1, u64::MAX].map(VideoId) {
                 distinct.extend(touches.map(|touch| Digest::of_showing(seed, video, touch).0));
-                for touch in [Touch::NONE, Touch::PLAYED] {
+                for touch in [Touch::NONE, Touch::PLAYED, Touch::DENIED, Touch(10)] {
                     assert_eq!(Digest::of_showing(seed, video, touch), Digest::default());
                 }
             }
         }
-        assert_eq!(distinct.len(), 2 * 3 * 3 * 4);
+        assert_eq!(distinct.len(), 2 * 3 * 3 * touches.len());
     }
 
     #[test]

@@ -215,6 +215,25 @@ pub struct EpochLog {
     pub impressions: Vec<(RequestId, VideoId)>,
     /// The accepted plays of its join window, likewise, each with the epoch of its event time.
     pub plays: Vec<(RequestId, VideoId, Epoch)>,
+    /// The accepted denials of its join window, likewise.
+    pub denials: Vec<(RequestId, Epoch)>,
+}
+
+impl EpochLog {
+    /// Whether a request is denied in this epoch.
+    pub fn is_denied(&self, request: RequestId) -> bool {
+        self.denials.iter().any(|(denied, _)| *denied == request)
+    }
+
+    /// Returns the events of the requests that are not denied.
+    pub fn without_denied(&self) -> EpochLog {
+        let denied: BTreeSet<RequestId> =
+            self.denials.iter().map(|(request, _)| *request).collect();
+        let mut log = EpochLog { denials: Vec::new(), ..self.clone() };
+        log.impressions.retain(|(request, _)| !denied.contains(request));
+        log.plays.retain(|(request, ..)| !denied.contains(request));
+        log
+    }
 }
 
 /// The accepted events of all epochs: the input of an oracle.
@@ -225,11 +244,11 @@ pub struct AcceptedLog {
 }
 
 impl AcceptedLog {
-    /// Returns the rows that `rows` computes for each epoch.
+    /// Returns the rows that `rows` computes for each epoch, without the events of denied requests.
     pub fn each_epoch<R: IntoIterator<Item = Row>>(
         &self,
         rows: impl Fn(&EpochLog) -> R,
     ) -> BTreeSet<Row> {
-        self.epochs.values().flat_map(rows).collect()
+        self.epochs.values().flat_map(|log| rows(&log.without_denied())).collect()
     }
 }

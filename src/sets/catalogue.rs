@@ -67,11 +67,13 @@ impl Catalogue {
                 changes.removed.extend(before);
                 epoch.files = now;
                 let (files, rows) = if epoch.is_asked { (0, 0) } else { epoch.gathered };
-                epoch.gathered = (files + 1, rows + file.rows);
+                epoch.gathered = (files + usize::from(file.rows > 0), rows + file.rows);
                 epoch.is_asked = false;
             }
-            epoch.files.insert(file.clone());
-            changes.added.push(file);
+            if file.rows > 0 {
+                epoch.files.insert(file.clone());
+                changes.added.push(file);
+            }
         }
         changes.added.sort();
         changes.removed.sort();
@@ -159,6 +161,23 @@ mod tests {
         assert_eq!(asked[..3], [64, 129, 194]);
         let gaps: Vec<u64> = asked.windows(2).map(|two| two[1] - two[0]).collect();
         assert!(gaps.is_sorted() && gaps.iter().all(|gap| (64..=513).contains(gap)), "{gaps:?}");
+    }
+
+    #[test]
+    fn nothing_replaces_the_files_of_an_epoch_whose_requests_are_all_denied() {
+        for (coverage, through) in
+            [(Coverage::Worker, Through::Nothing), (Coverage::Final, Through::Epoch(Epoch(7)))]
+        {
+            let mut catalogue = Catalogue::default();
+            let files = vec![written(7, 1, 0, 10, Coverage::Changed)];
+            catalogue.publish(Publication(1), files, Through::Nothing);
+            let nothing = vec![written(7, 2, 0, 0, coverage)];
+            let changes = catalogue.publish(Publication(2), nothing, through);
+            assert_eq!(
+                (versions(&changes.added), versions(&changes.removed)),
+                (vec![], vec![(1, 0)])
+            );
+        }
     }
 
     #[test]

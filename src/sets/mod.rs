@@ -4,12 +4,13 @@
 //! DIR/epoch=983568/12-0-7c1f….parquet    version 12, part 0, and the digest of its bytes
 //! ```
 //!
-//! A row is a showing with an impression: the request, the video, and whether it was played. A file
+//! A row is a showing with an impression: the request, the video, and whether it was played; or
+//! whether its request was denied since, so that it is in no set any more. A file
 //! belongs to an epoch and to the publication (its *version*) with which it appears. While an epoch
 //! is open, every publication adds files with the members that it has changed, one for each worker;
 //! when they become many, files with all members replace them. When the epoch is final, one file
 //! with all members, sorted by request, replaces all of its files. So the sets of an epoch are the
-//! union of its files: a showing was played if any row says so.
+//! union of its files, without what any row calls denied: a showing was played if any row says so.
 //!
 //! The store lists the files, in the table of the query [`FILES`], in the transaction of the rows
 //! that they belong to. A file is complete on the disk before that transaction, gets its name after
@@ -78,7 +79,8 @@ pub struct SetFile {
     pub digest: u128,
 }
 
-/// A file that was written, and which members it has.
+/// A file that was written, and which members it has. One without rows is not there: nothing
+/// replaces the files before it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
     /// The file.

@@ -1,8 +1,9 @@
-//! Members as Parquet: one row for each showing, sorted by request and video.
+//! Members as Parquet: one row for each showing, sorted by request and video. One that is `denied`
+//! is in no set any more, and is in files of changes only.
 
 mod requests;
 
-use crate::showings::members::OfRequest;
+use crate::showings::members::{Member, OfRequest};
 use parquet::basic::{Compression, LogicalType, Repetition, Type as PhysicalType, ZstdLevel};
 use parquet::data_type::{BoolType, DataType, Int64Type};
 use parquet::errors::ParquetError;
@@ -31,9 +32,9 @@ pub(super) fn write<'a>(
     output: impl Write + Send,
 ) -> io::Result<u64> {
     let mut writer = MembersWriter::new(metadata, output).map_err(as_io)?;
-    for (request, videos, played) in members {
+    for (request, videos, members) in members {
         let videos = videos.iter().map(|video| video.0.cast_signed());
-        writer.write(request, videos, played).map_err(as_io)?;
+        writer.write(request, videos, members).map_err(as_io)?;
     }
     writer.finish().map_err(as_io)
 }
@@ -55,7 +56,7 @@ struct MembersWriter<W: Write + Send> {
     /// The columns of the current row group.
     requests: RequestColumn,
     videos: Vec<i64>,
-    played: Vec<bool>,
+    members: Vec<Member>,
 }
 
 impl<W: Write + Send> MembersWriter<W> {
@@ -66,7 +67,7 @@ impl<W: Write + Send> MembersWriter<W> {
             rows: 0,
             requests: RequestColumn::default(),
             videos: Vec::new(),
-            played: Vec::new(),
+            members: Vec::new(),
         })
     }
 
@@ -75,28 +76,33 @@ impl<W: Write + Send> MembersWriter<W> {
         &mut self,
         request: u128,
         videos: impl Iterator<Item = i64>,
-        played: &[bool],
+        members: &[Member],
     ) -> Result<(), ParquetError> {
-        self.requests.push(request, played.len());
+        self.requests.push(request, members.len());
         self.videos.extend(videos);
-        self.played.extend_from_slice(played);
+        self.members.extend_from_slice(members);
         let is_full = self.videos.len() >= GROUP_ROWS || self.requests.requests() == GROUP_REQUESTS;
         if is_full { self.end_group() } else { Ok(()) }
     }
 
     fn end_group(&mut self) -> Result<(), ParquetError> {
-        let rows = self.videos.len();
-        self.rows += rows as u64;
+        self.rows += self.videos.len() as u64;
+        let flags = |is: fn(Member) -> bool| -> Vec<bool> {
+            self.members.iter().map(|member| is(*member)).collect()
+        };
+        let shown = flags(|member| member != Member::Removed);
+        let played = flags(|member| member == Member::Played);
+        let denied = flags(|member| member == Member::Removed);
         let descriptor = self.output.schema_descr().column(0);
         let mut group = self.output.next_row_group()?;
         std::mem::take(&mut self.requests).append_to(&mut group, descriptor)?;
         write_column::<Int64Type, W>(&mut group, &self.videos)?;
-        write_column::<BoolType, W>(&mut group, &vec![true; rows])?;
-        write_column::<BoolType, W>(&mut group, &self.played)?;
-        write_column::<BoolType, W>(&mut group, &vec![false; rows])?;
+        write_column::<BoolType, W>(&mut group, &shown)?;
+        write_column::<BoolType, W>(&mut group, &played)?;
+        write_column::<BoolType, W>(&mut group, &denied)?;
         group.close()?;
         self.videos.clear();
-        self.played.clear();
+        self.members.clear();
         Ok(())
     }
 
@@ -162,11 +168,15 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    type Rows = Vec<(u128, u64, bool)>;
+    type Rows = Vec<(u128, u64, Member)>;
 
     fn written(rows: &Rows) -> Vec<u8> {
-        let members = Members::of(rows.iter().map(|(request, video, played)| {
-            let touch = if *played { Touch::SHOWN.or(Touch::PLAYED) } else { Touch::SHOWN };
+        let members = Members::of(rows.iter().map(|(request, video, member)| {
+            let touch = match member {
+                Member::Shown => Touch::SHOWN,
+                Member::Played => Touch::SHOWN.or(Touch::PLAYED),
+                Member::Removed => Touch::SHOWN.or(Touch::DENIED),
+            };
             (RequestId::from_u128(*request), VideoId(*video), touch)
         }));
         let mut bytes = Vec::new();
@@ -185,12 +195,17 @@ mod tests {
                 [
                     Field::Bytes(request),
                     Field::ULong(video),
-                    Field::Bool(true),
+                    Field::Bool(shown),
                     Field::Bool(played),
-                    Field::Bool(false),
+                    Field::Bool(denied),
                 ] => {
                     let request = u128::from_be_bytes(request.data().try_into().unwrap());
-                    (request, *video, *played)
+                    let member = match (shown, played, denied) {
+                        (true, played, false) => Member::shown(*played),
+                        (false, false, true) => Member::Removed,
+                        other => panic!("{other:?}"),
+                    };
+                    (request, *video, member)
                 }
                 other => panic!("{other:?}"),
             }
@@ -199,17 +214,21 @@ mod tests {
         (rows.collect(), groups)
     }
 
+    fn member() -> impl Strategy<Value = Member> {
+        prop::sample::select(vec![Member::Shown, Member::Played, Member::Removed])
+    }
+
     proptest! {
         #[test]
         fn what_is_written_is_read(
-            rows in vec((0..9u128, any::<u64>(), any::<bool>()), 0..200),
+            rows in vec((0..9u128, any::<u64>(), member()), 0..200),
             shift in 0..125u32,
         ) {
             let rows: std::collections::BTreeMap<_, _> = rows
                 .into_iter()
-                .map(|(request, video, played)| ((request << shift, video), played))
+                .map(|(request, video, member)| ((request << shift, video), member))
                 .collect();
-            let rows: Rows = rows.into_iter().map(|((r, v), played)| (r, v, played)).collect();
+            let rows: Rows = rows.into_iter().map(|((r, v), member)| (r, v, member)).collect();
             prop_assert_eq!(read(written(&rows)).0, rows);
         }
     }
@@ -220,7 +239,8 @@ mod tests {
             [(1, 1, 1), (GROUP_REQUESTS, 1, 1), (GROUP_REQUESTS + 1, 2, 2), (2, GROUP_ROWS, 2)]
         {
             let of_request = |request| {
-                (0..videos as u64).map(move |video| (request as u128, video, video % 3 == 0))
+                let member = |video| Member::shown(video % 3 == 0);
+                (0..videos as u64).map(move |video| (request as u128, video, member(video)))
             };
             let rows: Rows = (0..requests).flat_map(of_request).collect();
             let (found, found_groups) = read(written(&rows));

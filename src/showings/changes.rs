@@ -16,6 +16,10 @@ use timely::dataflow::operators::generic::Operator;
 const AHEAD: usize = 8;
 
 /// A showing that changed in a publication.
+///
+/// The denial of a request comes as a change of each of its showings, whose touches have the bit
+/// [`Touch::DENIED`] from then on, and as one change of no showing: video 0, with no bits but those
+/// of the denial, so that it is in no set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The request of the showing.

@@ -7,7 +7,7 @@ use super::by_request::RequestReaders;
 use super::changes::Change;
 use super::members::{Coverage, MembersOfEpoch};
 use super::table::Table;
-use super::touches::Touches;
+use super::touches::{Touches, are_denials};
 use super::{Memory, StateSize};
 use crate::time::{Publication, Round};
 use std::cell::Cell;
@@ -135,11 +135,18 @@ impl Keeper {
         self.table.log_members(self.members.is_some() && !is_replay);
         let mut changes = Vec::with_capacity(MESSAGE_CHANGES);
         for words in buffers.drain(..) {
-            self.table.apply(&words, &mut changes, |changes| {
+            let mut flush = |changes: &mut Vec<Change>| {
                 if changes.len() > MESSAGE_CHANGES - MESSAGE_MARGIN {
                     send(std::mem::replace(changes, Vec::with_capacity(MESSAGE_CHANGES)));
                 }
-            });
+            };
+            match are_denials(&words) {
+                false => self.table.apply(&words, &mut changes, flush),
+                true => {
+                    self.table.deny(&words, &mut changes);
+                    flush(&mut changes);
+                }
+            }
             self.memory.buffers.recycle(words);
             if self.table.logged() >= LOGGED_MAX {
                 self.tell(last);

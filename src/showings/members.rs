@@ -14,8 +14,34 @@ use std::rc::Rc;
 use timely::dataflow::operators::Capability;
 use timely::progress::Antichain;
 
-/// Showings with an impression, each with whether it was played: sorted by the UUID of the request,
-/// then by video.
+/// What a showing is to the sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Member {
+    /// In `impressions` alone.
+    Shown,
+    /// In `impressions` and `plays`.
+    Played,
+    /// In neither, any more: its request was denied. Only among members that have changed.
+    Removed,
+}
+
+impl Member {
+    /// A showing in `impressions`, and perhaps in `plays`.
+    pub fn shown(is_played: bool) -> Member {
+        if is_played { Member::Played } else { Member::Shown }
+    }
+
+    /// What a showing with a touch is; `None` if it never was in a set.
+    pub fn of(touch: Touch) -> Option<Member> {
+        match touch.is_denied() {
+            true => touch.has_impression().then_some(Member::Removed),
+            false => touch.is_shown().then(|| Member::shown(touch.is_converted())),
+        }
+    }
+}
+
+/// Showings with an impression, each with what it is to the sets: sorted by the UUID of the
+/// request, then by video.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Members {
     /// The UUIDs of the requests.
@@ -23,25 +49,26 @@ pub struct Members {
     /// The number of showings of each request.
     counts: Vec<u32>,
     videos: Vec<VideoId>,
-    played: Vec<bool>,
+    members: Vec<Member>,
 }
 
-/// The members of one request: its UUID, and for each showing its video and whether it was played.
-pub type OfRequest<'a> = (u128, &'a [VideoId], &'a [bool]);
+/// The members of one request: its UUID, and for each showing its video and what it is.
+pub type OfRequest<'a> = (u128, &'a [VideoId], &'a [Member]);
 
 impl Members {
-    /// Returns the members among these showings, which may be in any order.
+    /// Returns the members among these showings, which may be in any order, with those that were
+    /// removed.
     pub fn of(showings: impl IntoIterator<Item = (RequestId, VideoId, Touch)>) -> Members {
-        let shown = showings.into_iter().filter(|(_, _, touch)| touch.is_shown());
-        let mut shown: Vec<_> = shown
-            .map(|(request, video, touch)| (request.to_u128(), video, touch.is_converted()))
-            .collect();
+        let of_showing = |(request, video, touch): (RequestId, VideoId, Touch)| {
+            Some((request.to_u128(), video, Member::of(touch)?))
+        };
+        let mut shown: Vec<_> = showings.into_iter().filter_map(of_showing).collect();
         shown.sort_unstable();
         let mut members = Members::default();
         for of_request in shown.chunk_by(|one, next| one.0 == next.0) {
             members.push(
                 of_request[0].0,
-                of_request.iter().map(|(_, video, played)| (*video, *played)),
+                of_request.iter().map(|(_, video, member)| (*video, *member)),
             );
         }
         members
@@ -53,17 +80,17 @@ impl Members {
             requests: Vec::with_capacity(requests),
             counts: Vec::with_capacity(requests),
             videos: Vec::with_capacity(showings),
-            played: Vec::with_capacity(showings),
+            members: Vec::with_capacity(showings),
         }
     }
 
     /// Adds the showings of a request, which must come after all others. They must be sorted by
     /// video. Nothing is added if there are none.
-    pub fn push(&mut self, request: u128, showings: impl IntoIterator<Item = (VideoId, bool)>) {
+    pub fn push(&mut self, request: u128, showings: impl IntoIterator<Item = (VideoId, Member)>) {
         let before = self.videos.len();
-        for (video, played) in showings {
+        for (video, member) in showings {
             self.videos.push(video);
-            self.played.push(played);
+            self.members.push(member);
         }
         let count = self.videos.len() - before;
         if count > 0 {
@@ -88,7 +115,7 @@ impl Members {
         self.requests.iter().zip(&self.counts).map(move |(request, count)| {
             let these = from..from + *count as usize;
             from = these.end;
-            (*request, &self.videos[these.clone()], &self.played[these])
+            (*request, &self.videos[these.clone()], &self.members[these])
         })
     }
 
@@ -98,12 +125,12 @@ impl Members {
             return Vec::from([self]);
         }
         let mut parts = Vec::from([Members::default()]);
-        for (request, videos, played) in self.requests() {
+        for (request, videos, members) in self.requests() {
             if parts.last().is_some_and(|part| part.len() >= showings_max) {
                 parts.push(Members::default());
             }
             if let Some(part) = parts.last_mut() {
-                part.push(request, videos.iter().copied().zip(played.iter().copied()));
+                part.push(request, videos.iter().copied().zip(members.iter().copied()));
             }
         }
         parts
@@ -231,8 +258,8 @@ impl MembersOfEpoch {
 
     /// Leaves members, if there are any.
     pub(super) fn leave(&self, publication: Publication, coverage: Coverage, members: Members) {
-        // That of a closed epoch says that it has closed.
-        if !members.is_empty() || coverage == Coverage::Final {
+        // Where all were denied, an empty list replaces what was there.
+        if !members.is_empty() || coverage != Coverage::Changed {
             let members = EpochMembers { epoch: self.epoch, coverage, members };
             self.queue.0.borrow_mut().entry(publication).or_default().push(members);
         }
@@ -245,11 +272,11 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    type Rows = Vec<(u128, VideoId, bool)>;
+    type Rows = Vec<(u128, VideoId, Member)>;
 
     fn rows<'a>(requests: impl Iterator<Item = OfRequest<'a>>) -> Rows {
-        let of_request = |(request, videos, played): OfRequest<'a>| {
-            videos.iter().zip(played).map(move |(video, played)| (request, *video, *played))
+        let of_request = |(request, videos, members): OfRequest<'a>| {
+            videos.iter().zip(members).map(move |(video, member)| (request, *video, *member))
         };
         requests.flat_map(of_request).collect()
     }
@@ -257,7 +284,7 @@ mod tests {
     proptest! {
         #[test]
         fn members_are_the_shown_ones_sorted_however_they_are_divided(
-            showings in vec((0..40u128, 0..5u64, 0..8u8), 0..200),
+            showings in vec((0..40u128, 0..5u64, 0..16u8), 0..200),
             workers in 1..4usize,
             showings_max in 1..50usize,
         ) {
@@ -267,8 +294,7 @@ mod tests {
                 .collect();
             let expected: Rows = showings
                 .iter()
-                .filter(|(_, touch)| touch.is_shown())
-                .map(|((request, video), touch)| (*request, *video, touch.is_converted()))
+                .filter_map(|((request, video), touch)| Some((*request, *video, Member::of(*touch)?)))
                 .collect();
             let of_worker = |worker: usize| {
                 let its = showings.iter().filter(move |((request, _), _)| {

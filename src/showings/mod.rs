@@ -136,7 +136,7 @@ impl<'scope> Showings<'scope> {
     /// For every request that changed, emits updates computed from all its showings before and
     /// after. Updates of a publication with the same data on the same worker are added up. A
     /// request with more than `videos_max` showings is [`Known::Crowded`]; it is not told again
-    /// when more come.
+    /// when more come. A request that is denied has no showings from then on.
     pub fn by_request<D, R>(
         &self,
         videos_max: usize,

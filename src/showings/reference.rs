@@ -48,7 +48,8 @@ pub(super) fn keep<'scope>(
     size: Rc<Cell<StateSize>>,
     members: Option<MembersOfEpoch>,
 ) -> Stream<'scope, Round, Rc<Vec<Change>>> {
-    let showings = updates(touches, pact).reduce_named("Showings", |_request, videos, showings| {
+    let of_request = updates(touches, pact);
+    let showings = of_request.reduce_named("Showings", |_request, videos, showings| {
         showings.extend(videos.iter().map(|(video, Bits(touch))| ((**video, *touch), 1isize)));
     });
     let mut rounds: BTreeMap<Round, _> = BTreeMap::new();
@@ -64,7 +65,7 @@ pub(super) fn keep<'scope>(
                         let (_, rows) = rounds
                             .entry(round)
                             .or_insert_with(|| (capability.delayed(&round, 0), Vec::new()));
-                        rows.push((RequestId(request), VideoId(video), Touch(touch), diff));
+                        rows.push((RequestId(request), video, Touch(touch), diff));
                     }
                 });
                 if let (Some(held), Some(of)) = (&held, &members)
@@ -103,11 +104,12 @@ pub(super) fn keep<'scope>(
     )
 }
 
-/// Returns touches as updates, each in the last round of its publication.
+/// Returns touches as updates, each in the last round of its publication. A denial is a touch of
+/// no video.
 fn updates<'scope>(
     touches: Stream<'scope, Round, Touches>,
     pact: impl ParallelizationContract<Round, Touches>,
-) -> VecCollection<'scope, Round, (Request, u64), Bits> {
+) -> VecCollection<'scope, Round, (Request, Option<VideoId>), Bits> {
     let updates =
         touches.unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(pact, "Updates", |_, _| {
             move |input, output| {
@@ -116,9 +118,12 @@ fn updates<'scope>(
                     let last = Round::last(capability.time().publication());
                     let mut session = output.session(&capability);
                     for group in request_groups(touches.words()) {
+                        let (request, bits) = (group.request.0, Bits(group.touch.0));
                         for video in group.videos {
-                            let bits = Bits(group.touch.0);
-                            session.give(((group.request.0, video.0), last, bits));
+                            session.give(((request, Some(*video)), last, bits));
+                        }
+                        if group.touch.is_denied() {
+                            session.give(((request, None), last, bits));
                         }
                     }
                 });
@@ -130,8 +135,23 @@ fn updates<'scope>(
 /// All showings of this worker, with numbers for the videos.
 #[derive(Default)]
 struct State {
-    requests: BTreeMap<RequestId, BTreeMap<VideoId, Touch>>,
+    requests: BTreeMap<RequestId, OfRequest>,
     numbers: BTreeMap<VideoId, u32>,
+}
+
+/// What is known of a request: its denials, and its showings without them.
+#[derive(Clone, Default)]
+struct OfRequest {
+    denied: Touch,
+    videos: BTreeMap<VideoId, Touch>,
+}
+
+impl OfRequest {
+    /// The showings that are told of: with the bit of a denial.
+    fn showings(&self) -> BTreeMap<VideoId, Touch> {
+        let denied = Touch(self.denied.0 & Touch::DENIED.0);
+        self.videos.iter().map(|(video, touch)| (*video, touch.or(denied))).collect()
+    }
 }
 
 impl State {
@@ -139,36 +159,61 @@ impl State {
     fn change(
         &mut self,
         round: Round,
-        rows: Vec<(RequestId, VideoId, Touch, isize)>,
+        rows: Vec<(RequestId, Option<VideoId>, Touch, isize)>,
         readers: &RequestReaders,
     ) -> Vec<Change> {
-        let mut changed: BTreeMap<RequestId, BTreeMap<VideoId, Touch>> = BTreeMap::new();
+        let mut changed: BTreeMap<RequestId, OfRequest> = BTreeMap::new();
         for (request, video, after, _) in rows.into_iter().filter(|row| row.3 > 0) {
-            changed.entry(request).or_default().insert(video, after);
+            let of_request = changed.entry(request).or_default();
+            match video {
+                Some(video) => drop(of_request.videos.insert(video, after)),
+                None => of_request.denied = after,
+            }
         }
         let mut changes = Vec::new();
-        for (request, videos) in changed {
-            let showings = self.requests.entry(request).or_default();
-            let all = |showings: &BTreeMap<_, _>| showings.iter().map(|(v, t)| (*v, *t)).collect();
-            let was = all(showings);
-            for (video, after) in videos {
-                let before = showings.insert(video, after).unwrap_or(Touch::NONE);
-                let next = self.numbers.len() as u32 + 1;
-                let number = *self.numbers.entry(video).or_insert(next);
-                changes.push(Change { request, video, before, after, number });
+        for (request, changed) in changed {
+            let of_request = self.requests.entry(request).or_default();
+            let was = of_request.clone();
+            of_request.denied = of_request.denied.or(changed.denied);
+            of_request.videos.extend(changed.videos);
+            let is = of_request.clone();
+            if is.denied != was.denied {
+                let (before, after) = (was.denied, is.denied);
+                changes.push(Change { request, video: VideoId(0), before, after, number: 0 });
             }
-            readers.read(round, request, &Changed::new(was, all(showings)));
+            let before = was.showings();
+            for (video, after) in is.showings() {
+                let before = before.get(&video).copied().unwrap_or_default();
+                if before != after {
+                    let number = self.number(video);
+                    changes.push(Change { request, video, before, after, number });
+                }
+            }
+            let list = |showings: BTreeMap<_, _>| showings.into_iter().collect();
+            match (was.denied.is_denied(), is.denied.is_denied()) {
+                (false, false) => {
+                    readers.read(round, request, &Changed::new(list(before), list(is.showings())));
+                }
+                (false, true) => readers.read(round, request, &Changed::denial(list(before))),
+                (true, _) => {}
+            }
         }
         changes
     }
 
+    fn number(&mut self, video: VideoId) -> u32 {
+        let next = self.numbers.len() as u32 + 1;
+        *self.numbers.entry(video).or_insert(next)
+    }
+
     fn members(&self) -> Members {
-        Members::of(self.requests.iter().flat_map(|(request, videos)| {
-            videos.iter().map(|(video, touch)| (*request, *video, *touch))
+        let counted = self.requests.iter().filter(|(_, one)| !one.denied.is_denied());
+        Members::of(counted.flat_map(|(request, one)| {
+            one.videos.iter().map(|(video, touch)| (*request, *video, *touch))
         }))
     }
 
     fn count(&self) -> u64 {
-        self.requests.values().map(|videos| videos.len() as u64).sum()
+        self.requests.values().map(|one| one.videos.len() as u64).sum()
     }
 }

@@ -1,6 +1,8 @@
 //! Both layouts give the same changes and sums, publication by publication.
 
-use super::members::{Coverage, EpochMembers, Members, MembersOfEpoch, MembersQueue, OfRequest};
+use super::members::{
+    Coverage, EpochMembers, Member, Members, MembersOfEpoch, MembersQueue, OfRequest,
+};
 use super::touches::Lanes;
 use super::*;
 use crate::event::{Touch, VideoId};
@@ -13,7 +15,7 @@ use timely::container::NoopBuilder;
 use timely::dataflow::InputHandle;
 use timely::dataflow::operators::{Concatenate, Input, Inspect, Probe};
 
-/// Touches in a round of a publication.
+/// Touches in a round of a publication. Denials have a video too, which they do not tell.
 type Sent = (u32, u32, Vec<(u64, u64, Touch)>);
 
 /// The touches before and after of showings.
@@ -66,7 +68,11 @@ fn emitted(layout: Layout, sent: [Vec<Sent>; 2], gather: u64) -> (AllEmitted, us
                 input.advance_to(round);
                 for (request, video, touch) in touches {
                     let (request, video) = (RequestId([*request, 0]), VideoId(*video));
-                    if let Some(mut full) = lanes.push(round, request, video, *touch) {
+                    let full = match touch.is_denied() {
+                        true => lanes.deny(round, request, *touch),
+                        false => lanes.push(round, request, video, *touch),
+                    };
+                    if let Some(mut full) = full {
                         input.send_batch(&mut full);
                     }
                 }
@@ -128,30 +134,48 @@ fn observe(
 }
 
 fn sent() -> impl Strategy<Value = Vec<Sent>> {
-    let touch = prop::sample::select(vec![Touch::SHOWN, Touch::PLAYED, Touch::PLAYED_IN_EPOCH]);
-    let touches = vec((0..6u64, 0..9u64, touch), 0..40);
+    let touch = prop_oneof![
+        9 => prop::sample::select(vec![Touch::SHOWN, Touch::PLAYED, Touch::PLAYED_IN_EPOCH]),
+        1 => prop::sample::select(vec![Touch::DENIED, Touch::DENIED_IN_EPOCH]),
+    ];
+    // Video 0 is for denials.
+    let touches = vec((0..9u64, 1..10u64, touch), 0..40);
     vec((0..4u32, 0..3u32, touches), 0..8).prop_map(|mut sent| {
         sent.sort_by_key(|(publication, position, _)| (*publication, *position));
         sent
     })
 }
 
+/// The showings of all requests, and their denials as showings of video 0.
+type Map = BTreeMap<(RequestId, VideoId), Touch>;
+
+/// Returns the showings of a request, each with the bit of its denial if there is one.
+fn of_request(map: &Map, request: RequestId) -> Map {
+    let denied = map.get(&(request, VideoId(0))).map_or(Touch::NONE, |_| Touch::DENIED);
+    let showings = map.range((request, VideoId(0))..=(request, VideoId(u64::MAX)));
+    showings.map(|(showing, touch)| (*showing, touch.or(denied))).collect()
+}
+
 /// The effect of touches alone: a map that is changed publication by publication.
 fn expected(sent: &[Vec<Sent>; 2]) -> BTreeMap<Round, Changed> {
-    let mut map: BTreeMap<(RequestId, VideoId), Touch> = BTreeMap::new();
+    let mut map = Map::new();
     let mut expected: BTreeMap<Round, BTreeMap<_, (Touch, Touch)>> = BTreeMap::new();
     let mut all: Vec<_> = sent.iter().flatten().collect();
     all.sort_by_key(|(publication, ..)| *publication);
     for (publication, _, touches) in all {
         let last = Round::last(Publication(u64::from(*publication)));
         for (request, video, touch) in touches {
-            let showing = (RequestId([*request, 0]), VideoId(*video));
-            let touched = map.entry(showing).or_default();
-            let (before, after) = (*touched, touched.or(*touch));
-            *touched = after;
-            if before != after {
-                let changed = expected.entry(last).or_default();
-                changed.entry(showing).or_insert((before, before)).1 = after;
+            let request = RequestId([*request, 0]);
+            let video = VideoId(if touch.is_denied() { 0 } else { *video });
+            let before = of_request(&map, request);
+            let touched = map.entry((request, video)).or_default();
+            *touched = touched.or(*touch);
+            for (showing, after) in of_request(&map, request) {
+                let before = before.get(&showing).copied().unwrap_or_default();
+                if before != after {
+                    let changed = expected.entry(last).or_default();
+                    changed.entry(showing).or_insert((before, before)).1 = after;
+                }
             }
         }
     }
@@ -183,12 +207,12 @@ proptest! {
     }
 }
 
-type Rows = BTreeMap<(u128, VideoId), bool>;
+type Rows = BTreeMap<(u128, VideoId), Member>;
 
 fn rows(members: &Members) -> Rows {
-    let of_request = |(request, videos, played): OfRequest<'_>| {
-        let showings = videos.iter().zip(played);
-        showings.map(|(video, played)| ((request, *video), *played)).collect::<Vec<_>>()
+    let of_request = |(request, videos, members): OfRequest<'_>| {
+        let showings = videos.iter().zip(members);
+        showings.map(|(video, member)| ((request, *video), *member)).collect::<Vec<_>>()
     };
     members.requests().flat_map(of_request).collect()
 }
@@ -204,7 +228,9 @@ fn members_after(sent: &[Vec<Sent>; 2], publication: u64) -> Rows {
     }
     let members =
         Members::of(touched.into_iter().map(|((request, video), touch)| (request, video, touch)));
-    rows(&members)
+    let mut rows = rows(&members);
+    rows.retain(|_, member| *member != Member::Removed);
+    rows
 }
 
 proptest! {
@@ -223,7 +249,7 @@ proptest! {
                 let expected = members_after(&sent, publication);
                 let is_last = publication == LAST;
                 for EpochMembers { coverage, members, .. } in &left[&publication] {
-                    prop_assert!(!members.is_empty() || is_last);
+                    prop_assert!(!members.is_empty() || *coverage != Coverage::Changed);
                     prop_assert_eq!(*coverage == Coverage::Final, is_last);
                     prop_assert_eq!(
                         *coverage == Coverage::Worker,
@@ -232,12 +258,16 @@ proptest! {
                     let rows = rows(members);
                     match coverage {
                         Coverage::Changed => {
-                            let has_changed = |(row, played)| known.get(row) != Some(played);
+                            let has_changed = |(row, member)| known.get(row) != Some(member);
                             prop_assert!(rows.iter().all(has_changed));
                         }
-                        Coverage::Worker | Coverage::Final => prop_assert_eq!(&rows, &expected),
+                        Coverage::Worker | Coverage::Final => {
+                            prop_assert_eq!(&rows, &expected);
+                            known.clear();
+                        }
                     }
                     known.extend(rows);
+                    known.retain(|_, member| *member != Member::Removed);
                 }
                 prop_assert_eq!(&known, &expected);
                 if publication == gather || is_last {

@@ -6,6 +6,8 @@
 //! round, request (2 words), number of videos * 256 + touch, video, video, …, request (2 words), …
 //! ```
 //!
+//! A denial is a group without videos. Containers have either touches of videos or denials.
+//!
 //! Twenty videos of a request take 23 words where twenty records of request, video and touch would
 //! take 80. Between threads a container is moved. Between processes its words are sent unchanged,
 //! and the receiver reads them in place ([`codec`]).
@@ -37,7 +39,7 @@ pub struct RequestGroup<'a> {
     pub request: RequestId,
     /// The touch of each of the videos.
     pub touch: Touch,
-    /// The videos, in the order of arrival.
+    /// The videos, in the order of arrival; none in a denial.
     pub videos: &'a [VideoId],
 }
 
@@ -73,6 +75,11 @@ pub fn first_group(words: &[u64]) -> Option<(RequestGroup<'_>, &[u64])> {
     let (videos, rest) = rest.split_at((header >> 8) as usize);
     let (request, touch) = (RequestId([high, low]), Touch(header as u8));
     Some((RequestGroup { request, touch, videos: bytemuck::cast_slice(videos) }, rest))
+}
+
+/// Whether a buffer has denials.
+pub fn are_denials(words: &[u64]) -> bool {
+    request_groups(words).next().is_some_and(|first| first.touch.is_denied())
 }
 
 /// Returns which of `workers` workers owns a request. Runs are ordered by the first word of a
@@ -115,6 +122,8 @@ impl Pool {
 /// Outgoing touches, separated by owner, so that whole containers can be passed on.
 pub struct Lanes {
     lanes: Vec<Lane>,
+    /// Those of denials.
+    denials: Vec<Lane>,
     pool: Pool,
 }
 
@@ -155,7 +164,8 @@ impl Lane {
 impl Lanes {
     /// Creates empty lanes to `workers` workers.
     pub fn new(workers: usize, pool: Pool) -> Lanes {
-        Lanes { lanes: vec![Lane::default(); workers], pool }
+        let lanes = || vec![Lane::default(); workers];
+        Lanes { lanes: lanes(), denials: lanes(), pool }
     }
 
     /// Adds a touch, which must be in the same round as those not yet taken. Returns the touches of
@@ -179,9 +189,23 @@ impl Lanes {
         lane.is_full().then(|| lane.take())
     }
 
+    /// Adds a denial, as [`Lanes::push`] does a touch.
+    pub fn deny(&mut self, round: Round, request: RequestId, touch: Touch) -> Option<Touches> {
+        let RequestId([high, low]) = request;
+        let owner = owner(request, self.denials.len());
+        let lane = &mut self.denials[owner];
+        if lane.words.is_empty() {
+            lane.words = self.pool.take();
+            lane.words.push(round.to_word());
+        }
+        lane.words.extend_from_slice(&[high, low, u64::from(touch.0)]);
+        lane.is_full().then(|| lane.take())
+    }
+
     /// Takes all touches, lane by lane.
     pub fn drain(&mut self) -> impl Iterator<Item = Touches> + '_ {
-        self.lanes.iter_mut().filter(|lane| !lane.words.is_empty()).map(Lane::take)
+        let lanes = self.lanes.iter_mut().chain(&mut self.denials);
+        lanes.filter(|lane| !lane.words.is_empty()).map(Lane::take)
     }
 }
 

@@ -2,7 +2,7 @@
 //! differences from those of a job.
 
 use super::StoreError;
-use crate::acceptance::LedgerKey;
+use crate::acceptance::{Distinct, LedgerKey};
 use crate::query::{
     Column, ColumnType, ParameterUnit, Query, QueryInstance, Role, Row, SETS, Value, row,
 };
@@ -13,11 +13,11 @@ use std::fmt;
 
 /// The store format that this version reads and writes. It is raised whenever stores of the
 /// previous version cannot be read; see `docs/store-formats.md`.
-pub const FORMAT: i64 = 4;
+pub const FORMAT: i64 = 5;
 
 /// The older formats, each with the version of trendmark that wrote it.
-const OLDER_FORMATS: [(i64, &str); 3] =
-    [(1, "0.1.0"), (2, "0.1.0"), (3, "0.2.0 before its release")];
+const OLDER_FORMATS: [(i64, &str); 4] =
+    [(1, "0.1.0"), (2, "0.1.0"), (3, "0.2.0 before its release"), (4, "0.2.0")];
 
 /// Refuses a store whose format this version does not support.
 ///
@@ -104,16 +104,15 @@ impl StoredQuery {
         key.chain(row::values_in(types(&self.values), &row.values))
     }
 
-    /// Returns the ledger key and the number of distinct events in a row of the [`Role::Ledger`]
-    /// query.
+    /// Returns the ledger key and the distinct events in a row of the [`Role::Ledger`] query.
     ///
     /// # Panics
     /// When the query does not have the columns that its role requires: a bug in the query.
-    pub fn ledger_entry(&self, row: &Row) -> (LedgerKey, u64) {
+    pub fn ledger_entry(&self, row: &Row) -> (LedgerKey, Distinct) {
         let mut values = self.values_of(row);
-        match (values.next(), values.next()) {
-            (Some(Value::Kind(kind)), Some(Value::Count(distinct))) => {
-                (LedgerKey { epoch: Some(row.epoch), kind }, distinct)
+        match (values.next(), values.next(), values.next()) {
+            (Some(Value::Kind(kind)), Some(Value::Count(events)), Some(Value::Count(denied))) => {
+                (LedgerKey { epoch: Some(row.epoch), kind }, Distinct { events, denied })
             }
             other => panic!("`{}` is not a ledger query: {other:?}", self.name),
         }

@@ -5,7 +5,7 @@ use super::{
     Changeset, Description, Progress, RowChange, RowOrder, RowVisitor, Selection, Store,
     StoreError, StoreReader, StoredQuery, StoredRow,
 };
-use crate::acceptance::{Ledger, LedgerKey, LedgerRow, LedgerTotals};
+use crate::acceptance::{Distinct, Ledger, LedgerKey, LedgerRow, LedgerTotals};
 use crate::query::{Digests, KeyCells, QueryInstance, Role, Row, ValueCells, digest};
 use crate::time::{Definition, Epoch, EpochRange, Publication};
 use foldhash::fast::RandomState;
@@ -100,7 +100,7 @@ impl StoreReader for MemoryStore {
     }
 
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
-        let distinct: BTreeMap<LedgerKey, u64> = self
+        let distinct: BTreeMap<LedgerKey, Distinct> = self
             .description
             .with_role(Role::Ledger)
             .flat_map(|(_, query)| {
@@ -110,7 +110,7 @@ impl StoreReader for MemoryStore {
             .collect();
         let committed = self.lock();
         let rows = committed.ledger.iter().map(|(key, counts)| {
-            let distinct = distinct.get(&key).copied().unwrap_or(0);
+            let distinct = distinct.get(&key).copied().unwrap_or_default();
             LedgerTotals { counts, distinct }.row(key)
         });
         Ok(rows.collect())

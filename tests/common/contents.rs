@@ -20,7 +20,8 @@ pub fn contents(store: &Path, of: &[&Query]) -> Contents {
     let others = [
         (
             "ledger",
-            "epoch, kind, events, distinct_events, duplicate_events, late_events, future_events",
+            "epoch, kind, events, distinct_events, duplicate_events, late_events, future_events, \
+             denied_events",
         ),
         (
             "partitions",
@@ -95,11 +96,13 @@ pub fn expected(definition: Definition, log: &Log, files: &[Written]) -> Content
         let QueryInstance { query, .. } = instance;
         for row in expected.rows(&instance) {
             if query.role == Role::Ledger {
-                let (kind, events) = match query.values_of(&row)[..] {
-                    [Value::Kind(kind), Value::Count(events)] => (kind, events),
+                let (kind, counts) = match query.values_of(&row)[..] {
+                    [Value::Kind(kind), Value::Count(events), Value::Count(denied)] => {
+                        (kind, (events, denied))
+                    }
                     _ => panic!("not a row of the ledger: {row:?}"),
                 };
-                distinct.insert((Some(row.epoch), kind), events);
+                distinct.insert((Some(row.epoch), kind), counts);
             } else {
                 let rows = contents.entry(query.name.into()).or_default();
                 rows.push(line(definition, query, &row));
@@ -110,10 +113,10 @@ pub fn expected(definition: Definition, log: &Log, files: &[Written]) -> Content
         contents.entry(query.name.into()).or_default();
     }
     let ledger = expected.fates.iter().map(|((epoch, kind), (accepted, late, future))| {
-        let distinct = distinct.get(&(*epoch, *kind)).copied().unwrap_or(0);
+        let (distinct, denied) = distinct.get(&(*epoch, *kind)).copied().unwrap_or_default();
         let (events, duplicate) = (accepted + late + future, accepted - distinct);
         let epoch = epoch.map(|epoch| epoch.0.to_string()).unwrap_or_default();
-        format!("{epoch},{kind},{events},{distinct},{duplicate},{late},{future}")
+        format!("{epoch},{kind},{events},{distinct},{duplicate},{late},{future},{denied}")
     });
     contents.insert("ledger".into(), ledger.collect());
     let mut epochs: Vec<_> = expected.fates.keys().filter_map(|(epoch, _)| *epoch).collect();

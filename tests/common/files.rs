@@ -90,7 +90,7 @@ pub fn line(event: &Event) -> String {
 fn lines(records: &[Record]) -> Vec<u8> {
     let text = records.iter().map(|record| match record {
         Record::Event(event) => line(event),
-        Record::Malformed => "{\"request_id\":\"r\",\"video_id\":-1,\"event_time\":0}\n".into(),
+        Record::Malformed => "{\"request_id\":\"r\",\"video_id\":-1,\"event_time\":true}\n".into(),
         Record::Empty => "\n".into(),
     });
     text.collect::<String>().into_bytes()

@@ -70,7 +70,7 @@ impl Fixture {
                 .unwrap()
                 .any(|entry| entry.unwrap().file_name().to_str().unwrap().starts_with(kind.topic()))
             {
-                command.arg(format!("--{}", kind.topic())).arg(self.path(&pattern));
+                command.arg(kind.flag()).arg(self.path(&pattern));
             }
         }
         let definition = self.definition;

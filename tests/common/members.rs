@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use trendmark::query::Row;
 use trendmark::sets::SetFile;
 
-/// A row of a file: the request, the video, and whether it was played.
-pub type Member = (u128, u64, bool);
+/// A row of a file: the request, the video, whether it was played, and whether it was removed.
+pub type Member = (u128, u64, bool, bool);
 
 /// The rows of a file, in their order.
 pub fn read(path: &Path) -> Vec<Member> {
@@ -24,10 +24,10 @@ pub fn read(path: &Path) -> Vec<Member> {
         let requests = batch.column(0).as_fixed_size_binary();
         let videos = batch.column(1).as_primitive::<UInt64Type>();
         let [shown, played, denied] = [2, 3, 4].map(|column| batch.column(column).as_boolean());
-        assert_eq!((shown.true_count(), denied.true_count()), (batch.num_rows(), 0));
+        assert!((0..batch.num_rows()).all(|row| shown.value(row) != denied.value(row)));
         members.extend((0..batch.num_rows()).map(|row| {
             let request = u128::from_be_bytes(requests.value(row).try_into().unwrap());
-            (request, videos.value(row), played.value(row))
+            (request, videos.value(row), played.value(row), denied.value(row))
         }));
     }
     members
@@ -53,18 +53,24 @@ fn path_of(folder: &Path, file: &SetFile) -> PathBuf {
 }
 
 /// The members in these files: for each epoch, request and video, whether it was played. Every file
-/// must have the rows that the list says, sorted.
+/// must have the rows that the list says, sorted. What any file calls denied is no member.
 pub fn union(folder: &Path, rows: &BTreeSet<Row>) -> BTreeMap<(i64, u128, u64), bool> {
     let mut union: BTreeMap<(i64, u128, u64), bool> = BTreeMap::new();
+    let mut removed = BTreeSet::new();
     for file in rows.iter().map(SetFile::of_row) {
         let members = read(&path_of(folder, &file));
         assert_eq!(members.len() as u64, file.rows);
-        let showings: Vec<_> = members.iter().map(|(request, video, _)| (request, video)).collect();
+        let showings: Vec<_> =
+            members.iter().map(|(request, video, ..)| (request, video)).collect();
         assert!(showings.is_sorted_by(|one, next| one < next), "{file:?} is not sorted");
-        for (request, video, played) in members {
+        for (request, video, played, denied) in members {
             *union.entry((file.epoch.0, request, video)).or_default() |= played;
+            if denied {
+                removed.insert((file.epoch.0, request, video));
+            }
         }
     }
+    union.retain(|member, _| !removed.contains(member));
     union
 }
 

@@ -133,7 +133,7 @@ fn expect_with(
             };
             let first = match partition.kind {
                 Kind::Impression => epoch.0,
-                Kind::Play => epoch.0 - definition.join_window_epochs,
+                Kind::Play | Kind::Denial => epoch.0 - definition.join_window_epochs,
             };
             let open = (first..=epoch.0).filter(|epoch| !has_closed(*epoch)).map(Epoch);
             let open: Vec<Epoch> = open.collect();
@@ -203,11 +203,13 @@ fn contribute(
     event: &Event,
     epoch: Epoch,
 ) {
-    let empty = || EpochLog { epoch: shown, impressions: vec![], plays: vec![] };
+    let (impressions, plays, denials) = Default::default();
+    let empty = || EpochLog { epoch: shown, impressions, plays, denials };
     let log = epochs.entry(shown).or_insert_with(empty);
     match kind {
         Kind::Impression => log.impressions.push((event.request, event.video)),
         Kind::Play => log.plays.push((event.request, event.video, epoch)),
+        Kind::Denial => log.denials.push((event.request, epoch)),
     }
 }
 

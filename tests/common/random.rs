@@ -6,7 +6,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
-use trendmark::event::{Event, Kind};
+use trendmark::event::{Event, Kind, VideoId};
 use trendmark::log::PartitionName;
 use trendmark::time::Definition;
 
@@ -79,12 +79,25 @@ pub fn events() -> impl Strategy<Value = Vec<Event>> {
     })
 }
 
-/// Logs of up to four partitions of either kind.
+/// An event as one of a kind: a denial has no video.
+fn as_kind(kind: Kind, event: Event) -> Event {
+    match kind.has_video() {
+        true => event,
+        false => Event { video: VideoId(0), ..event },
+    }
+}
+
+/// Logs of up to four partitions, each of any kind.
 pub fn logs() -> impl Strategy<Value = Log> {
-    let partition = (any::<bool>(), events());
+    let kinds = prop_oneof![
+        2 => Just(Kind::Impression),
+        2 => Just(Kind::Play),
+        1 => Just(Kind::Denial),
+    ];
+    let partition = (kinds, events());
     vec(partition, 0..5).prop_map(|partitions| {
-        let named = partitions.into_iter().enumerate().map(|(number, (is_play, events))| {
-            let kind = if is_play { Kind::Play } else { Kind::Impression };
+        let named = partitions.into_iter().enumerate().map(|(number, (kind, events))| {
+            let events = events.into_iter().map(|event| as_kind(kind, event)).collect();
             (PartitionName { kind, name: format!("partition {number}") }, events)
         });
         named.collect()

@@ -307,7 +307,8 @@ fn a_union_of_records_is_read_by_its_branch() {
 
 fn at(request_id: &str, video_id: &str) -> FieldNames {
     let path = |text: &str| text.parse().unwrap();
-    FieldNames { request_id: path(request_id), video_id: path(video_id), ..FieldNames::default() }
+    let (request_id, video_id) = (path(request_id), Some(path(video_id)));
+    FieldNames { request_id, video_id, ..FieldNames::default() }
 }
 
 #[test]

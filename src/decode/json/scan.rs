@@ -5,7 +5,7 @@
 //! wanted field once, and only white space after the end. Unwanted values may be anything. Fields
 //! inside others, escapes in names, duplicates and all errors are left to [`super::strict`].
 
-use crate::decode::{FieldNames, FieldPath, is_time_ms, time_from_text};
+use crate::decode::{FieldNames, is_time_ms, time_from_text};
 use crate::event::{Event, RequestId, VideoId, uuid_bits};
 use std::ops::Range;
 
@@ -14,6 +14,8 @@ pub(super) struct Scanner {
     /// The quoted names of the wanted fields; `None` if they need escapes, are inside other fields
     /// or are not distinct: then all records are left to serde_json.
     names: Option<[Name; 4]>,
+    /// Whether events have a video.
+    has_video: bool,
     /// The wanted field at each position of the last record.
     order: [Field; 4],
 }
@@ -81,13 +83,19 @@ struct PartialEvent {
 
 impl Scanner {
     pub(super) fn new(fields: &FieldNames) -> Scanner {
-        let names = fields.all().map(FieldPath::names);
+        // Where there is no video, its name is that of the request, which is found first.
+        let has_video = fields.video_id.is_some();
+        let names = fields.all().map(|path| path.unwrap_or(&fields.request_id).names());
         let plain = |name: &str| !name.bytes().any(|byte| byte < 0x20 || b"\"\\".contains(&byte));
-        let distinct = |at: usize| !names[..at].contains(&names[at]);
+        let distinct = |at: usize| at == 1 && !has_video || !names[..at].contains(&names[at]);
         let is_plain = |names: &&[String]| matches!(*names, [name] if plain(name));
         let usable = names.iter().all(is_plain) && (0..4).all(distinct);
         let name = |names: &[String]| Name::new(&names[0]);
-        Scanner { names: usable.then(|| names.map(name)), order: Field::ALL }
+        let order = match has_video {
+            true => Field::ALL,
+            false => [Field::Request, Field::EventTime, Field::RecordTime, Field::RecordTime],
+        };
+        Scanner { names: usable.then(|| names.map(name)), has_video, order }
     }
 
     /// Returns the event in a record, or `None` if it is left to serde_json.
@@ -114,7 +122,8 @@ impl Scanner {
     ) -> Option<Event> {
         let names = self.names.as_ref()?;
         let mut cursor = Cursor { rest: record };
-        let mut parts = PartialEvent::default();
+        let video = (!self.has_video).then_some(0);
+        let mut parts = PartialEvent { video, ..PartialEvent::default() };
         let mut place = 0;
         cursor.expect(b'{')?;
         loop {

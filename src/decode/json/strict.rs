@@ -46,7 +46,7 @@ fn parse<'a>(
             _ => not_json(&error, ""),
         })?;
     match record.duplicate {
-        Some(Wanted::Field(field)) => Err(DecodeError::Duplicate(fields.all()[field].to_string())),
+        Some(Wanted::Field(field)) => Err(DecodeError::Duplicate(fields.texts()[field].into())),
         Some(Wanted::Object(name)) => Err(DecodeError::Duplicate(name)),
         None => Ok(record.found),
     }

@@ -382,7 +382,7 @@ fn fields_inside_others_are_found_by_their_paths() {
     let schema = ProtobufSchema::new(text, &[]).unwrap();
     let read = |request_id: &str, video_id: &str, message: &[u8]| {
         let path = |text: &str| text.parse().unwrap();
-        let (request_id, video_id) = (path(request_id), path(video_id));
+        let (request_id, video_id) = (path(request_id), Some(path(video_id)));
         let fields = FieldNames { request_id, video_id, ..FieldNames::default() };
         let event = ProtobufDecoder::new(&fields, &schema, &[0]).unwrap().decode(message, 0);
         event.map(|event| event.video.0).map_err(|error| error.to_string())

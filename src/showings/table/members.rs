@@ -1,9 +1,9 @@
 //! The members of the sets, from a table: those that have changed, or all of them.
 
-use super::super::members::Members;
+use super::super::members::{Member, Members};
 use super::requests::Showing;
 use super::{Logged, Table};
-use crate::event::{Touch, VideoId};
+use crate::event::{RequestId, Touch, VideoId};
 
 /// How many requests ahead the heads are asked for.
 const AHEAD: usize = 8;
@@ -42,12 +42,14 @@ impl Table {
         let mut members = Members::default();
         let mut showings = Vec::new();
         for (request, from, count) in requests {
+            let is_denied =
+                !self.denied.is_empty() && self.denied.contains(RequestId::from_u128(request));
             // A showing that changed repeatedly has the bits of its last change.
             let changes = &log[from..from + count];
             let same = |one: &Logged, next: &Logged| one.showing().video == next.showing().video;
             let last = changes.chunk_by(same).map(|of_showing| of_showing[of_showing.len() - 1]);
             showings.clear();
-            showings.extend(last.map(|change| self.member(change.showing())));
+            showings.extend(last.map(|change| self.member(change.showing(), is_denied)));
             showings.sort_unstable();
             members.push(request, showings.iter().copied());
         }
@@ -59,9 +61,9 @@ impl Table {
         if let Some(log) = &mut self.members_log {
             log.clear();
         }
-        let numbers = self.requests.numbers();
-        let mut requests: Vec<_> =
-            numbers.map(|number| (self.requests.id(number).to_u128(), number)).collect();
+        let ids = self.requests.numbers().map(|number| (self.requests.id(number), number));
+        let counted = ids.filter(|(id, _)| self.denied.is_empty() || !self.denied.contains(*id));
+        let mut requests: Vec<_> = counted.map(|(id, number)| (id.to_u128(), number)).collect();
         requests.sort_unstable();
         let mut members = Members::with_capacity(requests.len(), self.requests.showings());
         // Most videos are in many requests, so they are sorted once.
@@ -79,13 +81,17 @@ impl Table {
                 }
             });
             showings.sort_unstable();
-            let member = |one: &u32| (videos[(one >> 1) as usize], one & 1 != 0);
+            let member = |one: &u32| (videos[(one >> 1) as usize], Member::shown(one & 1 != 0));
             members.push(*request, showings.iter().map(member));
         }
         members
     }
 
-    fn member(&self, Showing { video, touch }: Showing) -> (VideoId, bool) {
-        (self.videos.id(video), touch.is_converted())
+    fn member(&self, Showing { video, touch }: Showing, is_denied: bool) -> (VideoId, Member) {
+        let member = match is_denied {
+            true => Member::Removed,
+            false => Member::shown(touch.is_converted()),
+        };
+        (self.videos.id(video), member)
     }
 }

@@ -16,6 +16,7 @@
 
 mod blocks;
 mod changed;
+mod denied;
 mod directory;
 mod hardware;
 mod key;
@@ -35,6 +36,7 @@ use super::StateSize;
 use super::changes::Change;
 use super::touches::first_group;
 use crate::event::{RequestId, Touch};
+use denied::Denied;
 use directory::Directory;
 use key::Key;
 use requests::{Requests, Showing};
@@ -49,6 +51,7 @@ pub struct Table {
     requests: Requests,
     videos: Videos,
     strays: Strays,
+    denied: Denied,
     /// What changed since [`Table::take_log`], if that is wanted.
     log: Option<Vec<Logged>>,
     /// The members that changed, with their touches after, if they are wanted.
@@ -62,7 +65,17 @@ pub struct Logged(u64);
 
 impl Logged {
     fn new(request: u32, video: u32, touch: Touch) -> Logged {
-        Logged(u64::from(request) << 32 | u64::from(video) << 3 | u64::from(touch.0))
+        let bits = touch.0 & Touch::OF_SHOWING.0;
+        Logged(u64::from(request) << 32 | u64::from(video) << 3 | u64::from(bits))
+    }
+
+    /// The denial of a request, which sorts before its other changes: number 0 is no video.
+    fn denial(request: u32) -> Logged {
+        Logged::new(request, 0, Touch::NONE)
+    }
+
+    fn is_denial(self) -> bool {
+        self.showing().video == 0
     }
 
     fn request(self) -> u32 {
@@ -85,6 +98,7 @@ impl Table {
             requests: Requests::new(pool),
             videos: Videos::new(key),
             strays: Strays::new(key, expected.strays),
+            denied: Denied::default(),
             log: logs.then(Vec::new),
             members_log: None,
         }
@@ -185,6 +199,10 @@ impl Table {
             };
             let after = before.or(touch);
             if after != before {
+                let (before, after) = match self.denied.is_empty() {
+                    true => (before, after),
+                    false => self.denied.marked(request, before, after),
+                };
                 changes.push(Change { request, video, before, after, number });
                 if let Some(log) = &mut self.log {
                     log.push(Logged::new(last, number, before));
@@ -230,8 +248,9 @@ impl Table {
 
     /// How large it is.
     pub fn size(&self) -> StateSize {
-        let Table { directory, requests, videos, strays, .. } = self;
-        let bytes = directory.bytes() + requests.bytes() + videos.bytes() + strays.bytes();
+        let Table { directory, requests, videos, strays, denied, .. } = self;
+        let tables = directory.bytes() + requests.bytes() + videos.bytes() + strays.bytes();
+        let bytes = tables + denied.bytes();
         let of_shown = requests.showings() as u64;
         StateSize { showings: of_shown + strays.len() as u64, of_shown, bytes: bytes as u64 }
     }

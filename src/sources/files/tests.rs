@@ -133,7 +133,8 @@ fn a_file_given_twice_is_read_once_per_kind() {
         1
     );
     let path = folder.path().join("a.jsonl").to_str().unwrap().to_string();
-    let paths = vec![(Kind::Play, path.clone()), (Kind::Impression, path)];
+    let kinds = [Kind::Denial, Kind::Play, Kind::Impression];
+    let paths = kinds.map(|kind| (kind, path.clone())).into();
     let kinds = FileSource::new(paths, LogFields::default(), false).discover().unwrap();
     assert_eq!(kinds.iter().map(|found| found.name.kind).collect::<Vec<_>>(), Kind::ALL);
 }

@@ -45,7 +45,7 @@ pub struct KafkaSource {
     topics: Vec<(Kind, String)>,
     fields: LogFields,
     /// The format of impressions, and of plays.
-    messages: [MessageSettings; 2],
+    messages: [MessageSettings; Kind::COUNT],
     until_end: bool,
     /// Created on first use.
     client: OnceLock<Arc<Client>>,
@@ -76,7 +76,7 @@ impl KafkaSource {
     }
 
     /// Sets the message formats of impressions and of plays, which are JSON by default.
-    pub fn with_messages(self, messages: [MessageSettings; 2]) -> KafkaSource {
+    pub fn with_messages(self, messages: [MessageSettings; Kind::COUNT]) -> KafkaSource {
         KafkaSource { messages, ..self }
     }
 

@@ -16,6 +16,9 @@ pub(super) struct RowEncoder {
     values: Vec<Field>,
     /// Whether values contain `final`, and the `watermark` up to which the row was computed.
     has_finality: bool,
+    /// Whether a deleted row is a record with `removed`: the topic of a set is not compacted, and
+    /// those who follow it read values.
+    pub has_removals: bool,
 }
 
 /// A column, and the text before its value: `"video_id":`.
@@ -49,6 +52,7 @@ impl RowEncoder {
             key: query.key.iter().map(field).collect(),
             values: query.values.iter().map(field).collect(),
             has_finality: query.role == Role::Main,
+            has_removals: query.role == Role::Set,
         }
     }
 
@@ -57,6 +61,16 @@ impl RowEncoder {
         record.push(b'{');
         self.write_name(row, record);
         record.push(b'}');
+    }
+
+    /// Appends the value of a record that removes a row.
+    pub fn write_removal(&self, row: &Row, stamp: &mut PublicationFields, record: &mut Vec<u8>) {
+        record.push(b'{');
+        self.write_name(row, record);
+        record.extend_from_slice(b",\"epoch_start\":");
+        record.extend_from_slice(stamp.start(row.epoch).as_bytes());
+        record.extend_from_slice(b",\"removed\":true,");
+        record.extend_from_slice(stamp.end.as_bytes());
     }
 
     /// Appends the value of a row's record.
@@ -132,12 +146,25 @@ pub(super) fn read_key(query: &StoredQuery, key: &[u8]) -> Option<RowName> {
     Some((Epoch(key["epoch"].as_i64()?), cells))
 }
 
+/// What the value of a record does to a row.
+#[derive(Debug, PartialEq)]
+pub(super) enum RowValue {
+    /// It is now this one.
+    Set(Row),
+    /// It is removed.
+    Removed,
+}
+
 /// Decodes a row and its publication from a record value; `None` if it is not the value of a row.
-pub(super) fn read_value(query: &StoredQuery, value: &[u8]) -> Option<(Row, Publication)> {
+pub(super) fn read_value(query: &StoredQuery, value: &[u8]) -> Option<(RowValue, Publication)> {
     let value: Json = serde_json::from_slice(value).ok()?;
+    let publication = Publication(value["publication"].as_u64()?);
+    if value["removed"] == true {
+        return Some((RowValue::Removed, publication));
+    }
     let all = [values(&query.key, &value)?, values(&query.values, &value)?].concat();
     let row = query.row(Epoch(value["epoch"].as_i64()?), &all);
-    Some((row, Publication(value["publication"].as_u64()?)))
+    Some((RowValue::Set(row), publication))
 }
 
 fn values(columns: &[StoredColumn], json: &Json) -> Option<Vec<Value>> {

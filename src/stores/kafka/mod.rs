@@ -5,13 +5,13 @@
 //! - `TOPIC`, compacted: the rows of the main table. When an epoch becomes final, each of its rows
 //!   is written again with `"final":true`.
 //! - `TOPIC-QUERY`: the rows of another query. It is compacted, unless the query is a set: then its
-//!   rows are members that join the set, and the topic is a log of them that is kept for ever,
-//!   unless its owner sets `retention.ms`.
+//!   rows are members that join the set, or with `"removed":true` leave it, and the topic is a log
+//!   of them that is kept for ever, unless its owner sets `retention.ms`.
 //! - `TOPIC-ledger`, compacted, one partition: the event counts, by epoch and kind.
 //! - `TOPIC-progress`, compacted, one partition: its last record is the progress of the store.
 //! - `TOPIC-lease`, compacted, one partition: the job that has the store, see `claims`.
 //!
-//! A deleted row is a tombstone: its key without a value. A record whose value does not contain its
+//! A deleted row of a table is a tombstone: its key without a value. A record whose value does not contain its
 //! publication has it in a header. Consumers with `isolation.level=read_committed` see whole
 //! publications, and only those of the job that owns the store.
 //!
@@ -249,11 +249,13 @@ impl KafkaStore {
         // The ledger query has no topic: its rows are part of the ledger.
         let Some(Topic { name, .. }) = &self.topics.queries[query] else { return Ok(()) };
         buffers.clear();
-        self.encoders[query].write_key(row, &mut buffers.key);
-        if deleted {
-            return transaction.send(name, &buffers.key, None, Some(stamp.publication));
+        let encoder = &self.encoders[query];
+        encoder.write_key(row, &mut buffers.key);
+        match deleted {
+            true if encoder.has_removals => encoder.write_removal(row, stamp, &mut buffers.value),
+            true => return transaction.send(name, &buffers.key, None, Some(stamp.publication)),
+            false => encoder.write_value(row, stamp, &mut buffers.value),
         }
-        self.encoders[query].write_value(row, stamp, &mut buffers.value);
         transaction.send(name, &buffers.key, Some(&buffers.value), None)
     }
 }

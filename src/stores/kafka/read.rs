@@ -6,7 +6,7 @@
 
 use super::claims;
 use super::client::{Client, Record};
-use super::encode::{RowName, read_key, read_value};
+use super::encode::{RowName, RowValue, read_key, read_value};
 use super::state::StoredProgress;
 use super::topics::{self, Topics};
 use crate::acceptance::{LedgerKey, LedgerRow};
@@ -120,14 +120,20 @@ impl<'a> Rows<'a> {
 
     fn apply(&mut self, record: &Record<'_>) {
         let is_read = match record.value {
-            Some(value) => self.set(value),
+            Some(value) => self.set(record.key, value),
             None => self.remove(record),
         };
         self.damaged |= is_read.is_none();
     }
 
-    fn set(&mut self, value: &[u8]) -> Option<()> {
+    fn set(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         let (row, publication) = read_value(self.query, value)?;
+        let RowValue::Set(row) = row else {
+            if publication <= self.progress.publication {
+                self.rows.remove(&read_key(self.query, key)?);
+            }
+            return Some(());
+        };
         let is_final = self.progress.final_through.contains(row.epoch);
         let stored = StoredRow { row, is_final, publication };
         if publication > self.progress.publication {

@@ -4,7 +4,7 @@
 //! the ledger, and the main table's rows of the epochs that are not final (at most videos × open
 //! epochs, about 100 bytes each).
 
-use crate::acceptance::{LedgerKey, LedgerRow, LedgerTotals};
+use crate::acceptance::{Distinct, LedgerKey, LedgerRow, LedgerTotals};
 use crate::query::{KeyCells, Role, Row, ValueCells};
 use crate::stores::description::{self, Description};
 use crate::stores::{Changeset, Progress, RowChange, StoreError};
@@ -163,7 +163,7 @@ impl State {
             let query = &self.stored.description.queries[*query];
             if query.role == Role::Ledger {
                 let (key, distinct) = query.ledger_entry(row);
-                let distinct = if *deleted { 0 } else { distinct };
+                let distinct = if *deleted { Distinct::default() } else { distinct };
                 staged.entry(key).or_insert_with(|| before(key)).distinct = distinct;
             }
         }

@@ -3,7 +3,7 @@
 
 use super::topics::{TopicRole, check_settings};
 use super::*;
-use crate::acceptance::{Counts, LedgerKey, LedgerTotals};
+use crate::acceptance::{Counts, Distinct, LedgerKey, LedgerTotals};
 use crate::event::{Kind, RequestId};
 use crate::log::PartitionProgress;
 use crate::query::{Digest, Digests};
@@ -11,7 +11,7 @@ use crate::stores::sqlite::fixtures::{
     deleted, distinct, ledger, progress, publication, queries, request, through, trend,
 };
 use crate::time::{Epoch, Through};
-use encode::{read_key, read_value};
+use encode::{RowValue, read_key, read_value};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -158,10 +158,19 @@ fn rows_are_read_back_from_their_records() {
         let query = &description().queries[change.query];
         let written = value(&change, &mut stamp(None, None));
         let read = read_value(query, written.as_bytes()).unwrap();
-        assert_eq!(read, (change.row.clone(), Publication(3)));
+        assert_eq!(read, (RowValue::Set(change.row.clone()), Publication(3)));
         let name = read_key(query, key(&change).as_bytes()).unwrap();
         assert_eq!(name, (change.row.epoch, change.row.key));
     }
+    let removed = request(UUID, 9, 5, true);
+    let query = &description().queries[removed.query];
+    let mut written = Vec::new();
+    RowEncoder::of(query).write_removal(&removed.row, &mut stamp(None, None), &mut written);
+    let expected = format!(
+        r#"{{"request_id":"{UUID}","video_id":9,"epoch":5,"epoch_start":"1970-01-01T02:30:00Z","#
+    ) + r#""removed":true,"publication":3}"#;
+    assert_eq!(String::from_utf8(written.clone()).unwrap(), expected);
+    assert_eq!(read_value(query, &written), Some((RowValue::Removed, Publication(3))));
     let query = &description().queries[0];
     assert_eq!(read_value(query, br#"{"video_id":7,"epoch":5}"#), None);
     assert_eq!(read_key(query, b"\"progress\""), None);
@@ -170,11 +179,13 @@ fn rows_are_read_back_from_their_records() {
 #[test]
 fn the_summary_counts_what_was_written() {
     let key = LedgerKey { epoch: Some(Epoch(-3)), kind: Kind::Play };
-    let totals = LedgerTotals { counts: Counts { accepted: 9, late: 2, future: 1 }, distinct: 4 };
+    let counts = Counts { accepted: 9, late: 2, future: 1 };
+    let totals = LedgerTotals { counts, distinct: Distinct { events: 4, denied: 3 } };
     let mut record = Vec::new();
     write_json(&totals.row(key), &mut record);
     let expected = r#"{"epoch":-3,"kind":"play","events":12,"distinct_events":4,"#.to_owned()
-        + r#""duplicate_events":5,"late_events":2,"future_events":1}"#;
+        + r#""duplicate_events":5,"late_events":2,"future_events":1,"#
+        + r#""denied_events":3}"#;
     assert_eq!(String::from_utf8(record.clone()).unwrap(), expected);
     assert_eq!(LedgerTotals::of(&serde_json::from_slice(&record).unwrap()), totals);
 }
@@ -189,8 +200,8 @@ fn counts_add_up_over_publications_and_only_changes_are_written() {
     let mut second = publication(vec![distinct(Kind::Play, 5, 6)]);
     second.ledger = ledger(5, Kind::Play, 10, 0, 7);
     let staged = state.stage(&next(&state, &second));
-    let expected =
-        LedgerTotals { counts: Counts { accepted: 14, late: 1, future: 7 }, distinct: 6 };
+    let counts = Counts { accepted: 14, late: 1, future: 7 };
+    let expected = LedgerTotals { counts, distinct: Distinct { events: 6, denied: 0 } };
     let key = LedgerKey { epoch: Some(Epoch(5)), kind: Kind::Play };
     assert_eq!(staged.ledger, BTreeMap::from([(key, expected)]));
 }

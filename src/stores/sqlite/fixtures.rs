@@ -69,7 +69,10 @@ pub static DISTINCT: Query = query(
     "distinct",
     Role::Ledger,
     &[Column::new("kind", ColumnType::Kind, "impression or play")],
-    &[Column::new("distinct_events", ColumnType::Count, "events")],
+    &[
+        Column::new("distinct_events", ColumnType::Count, "events"),
+        Column::new("denied_events", ColumnType::Count, "events"),
+    ],
 );
 
 /// A table without videos.
@@ -109,7 +112,10 @@ pub fn request(request: &str, video: u64, epoch: i64, played: bool) -> RowChange
 
 /// A row of `distinct`.
 pub fn distinct(kind: Kind, epoch: i64, events: u64) -> RowChange {
-    change(2, DISTINCT.row(Epoch(epoch), [Value::Kind(kind)], [Value::Count(events)]))
+    change(
+        2,
+        DISTINCT.row(Epoch(epoch), [Value::Kind(kind)], [Value::Count(events), Value::Count(0)]),
+    )
 }
 
 /// Commits publications that a test does not number.

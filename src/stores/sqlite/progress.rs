@@ -57,6 +57,7 @@ pub(super) fn ledger(connection: &Connection) -> Result<Vec<LedgerRow>> {
             duplicate_events: row.get(4)?,
             late_events: count(row, 5)?,
             future_events: count(row, 6)?,
+            denied_events: count(row, 7)?,
         })
     })?;
     rows.collect()

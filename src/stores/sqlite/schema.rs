@@ -94,8 +94,8 @@ CREATE UNIQUE INDEX ledger_rows_key ON ledger_rows (ifnull(epoch, ''), kind);
 ";
 
 /// The columns of the view `ledger`.
-pub(super) const LEDGER_COLUMNS: &str =
-    "epoch, kind, events, distinct_events, duplicate_events, late_events, future_events";
+pub(super) const LEDGER_COLUMNS: &str = "epoch, kind, events, distinct_events, duplicate_events, late_events, future_events, \
+     denied_events";
 
 /// Returns the statements that create the tables and views of a new store.
 ///
@@ -189,7 +189,8 @@ fn create_view(query: &StoredQuery) -> String {
 
 /// Creates the view `ledger`, which joins the counts of the workers with the ledger query's rows.
 fn create_ledger_view(query: &StoredQuery) -> String {
-    let (table, kind, distinct) = (table(query), &query.key[0].name, &query.values[0].name);
+    let (table, kind) = (table(query), &query.key[0].name);
+    let (distinct, denied) = (&query.values[0].name, &query.values[1].name);
     format!(
         "CREATE VIEW ledger AS\nSELECT\n    \
              ledger_rows.epoch AS epoch,\n    \
@@ -198,7 +199,8 @@ fn create_ledger_view(query: &StoredQuery) -> String {
              coalesce({distinct}, 0) AS distinct_events,\n    \
              accepted - coalesce({distinct}, 0) AS duplicate_events,\n    \
              late AS late_events,\n    \
-             future AS future_events\n\
+             future AS future_events,\n    \
+             coalesce({denied}, 0) AS denied_events\n\
          FROM ledger_rows\n\
          LEFT JOIN {table}\n    \
              ON {table}.epoch = ledger_rows.epoch AND {table}.{kind} = ledger_rows.kind;\n"

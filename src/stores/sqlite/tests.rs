@@ -147,7 +147,7 @@ fn the_events_of_the_ledger_are_the_sum_of_the_others() {
     }
     assert_eq!(
         select(&path, "SELECT * FROM ledger ORDER BY epoch"),
-        ["NULL|play|4|0|0|4|0", "3|play|1|0|0|1|0", "5|impression|11|5|2|3|1",]
+        ["NULL|play|4|0|0|4|0|0", "3|play|1|0|0|1|0|0", "5|impression|11|5|2|3|1|0"]
     );
     assert_eq!(store.ledger().unwrap()[0].key, LedgerKey { epoch: None, kind: Kind::Play });
     assert_eq!(select(&path, "SELECT count(*) FROM epochs"), ["2"]);

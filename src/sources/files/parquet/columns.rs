@@ -39,6 +39,7 @@ impl Plan {
         let is_possible: [fn(&DataType) -> bool; 4] = [is_id, is_video, is_time, is_record_time];
         let paths = self.fields.all();
         for (at, (path, is_possible)) in paths.iter().zip(is_possible).enumerate() {
+            let Some(path) = path else { continue };
             match find(schema.fields(), path)? {
                 Some(found) if is_possible(&found) => {}
                 Some(found) => {
@@ -50,7 +51,7 @@ impl Plan {
         }
         let is_chosen = |column: usize| {
             let column = columns.column(column);
-            paths.iter().any(|path| path.names() == column.path().parts())
+            paths.iter().flatten().any(|path| path.names() == column.path().parts())
         };
         let chosen: Vec<_> =
             (0..columns.num_columns()).filter(|&column| is_chosen(column)).collect();
@@ -113,7 +114,8 @@ fn is_record_time(data_type: &DataType) -> bool {
 pub(super) struct Columns<'a> {
     names: [&'a str; 4],
     request: Column<'a, Ids<'a>>,
-    video: Column<'a, Videos<'a>>,
+    /// None where events are of a request alone.
+    video: Option<Column<'a, Videos<'a>>>,
     event_time: Column<'a, Times<'a>>,
     record_time: Option<Column<'a, Times<'a>>>,
 }
@@ -123,9 +125,12 @@ impl<'a> Columns<'a> {
     pub(super) fn of(plan: &'a Plan, rows: &'a RecordBatch) -> Option<Columns<'a>> {
         let FieldNames { request_id, video_id, event_time, record_time } = &plan.fields;
         Some(Columns {
-            names: plan.fields.all().map(FieldPath::text),
+            names: plan.fields.texts(),
             request: Column::of(rows, request_id, Ids::of)??,
-            video: Column::of(rows, video_id, Videos::of)??,
+            video: match video_id {
+                Some(video_id) => Some(Column::of(rows, video_id, Videos::of)??),
+                None => None,
+            },
             event_time: Column::of(rows, event_time, Times::of)??,
             record_time: match Column::of(rows, record_time, Times::of) {
                 // It is absent, or has the type of nulls.
@@ -173,7 +178,10 @@ impl<'a> Columns<'a> {
         Ok(Event {
             offset: number,
             request: self.request.required(row, request_id)?.get(row, request_id)?,
-            video: self.video.required(row, video_id)?.get(row, video_id)?,
+            video: match &self.video {
+                Some(video) => video.required(row, video_id)?.get(row, video_id)?,
+                None => VideoId::default(),
+            },
             event_time_ms: self.event_time.required(row, event_time)?.get(row, event_time)?,
             record_time_ms,
         })
@@ -192,6 +200,7 @@ impl Texts {
     /// Prepares to read a file. Only texts of a column with a dictionary repeat.
     pub(super) fn new(plan: &Plan, metadata: &ParquetMetaData) -> Texts {
         let has_dictionary = plan.fields.all().map(|path| {
+            let Some(path) = path else { return false };
             let chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
             let mut chunks = chunks.filter(|chunk| chunk.column_path().parts() == path.names());
             chunks.any(|chunk| chunk.encodings().any(is_dictionary))
@@ -211,7 +220,7 @@ impl Texts {
         if let Ids::Text(texts) = columns.request.values {
             self.requests.begin(texts);
         }
-        if let Videos::Text(texts) = columns.video.values {
+        if let Some(Column { values: Videos::Text(texts), .. }) = columns.video {
             self.videos.begin(texts);
         }
         if let Times::Text(texts) = columns.event_time.values {
@@ -263,13 +272,15 @@ impl Block {
     ) -> Option<()> {
         let Columns { request, video, event_time, record_time, .. } = columns;
         let is_complete = request.is_valid_in(row, count)
-            && video.is_valid_in(row, count)
+            && video.as_ref().is_none_or(|video| video.is_valid_in(row, count))
             && event_time.is_valid_in(row, count);
         if !is_complete {
             return None;
         }
         request.values.fill(&mut texts.requests, row, self.requests.get_mut(..count)?)?;
-        video.values.fill(&mut texts.videos, row, self.videos.get_mut(..count)?)?;
+        if let Some(video) = video {
+            video.values.fill(&mut texts.videos, row, self.videos.get_mut(..count)?)?;
+        }
         let times_ms = self.event_times_ms.get_mut(..count)?;
         event_time.values.fill(&mut texts.event_times, row, times_ms)?;
         if let Some(record_time) = record_time {
