@@ -26,3 +26,4 @@ pub mod showings;
 pub mod sources;
 pub mod stores;
 pub mod time;
+pub mod titles;

@@ -34,7 +34,8 @@ impl RunArguments {
         check_servers(self.bootstrap_servers.as_deref().unwrap_or_default())?;
         let paths = [&self.store, &self.dead_letter, &self.hostfile].into_iter().flatten();
         let paths = paths.filter_map(|path| path.to_str());
-        let places = [&self.impressions, &self.plays, &self.denied].into_iter().flatten();
+        let places =
+            [&self.impressions, &self.plays, &self.denied, &self.titles].into_iter().flatten();
         let places = places.map(String::as_str);
         places.chain(paths).try_for_each(refuse_url)
     }

@@ -142,6 +142,12 @@ pub struct RunArguments {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<String>,
 
+    /// Titles of videos: files with video_id, title, genre and launched_at, .jsonl or .ndjson (also
+    /// .gz, .zst), .csv and .parquet, or patterns; of a video in several files, the last one counts
+    #[arg(long, value_name = "PLACE", num_args = 1.., help_heading = "Sources and store")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub titles: Vec<String>,
+
     /// Map a field to its name in the records, such as request_id=rid, or to its path, such as
     /// request_id=payload.rid (a backslash before a dot makes it part of a name); for one log only:
     /// plays.request_id=page_id. The fields are request_id, video_id, event_time and record_time

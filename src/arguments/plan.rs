@@ -117,7 +117,8 @@ pub(super) fn refuse_url(place: &str) -> Result<(), ArgumentError> {
 /// Refuses a source that is also a topic of the store.
 fn refuse_topics_of_store(store: &str, inputs: &Inputs) -> Result<(), ArgumentError> {
     let queries = dataflows::ALL.iter().map(|query| query.name);
-    let others: Vec<&str> = queries.chain(["ledger", "progress", sets::FILES.name]).collect();
+    let others: Vec<&str> =
+        queries.chain(["ledger", "titles", "progress", sets::FILES.name]).collect();
     let is_of_store = |topic: &str| match topic.strip_prefix(store) {
         Some("") => true,
         Some(rest) => rest.strip_prefix('-').is_some_and(|name| others.contains(&name)),
@@ -153,6 +154,7 @@ impl RunArguments {
         settings.malformed_max = self.max_malformed.map(|share| share.0);
         settings.restores_rows = matches!(store, StoreLocation::Kafka { .. });
         settings.sets = self.sets(&store)?;
+        settings.titles = self.title_files()?;
         Ok(Plan {
             settings,
             cluster: self.cluster()?,
@@ -167,6 +169,17 @@ impl RunArguments {
             dead_letter_max: self.dead_letter_max.unwrap_or(DeadLetters::BYTES_MAX),
             logs_malformed: true,
         })
+    }
+
+    /// The files of titles.
+    fn title_files(&self) -> Result<Vec<String>, ArgumentError> {
+        for place in &self.titles {
+            if place.is_empty() || parse_topic(place)?.is_some() {
+                let what = format!("--titles `{place}` is no file: give a file, or a pattern");
+                return Err(ArgumentError::Conflict(what));
+            }
+        }
+        Ok(self.titles.clone())
     }
 
     /// Where the sets are written, if they are.

@@ -149,7 +149,8 @@ impl Admission<'_> {
         let after_ms = partition.judge.watermark_ms();
         match (before_ms, after_ms) {
             (Some(before_ms), Some(after_ms))
-                if after_ms.saturating_sub(before_ms) > self.definition.max_leap_ms =>
+                if after_ms.saturating_sub(before_ms) > self.definition.max_leap_ms
+                    && partition.name.kind.has_video() =>
             {
                 self.report_leap(partition, event, before_ms, after_ms);
             }

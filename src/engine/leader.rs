@@ -7,6 +7,7 @@ use super::holding::Holding;
 use super::protocol::Command;
 use super::sets::Filing;
 use super::table::Parts;
+use super::titling::Titling;
 use super::worker::State;
 use super::{EngineError, Job, Records, Settings};
 use crate::event::Kind;
@@ -41,6 +42,7 @@ pub struct Leader {
     committer: Option<Committer>,
     /// The files of the sets, if there are any.
     filing: Option<Filing>,
+    titles: Titling,
     /// The records of each log since the start.
     records: [Records; Kind::COUNT],
     /// The logs whose malformed records were warned of.
@@ -73,8 +75,8 @@ impl Leader {
             committer = Some(started);
             begin(state, progress, reader.as_ref(), settings)
         });
-        let Beginning { progress, settled, given_up, committed, filing } =
-            begun.unwrap_or_else(|error| {
+        let Beginning { progress, settled, given_up, committed, filing, titles } = begun
+            .unwrap_or_else(|error| {
                 state.fail(error);
                 Beginning::default()
             });
@@ -94,7 +96,10 @@ impl Leader {
         if !state.has_failed() {
             tracing::info!("job: {job}; {workers} workers; {}", describe(&progress));
         }
-        let coordinator = Coordinator::new(rules, Instant::now());
+        let mut coordinator = Coordinator::new(rules, Instant::now());
+        if titles.has_update() {
+            coordinator.note_change();
+        }
         state.channels.command(vec![Command::Generation(generation)]);
         state.channels.command(coordinator.begin());
         Leader {
@@ -107,6 +112,7 @@ impl Leader {
             given_up,
             committer,
             filing,
+            titles,
             records: Default::default(),
             warned: BTreeSet::new(),
             discovery: Discovery::default(),
@@ -138,6 +144,9 @@ impl Leader {
             state.fail(error);
         }
         self.look_who_holds(job);
+        if self.titles.look() {
+            self.coordinator.note_change();
+        }
         commands.extend(self.coordinator.decide(Instant::now(), clock_ms()));
         if !commands.is_empty() {
             commands.iter().for_each(|command| log(command, &job.settings.definition));
@@ -209,6 +218,7 @@ impl Leader {
                     Some(filing) => filing.publish(&mut changes, written),
                     None => FileChanges::default(),
                 };
+                changes.titles = self.titles.take();
                 self.progress.apply(&changes);
                 Records::add(&mut self.records, &changes);
                 if job.settings.follow {
@@ -260,6 +270,8 @@ struct Beginning {
     committed: Option<SystemTime>,
     /// See [`Leader`].
     filing: Option<Filing>,
+    /// See [`Leader`].
+    titles: Titling,
 }
 
 /// Reads the history that queries across epochs need, from a store with this progress.
@@ -285,6 +297,7 @@ fn begin(
     }
     begun.committed = committed;
     begun.filing = Filing::begin(settings, &begun.progress, store)?;
+    begun.titles = Titling::begin(settings, store)?;
     if let Some(across) = state.table.across()
         && let Some((queries, epochs)) = across.required_history(begun.progress.final_through)
     {

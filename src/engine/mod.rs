@@ -39,6 +39,7 @@ mod rows;
 mod sets;
 mod settings;
 mod table;
+mod titling;
 mod usable;
 mod worker;
 
@@ -62,6 +63,7 @@ use crate::showings::StateSize;
 use crate::sources::{Source, SourceError};
 use crate::stores::{Store, StoreError};
 use crate::time::Epoch;
+use crate::titles::TitlesError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -135,6 +137,9 @@ pub enum EngineError {
     /// A source failed.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The titles cannot be read.
+    #[error(transparent)]
+    Titles(#[from] TitlesError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -195,6 +200,7 @@ impl EngineError {
             EngineError::Store(StoreError::Stopped { .. }) => EXIT_STOPPED,
             EngineError::Store(error) if error.is_fenced() => EXIT_FENCED,
             EngineError::Store(error) if error.is_usage() => EXIT_USAGE,
+            EngineError::Titles(error) if error.is_usage() => EXIT_USAGE,
             EngineError::Worker(failure) => failure.exit_code,
             _ => EXIT_FAILED,
         }

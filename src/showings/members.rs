@@ -294,7 +294,9 @@ mod tests {
                 .collect();
             let expected: Rows = showings
                 .iter()
-                .filter_map(|((request, video), touch)| Some((*request, *video, Member::of(*touch)?)))
+                .filter_map(|((request, video), touch)| {
+                    Some((*request, *video, Member::of(*touch)?))
+                })
                 .collect();
             let of_worker = |worker: usize| {
                 let its = showings.iter().filter(move |((request, _), _)| {

@@ -8,6 +8,7 @@ use super::{
 use crate::acceptance::{Distinct, Ledger, LedgerKey, LedgerRow, LedgerTotals};
 use crate::query::{Digests, KeyCells, QueryInstance, Role, Row, ValueCells, digest};
 use crate::time::{Definition, Epoch, EpochRange, Publication};
+use crate::titles::TitleTable;
 use foldhash::fast::RandomState;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +25,8 @@ pub struct Committed {
     pub ledger: Ledger,
     /// The digests of all epochs, final ones included.
     pub digests: Digests,
+    /// The titles of videos.
+    pub titles: TitleTable,
     /// The rows that the last replay rebuilt.
     pub restored: Vec<RowChange>,
     rows: BTreeMap<usize, Rows>,
@@ -99,6 +102,10 @@ impl StoreReader for MemoryStore {
         Ok(self.lock().progress.clone())
     }
 
+    fn titles(&self) -> Result<TitleTable, StoreError> {
+        Ok(self.lock().titles.clone())
+    }
+
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
         let distinct: BTreeMap<LedgerKey, Distinct> = self
             .description
@@ -163,6 +170,9 @@ impl Store for MemoryStore {
             }
         }
         committed.ledger.merge(&changes.ledger);
+        if let Some(update) = &changes.titles {
+            committed.titles.apply(update);
+        }
         committed.progress.apply(changes);
         digest::merge(&mut committed.digests, &changes.digests);
         Ok(())

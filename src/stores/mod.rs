@@ -32,6 +32,7 @@ use crate::kafka::KafkaSettingsError;
 use crate::log::PartitionProgress;
 use crate::query::{Digests, Row};
 use crate::time::{Publication, Through};
+use crate::titles::TitleUpdate;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -63,6 +64,8 @@ pub struct Changeset {
     pub final_through: Through,
     /// The change to the digest of each epoch, over the rows of all queries and the showings.
     pub digests: Digests,
+    /// The titles that changed, if any did.
+    pub titles: Option<TitleUpdate>,
 }
 
 /// Storage for results that commits publications atomically.

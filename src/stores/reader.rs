@@ -6,6 +6,7 @@ use crate::acceptance::LedgerRow;
 use crate::event::VideoId;
 use crate::query::{Row, Value};
 use crate::time::{Epoch, EpochRange, Publication};
+use crate::titles::TitleTable;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -71,6 +72,12 @@ pub trait StoreReader {
     /// # Errors
     /// When the store cannot be read.
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError>;
+
+    /// Returns the titles of videos, as of the last publication.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn titles(&self) -> Result<TitleTable, StoreError>;
 
     /// Visits the selected rows of a query, as of a single publication.
     ///

@@ -9,6 +9,7 @@ use trendmark::stores::{
     StoreReader, StoredQuery,
 };
 use trendmark::time::EpochRange;
+use trendmark::titles::TitleTable;
 
 /// Checks what was committed.
 pub type Check = Box<dyn Fn(&Committed) -> Result<(), TestCaseError> + Send>;
@@ -60,6 +61,10 @@ impl StoreReader for CheckedStore {
 
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
         self.store.ledger()
+    }
+
+    fn titles(&self) -> Result<TitleTable, StoreError> {
+        self.store.titles()
     }
 
     fn visit(

@@ -67,6 +67,8 @@ pub struct Coordinator {
     replaying: bool,
     /// Whether no more records will ever follow.
     exhausted: bool,
+    /// How often something changed that no report tells of.
+    noted: u64,
     /// The time since which the current publication contains changes.
     changed_at: Option<Instant>,
     committed: Committed,
@@ -84,6 +86,8 @@ struct Activity {
     closed_through: Through,
     /// The number of requests of all workers.
     asked: u64,
+    /// See [`Coordinator::note_change`].
+    noted: u64,
 }
 
 impl Coordinator {
@@ -105,6 +109,7 @@ impl Coordinator {
             answered_at: None,
             replaying: true,
             exhausted: false,
+            noted: 0,
             changed_at: None,
             committed: Committed { final_through, ..Committed::default() },
             published: None,
@@ -125,6 +130,11 @@ impl Coordinator {
     pub fn receive(&mut self, report: Report) {
         let worker = report.worker;
         self.reports[worker] = Some(report);
+    }
+
+    /// Notes that something changed that is to be published, and that no worker reports.
+    pub fn note_change(&mut self) {
+        self.noted += 1;
     }
 
     /// Handles a commit.
@@ -373,7 +383,8 @@ impl Coordinator {
     fn activity(&self, round: Round) -> Activity {
         let completed = self.completed_min();
         let asked = self.reported().map(|report| report.asked).sum();
-        Activity { round, completed, closed_through: self.closed_through, asked }
+        let (closed_through, noted) = (self.closed_through, self.noted);
+        Activity { round, completed, closed_through, asked, noted }
     }
 
     /// Whether the job will read nothing more, and no round contains what was read.

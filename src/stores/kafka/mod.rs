@@ -8,6 +8,7 @@
 //!   rows are members that join the set, or with `"removed":true` leave it, and the topic is a log
 //!   of them that is kept for ever, unless its owner sets `retention.ms`.
 //! - `TOPIC-ledger`, compacted, one partition: the event counts, by epoch and kind.
+//! - `TOPIC-titles`, compacted, one partition: the titles of videos, and what was read of them.
 //! - `TOPIC-progress`, compacted, one partition: its last record is the progress of the store.
 //! - `TOPIC-lease`, compacted, one partition: the job that has the store, see `claims`.
 //!
@@ -28,6 +29,7 @@ mod read;
 mod state;
 #[cfg(test)]
 mod tests;
+mod titles;
 mod topics;
 mod transactions;
 
@@ -43,6 +45,7 @@ use crate::stores::{
     Store, StoreError, StoreReader,
 };
 use crate::time::{Definition, EpochRange, Publication};
+use crate::titles::TitleTable;
 use client::Client;
 use encode::{PublicationFields, RowEncoder};
 use opening::{Owned, Prepared, ensure_no_successor, fence, lost, prepare_topics};
@@ -234,6 +237,12 @@ impl KafkaStore {
             let publication = Some(changes.publication);
             transaction.send(&self.topics.ledger.name, &buffers.key, value, publication)?;
         }
+        if let Some(update) = &changes.titles {
+            let publication = Some(changes.publication);
+            titles::write(update, |key, value| {
+                transaction.send(&self.topics.titles.name, key, value, publication)
+            })?;
+        }
         transaction.send(&self.topics.progress.name, PROGRESS_KEY, Some(&stored.to_record()), None)
     }
 
@@ -290,6 +299,10 @@ impl StoreReader for KafkaStore {
 
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
         self.own_reader()?.ledger()
+    }
+
+    fn titles(&self) -> Result<TitleTable, StoreError> {
+        self.own_reader()?.titles()
     }
 
     fn visit(

@@ -8,6 +8,7 @@ use super::claims;
 use super::client::{Client, Record};
 use super::encode::{RowName, RowValue, read_key, read_value};
 use super::state::StoredProgress;
+use super::titles;
 use super::topics::{self, Topics};
 use crate::acceptance::{LedgerKey, LedgerRow};
 use crate::kafka::KafkaSettings;
@@ -17,6 +18,7 @@ use crate::stores::{
     Lease, Progress, RowOrder, RowVisitor, Selection, StoreError, StoreReader, StoredRow,
 };
 use crate::time::{EpochRange, Publication};
+use crate::titles::TitleTable;
 use std::collections::{BTreeMap, HashMap};
 
 /// A store that is opened only for reading.
@@ -185,6 +187,19 @@ impl StoreReader for KafkaReader {
             damaged |= apply_ledger(&mut rows, &record, publication).is_none()
         })?;
         if damaged { Err(self.damaged(topic)) } else { Ok(rows.into_values().collect()) }
+    }
+
+    fn titles(&self) -> Result<TitleTable, StoreError> {
+        let publication = self.progress()?.publication;
+        let topic = &self.topics.titles.name;
+        let mut table = TitleTable::default();
+        let mut damaged = false;
+        self.read(topic, |record| {
+            if record.publication.is_none_or(|of| of <= publication) {
+                damaged |= titles::apply(&mut table, record.key, record.value).is_none();
+            }
+        })?;
+        if damaged { Err(self.damaged(topic)) } else { Ok(table) }
     }
 
     fn visit(

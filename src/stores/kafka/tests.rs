@@ -252,6 +252,7 @@ fn topics_are_named_after_their_queries_and_names_are_checked() {
         ("trends", TopicRole::Rows),
         ("trends-requests", TopicRole::Increments),
         ("trends-ledger", TopicRole::Ledger),
+        ("trends-titles", TopicRole::Titles),
         ("trends-progress", TopicRole::Progress),
         ("trends-lease", TopicRole::Lease),
     ];

@@ -30,6 +30,8 @@ pub(super) enum TopicRole {
     Increments,
     /// The counts of the ledger, by epoch and kind.
     Ledger,
+    /// The titles of videos.
+    Titles,
     /// The progress: the last record.
     Progress,
     /// The lease, and the claims of starting jobs.
@@ -49,6 +51,7 @@ pub(super) struct Topics {
     /// The topic of each query; `None` for the ledger query.
     pub queries: Vec<Option<Topic>>,
     pub ledger: Topic,
+    pub titles: Topic,
     pub progress: Topic,
     pub lease: Topic,
 }
@@ -57,7 +60,7 @@ impl TopicRole {
     fn partitions(self) -> i32 {
         match self {
             TopicRole::Rows | TopicRole::Increments => ROW_PARTITIONS,
-            TopicRole::Ledger | TopicRole::Progress | TopicRole::Lease => 1,
+            TopicRole::Ledger | TopicRole::Titles | TopicRole::Progress | TopicRole::Lease => 1,
         }
     }
 
@@ -73,7 +76,7 @@ impl TopicRole {
             }
             // Small segments, as only closed ones are compacted, and a start reads the whole topic.
             // The compaction lag keeps the records that a concurrent reader may still need.
-            TopicRole::Ledger | TopicRole::Progress | TopicRole::Lease => &[
+            TopicRole::Ledger | TopicRole::Titles | TopicRole::Progress | TopicRole::Lease => &[
                 ("cleanup.policy", "compact"),
                 ("min.compaction.lag.ms", "60000"),
                 ("retention.ms", "-1"),
@@ -95,7 +98,7 @@ impl Topics {
     pub fn new(topic: &str, queries: &[StoredQuery]) -> Result<Topics, StoreError> {
         let of_query = |query: &StoredQuery| {
             assert!(
-                !["ledger", "progress", "lease"].contains(&query.name.as_str()),
+                !["ledger", "titles", "progress", "lease"].contains(&query.name.as_str()),
                 "{}",
                 query.name
             );
@@ -110,6 +113,7 @@ impl Topics {
         let topics = Topics {
             queries: queries.iter().map(of_query).collect(),
             ledger: Topic { name: format!("{topic}-ledger"), role: TopicRole::Ledger },
+            titles: Topic { name: format!("{topic}-titles"), role: TopicRole::Titles },
             progress: Topic { name: progress_of(topic), role: TopicRole::Progress },
             lease: Topic { name: format!("{topic}-lease"), role: TopicRole::Lease },
         };
@@ -121,7 +125,12 @@ impl Topics {
 
     /// Returns all topics.
     pub fn all(&self) -> impl Iterator<Item = &Topic> {
-        self.queries.iter().flatten().chain([&self.ledger, &self.progress, &self.lease])
+        self.queries.iter().flatten().chain([
+            &self.ledger,
+            &self.titles,
+            &self.progress,
+            &self.lease,
+        ])
     }
 }
 
@@ -192,7 +201,9 @@ impl<'a> Administrator<'a> {
         partitions_before: Option<i32>,
     ) -> Result<(), StoreError> {
         let wanted = match topic.role {
-            TopicRole::Ledger | TopicRole::Progress | TopicRole::Lease => Some(1),
+            TopicRole::Ledger | TopicRole::Titles | TopicRole::Progress | TopicRole::Lease => {
+                Some(1)
+            }
             TopicRole::Rows | TopicRole::Increments => partitions_before,
         };
         if let Some(wanted) = wanted.filter(|wanted| *wanted != partitions) {

@@ -25,6 +25,7 @@ pub mod schema;
 mod speed;
 #[cfg(test)]
 mod tests;
+mod titles;
 mod wal;
 
 pub use read::SqliteReader;
@@ -39,6 +40,7 @@ use crate::stores::{
     Store, StoreError, StoreReader,
 };
 use crate::time::{Definition, Epoch, EpochRange, Through, rfc3339};
+use crate::titles::TitleTable;
 use identity::StoreFiles;
 use lock::StoreLock;
 use read::View;
@@ -163,6 +165,9 @@ impl SqliteStore {
         }
         self.write_rows(transaction, &changes.rows, number)?;
         write_ledger(transaction, &changes.ledger)?;
+        if let Some(update) = &changes.titles {
+            titles::write(transaction, update)?;
+        }
         let moved = changes.partitions.iter().map(|moved| &moved.partition);
         write_partitions(transaction, moved.filter_map(|name| next.partitions.get(name)))?;
         self.write_epochs(transaction, changes, next, number)?;
@@ -281,6 +286,10 @@ impl StoreReader for SqliteStore {
 
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
         self.view().ledger()
+    }
+
+    fn titles(&self) -> Result<TitleTable, StoreError> {
+        self.view().titles()
     }
 
     fn visit(

@@ -1,5 +1,6 @@
 //! Reads a store, while a job writes it or afterwards.
 
+use super::titles;
 use super::{cells, open, progress, schema};
 use crate::acceptance::LedgerRow;
 use crate::query::{ColumnType, Row, Value};
@@ -8,6 +9,7 @@ use crate::stores::{
     Lease, Progress, RowOrder, RowVisitor, Selection, StoreError, StoreReader, StoredRow,
 };
 use crate::time::{Epoch, EpochRange, Publication};
+use crate::titles::TitleTable;
 use rusqlite::types::Value as Parameter;
 use rusqlite::{Connection, Statement, params_from_iter};
 use smallvec::SmallVec;
@@ -51,6 +53,10 @@ impl StoreReader for SqliteReader {
 
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
         self.view().ledger()
+    }
+
+    fn titles(&self) -> Result<TitleTable, StoreError> {
+        self.view().titles()
     }
 
     fn visit(
@@ -97,6 +103,10 @@ impl View<'_> {
 
     pub fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
         progress::ledger(self.connection).map_err(self.to_store_error())
+    }
+
+    pub fn titles(&self) -> Result<TitleTable, StoreError> {
+        titles::read(self.connection).map_err(self.to_store_error())
     }
 
     pub fn latest_epochs(

@@ -12,8 +12,17 @@ use crate::stores::description::{Description, StoredColumn, StoredQuery};
 /// Marks the file as a store (`trmk`), for `PRAGMA application_id` and the program `file`.
 pub(super) const APPLICATION_ID: i64 = 0x7472_6d6b;
 
-const RESERVED: [&str; 7] =
-    ["job", "queries", "columns", "parameters", "epochs", "ledger", "partitions"];
+const RESERVED: [&str; 9] = [
+    "job",
+    "queries",
+    "columns",
+    "parameters",
+    "epochs",
+    "ledger",
+    "partitions",
+    "titles",
+    "title_sources",
+];
 
 const FIXED_TABLES: &str = "
 -- The definition and the progress of the store; one row.
@@ -91,6 +100,19 @@ CREATE TABLE ledger_rows (
     future INTEGER NOT NULL
 );
 CREATE UNIQUE INDEX ledger_rows_key ON ledger_rows (ifnull(epoch, ''), kind);
+-- What `--titles` tells of videos. The views of queries join it.
+CREATE TABLE titles (
+    video_id PRIMARY KEY NOT NULL,
+    title TEXT NOT NULL,
+    genre TEXT,
+    launched_at TEXT -- RFC 3339
+) WITHOUT ROWID;
+CREATE TABLE title_sources (
+    place TEXT PRIMARY KEY NOT NULL, -- a file
+    titles INTEGER NOT NULL, -- records that are titles, or take one back
+    malformed INTEGER NOT NULL,
+    first_malformed TEXT -- where the first of those is, and what is wrong with it
+) WITHOUT ROWID;
 ";
 
 /// The columns of the view `ledger`.
@@ -178,13 +200,25 @@ fn create_view(query: &StoredQuery) -> String {
             None if name == "epoch" || name == "publication" => format!("{table}.{name} AS {name}"),
             None => format!("epochs.{name} AS {name}"),
         })
+        .chain(titled(query).into_iter().flatten())
         .collect();
+    let titles = titled(query).map_or(String::new(), |_| {
+        let video = &query.key[0].name;
+        format!("\nLEFT JOIN titles ON titles.video_id = {table}.{video}")
+    });
     format!(
         "CREATE VIEW {} AS\nSELECT\n    {}\nFROM {table}\nJOIN epochs ON epochs.epoch = \
-         {table}.epoch;\n",
+         {table}.epoch{titles};\n",
         query.name,
         columns.join(",\n    ")
     )
+}
+
+/// Returns the last columns of the view of a query whose rows are of a video.
+fn titled(query: &StoredQuery) -> Option<[String; 3]> {
+    let is_of_video = query.key.first().is_some_and(|key| key.name == "video_id");
+    is_of_video
+        .then(|| ["title", "genre", "launched_at"].map(|name| format!("titles.{name} AS {name}")))
 }
 
 /// Creates the view `ledger`, which joins the counts of the workers with the ledger query's rows.

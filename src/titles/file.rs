@@ -1,0 +1,351 @@
+//! The records of a file of titles: JSON Lines (also .gz and .zst), CSV with a header, or Parquet.
+//!
+//! A record has `video_id` and `title`, and may have `genre` and `launched_at` (a time or a date in
+//! RFC 3339, or milliseconds). Of several records of a video the last one counts, and one whose
+//! title is null takes the title back. Fields with other names are ignored.
+
+use super::{TEXT_BYTES_MAX, TITLES_MAX, Title, TitleSource};
+use crate::decode::value::{FieldValue, to_time_ms, to_video_id};
+use crate::event::VideoId;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+/// The titles of a file.
+pub type Titles = BTreeMap<VideoId, Title>;
+
+/// The longest line, in bytes.
+const LINE_BYTES_MAX: u64 = 1 << 20;
+
+/// Why a file of titles cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The operating system returned an error.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The name has an unknown ending.
+    #[error("its name must end in .jsonl, .ndjson (also with .gz or .zst), .csv or .parquet")]
+    Format,
+    /// The header of a CSV file lacks a column.
+    #[error("its header has no column `{0}`")]
+    Column(&'static str),
+    /// The Parquet file is damaged, or lacks a column.
+    #[error("it is no Parquet file of titles: {0}")]
+    Parquet(String),
+    /// The build has no Parquet.
+    #[error(transparent)]
+    MissingFeature(#[from] crate::features::MissingFeature),
+}
+
+/// Reads a file: its titles, and what was wrong with it.
+///
+/// # Errors
+/// When it cannot be read at all.
+pub fn read(path: &Path) -> Result<(Titles, TitleSource), FileError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let mut reading = Reading::new(path);
+    let ends_in = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+    if ends_in(&[".jsonl", ".ndjson"]) {
+        reading.lines(File::open(path)?)?;
+    } else if ends_in(&[".jsonl.gz", ".ndjson.gz"]) {
+        reading.lines(flate2::read::MultiGzDecoder::new(File::open(path)?))?;
+    } else if ends_in(&[".jsonl.zst", ".ndjson.zst"]) {
+        reading.lines(zstd::Decoder::new(File::open(path)?)?)?;
+    } else if ends_in(&[".csv"]) {
+        reading.table(File::open(path)?)?;
+    } else if ends_in(&[".parquet"]) {
+        reading.parquet(File::open(path)?)?;
+    } else {
+        return Err(FileError::Format);
+    }
+    Ok((reading.titles, reading.source))
+}
+
+/// A file as far as it is read.
+struct Reading {
+    titles: Titles,
+    source: TitleSource,
+}
+
+impl Reading {
+    fn new(path: &Path) -> Reading {
+        let source = TitleSource { place: path.display().to_string(), ..TitleSource::default() };
+        Reading { titles: Titles::new(), source }
+    }
+
+    /// Adds a record, which is at a place such as `line 7`.
+    fn add(&mut self, at: impl FnOnce() -> String, record: Result<Record, String>) {
+        let fits = |titles: &Titles, video| titles.len() < TITLES_MAX || titles.contains_key(video);
+        let problem = match record {
+            Ok((video, Some(title))) if fits(&self.titles, &video) => {
+                self.titles.insert(video, title);
+                None
+            }
+            Ok((_, Some(_))) => Some(format!("there are more than {TITLES_MAX} titles")),
+            Ok((video, None)) => {
+                self.titles.remove(&video);
+                None
+            }
+            Err(problem) => Some(problem),
+        };
+        match problem {
+            None => self.source.titles += 1,
+            Some(problem) => {
+                self.source.malformed += 1;
+                self.source.first_malformed.get_or_insert_with(|| format!("{}: {problem}", at()));
+            }
+        }
+    }
+
+    fn lines(&mut self, file: impl Read) -> std::io::Result<()> {
+        let mut file = BufReader::new(file);
+        let mut line = Vec::new();
+        for number in 1u64.. {
+            line.clear();
+            let length = file.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
+            if length == 0 {
+                break;
+            }
+            if length as u64 == LINE_BYTES_MAX && line.last() != Some(&b'\n') {
+                file.skip_until(b'\n')?;
+                let problem = Err(format!("longer than {LINE_BYTES_MAX} bytes"));
+                self.add(|| format!("line {number}"), problem);
+                continue;
+            }
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            let record = serde_json::from_slice(&line).map_err(|error| error.to_string());
+            self.add(|| format!("line {number}"), record.and_then(|value: Value| of_json(&value)));
+        }
+        Ok(())
+    }
+
+    fn table(&mut self, file: impl Read) -> Result<(), FileError> {
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
+        let as_io = |error: csv::Error| match error.into_kind() {
+            csv::ErrorKind::Io(error) => error,
+            other => std::io::Error::other(format!("{other:?}")),
+        };
+        let header = reader.headers().map_err(as_io)?.clone();
+        let place = |name: &str| header.iter().position(|column| column.trim() == name);
+        let video = place("video_id").ok_or(FileError::Column("video_id"))?;
+        let title = place("title").ok_or(FileError::Column("title"))?;
+        let (genre, launched) = (place("genre"), place("launched_at"));
+        for row in reader.records() {
+            let row = match row {
+                Ok(row) => row,
+                Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => {
+                    let line = error.position().map_or(0, csv::Position::line);
+                    self.add(|| format!("line {line}"), Err("not UTF-8".into()));
+                    continue;
+                }
+                Err(error) => return Err(as_io(error).into()),
+            };
+            let text = |column: Option<usize>| column.and_then(|column| row.get(column));
+            let given = |column| text(column).filter(|text| !text.is_empty());
+            let line = row.position().map_or(0, csv::Position::line);
+            let record = (|| {
+                let video = video_of_text(text(Some(video)).ok_or("missing `video_id`")?)?;
+                let title = given(Some(title)).ok_or("`title` is empty")?;
+                let launched_at_ms = given(launched).map(time_of_text).transpose()?;
+                of_parts(video, title, given(genre), launched_at_ms)
+            })();
+            self.add(|| format!("line {line}"), record);
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "parquet")]
+    fn parquet(&mut self, file: File) -> Result<(), FileError> {
+        use parquet::file::reader::{FileReader, SerializedFileReader};
+        let failed = |error: parquet::errors::ParquetError| FileError::Parquet(error.to_string());
+        let reader = SerializedFileReader::new(file).map_err(failed)?;
+        let columns = reader.metadata().file_metadata().schema_descr();
+        for wanted in ["video_id", "title"] {
+            if !columns.columns().iter().any(|column| column.name() == wanted) {
+                return Err(FileError::Column(wanted));
+            }
+        }
+        for (number, row) in reader.get_row_iter(None).map_err(failed)?.enumerate() {
+            let row = row.map_err(failed)?;
+            let fields = row.get_column_iter().map(|(name, field)| (name.clone(), json_of(field)));
+            let record = of_json(&Value::Object(fields.collect()));
+            self.add(|| format!("row {}", number + 1), record);
+        }
+        Ok(())
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    #[expect(clippy::unused_self, reason = "the same call in every build")]
+    fn parquet(&mut self, _: File) -> Result<(), FileError> {
+        Ok(crate::features::Feature::Parquet.require("a .parquet file of --titles")?)
+    }
+}
+
+/// A video, and its title if it has one.
+type Record = (VideoId, Option<Title>);
+
+fn of_json(record: &Value) -> Result<Record, String> {
+    let Value::Object(fields) = record else { return Err("not a JSON object".into()) };
+    let video = match fields.get("video_id") {
+        Some(Value::Number(number)) => {
+            VideoId(number.as_u64().ok_or("`video_id` is not an unsigned 64-bit integer")?)
+        }
+        Some(Value::String(text)) => video_of_text(text)?,
+        _ => return Err("missing `video_id`, a number or a string of digits".into()),
+    };
+    let title = match fields.get("title") {
+        Some(Value::String(title)) => title,
+        Some(Value::Null) => return Ok((video, None)),
+        _ => return Err("missing `title`, a string, or null to take it back".into()),
+    };
+    let genre = match fields.get("genre") {
+        Some(Value::String(genre)) if !genre.is_empty() => Some(genre.as_str()),
+        None | Some(Value::Null | Value::String(_)) => None,
+        _ => return Err("`genre` is not a string".into()),
+    };
+    let launched_at_ms = match fields.get("launched_at") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) if text.is_empty() => None,
+        Some(Value::String(text)) => Some(time_of_text(text)?),
+        Some(Value::Number(number)) => {
+            let time_ms = number.as_i64().ok_or("`launched_at` is not in milliseconds")?;
+            Some(time_of(FieldValue::integer(time_ms))?)
+        }
+        _ => return Err("`launched_at` is neither a time nor milliseconds".into()),
+    };
+    of_parts(video, title, genre, launched_at_ms)
+}
+
+fn of_parts(
+    video: VideoId,
+    title: &str,
+    genre: Option<&str>,
+    launched_at_ms: Option<i64>,
+) -> Result<Record, String> {
+    if title.trim().is_empty() {
+        return Err("`title` is empty".into());
+    }
+    for (field, text) in [("title", Some(title)), ("genre", genre)] {
+        if text.is_some_and(|text| text.len() > TEXT_BYTES_MAX) {
+            return Err(format!("`{field}` is longer than {TEXT_BYTES_MAX} bytes"));
+        }
+    }
+    let (title, genre) = (title.to_owned(), genre.map(str::to_owned));
+    Ok((video, Some(Title { title, genre, launched_at_ms })))
+}
+
+fn video_of_text(text: &str) -> Result<VideoId, String> {
+    to_video_id("video_id", FieldValue::Text(text)).map_err(|error| error.to_string())
+}
+
+/// A date is its midnight, in UTC.
+fn time_of_text(text: &str) -> Result<i64, String> {
+    let is_date = text.len() == "2026-01-01".len() && text.contains('-');
+    let midnight = is_date.then(|| format!("{text}T00:00:00Z"));
+    time_of(FieldValue::Text(midnight.as_deref().unwrap_or(text)))
+}
+
+fn time_of(value: FieldValue<'_>) -> Result<i64, String> {
+    to_time_ms("launched_at", value).map_err(|error| error.to_string())
+}
+
+/// A field of a Parquet row as the JSON that means the same.
+#[cfg(feature = "parquet")]
+fn json_of(field: &parquet::record::Field) -> Value {
+    use parquet::record::Field;
+    const DAY_MS: i64 = 86_400_000;
+    match field {
+        Field::Null => Value::Null,
+        Field::Str(text) => Value::from(text.as_str()),
+        Field::ULong(number) => Value::from(*number),
+        Field::UInt(number) => Value::from(*number),
+        Field::Long(number) => Value::from(*number),
+        Field::Int(number) => Value::from(*number),
+        Field::TimestampMillis(time_ms) => Value::from(*time_ms),
+        Field::TimestampMicros(time_us) => Value::from(time_us.div_euclid(1_000)),
+        Field::Date(day) => Value::from(i64::from(*day) * DAY_MS),
+        // A type that no field of a title has.
+        _ => Value::Bool(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn read_text(name: &str, text: &str) -> (Titles, TitleSource) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        read(&path).unwrap()
+    }
+
+    fn title(title: &str, genre: Option<&str>, launched_at_ms: Option<i64>) -> Title {
+        Title { title: title.into(), genre: genre.map(str::to_owned), launched_at_ms }
+    }
+
+    #[test]
+    fn lines_and_tables_are_read_alike_and_the_last_record_of_a_video_counts() {
+        let lines = "{\"video_id\":7,\"title\":\"Old\"}\n\n\
+                     {\"title\":\"New, and \\\"quoted\\\"\",\"video_id\":\"7\",\"genre\":\"Drama\",\
+                     \"launched_at\":\"2026-01-01\",\"more\":[1]}\n\
+                     {\"video_id\":18446744073709551615,\"title\":\"Ω\",\"launched_at\":1000}\n\
+                     {\"video_id\":8,\"title\":\"gone\"}\n{\"video_id\":8,\"title\":null}\n";
+        let table = "video_id,genre,title,launched_at,more\n7,,Old,,\n\
+                     7,Drama,\"New, and \"\"quoted\"\"\",2026-01-01T00:00:00Z,x\n\
+                     18446744073709551615,,Ω,1000\n";
+        let expected = Titles::from([
+            (VideoId(7), title("New, and \"quoted\"", Some("Drama"), Some(1_767_225_600_000))),
+            (VideoId(u64::MAX), title("Ω", None, Some(1_000))),
+        ]);
+        for (name, text) in [("t.jsonl", lines), ("t.CSV", table)] {
+            let (titles, source) = read_text(name, text);
+            assert_eq!((titles, source.first_malformed), (expected.clone(), None), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_title_is_counted_and_the_first_is_told() {
+        let long = "x".repeat(TEXT_BYTES_MAX + 1);
+        for (line, problem) in [
+            ("nothing".to_owned(), "line 2: expected"),
+            ("[]".to_owned(), "line 2: not a JSON object"),
+            ("{\"title\":\"t\"}".to_owned(), "line 2: missing `video_id`"),
+            ("{\"video_id\":-1,\"title\":\"t\"}".to_owned(), "line 2: `video_id` is"),
+            ("{\"video_id\":1}".to_owned(), "line 2: missing `title`"),
+            ("{\"video_id\":1,\"title\":\" \"}".to_owned(), "line 2: `title` is empty"),
+            (format!("{{\"video_id\":1,\"title\":\"{long}\"}}"), "line 2: `title` is longer"),
+            ("{\"video_id\":1,\"title\":\"t\",\"genre\":1}".to_owned(), "line 2: `genre`"),
+            (
+                "{\"video_id\":1,\"title\":\"t\",\"launched_at\":\"soon\"}".to_owned(),
+                "line 2: `launched_at`",
+            ),
+        ] {
+            let good = "{\"video_id\":3,\"title\":\"three\"}\n";
+            let (titles, source) = read_text("t.ndjson", &format!("{good}{line}\n{good}"));
+            assert_eq!((titles.len(), source.titles, source.malformed), (1, 2, 1), "{line}");
+            let first = source.first_malformed.unwrap();
+            assert!(first.starts_with(problem), "{first}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            read(&path).unwrap_err().to_string()
+        };
+        assert!(told("t.txt", "").contains("must end in .jsonl"));
+        assert!(told("t.csv", "id,title\n").contains("no column `video_id`"));
+        assert!(told("t.csv", "video_id,name\n").contains("no column `title`"));
+        #[cfg(feature = "parquet")]
+        assert!(told("t.parquet", "PAR1").contains("no Parquet file"));
+    }
+}
