@@ -70,6 +70,31 @@ fn the_first_arrivals_of_seed_1_stay_what_they_are() {
     assert_eq!(lines, expected);
 }
 
+/// A hash of the names and bytes of all files.
+fn hash_of_files(model: Model) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (name, bytes) in generate_files(LogFormat::Jsonl, model).1 {
+        hasher.update(name.as_bytes()).update(&bytes);
+    }
+    hasher.finalize().to_hex()[..16].to_owned()
+}
+
+/// The hashes are of version 0.2.0.
+#[test]
+fn a_log_keeps_its_bytes_from_version_to_version() {
+    let other = Model {
+        seed: 7,
+        scatter: true,
+        partitions: 3,
+        text_id_rate: 0.2,
+        malformed_rate: 0.05,
+        late_rate: 0.02,
+        ..small(5_000)
+    };
+    let hashes = [small(5_000), other].map(hash_of_files);
+    assert_eq!(hashes, ["63c4e6fa614baa06", "0f44482aab9cd33b"]);
+}
+
 #[test]
 fn the_number_of_partitions_only_changes_the_partition() {
     let with = |partitions| {
