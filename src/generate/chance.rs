@@ -1,6 +1,8 @@
 //! The random choices of the generator: one seeded random stream and its distributions.
 
 use super::arrival::{Damage, RequestName};
+use super::catalogue::video_of_rank;
+use super::rhythm::VideoRhythm;
 use super::settings::Model;
 use crate::event::VideoId;
 use rand::{Rng, RngExt, SeedableRng};
@@ -11,11 +13,9 @@ use rand_distr::{Exp1, LogNormal, Zipf};
 const EXPONENTIAL_MEANS_MAX: f64 = 20.0;
 /// Draws for a video that the request does not show yet; after them the next free rank is taken.
 const VIDEO_DRAWS_MAX: usize = 16;
-
-/// The largest prime below 2²⁶; see [`video_of_rank`].
-const VIDEO_PRIME: u64 = 67_108_859;
-const VIDEO_STRIDE: u64 = 41_474_863;
-const VIDEO_FIRST: u64 = 10_000_000;
+/// Draws for a video that is popular at the time of the request; the last is taken in any case. At
+/// least half of them are taken on average.
+const RHYTHM_DRAWS_MAX: usize = 64;
 
 /// The random choices of one log.
 pub struct RandomChoices {
@@ -25,6 +25,7 @@ pub struct RandomChoices {
     play_delay_max_ms: i64,
     text_id_rate: f64,
     videos: u64,
+    rhythm: Option<VideoRhythm>,
     ranks: Vec<u64>,
 }
 
@@ -47,6 +48,8 @@ impl RandomChoices {
             play_delay_max_ms: model.play_delay_max_ms,
             text_id_rate: model.text_id_rate,
             videos: model.videos,
+            rhythm: (model.world.video_rhythm > 0.0)
+                .then(|| VideoRhythm::new(model.seed, model.world.video_rhythm)),
             ranks: Vec::new(),
         }
     }
@@ -99,11 +102,11 @@ impl RandomChoices {
         Damage::ALL[place as usize]
     }
 
-    /// Replaces `videos` with `count` different ones, drawn by popularity.
-    pub fn draw_videos(&mut self, count: usize, videos: &mut Vec<VideoId>) {
+    /// Replaces `videos` with `count` different ones, drawn by popularity at a time.
+    pub fn draw_videos(&mut self, count: usize, time_ms: i64, videos: &mut Vec<VideoId>) {
         self.ranks.clear();
         while self.ranks.len() < count {
-            let rank = self.unseen_rank();
+            let rank = self.unseen_rank(time_ms);
             self.ranks.push(rank);
         }
         videos.clear();
@@ -111,10 +114,10 @@ impl RandomChoices {
     }
 
     #[inline]
-    fn unseen_rank(&mut self) -> u64 {
+    fn unseen_rank(&mut self, time_ms: i64) -> u64 {
         let mut rank = 1;
         for _ in 0..VIDEO_DRAWS_MAX {
-            rank = self.random.sample(self.popularity) as u64;
+            rank = self.popular_rank(time_ms);
             if !self.ranks.contains(&rank) {
                 return rank;
             }
@@ -124,14 +127,20 @@ impl RandomChoices {
         }
         rank
     }
-}
 
-/// The video at a popularity rank (1 is the most popular), the same for every seed.
-///
-/// Ids have eight digits and are scattered: neighbours in popularity are not neighbours in the key
-/// space. As the modulus is prime, no two ranks below it share an id.
-fn video_of_rank(rank: u64) -> VideoId {
-    VideoId(VIDEO_FIRST + rank * VIDEO_STRIDE % VIDEO_PRIME)
+    #[inline]
+    fn popular_rank(&mut self, time_ms: i64) -> u64 {
+        let mut rank = self.random.sample(self.popularity) as u64;
+        let Some(rhythm) = &self.rhythm else { return rank };
+        for _ in 1..RHYTHM_DRAWS_MAX {
+            let share: f64 = self.random.random();
+            if share < rhythm.share(video_of_rank(rank), time_ms) {
+                break;
+            }
+            rank = self.random.sample(self.popularity) as u64;
+        }
+        rank
+    }
 }
 
 #[cfg(test)]
@@ -148,7 +157,7 @@ mod tests {
     fn a_request_can_show_every_video() {
         let mut chance = chance(Model { videos: 1_000, ..Model::default() });
         let mut videos = Vec::new();
-        chance.draw_videos(1_000, &mut videos);
+        chance.draw_videos(1_000, 0, &mut videos);
         assert_eq!(videos.iter().collect::<HashSet<_>>().len(), 1_000);
     }
 
@@ -157,7 +166,7 @@ mod tests {
         let mut chance = chance(Model { zipf: 1.0, ..Model::default() });
         let (mut first, mut second, mut videos) = (0, 0, Vec::new());
         for _ in 0..100_000 {
-            chance.draw_videos(1, &mut videos);
+            chance.draw_videos(1, 0, &mut videos);
             first += u32::from(videos[0] == video_of_rank(1));
             second += u32::from(videos[0] == video_of_rank(2));
         }
@@ -170,13 +179,5 @@ mod tests {
         let mut chance = chance(Model::default());
         let within = (0..100_000).filter(|_| chance.play_delay_ms() < 30_000).count();
         assert!((49_000..51_000).contains(&within), "{within}");
-    }
-
-    #[test]
-    fn video_ids_have_eight_digits_and_are_scattered() {
-        let ids: HashSet<u64> = (1..=100_000).map(|rank| video_of_rank(rank).0).collect();
-        assert_eq!(ids.len(), 100_000);
-        assert!(ids.iter().all(|id| (10_000_000..100_000_000).contains(id)));
-        assert!(video_of_rank(1).0.abs_diff(video_of_rank(2).0) > 1_000_000);
     }
 }

@@ -4,6 +4,10 @@
 //! - [`model`]: the stream of arrivals, in bounded memory; `chance` draws the random values and
 //!   `queue` holds the batches that have not arrived.
 //! - [`arrival`]: one record, with its ground truth.
+//! - [`world`]: the flags of rhythms, take rates and surges; `rhythm` and `rates` compute them,
+//!   `keyed` draws what belongs to a video. [`surge`]: a planted surge. [`catalogue`]: the ids.
+//! - [`truth`]: what was planted. [`mod@titles`], of `words`: the titles of the catalogue. `lines`:
+//!   the files of both.
 //! - `output`: files or topics. [`mod@write`]: the files; `json` and `columns` each write one
 //!   partition. `topics`: the topics.
 //! - `bar` and [`summary`]: the progress and the final summary.
@@ -21,29 +25,45 @@
 
 pub mod arrival;
 mod bar;
+pub mod catalogue;
 mod chance;
 #[cfg(feature = "parquet")]
 mod columns;
 mod json;
+mod keyed;
+mod lines;
 pub mod model;
 mod output;
 mod queue;
+mod rates;
+mod rhythm;
 pub mod settings;
 pub mod summary;
+pub mod surge;
+pub mod titles;
 #[cfg(feature = "kafka")]
 pub mod topics;
+pub mod truth;
+mod words;
+pub mod world;
 pub mod write;
 
 pub use arrival::{Arrival, Damage, GroundTruth, RequestName};
 pub use model::Generator;
 pub use settings::{Model, ModelError};
 pub use summary::Summary;
+pub use surge::Surge;
+pub use titles::{Title, titles};
+pub use truth::{EpochCounts, Truth};
+pub use world::World;
 pub use write::{LogFormat, LogWriter, WriteError};
 
 use crate::features::MissingFeature;
 use crate::kafka::{GivenSetting, KafkaSettings, KafkaSettingsError, TopicNameError, parse_topic};
 use bar::Bar;
-use output::Output;
+use lines::{LineWriter, TRUTH_FILE};
+use output::{Output, topics_name};
+use rates::surges;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -66,6 +86,16 @@ pub struct GenerateArguments {
     #[arg(long)]
     pub force: bool,
 
+    /// Write titles.jsonl to the folder, or the compacted topic NAME-titles: the name, genre and
+    /// launch date of every video
+    #[arg(long)]
+    pub titles: bool,
+
+    /// File to write the truth to: surges, and what was planted for each video and epoch
+    /// [default: truth.jsonl in the folder, if there is more than noise to be found]
+    #[arg(long, value_name = "FILE")]
+    pub truth: Option<PathBuf>,
+
     /// Impressions to write per second [default: as many as possible]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     pub rate: Option<u64>,
@@ -86,8 +116,17 @@ pub struct GenerateArguments {
 impl GenerateArguments {
     /// Writes a log to a folder, as fast as possible.
     pub fn to_folder(out: PathBuf, format: LogFormat, model: Model) -> GenerateArguments {
-        let (bootstrap_servers, kafka, rate) = (None, Vec::new(), None);
-        GenerateArguments { out, format, force: false, rate, bootstrap_servers, kafka, model }
+        GenerateArguments {
+            out,
+            format,
+            force: false,
+            titles: false,
+            truth: None,
+            rate: None,
+            bootstrap_servers: None,
+            kafka: Vec::new(),
+            model,
+        }
     }
 }
 
@@ -139,12 +178,21 @@ impl GenerateError {
 /// # Errors
 /// When a setting is out of range, there is a log already, or it cannot be written.
 pub fn generate(arguments: &GenerateArguments) -> Result<Summary, GenerateError> {
-    let mut generator = Generator::new(&arguments.model)?;
+    arguments.model.check()?;
+    let truth_path = truth_path(arguments)?;
     let mut output = Output::create(arguments)?;
+    let mut truth = truth_path.map(LineWriter::create).transpose()?;
+    let mut generator = match &mut truth {
+        Some(truth) => {
+            surges(&arguments.model).try_for_each(|surge| truth.write(&Truth::Surge(surge)))?;
+            Generator::with_truth(&arguments.model)?
+        }
+        None => Generator::new(&arguments.model)?,
+    };
     let pace = arguments.rate.map(Pace::start);
     let mut summary = Summary::default();
     let mut bar = Bar::new(arguments.model.impressions);
-    for arrival in &mut generator {
+    while let Some(arrival) = generator.next() {
         if let Some(early) = pace.as_ref().and_then(|pace| pace.early(summary.impressions)) {
             output.flush()?;
             bar.show_now(&summary);
@@ -153,11 +201,31 @@ pub fn generate(arguments: &GenerateArguments) -> Result<Summary, GenerateError>
         output.write(&arrival)?;
         summary.count(&arrival);
         bar.show(&summary);
+        if let Some(truth) = &mut truth {
+            generator.take_truth().try_for_each(|line| truth.write(&line))?;
+        }
+    }
+    if let Some(truth) = &mut truth {
+        generator.take_truth().try_for_each(|line| truth.write(&line))?;
+        truth.flush()?;
     }
     summary.bytes = output.finish()?;
     summary.waiting_max = generator.waiting_max();
     bar.finish();
     Ok(summary)
+}
+
+/// The file to write the truth to, if any.
+fn truth_path(arguments: &GenerateArguments) -> Result<Option<PathBuf>, GenerateError> {
+    let GenerateArguments { out, truth, force, model, .. } = arguments;
+    if let Some(path) = truth {
+        if path.exists() && !force {
+            return Err(WriteError::TruthExists(path.clone()).into());
+        }
+        return Ok(Some(path.clone()));
+    }
+    let is_folder = topics_name(out)?.is_none();
+    Ok((is_folder && model.world.is_eventful()).then(|| out.join(TRUTH_FILE)))
 }
 
 /// Impressions at an even rate.

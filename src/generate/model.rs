@@ -13,7 +13,10 @@
 use super::arrival::{Arrival, GroundTruth, RequestName};
 use super::chance::RandomChoices;
 use super::queue::{Batch, Queue, QueuedEvent};
+use super::rates::TakeRates;
+use super::rhythm::DailyRhythm;
 use super::settings::{Model, ModelError};
+use super::truth::{Truth, TruthTable};
 use crate::event::{Kind, VideoId};
 
 /// Videos that come into view together.
@@ -31,6 +34,9 @@ const FUTURE_SPREAD_MS: i64 = 30 * 86_400_000;
 pub struct Generator {
     model: Model,
     chance: RandomChoices,
+    rhythm: DailyRhythm,
+    rates: TakeRates,
+    truth: Option<TruthTable>,
     requests: u64,
     requests_started: u64,
     impressions_left: u64,
@@ -53,6 +59,9 @@ impl Generator {
         let pauses = (rows - 1).max(1);
         let mut generator = Generator {
             chance: RandomChoices::new(model),
+            rhythm: DailyRhythm::new(model.world.daily_rhythm, model.start_ms, model.duration_ms),
+            rates: TakeRates::new(model),
+            truth: None,
             requests: model.impressions.div_ceil(model.videos_per_request),
             requests_started: 0,
             impressions_left: model.impressions,
@@ -66,6 +75,27 @@ impl Generator {
         };
         generator.draw_next_start();
         Ok(generator)
+    }
+
+    /// Starts the log of a model, and counts what is planted: see [`Generator::take_truth`].
+    ///
+    /// # Errors
+    /// When a setting is out of range.
+    pub fn with_truth(model: &Model) -> Result<Generator, ModelError> {
+        let truth = Some(TruthTable::default());
+        Ok(Generator { truth, ..Generator::new(model)? })
+    }
+
+    /// Removes and returns what became known of the truth since the last call, in an order that
+    /// depends on the model only. Without [`Generator::with_truth`] there is nothing.
+    pub fn take_truth(&mut self) -> impl Iterator<Item = Truth> + '_ {
+        self.truth.iter_mut().flat_map(TruthTable::take)
+    }
+
+    /// The epochs of which the truth is not complete.
+    #[cfg(test)]
+    pub(super) fn open_epochs(&self) -> usize {
+        self.truth.as_ref().map_or(0, TruthTable::open_epochs)
     }
 
     /// The maximum number of events that waited at the same time, which determines the memory used.
@@ -85,12 +115,16 @@ impl Generator {
         self.queue.pop()
     }
 
-    /// Splits the duration equally among the requests; each starts at a random time in its part.
+    /// Splits the duration among the requests, equally unless there is a daily rhythm; each starts
+    /// at a random time in its part.
     fn draw_next_start(&mut self) {
         self.next_start_ms = (self.requests_started < self.requests).then(|| {
             let share = (self.requests_started as f64 + self.chance.share()) / self.requests as f64;
-            self.model.start_ms + (share * self.model.duration_ms as f64) as i64
+            self.rhythm.time_ms(share)
         });
+        if let Some(truth) = &mut self.truth {
+            truth.complete_before(self.next_start_ms);
+        }
         self.requests_started += 1;
     }
 
@@ -98,7 +132,7 @@ impl Generator {
         let count = self.impressions_left.min(self.model.videos_per_request);
         self.impressions_left -= count;
         let mut videos = std::mem::take(&mut self.videos);
-        self.chance.draw_videos(count as usize, &mut videos);
+        self.chance.draw_videos(count as usize, start_ms, &mut videos);
 
         let mut client = Client::new(&self.model, start_ms, &mut self.chance);
         let mut seen_ms = start_ms;
@@ -124,12 +158,17 @@ impl Generator {
     fn show(&mut self, client: &Client, batch: &mut Batch, video: VideoId, seen_ms: i64) {
         let truth = self.draw_fate(0.0);
         self.log(batch, QueuedEvent { video, event_time_ms: seen_ms, truth });
-        if self.chance.happens(self.model.play_rate) {
-            self.play(client, video, seen_ms);
+        let rate = self.rates.at(video, seen_ms);
+        let play = self.chance.happens(rate.now).then(|| self.play(client, video, seen_ms));
+        if let Some(table) = &mut self.truth
+            && truth != GroundTruth::Future
+        {
+            let is_found = matches!(play, Some(GroundTruth::OnTime | GroundTruth::Late));
+            table.count(video, seen_ms, rate, is_found);
         }
     }
 
-    fn play(&mut self, client: &Client, video: VideoId, seen_ms: i64) {
+    fn play(&mut self, client: &Client, video: VideoId, seen_ms: i64) -> GroundTruth {
         let event_time_ms = seen_ms + self.chance.play_delay_ms();
         let truth = self.draw_fate(self.model.orphan_rate);
         let request = match truth {
@@ -141,6 +180,7 @@ impl Generator {
         let mut batch = Batch { arrival_ms, kind: Kind::Play, request, events: Vec::new() };
         self.log(&mut batch, QueuedEvent { video, event_time_ms, truth });
         self.send(batch);
+        truth
     }
 
     #[inline]

@@ -1,10 +1,18 @@
 //! Where a log is written to: files or topics.
 
 use super::arrival::Arrival;
+use super::lines::{LineWriter, TITLES_FILE};
+use super::titles::titles;
 #[cfg(feature = "kafka")]
 use super::topics::TopicWriter;
 use super::write::LogFormat;
 use super::{GenerateArguments, GenerateError, KafkaSettings, LogWriter, parse_topic};
+use std::path::Path;
+
+/// The name of the topics to write to, unless it is a folder.
+pub fn topics_name(out: &Path) -> Result<Option<&str>, GenerateError> {
+    Ok(out.to_str().map(parse_topic).transpose()?.flatten())
+}
 
 /// The files or topics of a log.
 pub enum Output {
@@ -14,17 +22,23 @@ pub enum Output {
 }
 
 impl Output {
-    /// Creates the files or the topics.
+    /// Creates the files or the topics, and writes the titles.
     ///
     /// # Errors
     /// When the arguments are invalid, there is a log already, or it cannot be written.
     pub fn create(arguments: &GenerateArguments) -> Result<Output, GenerateError> {
         let GenerateArguments { out, format, force, model, .. } = arguments;
-        let Some(name) = out.to_str().map(parse_topic).transpose()?.flatten() else {
+        let Some(name) = topics_name(out)? else {
             if arguments.bootstrap_servers.is_some() || !arguments.kafka.is_empty() {
                 return Err(GenerateError::NoTopics);
             }
-            return Ok(Output::Files(LogWriter::create(out, *format, model.partitions, *force)?));
+            let files = LogWriter::create(out, *format, model.partitions, *force)?;
+            if arguments.titles {
+                let mut writer = LineWriter::create(out.join(TITLES_FILE))?;
+                titles(model).try_for_each(|title| writer.write(&title))?;
+                writer.flush()?;
+            }
+            return Ok(Output::Files(files));
         };
         if *format != LogFormat::Jsonl {
             return Err(GenerateError::Format(format.extension()));
@@ -38,9 +52,13 @@ impl Output {
     fn create_topics(
         settings: &KafkaSettings,
         name: &str,
-        GenerateArguments { model, force, .. }: &GenerateArguments,
+        GenerateArguments { model, force, titles: has_titles, .. }: &GenerateArguments,
     ) -> Result<Output, GenerateError> {
-        Ok(Output::Topics(TopicWriter::create(settings, name, model, *force)?))
+        let mut writer = TopicWriter::create(settings, name, model, *has_titles, *force)?;
+        if *has_titles {
+            titles(model).try_for_each(|title| writer.write_title(&title))?;
+        }
+        Ok(Output::Topics(writer))
     }
 
     #[cfg(not(feature = "kafka"))]

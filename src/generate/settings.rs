@@ -1,5 +1,6 @@
 //! The settings of a generated log: flags, defaults and limits.
 
+use super::world::World;
 use crate::time::{
     EVENT_TIME_MAX_MS, EVENT_TIME_MIN_MS, Span, parse_rfc3339_ms, rfc3339, text::parse_duration_ms,
 };
@@ -139,6 +140,10 @@ pub struct Model {
     /// Share of requests whose id is not a UUID but other text
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
     pub text_id_rate: f64,
+
+    /// How members and videos behave over time.
+    #[command(flatten)]
+    pub world: World,
 }
 
 /// A setting that is out of range.
@@ -175,7 +180,8 @@ impl Model {
     pub fn check(&self) -> Result<(), ModelError> {
         self.check_counts()?;
         self.check_numbers()?;
-        self.check_times()
+        self.check_times()?;
+        self.world.check(self)
     }
 
     fn check_counts(&self) -> Result<(), ModelError> {
@@ -198,11 +204,7 @@ impl Model {
                 return refuse(flag, number, "must be 0 to 10".to_string());
             }
         }
-        for (flag, share) in self.shares() {
-            if !(0.0..=1.0).contains(&share) {
-                return refuse(flag, share, "a share must be 0 to 1".to_string());
-            }
-        }
+        check_shares(&self.shares())?;
         let others = self.future_rate + self.orphan_rate;
         if self.late_rate + others > 1.0 {
             let limit = format!(
@@ -227,7 +229,7 @@ impl Model {
     }
 
     fn check_times(&self) -> Result<(), ModelError> {
-        let durations = [
+        check_durations(&[
             ("duration", self.duration_ms, 1),
             ("play-delay-median", self.play_delay_median_ms, 1),
             ("play-delay-max", self.play_delay_max_ms, 0),
@@ -236,14 +238,7 @@ impl Model {
             ("arrival-delay-max", self.arrival_delay_max_ms, 0),
             ("late-delay", self.late_delay_ms, 0),
             ("future-offset", self.future_offset_ms, 0),
-        ];
-        for (flag, duration_ms, least_ms) in durations {
-            if !(least_ms..=DURATION_MAX_MS).contains(&duration_ms) {
-                let (least, most) = (Span { ms: least_ms }, Span { ms: DURATION_MAX_MS });
-                let limit = format!("must be {least} to {most}");
-                return refuse(flag, Span { ms: duration_ms }, limit);
-            }
-        }
+        ])?;
         // Browsing takes at most 20 times its mean; the other durations are added to it.
         let latest_ms = EVENT_TIME_MAX_MS - 40 * DURATION_MAX_MS;
         if !(EVENT_TIME_MIN_MS..=latest_ms).contains(&self.start_ms) {
@@ -255,12 +250,39 @@ impl Model {
     }
 }
 
-fn refuse(flag: &'static str, given: impl ToString, limit: String) -> Result<(), ModelError> {
+/// The error that a flag is out of range.
+pub(super) fn refuse(
+    flag: &'static str,
+    given: impl ToString,
+    limit: String,
+) -> Result<(), ModelError> {
     Err(ModelError { flag, given: given.to_string(), limit })
 }
 
+/// Checks that all of these are shares.
+pub(super) fn check_shares(shares: &[(&'static str, f64)]) -> Result<(), ModelError> {
+    for (flag, share) in shares {
+        if !(0.0..=1.0).contains(share) {
+            return refuse(flag, share, "a share must be 0 to 1".to_string());
+        }
+    }
+    Ok(())
+}
+
+/// Checks durations with their minimum, in milliseconds.
+pub(super) fn check_durations(durations: &[(&'static str, i64, i64)]) -> Result<(), ModelError> {
+    for &(flag, duration_ms, least_ms) in durations {
+        if !(least_ms..=DURATION_MAX_MS).contains(&duration_ms) {
+            let (least, most) = (Span { ms: least_ms }, Span { ms: DURATION_MAX_MS });
+            let limit = format!("must be {least} to {most}");
+            return refuse(flag, Span { ms: duration_ms }, limit);
+        }
+    }
+    Ok(())
+}
+
 /// Parses a share: a number from 0 to 1.
-fn parse_share(text: &str) -> Result<f64, String> {
+pub(super) fn parse_share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
         _ => Err(format!("`{text}` is not a share; write a number from 0 to 1, such as 0.02")),

@@ -3,6 +3,7 @@
 use super::arrival::Arrival;
 use super::json;
 use super::settings::Model;
+use super::titles::Title;
 use crate::event::Kind;
 use crate::kafka::client::{self, create_topic, partitions, reason, retry_transient, set_defaults};
 use crate::kafka::{KafkaSettings, KafkaSettingsError};
@@ -68,6 +69,8 @@ pub struct TopicWriter {
     producer: ThreadedProducer<Deliveries>,
     /// The topics of impressions and of plays.
     topics: [String; 2],
+    /// The topic of titles, which may not exist.
+    titles: String,
     line: Vec<u8>,
     bytes: u64,
 }
@@ -83,18 +86,25 @@ impl TopicWriter {
         settings: &KafkaSettings,
         name: &str,
         model: &Model,
+        has_titles: bool,
         force: bool,
     ) -> Result<TopicWriter, TopicError> {
         let config = producer_config(settings)?;
         let topics = [Kind::Impression, Kind::Play].map(|kind| format!("{name}-{}", kind.topic()));
         let failed = |error| TopicError::kafka(&topics[0], &error);
         let producer = config.create_with_context(Deliveries::default()).map_err(failed)?;
-        let writer = TopicWriter { producer, topics, line: Vec::with_capacity(256), bytes: 0 };
+        let titles = format!("{name}-titles");
+        let line = Vec::with_capacity(256);
+        let writer = TopicWriter { producer, topics, titles, line, bytes: 0 };
         let admin: AdminClient<_> =
             config.create().map_err(|error| TopicError::kafka(name, &error))?;
         let partitions = i32::try_from(model.partitions).unwrap_or(i32::MAX);
         for topic in &writer.topics {
-            writer.prepare(&admin, topic, partitions, force)?;
+            writer.prepare(&admin, &new_topic(topic, partitions), force)?;
+        }
+        if has_titles {
+            let compacted = new_topic(&writer.titles, 1).set("cleanup.policy", "compact");
+            writer.prepare(&admin, &compacted, force)?;
         }
         Ok(writer)
     }
@@ -103,18 +113,15 @@ impl TopicWriter {
     fn prepare(
         &self,
         admin: &AdminClient<impl ClientContext>,
-        topic: &str,
-        count: i32,
+        new: &NewTopic<'_>,
         force: bool,
     ) -> Result<(), TopicError> {
+        let (topic, count) = (new.name, new.num_partitions);
         let failed = |error| TopicError::kafka(topic, &error);
-        let new = NewTopic::new(topic, count, TopicReplication::Fixed(-1))
-            .set("retention.ms", "-1")
-            .set("message.timestamp.after.max.ms", CENTURY_MS);
         let client = self.producer.client();
         let partitions_of =
             || partitions(&client.fetch_metadata(Some(topic), ANSWER_TIMEOUT)?, topic);
-        let has = create_topic(admin, &new, ANSWER_TIMEOUT, partitions_of)
+        let has = create_topic(admin, new, ANSWER_TIMEOUT, partitions_of)
             .and_then(|created| created.map_err(KafkaError::AdminOp))
             .map_err(failed)?;
         if has != count {
@@ -141,22 +148,39 @@ impl TopicWriter {
         json::push_record(arrival, &mut self.line);
         self.bytes += self.line.len() as u64;
         let topic = &self.topics[arrival.kind as usize];
-        let mut record = BaseRecord::<(), [u8]>::to(topic)
+        let record = BaseRecord::<[u8], [u8]>::to(topic)
             .partition(i32::try_from(arrival.partition).unwrap_or(i32::MAX))
             .timestamp(arrival.arrival_ms)
             .payload(&self.line);
+        self.send(record)
+    }
+
+    /// Sends the title of a video, whose id in digits is the key.
+    ///
+    /// # Errors
+    /// When an earlier record was not accepted, or this one is not within half a minute.
+    pub fn write_title(&mut self, title: &Title) -> Result<(), TopicError> {
+        let (key, object) = (title.video.0.to_string(), title.to_string());
+        let record = BaseRecord::<[u8], [u8]>::to(&self.titles)
+            .partition(0)
+            .key(key.as_bytes())
+            .payload(object.as_bytes());
+        self.send(record)
+    }
+
+    fn send(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), TopicError> {
         let deadline = Instant::now() + ANSWER_TIMEOUT;
         loop {
             self.check_deliveries()?;
             record = match self.producer.send(record) {
                 Ok(()) => return Ok(()),
-                Err((error, record)) => {
+                Err((error, unsent)) => {
                     let is_full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
                     if !is_full || Instant::now() >= deadline {
-                        return Err(TopicError::kafka(topic, &error));
+                        return Err(TopicError::kafka(unsent.topic, &error));
                     }
                     std::thread::sleep(Duration::from_millis(1));
-                    record
+                    unsent
                 }
             };
         }
@@ -204,6 +228,13 @@ impl ProducerContext for Deliveries {
             let _ = self.failure.set((message.topic().to_owned(), reason(error)));
         }
     }
+}
+
+/// A topic that keeps its records for ever.
+fn new_topic(topic: &str, partitions: i32) -> NewTopic<'_> {
+    NewTopic::new(topic, partitions, TopicReplication::Fixed(-1))
+        .set("retention.ms", "-1")
+        .set("message.timestamp.after.max.ms", CENTURY_MS)
 }
 
 /// The user's settings, and those that keep the records of a partition in order.

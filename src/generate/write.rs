@@ -4,6 +4,7 @@ use super::arrival::Arrival;
 #[cfg(feature = "parquet")]
 use super::columns::ParquetWriter;
 use super::json::JsonWriter;
+use super::lines::{TITLES_FILE, TRUTH_FILE};
 use crate::event::Kind;
 use crate::features::{Feature, MissingFeature};
 #[cfg(feature = "parquet")]
@@ -41,6 +42,9 @@ pub enum WriteError {
     /// The folder holds a log, and the new one would mix with it.
     #[error("`{0}` is part of an earlier log; give another folder, or --force to replace that log")]
     Occupied(PathBuf),
+    /// The file of the truth is there.
+    #[error("`{0}` exists; give another file to --truth, or --force to replace it")]
+    TruthExists(PathBuf),
     /// The folder cannot be created, read or cleared.
     #[error("folder `{path}` cannot be used: {error}; give a writable folder")]
     Folder {
@@ -82,7 +86,7 @@ impl WriteError {
         move |error| WriteError::Folder { path: path.to_path_buf(), error }
     }
 
-    fn io(path: &Path) -> impl FnOnce(io::Error) -> WriteError {
+    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> WriteError {
         move |error| WriteError::Io { path: path.to_path_buf(), error }
     }
 
@@ -102,8 +106,8 @@ impl LogWriter {
     /// Creates the folder if it is missing, and an empty file for each partition of both kinds.
     ///
     /// With `force`, the files of an earlier log are removed first: all files whose names this
-    /// writer could have given, for any number of partitions. A reader of the folder would take
-    /// them for part of the new log.
+    /// writer could have given, for any number of partitions, and those of titles and of the truth.
+    /// A reader of the folder would take them for part of the new log.
     ///
     /// # Errors
     /// When the folder holds a log and `force` is not set, or when it cannot be written.
@@ -175,12 +179,14 @@ fn file_name(kind: Kind, partition: u32, partitions: u32, format: LogFormat) -> 
     format!("{}-{partition:0digits$}.{}", kind.topic(), format.extension())
 }
 
-/// The files in a folder whose names this writer could have given, sorted.
+/// The files in a folder whose names a log could have given, sorted.
 fn earlier_log(folder: &Path) -> Result<Vec<PathBuf>, WriteError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(WriteError::folder(folder))? {
         let path = entry.map_err(WriteError::folder(folder))?.path();
-        if is_partition_file(&path) {
+        let is_beside =
+            [TITLES_FILE, TRUTH_FILE].map(OsStr::new).map(Some).contains(&path.file_name());
+        if is_beside || is_partition_file(&path) {
             found.push(path);
         }
     }
