@@ -6,7 +6,11 @@ mod common;
 
 use common::contents::computed;
 use common::program::{run, run_processes, trendmark};
+use common::store_topics::{StoreTopics, wait};
 use common::topics::{Cluster, EVENT_TIME_MS, real_broker, unique};
+use rdkafka::admin::{AdminOptions, ResourceSpecifier};
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -169,4 +173,38 @@ fn a_log_generated_into_topics_gives_the_rows_of_the_same_log_in_files() {
     assert!(expected.values().all(|rows| !rows.is_empty()));
     assert_eq!(computed(&stores[1]), expected);
     generate("1", "3", &["--force"]).succeeded();
+}
+
+#[test]
+fn titles_and_denials_are_generated_into_topics_and_the_truth_into_a_file() {
+    let Some(servers) = real_broker("generating titles into topics") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let name = unique("generated");
+    let (out, truth) = (format!("kafka:{name}"), folder.path().join("truth"));
+    let out = ["generate", "--out", &out, "--bootstrap-servers", &servers, "--titles"];
+    let model = ["--impressions", "2000", "--videos", "30", "--bot-rate", "0.2", "--truth"];
+    run(out.iter().chain(&model).chain(&[truth.to_str().unwrap()])).succeeded();
+
+    let topics = StoreTopics { settings: Cluster::at(&servers).settings.clone(), topic: name };
+    let titles = topics.table("-titles");
+    assert_eq!(titles.len(), 30);
+    for (key, title) in &titles {
+        assert_eq!(*key, title["video_id"].to_string());
+        assert!(title["title"].is_string() && title["genre"].is_string());
+    }
+    let topic = format!("{}-titles", topics.topic);
+    let described = ResourceSpecifier::Topic(&topic);
+    let described = wait(topics.admin().describe_configs([&described], &AdminOptions::new()));
+    let config = described.unwrap().remove(0).unwrap();
+    assert_eq!(config.get("cleanup.policy").unwrap().value.as_deref(), Some("compact"));
+
+    let key = |line: &Value| (line["request_id"].to_string(), line["event_time"].to_string());
+    let denials = topics.records("-denials").into_iter().map(|(_, _, denial)| denial.unwrap());
+    let denials: BTreeSet<_> = denials.map(|denial| key(&denial)).collect();
+    let truth = std::fs::read_to_string(truth).unwrap();
+    let truth = truth.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let denied: BTreeSet<_> =
+        truth.filter(|line| line["truth"] == "denied").map(|line| key(&line)).collect();
+    assert!(denied.len() > 10);
+    assert_eq!(denials, denied);
 }

@@ -15,7 +15,7 @@ pub struct Arrival {
     pub truth: GroundTruth,
     /// The request that it belongs to.
     pub request: RequestName,
-    /// The video that was shown or played.
+    /// The video that was shown or played; 0 in a denial.
     pub video: VideoId,
     /// The event time, in milliseconds.
     pub event_time_ms: i64,

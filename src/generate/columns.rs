@@ -2,8 +2,9 @@
 //! files can be written at once.
 
 use super::arrival::{Arrival, Damage, GroundTruth};
-use arrow_array::RecordBatch;
+use crate::event::Kind;
 use arrow_array::builder::{Int64Builder, StringBuilder, UInt64Builder};
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -23,30 +24,33 @@ pub struct ParquetWriter {
     output: ArrowWriter<File>,
     schema: Arc<Schema>,
     requests: StringBuilder,
-    videos: UInt64Builder,
+    /// `None` in a log without videos.
+    videos: Option<UInt64Builder>,
     event_times: Int64Builder,
     record_times: Int64Builder,
     rows: usize,
 }
 
 impl ParquetWriter {
-    /// Creates a writer for an open, empty file.
+    /// Creates a writer for an open, empty file of the log of a kind.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn new(file: File) -> Result<ParquetWriter, ParquetError> {
-        let schema = Arc::new(Schema::new(vec![
+    pub fn new(file: File, kind: Kind) -> Result<ParquetWriter, ParquetError> {
+        let mut fields = vec![
             Field::new("request_id", DataType::Utf8, true),
             Field::new("video_id", DataType::UInt64, true),
             Field::new("event_time", DataType::Int64, true),
             Field::new("record_time", DataType::Int64, true),
-        ]));
+        ];
+        fields.retain(|field| kind.has_video() || field.name() != "video_id");
+        let schema = Arc::new(Schema::new(fields));
         let output = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties()?))?;
         Ok(ParquetWriter {
             output,
             schema,
             requests: StringBuilder::with_capacity(BATCH_ROWS, 36 * BATCH_ROWS),
-            videos: UInt64Builder::with_capacity(BATCH_ROWS),
+            videos: kind.has_video().then(|| UInt64Builder::with_capacity(BATCH_ROWS)),
             event_times: Int64Builder::with_capacity(BATCH_ROWS),
             record_times: Int64Builder::with_capacity(BATCH_ROWS),
             rows: 0,
@@ -74,7 +78,9 @@ impl ParquetWriter {
             _ => self.requests.append_value(arrival.request.written().as_str()),
         }
         let has_video = !matches!(damage, Some(Damage::NoVideo | Damage::TextVideo));
-        self.videos.append_option(has_video.then_some(arrival.video.0));
+        if let Some(videos) = &mut self.videos {
+            videos.append_option(has_video.then_some(arrival.video.0));
+        }
         let has_time = damage != Some(Damage::CutOff);
         self.event_times.append_option(has_time.then_some(arrival.event_time_ms));
         self.record_times.append_value(arrival.arrival_ms);
@@ -82,15 +88,13 @@ impl ParquetWriter {
 
     fn encode(&mut self) -> Result<(), ParquetError> {
         self.rows = 0;
-        let batch = RecordBatch::try_new(
-            Arc::clone(&self.schema),
-            vec![
-                Arc::new(self.requests.finish()),
-                Arc::new(self.videos.finish()),
-                Arc::new(self.event_times.finish()),
-                Arc::new(self.record_times.finish()),
-            ],
-        )?;
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(self.requests.finish())];
+        if let Some(videos) = &mut self.videos {
+            columns.push(Arc::new(videos.finish()));
+        }
+        columns.push(Arc::new(self.event_times.finish()));
+        columns.push(Arc::new(self.record_times.finish()));
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
         self.output.write(&batch)
     }
 

@@ -60,8 +60,10 @@ pub fn push_record(arrival: &Arrival, line: &mut Vec<u8>) {
 #[inline]
 fn whole_line(arrival: &Arrival, line: &mut Vec<u8>) {
     push_request(arrival.request.written().as_bytes(), line);
-    line.extend_from_slice(b",\"video_id\":");
-    push_decimal(arrival.video.0, line);
+    if arrival.kind.has_video() {
+        line.extend_from_slice(b",\"video_id\":");
+        push_decimal(arrival.video.0, line);
+    }
     push_times(arrival, line);
 }
 
@@ -163,6 +165,24 @@ mod tests {
             "{\"request_id\":\"00000000-0000-4000-8000-000000000007\",\"video_id\":80117470,\
              \"event_time\":1767225600000,\"record_time\":1767225600123}"
         );
+    }
+
+    #[test]
+    fn a_denial_has_no_video() {
+        let denial = Arrival {
+            kind: Kind::Denial,
+            partition: 0,
+            arrival_ms: 9,
+            truth: GroundTruth::OnTime,
+            request: RequestName::text(7),
+            video: VideoId(0),
+            event_time_ms: 8,
+        };
+        let mut line = Vec::new();
+        push_record(&denial, &mut line);
+        let expected =
+            "{\"request_id\":\"page-0000000000000007\",\"event_time\":8,\"record_time\":9}";
+        assert_eq!(String::from_utf8(line).unwrap(), expected);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! A file beside a log, of one JSON object per line: the titles, or the truth.
 
+use super::settings::Model;
+use super::titles::titles;
 use super::write::WriteError;
 use std::fmt::Display;
 use std::fs::File;
@@ -44,6 +46,16 @@ impl LineWriter {
     pub fn flush(&mut self) -> Result<(), WriteError> {
         self.output.flush().map_err(WriteError::io(&self.path))
     }
+}
+
+/// Writes the titles of a model's catalogue to a file.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_titles(path: PathBuf, model: &Model) -> Result<(), WriteError> {
+    let mut writer = LineWriter::create(path)?;
+    titles(model).try_for_each(|title| writer.write(&title))?;
+    writer.flush()
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ pub mod world;
 pub mod write;
 
 pub use arrival::{Arrival, Damage, GroundTruth, RequestName};
+pub use lines::write_titles;
 pub use model::Generator;
 pub use settings::{Model, ModelError};
 pub use summary::Summary;
@@ -73,8 +74,9 @@ use std::time::{Duration, Instant};
 /// Some records are duplicated, late, stamped with a wrong time, or damaged. Every rate is a flag.
 #[derive(clap::Args, Clone, Debug)]
 pub struct GenerateArguments {
-    /// Folder to write impressions-*.jsonl and plays-*.jsonl to, or kafka:NAME for the topics
-    /// NAME-impressions and NAME-plays; created if missing
+    /// Folder to write impressions-*.jsonl and plays-*.jsonl to (and denials-*.jsonl, if there are
+    /// bots), or kafka:NAME for the topics NAME-impressions and NAME-plays (and NAME-denials);
+    /// created if missing
     #[arg(long, value_name = "FOLDER|kafka:NAME")]
     pub out: PathBuf,
 
@@ -91,7 +93,8 @@ pub struct GenerateArguments {
     #[arg(long)]
     pub titles: bool,
 
-    /// File to write the truth to: surges, and what was planted for each video and epoch
+    /// File to write the truth to: surges, denied requests, and what was planted for each video and
+    /// epoch
     /// [default: truth.jsonl in the folder, if there is more than noise to be found]
     #[arg(long, value_name = "FILE")]
     pub truth: Option<PathBuf>,

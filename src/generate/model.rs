@@ -9,11 +9,14 @@
 //! An event that is neither late nor future arrives between its event time and the maximum arrival
 //! delay after it. So it is never behind the watermark of its partition, if the maximum delay of
 //! the reader's definition is at least that long.
+//!
+//! A request of a bot is like one of a member, except that nearly everything is played, and that a
+//! denial follows: never late, stamped in the future or malformed.
 
 use super::arrival::{Arrival, GroundTruth, RequestName};
 use super::chance::RandomChoices;
 use super::queue::{Batch, Queue, QueuedEvent};
-use super::rates::TakeRates;
+use super::rates::{TakeRate, TakeRates};
 use super::rhythm::DailyRhythm;
 use super::settings::{Model, ModelError};
 use super::truth::{Truth, TruthTable};
@@ -29,6 +32,8 @@ const REPEAT_AFTER_MIN_MS: i64 = 1_000;
 const REPEAT_AFTER_SPREAD_MS: i64 = 300_000;
 /// A wrong clock is ahead by the future offset and up to 30 days more.
 const FUTURE_SPREAD_MS: i64 = 30 * 86_400_000;
+/// The share of what it is shown that a bot plays.
+const BOT_PLAY_RATE: f64 = 0.95;
 
 /// The arrivals of a log, in order of arrival over all partitions.
 pub struct Generator {
@@ -135,6 +140,9 @@ impl Generator {
         self.chance.draw_videos(count as usize, start_ms, &mut videos);
 
         let mut client = Client::new(&self.model, start_ms, &mut self.chance);
+        // Without bots nothing may be drawn, as that would change the log.
+        let bot_rate = self.model.world.bot_rate;
+        client.is_bot = bot_rate > 0.0 && self.chance.happens(bot_rate);
         let mut seen_ms = start_ms;
         let mut batch = client.open_batch(seen_ms, count as usize, &mut self.chance);
         for (row, row_videos) in videos.chunks(VIDEOS_PER_ROW).enumerate() {
@@ -151,16 +159,37 @@ impl Generator {
             }
         }
         self.send(batch);
+        if client.is_bot {
+            self.deny(&client, seen_ms);
+        }
         self.videos = videos;
+    }
+
+    /// Sends the denial of a bot's request. It is after the last impression, so that a reader finds
+    /// it in the join window of each.
+    fn deny(&mut self, client: &Client, last_seen_ms: i64) {
+        let delay_ms = self.chance.up_to_ms(self.model.world.denial_delay_max_ms);
+        let event_time_ms = last_seen_ms + delay_ms;
+        let arrival_ms = event_time_ms + client.network_delay_ms(&mut self.chance);
+        let (request, truth) = (client.request, GroundTruth::OnTime);
+        let events = vec![QueuedEvent { video: VideoId(0), event_time_ms, truth }];
+        self.send(Batch { arrival_ms, kind: Kind::Denial, request, events });
+        if let Some(table) = &mut self.truth {
+            table.deny(request, event_time_ms);
+        }
     }
 
     #[inline]
     fn show(&mut self, client: &Client, batch: &mut Batch, video: VideoId, seen_ms: i64) {
         let truth = self.draw_fate(0.0);
         self.log(batch, QueuedEvent { video, event_time_ms: seen_ms, truth });
-        let rate = self.rates.at(video, seen_ms);
+        let rate = match client.is_bot {
+            true => TakeRate { usual: BOT_PLAY_RATE, now: BOT_PLAY_RATE },
+            false => self.rates.at(video, seen_ms),
+        };
         let play = self.chance.happens(rate.now).then(|| self.play(client, video, seen_ms));
         if let Some(table) = &mut self.truth
+            && !client.is_bot
             && truth != GroundTruth::Future
         {
             let is_found = matches!(play, Some(GroundTruth::OnTime | GroundTruth::Late));
@@ -301,6 +330,7 @@ impl Iterator for Generator {
 /// The client of a request, and its times of upload.
 struct Client {
     request: RequestName,
+    is_bot: bool,
     upload_interval_ms: i64,
     upload_ms: i64,
     network_delay_max_ms: i64,
@@ -315,7 +345,7 @@ impl Client {
             chance.exponential_ms(model.flush_interval_ms as f64).min(interval_max_ms);
         let upload_ms = start_ms + chance.up_to_ms(upload_interval_ms);
         let request = chance.request_name();
-        Client { request, upload_interval_ms, upload_ms, network_delay_max_ms }
+        Client { request, is_bot: false, upload_interval_ms, upload_ms, network_delay_max_ms }
     }
 
     /// The batch of the first upload at or after `seen_ms`.

@@ -1,7 +1,8 @@
 //! Where a log is written to: files or topics.
 
 use super::arrival::Arrival;
-use super::lines::{LineWriter, TITLES_FILE};
+use super::lines::{TITLES_FILE, write_titles};
+#[cfg(feature = "kafka")]
 use super::titles::titles;
 #[cfg(feature = "kafka")]
 use super::topics::TopicWriter;
@@ -32,11 +33,10 @@ impl Output {
             if arguments.bootstrap_servers.is_some() || !arguments.kafka.is_empty() {
                 return Err(GenerateError::NoTopics);
             }
-            let files = LogWriter::create(out, *format, model.partitions, *force)?;
+            let files =
+                LogWriter::create(out, *format, model.world.kinds(), model.partitions, *force)?;
             if arguments.titles {
-                let mut writer = LineWriter::create(out.join(TITLES_FILE))?;
-                titles(model).try_for_each(|title| writer.write(&title))?;
-                writer.flush()?;
+                write_titles(out.join(TITLES_FILE), model)?;
             }
             return Ok(Output::Files(files));
         };

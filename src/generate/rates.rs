@@ -112,7 +112,7 @@ struct RandomSurges {
 impl RandomSurges {
     fn new(model: &Model) -> Option<RandomSurges> {
         let world = &model.world;
-        (world.surge_share > 0.0).then(|| RandomSurges {
+        (world.surge_share > 0.0).then_some(RandomSurges {
             seed: model.seed,
             share: world.surge_share,
             start_ms: model.start_ms,

@@ -4,14 +4,16 @@ use super::arrival::{Arrival, GroundTruth};
 use crate::event::Kind;
 use std::fmt;
 
-/// Counts of the records in a log. The total is `impressions + plays + duplicates + malformed`;
-/// impressions and plays include orphans, late and future events.
+/// Counts of the records in a log. The total is `impressions + plays + denials + duplicates +
+/// malformed`; impressions and plays include orphans, late and future events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Impressions, without duplicates.
     pub impressions: u64,
     /// Plays, without duplicates.
     pub plays: u64,
+    /// Denials of requests, without duplicates.
+    pub denials: u64,
     /// Repeated events.
     pub duplicates: u64,
     /// Plays without an impression.
@@ -39,7 +41,7 @@ impl Summary {
                 match arrival.kind {
                     Kind::Impression => self.impressions += 1,
                     Kind::Play => self.plays += 1,
-                    Kind::Denial => {}
+                    Kind::Denial => self.denials += 1,
                 }
                 self.orphans += u64::from(truth == GroundTruth::Orphan);
                 self.late += u64::from(truth == GroundTruth::Late);
@@ -51,7 +53,7 @@ impl Summary {
     /// The number of all records: lines or rows of the files.
     #[inline]
     pub fn records(&self) -> u64 {
-        self.impressions + self.plays + self.duplicates + self.malformed
+        self.impressions + self.plays + self.denials + self.duplicates + self.malformed
     }
 }
 
@@ -61,6 +63,7 @@ impl fmt::Display for Summary {
             ("impressions", self.impressions),
             ("plays", self.plays),
             ("  without an impression", self.orphans),
+            ("denials", self.denials),
             ("late events", self.late),
             ("future events", self.future),
             ("duplicates (additional)", self.duplicates),
@@ -68,6 +71,9 @@ impl fmt::Display for Summary {
             ("records", self.records()),
             ("bytes", self.bytes),
         ] {
+            if name == "denials" && count == 0 {
+                continue;
+            }
             writeln!(formatter, "{name:<32}{:>16}", grouped(count))?;
         }
         let waiting_max = grouped(self.waiting_max as u64);

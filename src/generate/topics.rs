@@ -1,10 +1,10 @@
-//! A log in Kafka: the topics `NAME-impressions` and `NAME-plays`, one JSON object per message.
+//! A log in Kafka: the topics `NAME-impressions` and `NAME-plays`, one JSON object per message;
+//! with bots also `NAME-denials`.
 
 use super::arrival::Arrival;
 use super::json;
 use super::settings::Model;
 use super::titles::Title;
-use crate::event::Kind;
 use crate::kafka::client::{self, create_topic, partitions, reason, retry_transient, set_defaults};
 use crate::kafka::{KafkaSettings, KafkaSettingsError};
 use rdkafka::admin::{AdminClient, NewTopic, TopicReplication};
@@ -67,8 +67,9 @@ impl TopicError {
 /// its time of arrival.
 pub struct TopicWriter {
     producer: ThreadedProducer<Deliveries>,
-    /// The topics of impressions and of plays.
-    topics: [String; 2],
+    /// The topics of the kinds, in the order of their discriminants; that of denials is missing
+    /// unless there are bots.
+    topics: Vec<String>,
     /// The topic of titles, which may not exist.
     titles: String,
     line: Vec<u8>,
@@ -90,7 +91,8 @@ impl TopicWriter {
         force: bool,
     ) -> Result<TopicWriter, TopicError> {
         let config = producer_config(settings)?;
-        let topics = [Kind::Impression, Kind::Play].map(|kind| format!("{name}-{}", kind.topic()));
+        let kinds = model.world.kinds().iter();
+        let topics: Vec<_> = kinds.map(|kind| format!("{name}-{}", kind.topic())).collect();
         let failed = |error| TopicError::kafka(&topics[0], &error);
         let producer = config.create_with_context(Deliveries::default()).map_err(failed)?;
         let titles = format!("{name}-titles");

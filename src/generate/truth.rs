@@ -105,6 +105,11 @@ impl TruthTable {
         sums.usual_rates += rate.usual;
     }
 
+    /// Adds the request of a bot.
+    pub fn deny(&mut self, request: RequestName, event_time_ms: i64) {
+        self.complete.push(Truth::Denied { request, event_time_ms });
+    }
+
     /// Completes the epochs that end by the time at which the next request starts, or all if there
     /// is none.
     pub fn complete_before(&mut self, next_start_ms: Option<i64>) {

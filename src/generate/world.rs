@@ -4,6 +4,7 @@
 use super::catalogue::{rank_of_video, video_of_rank};
 use super::settings::{Model, ModelError, check_durations, check_shares, parse_share, refuse};
 use super::surge::Surge;
+use crate::event::Kind;
 use crate::time::{Span, rfc3339, text::parse_duration_ms};
 use clap::Args;
 
@@ -65,6 +66,18 @@ pub struct World {
     /// Largest factor of a random surge
     #[arg(long, value_name = "FACTOR", default_value_t = 5.0)]
     pub surge_factor_max: f64,
+
+    /// Share of requests that are of bots, which play nearly everything that they are shown; each
+    /// has a denial in a third log
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    pub bot_rate: f64,
+
+    /// Longest time from the last impression of a bot's request to its denial
+    #[arg(
+        long = "denial-delay-max", value_name = "DURATION", default_value = "5m",
+        value_parser = parse_duration_ms
+    )]
+    pub denial_delay_max_ms: i64,
 }
 
 impl Default for World {
@@ -75,6 +88,11 @@ impl Default for World {
 }
 
 impl World {
+    /// The kinds of which there are logs: denials only if there are bots.
+    pub fn kinds(&self) -> &'static [Kind] {
+        if self.bot_rate > 0.0 { &Kind::ALL } else { &[Kind::Impression, Kind::Play] }
+    }
+
     /// Whether any flag is not at its default, so that there is a truth to be told.
     pub fn is_eventful(&self) -> bool {
         *self != World::default()
@@ -89,7 +107,9 @@ impl World {
             ("daily-rhythm", self.daily_rhythm),
             ("video-rhythm", self.video_rhythm),
             ("surge-share", self.surge_share),
+            ("bot-rate", self.bot_rate),
         ])?;
+        check_durations(&[("denial-delay-max", self.denial_delay_max_ms, 0)])?;
         for (flag, number, most) in [
             ("play-rate-spread", self.play_rate_spread, SPREAD_MAX),
             ("overdispersion", self.overdispersion, OVERDISPERSION_MAX),
@@ -197,6 +217,11 @@ mod tests {
             (
                 World { play_rate_spread: 3.5, ..default() },
                 "--play-rate-spread is 3.5, but must be 0 to 3",
+            ),
+            (World { bot_rate: 2.0, ..default() }, "--bot-rate is 2, but a share must be 0 to 1"),
+            (
+                World { denial_delay_max_ms: -1, ..default() },
+                "--denial-delay-max is -1ms, but must be 0s to 366d",
             ),
             (World { overdispersion: -1.0, ..default() }, "--overdispersion is -1, but must be 0"),
             (

@@ -1,4 +1,5 @@
-//! A log as files, one per partition: `impressions-00.jsonl`, `plays-00.jsonl` and so on.
+//! A log as files, one per partition: `impressions-00.jsonl`, `plays-00.jsonl` and so on; with bots
+//! also `denials-00.jsonl`.
 
 use super::arrival::Arrival;
 #[cfg(feature = "parquet")]
@@ -98,12 +99,13 @@ impl WriteError {
 
 /// Writes each arrival to the file of its kind and partition.
 pub struct LogWriter {
-    impressions: Vec<PartitionWriter>,
-    plays: Vec<PartitionWriter>,
+    /// The partitions of each kind, at its discriminant; none of denials, unless there are bots.
+    logs: [Vec<PartitionWriter>; Kind::COUNT],
 }
 
 impl LogWriter {
-    /// Creates the folder if it is missing, and an empty file for each partition of both kinds.
+    /// Creates the folder if it is missing, and an empty file for each partition of these
+    /// kinds.
     ///
     /// With `force`, the files of an earlier log are removed first: all files whose names this
     /// writer could have given, for any number of partitions, and those of titles and of the truth.
@@ -114,6 +116,7 @@ impl LogWriter {
     pub fn create(
         folder: &Path,
         format: LogFormat,
+        kinds: &[Kind],
         partitions: u32,
         force: bool,
     ) -> Result<LogWriter, WriteError> {
@@ -127,15 +130,14 @@ impl LogWriter {
             }
             fs::remove_file(&path).map_err(WriteError::folder(folder))?;
         }
-        let create_kind = |kind| {
-            let paths = (0..partitions)
-                .map(|partition| folder.join(file_name(kind, partition, partitions, format)));
-            paths.map(|path| PartitionWriter::create(path, format)).collect::<Result<_, _>>()
-        };
-        Ok(LogWriter {
-            impressions: create_kind(Kind::Impression)?,
-            plays: create_kind(Kind::Play)?,
-        })
+        let mut logs = [const { Vec::new() }; Kind::COUNT];
+        for kind in kinds {
+            for partition in 0..partitions {
+                let path = folder.join(file_name(*kind, partition, partitions, format));
+                logs[*kind as usize].push(PartitionWriter::create(path, *kind, format)?);
+            }
+        }
+        Ok(LogWriter { logs })
     }
 
     /// Writes one record, which may stay in a buffer.
@@ -144,15 +146,10 @@ impl LogWriter {
     /// When the file of its partition cannot be written.
     ///
     /// # Panics
-    /// When the writer was created with too few partitions for it.
+    /// When the writer was created without its kind, or with too few partitions for it.
     #[inline]
     pub fn write(&mut self, arrival: &Arrival) -> Result<(), WriteError> {
-        let partitions = match arrival.kind {
-            Kind::Impression => &mut self.impressions,
-            Kind::Play => &mut self.plays,
-            Kind::Denial => unreachable!("no denial is generated"),
-        };
-        partitions[arrival.partition as usize].write(arrival)
+        self.logs[arrival.kind as usize][arrival.partition as usize].write(arrival)
     }
 
     /// Flushes all complete lines to the files, for readers that follow them. Parquet files are
@@ -161,7 +158,7 @@ impl LogWriter {
     /// # Errors
     /// When a file cannot be written.
     pub fn flush(&mut self) -> Result<(), WriteError> {
-        self.impressions.iter_mut().chain(&mut self.plays).try_for_each(PartitionWriter::flush)
+        self.logs.iter_mut().flatten().try_for_each(PartitionWriter::flush)
     }
 
     /// Completes all files and returns their total size in bytes.
@@ -169,7 +166,7 @@ impl LogWriter {
     /// # Errors
     /// When a file cannot be written.
     pub fn finish(self) -> Result<u64, WriteError> {
-        self.impressions.into_iter().chain(self.plays).map(PartitionWriter::finish).sum()
+        self.logs.into_iter().flatten().map(PartitionWriter::finish).sum()
     }
 }
 
@@ -220,7 +217,8 @@ enum Output {
 }
 
 impl PartitionWriter {
-    fn create(path: PathBuf, format: LogFormat) -> Result<PartitionWriter, WriteError> {
+    #[cfg_attr(not(feature = "parquet"), expect(unused_variables))]
+    fn create(path: PathBuf, kind: Kind, format: LogFormat) -> Result<PartitionWriter, WriteError> {
         let file = File::create(&path).map_err(WriteError::io(&path))?;
         let output = match format {
             LogFormat::Jsonl => Output::Json(JsonWriter::new(file)),
@@ -228,7 +226,7 @@ impl PartitionWriter {
             LogFormat::Parquet => return Err(Feature::Parquet.missing("--format parquet").into()),
             #[cfg(feature = "parquet")]
             LogFormat::Parquet => {
-                let writer = ParquetWriter::new(file).map_err(WriteError::parquet(&path))?;
+                let writer = ParquetWriter::new(file, kind).map_err(WriteError::parquet(&path))?;
                 Output::Parquet(Box::new(writer))
             }
         };

@@ -31,7 +31,7 @@ pub struct StoreTopics {
     pub topic: String,
 }
 
-/// A committed record: its partition, its key and its value.
+/// A committed record: its partition, its key, which may be empty, and its value.
 pub type Record = (i32, String, Option<Value>);
 
 impl StoreTopics {
@@ -113,7 +113,8 @@ impl StoreTopics {
         while ends < partitions {
             match consumer.poll(TIMEOUT).expect("a record or the end of a partition") {
                 Ok(message) => {
-                    let key = String::from_utf8(message.key().unwrap().to_vec()).unwrap();
+                    let key =
+                        String::from_utf8(message.key().unwrap_or_default().to_vec()).unwrap();
                     let value = message.payload().map(serde_json::from_slice);
                     records.push((message.partition(), key, value.transpose().unwrap()));
                 }

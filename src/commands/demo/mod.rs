@@ -146,7 +146,13 @@ impl PacedLog {
             ..Model::default()
         };
         let generator = Generator::new(&model)?;
-        let writer = LogWriter::create(folder, LogFormat::Jsonl, model.partitions, false)?;
+        let writer = LogWriter::create(
+            folder,
+            LogFormat::Jsonl,
+            model.world.kinds(),
+            model.partitions,
+            false,
+        )?;
         Ok(PacedLog { generator, writer, start_ms: model.start_ms, pace_ms })
     }
 

@@ -1,7 +1,7 @@
 //! Tests that a Parquet log holds the events of its model.
 
 use super::super::tests::{Parsed, arguments, arrivals, parsed, small};
-use super::super::{GenerateArguments, LogFormat, Model, generate};
+use super::super::{GenerateArguments, LogFormat, Model, World, generate};
 use crate::event::{Kind, RequestId, VideoId};
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
@@ -27,6 +27,36 @@ fn parquet_rows_equal_the_generated_events() {
     };
     assert_eq!(found, [events(Kind::Impression), events(Kind::Play)]);
     assert!(summary.malformed > 300);
+}
+
+#[test]
+fn a_parquet_log_of_denials_has_no_column_of_videos() {
+    let world = World { bot_rate: 0.3, ..World::default() };
+    let model = Model { partitions: 1, world, ..small(5_000) };
+    let folder = tempfile::tempdir().unwrap();
+    let parquet =
+        GenerateArguments { format: LogFormat::Parquet, ..arguments(folder.path(), model.clone()) };
+    generate(&parquet).unwrap();
+    let file = fs::File::open(folder.path().join("denials-00.parquet")).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+    let mut rows = Vec::new();
+    for batch in reader.map(Result::unwrap) {
+        let schema = batch.schema();
+        let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        assert_eq!(names, ["request_id", "event_time", "record_time"]);
+        let requests = batch.column(0).as_string::<i32>();
+        let [event_times, record_times] =
+            [1, 2].map(|column| batch.column(column).as_primitive::<Int64Type>().values().to_vec());
+        rows.extend((0..batch.num_rows()).map(|row| {
+            let request = RequestId::parse(requests.value(row)).unwrap();
+            (request, VideoId(0), event_times[row], Some(record_times[row]))
+        }));
+    }
+    let denials = arrivals(&model).into_iter().filter(|arrival| arrival.kind == Kind::Denial);
+    let expected: Vec<Parsed> =
+        denials.filter_map(|arrival| arrival.event(0).map(parsed)).collect();
+    assert!(expected.len() > 50);
+    assert_eq!(rows, expected);
 }
 
 /// The events of a file, row by row; `None` for a malformed row.

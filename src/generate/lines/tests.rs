@@ -4,7 +4,7 @@ use super::super::tests::{arguments, small};
 use super::super::{GenerateArguments, Model, World, generate, rates};
 use super::*;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -50,6 +50,32 @@ fn titles_and_truth_are_written_beside_the_log() {
     }
     assert!((8..=10).contains(&shown.len()), "four hours: {shown:?}");
     assert!((1_980..=2_000).contains(&shown.values().sum::<u64>()), "all but future ones");
+}
+
+#[test]
+fn denials_are_a_third_log_and_part_of_the_truth() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World { bot_rate: 0.2, ..World::default() };
+    let model = Model { world, partitions: 1, ..small(2_000) };
+    let mut bots = arguments(folder.path(), model);
+    let summary = generate(&bots).unwrap();
+    let all = ["denials-00.jsonl", "impressions-00.jsonl", "plays-00.jsonl", "truth.jsonl"];
+    assert_eq!(names(folder.path()), all);
+    let key = |line: &Value| (line["request_id"].to_string(), line["event_time"].to_string());
+    let denials = objects(&folder.path().join("denials-00.jsonl"));
+    assert!(denials.iter().all(|line| line.as_object().unwrap().len() == 3), "no video");
+    let denials: BTreeSet<_> = denials.iter().map(key).collect();
+    let truth = objects(&folder.path().join(TRUTH_FILE));
+    let denied: BTreeSet<_> =
+        truth.iter().filter(|line| line["truth"] == "denied").map(key).collect();
+    assert_eq!(denials, denied);
+    assert_eq!(summary.denials, denied.len() as u64);
+    assert!(summary.to_string().contains("denials"));
+
+    bots.model = Model { partitions: 1, ..small(100) };
+    bots.force = true;
+    generate(&bots).unwrap();
+    assert_eq!(names(folder.path()), ["impressions-00.jsonl", "plays-00.jsonl"]);
 }
 
 #[test]

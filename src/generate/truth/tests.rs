@@ -5,7 +5,7 @@ use super::super::{Arrival, Generator, GroundTruth, Model, World};
 use super::*;
 use crate::event::Kind;
 use proptest::prelude::*;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -61,8 +61,16 @@ fn denied(truth: &[Truth]) -> HashSet<RequestName> {
 /// Models with every kind of disorder, and with every kind of world.
 fn models() -> impl Strategy<Value = Model> {
     let share = || prop_oneof![Just(0.0), 0.0..0.3f64];
-    let world = (share(), share(), share(), share(), share(), prop::bool::ANY).prop_map(
-        |(daily_rhythm, video_rhythm, play_rate_spread, overdispersion, surge_share, surges)| {
+    let world = (share(), share(), share(), share(), share(), share(), prop::bool::ANY).prop_map(
+        |(
+            daily_rhythm,
+            video_rhythm,
+            play_rate_spread,
+            overdispersion,
+            surge_share,
+            bot_rate,
+            surges,
+        )| {
             let surge = "51474863@2026-01-01T01:00:00Z/1h×2".parse().unwrap();
             World {
                 daily_rhythm,
@@ -70,6 +78,7 @@ fn models() -> impl Strategy<Value = Model> {
                 play_rate_spread,
                 overdispersion,
                 surge_share,
+                bot_rate,
                 surges: if surges { vec![surge] } else { Vec::new() },
                 ..World::default()
             }
@@ -130,6 +139,7 @@ fn dense(world: World) -> Model {
         videos: 40,
         zipf: 0.5,
         orphan_rate: none,
+        malformed_rate: none,
         future_rate: none,
         duration_ms: 24 * HOUR_MS,
         play_rate: 0.1,
@@ -245,6 +255,49 @@ fn videos_have_rhythms_of_their_own_and_all_together_none() {
     // Uniform from 0 to 0.8; requests show half of the catalogue, which evens it out somewhat.
     assert!((0.2..0.5).contains(&with), "{with}");
     assert!(all < 0.05, "{all}");
+}
+
+#[test]
+fn every_request_of_a_bot_is_denied_soon_after_its_last_impression() {
+    let world = World { bot_rate: 0.1, denial_delay_max_ms: 180_000, ..World::default() };
+    let model = Model { duplicate_rate: 0.2, late_rate: 0.05, ..dense(world) };
+    let (log, truth) = log_and_truth(&model);
+    let denied = denied(&truth);
+    assert!((450..550).contains(&denied.len()), "{} of 5,000 requests", denied.len());
+    let mut last_seen_ms: HashMap<RequestName, i64> = HashMap::new();
+    let mut plays = [0, 0];
+    for arrival in log.iter().filter(|arrival| arrival.truth != GroundTruth::Duplicate) {
+        if arrival.kind == Kind::Impression {
+            let last_ms = last_seen_ms.entry(arrival.request).or_default();
+            *last_ms = arrival.event_time_ms.max(*last_ms);
+        } else if arrival.kind == Kind::Play {
+            plays[usize::from(denied.contains(&arrival.request))] += 1;
+        }
+    }
+    let of_kind = |kind| log.iter().filter(move |arrival| arrival.kind == kind);
+    let denials: HashSet<_> =
+        of_kind(Kind::Denial).map(|one| (one.request, one.event_time_ms)).collect();
+    assert!(of_kind(Kind::Denial).count() > denials.len(), "some arrive twice");
+    assert_eq!(denials.iter().map(|(request, _)| *request).collect::<HashSet<_>>(), denied);
+    for (request, event_time_ms) in denials {
+        let after_ms = event_time_ms - last_seen_ms[&request];
+        assert!((0..=180_000).contains(&after_ms), "{after_ms}");
+    }
+    for denial in of_kind(Kind::Denial) {
+        let delay_ms = denial.arrival_ms - denial.event_time_ms;
+        assert!((0..=model.arrival_delay_max_ms).contains(&delay_ms), "{denial:?}");
+    }
+    let [of_members, of_bots] = plays;
+    assert!((8_600..9_400).contains(&of_members), "{of_members} of about 90,000");
+    assert!((8_500..10_500).contains(&of_bots), "{of_bots} of about 10,000");
+    let counts = counts(&truth);
+    assert!(deviations(counts.iter().copied(), |_| 0.1).abs() < 3.0, "without bots");
+}
+
+#[test]
+fn without_bots_there_is_no_denial() {
+    let (log, truth) = log_and_truth(&dense(World::default()));
+    assert!(log.iter().all(|arrival| arrival.kind != Kind::Denial) && denied(&truth).is_empty());
 }
 
 #[test]
