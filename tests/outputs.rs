@@ -4,6 +4,9 @@ mod common;
 
 use common::program::{Running, run, trendmark};
 use common::workspace::{Workspace, lines, names};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use trendmark::features::Feature;
 
 #[test]
 fn a_store_or_dead_letter_file_that_would_be_read_is_a_usage_error() {
@@ -108,6 +111,47 @@ fn a_rate_limits_the_records_that_are_written() {
         let name = file.unwrap().file_name();
         let read = |folder: &str| std::fs::read(place.path(folder).join(&name)).unwrap();
         assert_eq!(read("log"), read("fast"), "the rate does not change the log");
+    }
+}
+
+/// The counts of members, video by video and epoch by epoch, although bots are in the logs.
+#[test]
+fn a_job_finds_what_the_truth_of_a_generated_log_says() {
+    for format in ["jsonl", "parquet"] {
+        if format == "parquet" && !Feature::Parquet.is_built_in() {
+            continue;
+        }
+        let place = Workspace::new();
+        let on = |arguments: &[&str]| {
+            let mut command = trendmark();
+            Running::start(command.current_dir(place.0.path()).args(arguments)).finish().succeeded()
+        };
+        let log = ["generate", "--out", "log", "--format", format, "--impressions", "30000"];
+        let world = ["--bot-rate", "0.1", "--surge-share", "0.2", "--overdispersion", "0.1"];
+        // Whatever a reader leaves out as late would be missing.
+        let rates = ["--videos", "200", "--late-rate", "0", "--play-delay-max", "1h"];
+        on(&[&log[..], &world, &rates].concat());
+        let [impressions, plays] =
+            ["impressions", "plays"].map(|kind| format!("log/{kind}-*.{format}"));
+        let denied = format!("log/denials-*.{format}");
+        place
+            .run(&["--impressions", &impressions, "--plays", &plays, "--denied", &denied])
+            .succeeded();
+        let counts = |lines: &str| -> BTreeMap<(i64, u64), (u64, u64)> {
+            let objects = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            let shown = objects.filter(|one| one["impressions"].as_u64().is_some_and(|n| n > 0));
+            let number = |one: &Value, name: &str| one[name].as_u64().unwrap();
+            let count = |one: Value| {
+                let key = (one["epoch"].as_i64().unwrap(), number(&one, "video_id"));
+                (key, (number(&one, "impressions"), number(&one, "plays")))
+            };
+            shown.map(count).collect()
+        };
+        let truth = std::fs::read_to_string(place.path("log/truth.jsonl")).unwrap();
+        let rows = on(&["show", "--store", "s.db", "--format", "json"]).stdout;
+        let expected = counts(&truth);
+        assert!(expected.len() > 1_000, "{}", expected.len());
+        assert!(counts(&rows) == expected, "{format}");
     }
 }
 
