@@ -40,7 +40,7 @@ export function jobView(section, live) {
       facts(factsOf(live.job));
       drawSamples();
       note(null);
-      meta(answer, [live.job.state, live.job.store]);
+      meta(answer, [live.job.store]);
     },
     tick: drawSamples,
     failed(message) {
@@ -116,6 +116,7 @@ function lostCell(cell) {
 function summaryOf(job, rows) {
   const sum = (field) => rows.reduce((total, row) => total + (row[field] ?? 0), 0);
   return {
+    State: job.state ?? DASH,
     'Events in the store': count(job.events),
     'Events/s': count(job.events_per_second),
     'Bytes/s': bytes(job.bytes_per_second),

@@ -1,6 +1,6 @@
 // The ledger: what became of every event.
 import { get } from './api.js';
-import { setHidden } from './dom.js';
+import { setHidden, setText } from './dom.js';
 import { count, epochRange } from './format.js';
 import { header, number, rowsOf, text } from './rows.js';
 import { lengthOf, parts } from './section.js';
@@ -31,7 +31,8 @@ export function ledgerView(section, live) {
     async refresh(signal) {
       links('ledger', {});
       const answer = await get('ledger', {}, { signal });
-      const rows = [...answer.rows].sort(newestFirst);
+      const rows = [...answer.rows].sort(newestFirst)
+        .map((row, at, all) => ({ ...row, again: at > 0 && all[at - 1].epoch === row.epoch }));
       fillSums(sumsOf(rows));
       fill(rows.slice(0, limit));
       setHidden(table, rows.length === 0);
@@ -64,9 +65,17 @@ function sumsOf(rows) {
 const epochText = (row, live) => row.epoch === null
   ? 'far from the watermark' : epochRange(row.epoch_start, lengthOf(live));
 
+/** An epoch that the row above has too is dimmed. */
+function epochCell(cell, epoch) {
+  return (row) => {
+    setText(cell, epoch(row));
+    cell.classList.toggle('again', row.again === true);
+  };
+}
+
 function columns(epoch) {
   return [
-    header(text(epoch)),
+    header({ make: (cell) => epochCell(cell, epoch) }),
     text((row) => row.kind),
     ...FIELDS.map((field) => number((row) => count(row[field]), { quiet: true })),
   ];

@@ -20,7 +20,7 @@ export function recolour() {
 
 /**
  * A figure in `host`: `title`, `series` of {label, colour, dash, format, hidden}, `band` of two
- * numbers of series, `range(min, max)`, and `group`, whose plots have one cursor.
+ * numbers of series, `range(min, max)`, `marks` (values with a line), and `group`, whose plots have one cursor.
  * Gives `set(seconds, columns, provisionalFrom)`.
  */
 export function plot(host, options) {
@@ -59,6 +59,7 @@ function settings(options, held, read, box) {
   return {
     ...sizeOf(box),
     legend: { show: false },
+    padding: [8, 8, 0, 0],
     cursor: {
       drag: { x: false, y: false }, y: false, points: { size: 6 },
       sync: options.group ? { key: options.group } : undefined,
@@ -72,7 +73,7 @@ function settings(options, held, read, box) {
       { ...axis, grid: { show: false }, size: 26, space: 64, values: (u, splits) => times(splits) },
       { ...axis, grid, size: 52, space: 36, values: (u, splits) => splits.map(options.format) },
     ],
-    hooks: { drawClear: [(u) => shade(u, held.from)], setCursor: [read] },
+    hooks: { drawClear: [(u) => shade(u, held.from), (u) => mark(u, options.marks ?? [])], setCursor: [read] },
   };
 }
 
@@ -108,6 +109,22 @@ function shade(u, from) {
   u.ctx.save();
   u.ctx.fillStyle = colour('provisional');
   u.ctx.fillRect(left, u.bbox.top, width, u.bbox.height);
+  u.ctx.restore();
+}
+
+/** Dashed lines at values that mean something. */
+function mark(u, marks) {
+  u.ctx.save();
+  u.ctx.strokeStyle = colour('faint');
+  u.ctx.lineWidth = devicePixelRatio;
+  u.ctx.setLineDash([2 * devicePixelRatio, 4 * devicePixelRatio]);
+  for (const value of marks) {
+    const y = Math.round(u.valToPos(value, 'y', true)) + 0.5;
+    u.ctx.beginPath();
+    u.ctx.moveTo(u.bbox.left, y);
+    u.ctx.lineTo(u.bbox.left + u.bbox.width, y);
+    u.ctx.stroke();
+  }
   u.ctx.restore();
 }
 

@@ -13,34 +13,42 @@ function shape(tag, className) {
   return node;
 }
 
-/** A column with a line for `points(row)`: epochs with plays, of the `length` epochs to `last(row)`. */
-export function spark(points, last, length = 24) {
+/**
+ * A column with a line for `row.spark`: epochs with plays, of the `length` epochs to that of the row.
+ * While that is provisional, the way to it is dashed: its plays have not all arrived.
+ */
+export function spark(length = 24) {
   return {
     className: 'spark',
     make: (cell) => {
       const svg = shape('svg', 'line');
       svg.setAttribute('viewBox', `0 0 ${WIDTH} ${HEIGHT}`);
+      svg.setAttribute('preserveAspectRatio', 'xMinYMid');
       svg.setAttribute('role', 'img');
       const area = shape('path', 'area');
       const line = shape('path', 'stroke');
+      const tail = shape('path', 'tail');
       const dot = shape('circle', 'dot');
       dot.setAttribute('r', '2.4');
-      svg.append(area, line, dot);
+      svg.append(area, line, tail, dot);
       cell.append(svg);
-      return (row) => draw({ svg, area, line, dot }, points(row) ?? [], last(row), length);
+      return (row) => draw({ svg, area, line, tail, dot }, row, length);
     },
   };
 }
 
-function draw({ svg, area, line, dot }, points, last, length) {
+function draw({ svg, area, line, tail, dot }, row, length) {
+  const points = row.spark ?? [];
   const most = Math.max(1, ...points.map((point) => point.plays));
   const at = points.map((point) => ({
     epoch: point.epoch,
-    x: EDGE + ((point.epoch - last + length - 1) / (length - 1)) * (WIDTH - 2 * EDGE),
+    x: EDGE + ((point.epoch - row.epoch + length - 1) / (length - 1)) * (WIDTH - 2 * EDGE),
     y: HEIGHT - EDGE - (point.plays / most) * (HEIGHT - 2 * EDGE),
   }));
   const runs = unbroken(at);
-  setAttribute(line, 'd', runs.map(lineOf).join(''));
+  const open = row.final || !runs.length ? [] : runs.at(-1).slice(-2);
+  setAttribute(line, 'd', runs.map((run) => lineOf(without(run, open))).join(''));
+  setAttribute(tail, 'd', open.length ? lineOf(open) : '');
   setAttribute(area, 'd', runs.map(areaOf).join(''));
   const end = at.at(-1);
   setAttribute(dot, 'cx', end ? end.x.toFixed(1) : '-9');
@@ -58,8 +66,9 @@ function unbroken(at) {
   return runs;
 }
 
+const without = (run, open) => (run.at(-1) === open.at(-1) ? run.slice(0, -1) : run);
 const pair = ({ x, y }) => `${x.toFixed(1)} ${y.toFixed(1)}`;
-const lineOf = (run) => `M${run.map(pair).join('L')}`;
+const lineOf = (run) => (run.length ? `M${run.map(pair).join('L')}` : '');
 
 function areaOf(run) {
   const floor = HEIGHT - EDGE;

@@ -129,7 +129,7 @@ function columns(live, scale) {
     number((row) => count(row.plays)),
     number((row) => real(row.expected_plays)),
     { className: 'n rate', make: (cell) => rateCell(cell) },
-    spark((row) => row.spark, (row) => row.epoch),
+    spark(),
   ];
 }
 

@@ -113,8 +113,8 @@ function latest(rows, live) {
   const rise = row.since === null ? DASH : since
     ? `${minute(since).slice(5)} · ${duration(end - Date.parse(since))}` : 'before these epochs';
   return {
-    'Latest epoch': `${epochRange(row.epoch_start, lengthOf(live)).slice(5)}`
-      + ` ${row.final ? 'final' : 'provisional'}`,
+    'Latest epoch': epochRange(row.epoch_start, lengthOf(live)).slice(5),
+    State: row.final ? 'final' : 'provisional',
     Momentum: signed(row.momentum),
     Score: signed(row.score),
     'Rises since': rise,
@@ -199,7 +199,7 @@ const IMPRESSIONS = {
 };
 
 const SCORES = {
-  title: 'Score and momentum', format: (value) => real(value, 0),
+  title: 'Score and momentum', format: (value) => real(value, 0), marks: [-4, 4],
   range: (min, max) => [Math.min(-4.5, min * 1.05), Math.max(4.5, max * 1.05)],
   series: [
     { label: 'score', colour: 'plot-3', format: signed },
