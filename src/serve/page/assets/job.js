@@ -52,7 +52,8 @@ export function jobView(section, live) {
 
 /** The partition with the least watermark holds epochs open, unless it is idle. */
 function hold(held, rows) {
-  const times = rows.filter((row) => row.watermark && !row.idle).map((row) => Date.parse(row.watermark));
+  const times = rows.filter((row) => row.watermark && !row.idle)
+    .map((row) => Date.parse(row.watermark));
   const least = Math.min(...times);
   held.newest = Math.max(...times);
   held.least = times.length > 1 && least < held.newest ? least : null;
@@ -99,7 +100,8 @@ function partitionState(cell, held) {
   cell.append(badge);
   return (row) => {
     const holds = !row.idle && row.watermark && Date.parse(row.watermark) === held.least;
-    setText(badge, row.idle ? 'idle' : holds ? 'least watermark' : row.watermark ? 'reading' : 'nothing read');
+    const reads = row.watermark ? 'reading' : 'nothing read';
+    setText(badge, row.idle ? 'idle' : holds ? 'least watermark' : reads);
     badge.className = row.idle ? 'badge final' : holds ? 'badge provisional' : 'dim';
   };
 }

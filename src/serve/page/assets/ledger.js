@@ -16,7 +16,8 @@ export function ledgerView(section, live) {
   const { meta, note, links } = parts(section);
   const [sums, body] = section.querySelectorAll('tbody');
   const fillSums = rowsOf(sums, columns(() => 'All epochs'), (row) => row.kind);
-  const fill = rowsOf(body, columns((row) => epochText(row, live)), (row) => `${row.epoch} ${row.kind}`);
+  const fill = rowsOf(body, columns((row) => epochText(row, live)),
+    (row) => `${row.epoch} ${row.kind}`);
   let limit = STEP;
   more.querySelector('button').addEventListener('click', () => {
     limit += STEP;
@@ -57,7 +58,9 @@ function sumsOf(rows) {
   return KINDS.map((kind) => {
     const sum = { kind };
     const some = rows.filter((row) => row.kind === kind);
-    for (const field of FIELDS) sum[field] = some.reduce((total, row) => total + (row[field] ?? 0), 0);
+    for (const field of FIELDS) {
+      sum[field] = some.reduce((total, row) => total + (row[field] ?? 0), 0);
+    }
     return { ...sum, some: some.length };
   }).filter((sum) => sum.some > 0);
 }

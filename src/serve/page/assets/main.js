@@ -17,7 +17,9 @@ import { videoView } from './video.js';
 const root = document.documentElement;
 const refresher = new Refresher(failed);
 const live = new Live({ changed, status });
-const make = { trending: trendingView, video: videoView, epochs: epochsView, ledger: ledgerView, job: jobView };
+const make = {
+  trending: trendingView, video: videoView, epochs: epochsView, ledger: ledgerView, job: jobView,
+};
 const views = Object.fromEntries(Object.entries(make)
   .map(([name, build]) => [name, build(document.getElementById(name), live)]));
 let route = null;
@@ -78,10 +80,17 @@ function startPause() {
   });
 }
 
+/** Skips to the heading of the view. The address stays that of the view. */
+function skip(event) {
+  event.preventDefault();
+  document.querySelector(`#${route.view} h2`).focus();
+}
+
 function start() {
   document.querySelector('.status .plain').hidden = true;
-  document.querySelectorAll('.status .state, .status dl').forEach((node) => { node.hidden = false; });
+  for (const node of document.querySelectorAll('.status .state, .status dl')) node.hidden = false;
   document.querySelector('#alarm button').addEventListener('click', () => live.stream.hurry());
+  document.querySelector('.skip').addEventListener('click', skip);
   document.addEventListener('click', saveWithToken);
   startPause();
   startTheme(document.getElementById('theme'), recolour);

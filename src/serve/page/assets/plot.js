@@ -19,8 +19,9 @@ export function recolour() {
 }
 
 /**
- * A figure in `host`: `title`, `series` of {label, colour, dash, format, hidden}, `band` of two
- * numbers of series, `range(min, max)`, `marks` (values with a line), and `group`, whose plots have one cursor.
+ * A figure in `host`: `title`, `series` of {label, colour, dash, fill, format, quiet}, `band` of
+ * two numbers of series, `range(min, max)`, `marks` (values with a line), and `group`, whose plots
+ * have one cursor.
  * Gives `set(seconds, columns, provisionalFrom)`.
  */
 export function plot(host, options) {
@@ -46,12 +47,15 @@ export function plot(host, options) {
 
 function keyOf(caption, series) {
   const value = element('b', { textContent: DASH });
-  const swatch = element('i', { className: `swatch ${series.colour}${series.dash ? ' dash' : ''}` });
+  const dash = series.dash ? ' dash' : '';
+  const swatch = element('i', { className: `swatch ${series.colour}${dash}` });
   caption.append(element('span', { className: 'key' }, swatch, `${series.label} `, value));
   return value;
 }
 
-const sizeOf = (box) => ({ width: Math.max(200, box.clientWidth), height: box.clientHeight || 190 });
+const sizeOf = (box) => ({
+  width: Math.max(200, box.clientWidth), height: box.clientHeight || 190,
+});
 
 function settings(options, held, read, box) {
   const axis = { stroke: () => colour('dim'), font: FONT, ticks: { show: false } };
@@ -73,7 +77,10 @@ function settings(options, held, read, box) {
       { ...axis, grid: { show: false }, size: 26, space: 64, values: (u, splits) => times(splits) },
       { ...axis, grid, size: 52, space: 36, values: (u, splits) => splits.map(options.format) },
     ],
-    hooks: { drawClear: [(u) => shade(u, held.from), (u) => mark(u, options.marks ?? [])], setCursor: [read] },
+    hooks: {
+      drawClear: [(u) => shade(u, held.from), (u) => mark(u, options.marks ?? [])],
+      setCursor: [read],
+    },
   };
 }
 

@@ -14,8 +14,8 @@ function shape(tag, className) {
 }
 
 /**
- * A column with a line for `row.spark`: epochs with plays, of the `length` epochs to that of the row.
- * While that is provisional, the way to it is dashed: its plays have not all arrived.
+ * A column with a line for `row.spark`: epochs with plays, of the `length` epochs to that of the
+ * row. While that is provisional, the way to it is dashed: its plays have not all arrived.
  */
 export function spark(length = 24) {
   return {

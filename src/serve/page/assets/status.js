@@ -16,7 +16,8 @@ let announced = { text: '', at: 0 };
 /** Shows the state of `live`, and what it says, at the top of the page. */
 export function showStatus(live) {
   const { state } = live;
-  const name = state === 'live' && live.job?.state === 'replaying' ? 'Live, replaying' : NAMES[state];
+  const replaying = state === 'live' && live.job?.state === 'replaying';
+  const name = replaying ? 'Live, replaying' : NAMES[state];
   document.documentElement.dataset.state = state;
   setText(byId('state'), name);
   showNumbers(live);

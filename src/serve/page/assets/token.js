@@ -32,7 +32,7 @@ function ask() {
   return new Promise((resolve, reject) => {
     dialog.addEventListener('close', () => {
       if (!input.value) {
-        reject(new Error('The server answers only with its token. Load the page again to give it.'));
+        reject(new Error('The server answers only with its token: load the page again.'));
         return;
       }
       token = input.value;
@@ -47,7 +47,7 @@ function ask() {
   });
 }
 
-/** Links cannot send a token, so where there is one, files of the API are fetched and then saved. */
+/** Links cannot send a token: where there is one, files of the API are fetched, then saved. */
 export function saveWithToken(event) {
   const link = event.target.closest?.('a[href^="api/"]');
   if (!link || !token) return;

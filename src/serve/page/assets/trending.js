@@ -72,7 +72,8 @@ function queryOf(parameters, live) {
 function about(answer, live, parameters) {
   const [row] = answer.rows;
   const texts = [];
-  if (row) texts.push(epochRange(row.epoch_start, lengthOf(live)), row.final ? 'final' : 'provisional');
+  if (row) texts.push(epochRange(row.epoch_start, lengthOf(live)));
+  if (row) texts.push(row.final ? 'final' : 'provisional');
   texts.push(`${count(answer.rows.length)} of ${count(answer.total)} videos`);
   if (parameters.get('epoch')) texts.unshift('not the latest epoch');
   return texts;

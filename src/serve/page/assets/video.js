@@ -70,7 +70,8 @@ function listen(form, route) {
   form.addEventListener('submit', (event) => {
     event.preventDefault();
     const asked = form.elements.search.value.trim();
-    location.hash = /^\d+$/.test(asked) ? link('video', asked) : link('video', '', { search: asked });
+    location.hash = /^\d+$/.test(asked)
+      ? link('video', asked) : link('video', '', { search: asked });
   });
   form.elements.epochs.addEventListener('change', () => {
     location.hash = link('video', route().id, { epochs: form.elements.epochs.value });
