@@ -35,9 +35,9 @@ export function epochsView(section, live) {
       meta(answer, [`${count(open)} provisional`, finalText(answer),
         `${count(answer.rows.length)} of ${count(answer.total)}`]);
     },
-    failed(message) {
+    failed(message, bad) {
       setHidden(table, true);
-      note(message, true);
+      note(message, bad);
     },
   };
 }

@@ -43,9 +43,9 @@ export function jobView(section, live) {
       meta(answer, [live.job.store]);
     },
     tick: drawSamples,
-    failed(message) {
+    failed(message, bad) {
       setHidden(working, true);
-      note(message, true);
+      note(message, bad);
     },
   };
 }

@@ -41,9 +41,9 @@ export function ledgerView(section, live) {
       note(rows.length ? null : 'No event was read yet.');
       meta(answer, ['by the epoch of the event’s own time']);
     },
-    failed(message) {
+    failed(message, bad) {
       setHidden(table, true);
-      note(message, true);
+      note(message, bad);
     },
   };
 }

@@ -38,8 +38,8 @@ function status() {
 /** Says why the view cannot be shown. Without a server, what is shown stays. */
 function failed(error) {
   const view = views[route.view];
-  if (error instanceof Refused) view.failed(error.message);
-  else if (!refresher.succeeded) view.failed('The server cannot be reached.');
+  if (error instanceof Refused) view.failed(error.message, error.status !== 404);
+  else if (!refresher.succeeded) view.failed('The server cannot be reached.', true);
 }
 
 function nameDocument() {

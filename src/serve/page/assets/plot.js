@@ -69,7 +69,7 @@ function settings(options, held, read, box) {
       sync: options.group ? { key: options.group } : undefined,
     },
     tzDate: (seconds) => window.uPlot.tzDate(new Date(seconds * 1000), 'Etc/UTC'),
-    scales: { y: { range: (u, min, max) => options.range(min, max, u.data) } },
+    scales: { x: { range: wide }, y: { range: (u, min, max) => options.range(min, max, u.data) } },
     series: [{}, ...options.series.map(seriesOf)],
     bands: options.band
       ? [{ series: options.band, fill: () => colour(`${options.series[0].colour}-faint`) }] : [],
@@ -84,12 +84,18 @@ function settings(options, held, read, box) {
   };
 }
 
+/** A single point has some time around it. */
+function wide(u, min, max) {
+  const seconds = u.data[0];
+  return seconds.length === 1 ? [seconds[0] - 30, seconds[0] + 30] : [min, max];
+}
+
 function seriesOf(series) {
   return {
     stroke: series.quiet ? 'transparent' : () => colour(series.colour),
     width: series.quiet ? 0 : 1.6,
     dash: series.dash ? [5, 4] : undefined,
-    points: { show: series.quiet ? false : undefined, size: 4 },
+    points: { show: (u, index, first, last) => !series.quiet && first === last, size: 5 },
     fill: series.fill ? () => colour(`${series.colour}-faint`) : undefined,
   };
 }

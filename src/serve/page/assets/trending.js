@@ -48,9 +48,9 @@ export function trendingView(section, live) {
       note(answer.rows.length ? null : emptyReason(parameters));
       meta(answer, about(answer, live, parameters));
     },
-    failed(message) {
+    failed(message, bad) {
       setHidden(table, true);
-      note(message, true);
+      note(message, bad);
     },
   };
 }

@@ -2,7 +2,7 @@
 import { get } from './api.js';
 import { element, setHidden, setText, tiles } from './dom.js';
 import {
-  DASH, bounds, count, duration, epochRange, minute, percent, real, signed,
+  DASH, bounds, clock, count, day, duration, epochRange, minute, percent, real, signed,
 } from './format.js';
 import { plot } from './plot.js';
 import { link } from './route.js';
@@ -59,9 +59,9 @@ export function videoView(section, live) {
       fill([...answer.rows].reverse());
       return undefined;
     },
-    failed(message) {
+    failed(message, bad) {
       setHidden(history, true);
-      part.note(message, true);
+      part.note(message, bad);
     },
   };
 }
@@ -110,19 +110,24 @@ function about(answer, id) {
 function latest(rows, live) {
   const row = rows.at(-1);
   const end = Date.parse(row.epoch_start) + lengthOf(live);
-  const since = rows.find((other) => other.epoch === row.since)?.epoch_start;
-  const rise = row.since === null ? DASH : since
-    ? `${minute(since).slice(5)} · ${duration(end - Date.parse(since))}` : 'before these epochs';
   return {
-    'Latest epoch': epochRange(row.epoch_start, lengthOf(live)).slice(5),
+    'Latest epoch': epochRange(row.epoch_start, lengthOf(live)).slice(11),
     State: row.final ? 'final' : 'provisional',
     Momentum: signed(row.momentum),
     Score: signed(row.score),
-    'Rises since': rise,
+    'Rises since': rise(row, rows, end),
     'Plays, expected': `${count(row.plays)} · ${real(row.expected_plays)}`,
     Impressions: count(row.impressions),
     'Take rate, 95 % bounds': `${percent(row.rate)} ${bounds(row.rate_low, row.rate_high)}`,
   };
+}
+
+function rise(row, rows, end) {
+  if (row.since === null || row.since === undefined) return DASH;
+  const start = rows.find((other) => other.epoch === row.since)?.epoch_start;
+  if (!start) return 'before these epochs';
+  const time = day(start) === day(row.epoch_start) ? clock(start) : minute(start).slice(5);
+  return `${time} · ${duration(end - Date.parse(start))}`;
 }
 
 function columns(live) {
