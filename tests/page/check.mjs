@@ -12,7 +12,7 @@ import * as live from './live.mjs';
 import * as numbers from './numbers.mjs';
 import * as states from './states.mjs';
 
-const BYTES_MAX = 150_000;
+const BYTES_MAX = 150 * 1024;
 
 /** All files of the page, without the rows that the server puts into it. */
 async function thePageIsSmall(site) {

@@ -1,5 +1,6 @@
 // The numbers on the page are those of the API, of the same publication, and of the store.
 import { execFileSync } from 'node:child_process';
+import { inUnits } from '../../src/serve/page/assets/units.js';
 import { SIZES, Skipped, assert, assertSame, pause, shown } from './harness.mjs';
 
 const DASH = '–';
@@ -51,7 +52,7 @@ export async function trendingIsThatOfTheApi(site) {
   await read(site, 'trending', 'trending', '#trending tbody', (rows, answer) => {
     if (answer.rows.length === 0) throw new Skipped('no row trends');
     assertSame(rows.length, answer.rows.length, 'rows');
-    rows.forEach((cells, at) => trendingRow(cells, answer.rows[at]));
+    rows.forEach((cells, at) => trendingRow(cells, inUnits(answer.rows[at])));
   });
 }
 
@@ -138,7 +139,7 @@ export async function aVideoIsThatOfTheApi(site) {
     const rows = await table(page, '#video tbody');
     assertSame(rows.length, answer.rows.length, 'epochs of the video');
     rows.forEach((cells, at) => {
-      const row = answer.rows.at(-1 - at);
+      const row = inUnits(answer.rows.at(-1 - at));
       same(cells[2], row.plays, `${row.epoch_start}: plays`);
       same(cells[3], row.expected_plays, `${row.epoch_start}: expected`);
       same(cells[4], row.impressions, `${row.epoch_start}: impressions`);

@@ -1,4 +1,5 @@
 // States that a server is seldom in: the answers are made up.
+import { SCORE } from '../../src/serve/page/assets/units.js';
 import { SIZES, assert, assertSame, shown, until } from './harness.mjs';
 
 const HOSTILE = '<img src=x onerror="document.title=1"><script>throw 1</script> \u202Ertl';
@@ -28,7 +29,8 @@ const EPOCH = { epoch: 981796, epoch_start: '2026-01-01T02:00:00Z',
   impressions: 1200, plays: 90, videos: 3 };
 
 const TREND = { ...EPOCH, rank: 1, video_id: '18446744073709551615', title: HOSTILE, genre: HOSTILE,
-  launched_at: null, expected_plays: 31.25, score: -4.04, momentum: 5.5, since: null,
+  launched_at: null, expected_plays: 31.25 / SCORE, score: -4.04 / SCORE, momentum: 5.5 / SCORE,
+  since: null,
   since_start: null, rate: null, rate_low: null, rate_high: null, spark: [] };
 
 export function textIsNeverMarkup(site) {

@@ -4,20 +4,15 @@ import { element, setHidden, setText } from './dom.js';
 import { DASH, bounds, count, epochRange, minute, percent } from './format.js';
 import { link } from './route.js';
 import { header, number, rowsOf } from './rows.js';
-import { lengthOf, parts, stateColumn } from './section.js';
+import { lengthOf, moreRows, parts, stateColumn } from './section.js';
 
 const STEP = 50;
 
 export function epochsView(section, live) {
   const table = section.querySelector('.scroll');
-  const more = section.querySelector('.more');
+  const more = moreRows(section, STEP, () => live.changed([], true));
   const { meta, note, links } = parts(section);
   const fill = rowsOf(section.querySelector('tbody'), columns(live), (row) => row.epoch);
-  let limit = STEP;
-  more.querySelector('button').addEventListener('click', () => {
-    limit += STEP;
-    live.changed([], true);
-  });
 
   return {
     interval: 1000,
@@ -25,11 +20,12 @@ export function epochsView(section, live) {
     wants: () => true,
     show() {},
     async refresh(signal) {
+      const limit = more.limit();
       links('epochs', { limit });
       const answer = await get('epochs', { limit }, { signal });
       fill(answer.rows);
       setHidden(table, answer.rows.length === 0);
-      setHidden(more, answer.rows.length >= answer.total);
+      more.show(answer.rows.length < answer.total);
       note(answer.rows.length ? null : 'No epoch has rows yet.');
       const open = answer.rows.filter((row) => !row.final).length;
       meta(answer, [`${count(open)} provisional`, finalText(answer),

@@ -45,6 +45,12 @@ export function bytes(value) {
   return `${real(value, unit === 0 || value >= 100 ? 0 : 1)} ${units[unit]}`;
 }
 
+/** What is left to read: records of topics, bytes of files. */
+export function lag(job) {
+  if (unknown(job?.lag_records)) return bytes(job?.lag_bytes);
+  return `${count(job.lag_records)} records`;
+}
+
 /** The date and minute of an RFC 3339 time in UTC, as 2026-01-01 02:30. */
 export function minute(time) {
   return time ? `${day(time)} ${clock(time)}` : DASH;

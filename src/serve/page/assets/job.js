@@ -1,7 +1,7 @@
 // The job: its throughput, its partitions, and its settings.
 import { get } from './api.js';
 import { element, setHidden, setText, tiles } from './dom.js';
-import { DASH, bytes, count, duration, instant, minute } from './format.js';
+import { DASH, bytes, count, duration, instant, lag, minute } from './format.js';
 import { plot } from './plot.js';
 import { header, number, rowsOf, text } from './rows.js';
 import { parts } from './section.js';
@@ -19,7 +19,7 @@ export function jobView(section, live) {
 
   const drawSamples = () => {
     if (working.hidden) return;
-    plots ??= plotsIn(section.querySelector('.plots'));
+    plots ??= plotsIn(section.querySelector('.plots'), live.job);
     plots(live.samples);
     fillSamples(live.samples.slice(-60).reverse());
   };
@@ -122,8 +122,7 @@ function summaryOf(job, rows) {
     'Events in the store': count(job.events),
     'Events/s': count(job.events_per_second),
     'Bytes/s': bytes(job.bytes_per_second),
-    'Lag, records': count(job.lag_records),
-    'Lag, bytes': bytes(job.lag_bytes),
+    Lag: lag(job),
     'Malformed records': count(sum('malformed')),
     'Partitions with losses': count(rows.filter((row) => row.lost).length),
   };
@@ -148,24 +147,28 @@ const wall = (at) => new Date(at).toISOString().slice(11, 19);
 const SAMPLES = [
   header(text((sample) => wall(sample.at))),
   number((sample) => count(sample.rate)),
-  number((sample) => count(sample.lag)),
+  number(lag),
 ];
 
 const short = (value) => (value >= 1e6 ? `${count(value / 1e6)} M`
   : value >= 10_000 ? `${count(value / 1e3)} k` : count(value));
 
-function plotsIn(host) {
+function plotsIn(host, job) {
+  const inBytes = job.lag_records === null && job.lag_bytes !== null;
+  const field = inBytes ? 'lag_bytes' : 'lag_records';
   const common = {
-    group: 'job', format: short, range: (min, max) => [0, Math.max(10, max * 1.1)],
+    group: 'job', range: (min, max) => [0, Math.max(10, max * 1.1)],
     when: (seconds) => wall(seconds * 1000),
   };
-  const one = (title, label, colour) =>
-    plot(host, { ...common, title, series: [{ label, colour, format: count, fill: true }] });
-  const rate = one('Throughput', 'events/s', 'plot-1');
-  const lag = one('Lag', 'records', 'plot-2');
+  const one = (title, label, colour, format, whole) => plot(host, {
+    ...common, title, format, series: [{ label, colour, format: whole, fill: true }],
+  });
+  const rates = one('Throughput', 'events/s', 'plot-1', short, count);
+  const lags = inBytes ? one('Lag', 'unread', 'plot-2', bytes, bytes)
+    : one('Lag', 'records', 'plot-2', short, count);
   return (samples) => {
     const seconds = samples.map((sample) => sample.at / 1000);
-    rate(seconds, [samples.map((sample) => sample.rate)]);
-    lag(seconds, [samples.map((sample) => sample.lag)]);
+    rates(seconds, [samples.map((sample) => sample.rate)]);
+    lags(seconds, [samples.map((sample) => sample[field])]);
   };
 }

@@ -3,26 +3,23 @@ import { get } from './api.js';
 import { setHidden, setText } from './dom.js';
 import { count, epochRange } from './format.js';
 import { header, number, rowsOf, text } from './rows.js';
-import { lengthOf, parts } from './section.js';
+import { lengthOf, moreRows, parts } from './section.js';
 
 const STEP = 90;
+/** Some 20 days. */
+const LIMIT = 3000;
 const FIELDS = ['events', 'distinct_events', 'duplicate_events', 'late_events', 'future_events',
   'denied_events'];
 const KINDS = ['impression', 'play', 'denial'];
 
 export function ledgerView(section, live) {
   const table = section.querySelector('.scroll');
-  const more = section.querySelector('.more');
+  const more = moreRows(section, STEP, () => live.changed([], true));
   const { meta, note, links } = parts(section);
   const [sums, body] = section.querySelectorAll('tbody');
-  const fillSums = rowsOf(sums, columns(() => 'All epochs'), (row) => row.kind);
+  const fillSums = rowsOf(sums, columns((row) => row.of), (row) => row.kind);
   const fill = rowsOf(body, columns((row) => epochText(row, live)),
     (row) => `${row.epoch} ${row.kind}`);
-  let limit = STEP;
-  more.querySelector('button').addEventListener('click', () => {
-    limit += STEP;
-    live.changed([], true);
-  });
 
   return {
     interval: 2000,
@@ -30,14 +27,14 @@ export function ledgerView(section, live) {
     wants: () => true,
     show() {},
     async refresh(signal) {
-      links('ledger', {});
-      const answer = await get('ledger', {}, { signal });
+      links('ledger', { limit: LIMIT });
+      const answer = await get('ledger', { limit: LIMIT }, { signal });
       const rows = [...answer.rows].sort(newestFirst)
         .map((row, at, all) => ({ ...row, again: at > 0 && all[at - 1].epoch === row.epoch }));
-      fillSums(sumsOf(rows));
-      fill(rows.slice(0, limit));
+      fillSums(sumsOf(rows, answer.total > rows.length ? 'These epochs' : 'All epochs'));
+      fill(rows.slice(0, more.limit()));
       setHidden(table, rows.length === 0);
-      setHidden(more, rows.length <= limit);
+      more.show(rows.length > more.limit());
       note(rows.length ? null : 'No event was read yet.');
       meta(answer, ['by the epoch of the event’s own time']);
     },
@@ -54,9 +51,9 @@ function newestFirst(a, b) {
   return by || KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind);
 }
 
-function sumsOf(rows) {
+function sumsOf(rows, of) {
   return KINDS.map((kind) => {
-    const sum = { kind };
+    const sum = { kind, of };
     const some = rows.filter((row) => row.kind === kind);
     for (const field of FIELDS) {
       sum[field] = some.reduce((total, row) => total + (row[field] ?? 0), 0);

@@ -8,6 +8,9 @@ const ASK_MS = 5000;
 /** A stream that is lost for this long leaves stale numbers. */
 const STALE_MS = 10_000;
 
+/** Of files only the bytes that are left are known, and events may be without them. */
+const unknownLag = (job) => job.lag_records === null && job.lag_bytes === undefined;
+
 export class Live {
   /** `changed(names, all)` is called when rows of these queries changed, or all may have. */
   constructor({ changed, status }) {
@@ -54,6 +57,8 @@ export class Live {
     if (this.paused) return 'paused';
     if (this.job?.state === 'ended') return 'ended';
     if (this.connection !== 'lost') return this.connection;
+    // A job that has read everything ends, and its server with it.
+    if (this.finished) return 'ended';
     return Date.now() - this.lostAt < STALE_MS ? 'reconnecting' : 'stale';
   }
 
@@ -80,8 +85,8 @@ export class Live {
     if (data.job) {
       this.job = { ...this.job, ...data.job };
       this.sample();
+      if (unknownLag(data.job) && Date.now() - this.askedAt > ASK_MS) this.askJob();
     }
-    if (data.finished && this.job?.state !== 'ended') this.askJob();
     this.changed(Object.keys(data.changed ?? {}), name === 'reset');
     this.status();
   }
@@ -102,7 +107,7 @@ export class Live {
       this.job = answer.job;
       if (this.publication === null || answer.publication > this.publication) this.take(answer);
       if (answer.published_at) this.publishedAt = Date.parse(answer.published_at);
-      this.stream.lastId ??= String(answer.publication);
+      this.stream.since = answer.publication;
       this.sample();
       this.status();
     } catch {
@@ -121,8 +126,8 @@ export class Live {
   sample() {
     const at = Date.now();
     if (at - (this.samples.at(-1)?.at ?? 0) < 900) return;
-    const { events_per_second: rate = null, lag_records: lag = null } = this.job;
-    this.samples.push({ at, rate, lag });
+    const { events_per_second: rate = null, lag_records = null, lag_bytes = null } = this.job;
+    this.samples.push({ at, rate, lag_records, lag_bytes });
     if (this.samples.length > SAMPLES_MAX) this.samples.shift();
   }
 }

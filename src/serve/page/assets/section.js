@@ -30,6 +30,17 @@ export function parts(section) {
   };
 }
 
+/** A button for more rows: `limit()` of them are wanted; `show` it if there are more. */
+export function moreRows(section, step, ask) {
+  const more = section.querySelector('.more');
+  let limit = step;
+  more.querySelector('button').addEventListener('click', () => {
+    limit += step;
+    ask();
+  });
+  return { limit: () => limit, show: (there) => setHidden(more, !there) };
+}
+
 /** A column that says whether the row is final. */
 export function stateColumn(isFinal = (row) => row.final) {
   return {

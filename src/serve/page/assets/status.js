@@ -1,6 +1,6 @@
 // The status line: how fresh the numbers are, and how far the job has come.
 import { setHidden, setText } from './dom.js';
-import { DASH, count, duration, instant, minute } from './format.js';
+import { DASH, count, duration, instant, lag, minute } from './format.js';
 
 const byId = (id) => document.getElementById(id);
 
@@ -31,7 +31,7 @@ function showNumbers(live) {
   setText(byId('s-watermark'), instant(live.watermark) + behind(live.watermark));
   setText(byId('s-final'), live.finished ? 'every epoch' : minute(live.finalThrough));
   setText(byId('s-rate'), live.state === 'live' ? count(live.job?.events_per_second) : DASH);
-  setText(byId('s-lag'), count(live.job?.lag_records));
+  setText(byId('s-lag'), lag(live.job));
   setText(byId('s-generation'), count(live.generation));
   setText(byId('version'), live.job?.version ?? '');
 }

@@ -12,6 +12,8 @@ export class Stream {
   constructor(on) {
     this.on = on;
     this.lastId = null;
+    /** The publication of an answer that was read before the first event. */
+    this.since = null;
     this.retryMs = 1000;
     this.stopper = null;
   }
@@ -84,7 +86,8 @@ export class Stream {
 
   async connect(signal) {
     const resume = this.lastId === null ? {} : { 'Last-Event-ID': this.lastId };
-    const response = await fetch(address('events'), {
+    const since = this.lastId === null ? this.since : null;
+    const response = await fetch(address('events', { since }), {
       signal, cache: 'no-store', headers: { Accept: 'text/event-stream', ...resume, ...headers() },
     });
     if (!response.ok) throw Object.assign(new Error('refused'), { status: response.status });

@@ -8,6 +8,7 @@ import { link } from './route.js';
 import { header, number, rowsOf, text } from './rows.js';
 import { lengthOf, parts } from './section.js';
 import { spark } from './spark.js';
+import { inUnits } from './units.js';
 
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
@@ -42,8 +43,9 @@ export function trendingView(section, live) {
       const query = queryOf(parameters, live);
       links('trending', query);
       const answer = await get('trending', query, { signal });
-      scale.most = Math.max(ALARM, ...answer.rows.map((row) => Math.abs(row.momentum)));
-      fill(answer.rows);
+      const rows = answer.rows.map(inUnits);
+      scale.most = Math.max(ALARM, ...rows.map((row) => Math.abs(row.momentum)));
+      fill(rows);
       setHidden(table, answer.rows.length === 0);
       note(answer.rows.length ? null : emptyReason(parameters));
       meta(answer, about(answer, live, parameters));

@@ -8,6 +8,7 @@ import { plot } from './plot.js';
 import { link } from './route.js';
 import { header, number, rowsOf, text } from './rows.js';
 import { lengthOf, parts, stateColumn } from './section.js';
+import { inUnits } from './units.js';
 
 const FOUND_MAX = 50;
 const HEADING = 'Video';
@@ -54,9 +55,10 @@ export function videoView(section, live) {
       part.meta(answer, about(answer, route.id));
       if (!known) return undefined;
       plots ??= plotsIn(section.querySelector('.plots'), live);
-      summary(latest(answer.rows, live));
-      plots(contiguous(answer.rows, lengthOf(live)));
-      fill([...answer.rows].reverse());
+      const rows = answer.rows.map(inUnits);
+      summary(latest(rows, live));
+      plots(contiguous(rows, lengthOf(live)));
+      fill(rows.reverse());
       return undefined;
     },
     failed(message, bad) {
