@@ -12,8 +12,8 @@
 //! - `TOPIC-progress`, compacted, one partition: its last record is the progress of the store.
 //! - `TOPIC-lease`, compacted, one partition: the job that has the store, see `claims`.
 //!
-//! A deleted row of a table is a tombstone: its key without a value. A record whose value does not contain its
-//! publication has it in a header. Consumers with `isolation.level=read_committed` see whole
+//! A deleted row of a table is a tombstone: its key without a value. A record whose value does not
+//! contain its publication has it in a header. Consumers with `isolation.level=read_committed` see whole
 //! publications, and only those of the job that owns the store.
 //!
 //! The job keeps in memory the main table's rows of the epochs that are not final (at most videos

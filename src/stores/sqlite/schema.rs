@@ -116,8 +116,8 @@ CREATE TABLE title_sources (
 ";
 
 /// The columns of the view `ledger`.
-pub(super) const LEDGER_COLUMNS: &str = "epoch, kind, events, distinct_events, duplicate_events, late_events, future_events, \
-     denied_events";
+pub(super) const LEDGER_COLUMNS: &str = "epoch, kind, events, distinct_events, \
+     duplicate_events, late_events, future_events, denied_events";
 
 /// Returns the statements that create the tables and views of a new store.
 ///

@@ -1,9 +1,9 @@
 // The units of the API's numbers: what a score, and what a rate, is multiplied with to be shown.
 
 /** Scores, momentum and expected plays. */
-export const SCORE = 1;
+export const SCORE = 1e-3;
 /** Take rates and their bounds. */
-export const RATE = 1;
+export const RATE = 1e-6;
 
 const FIELDS = {
   score: SCORE, momentum: SCORE, expected_plays: SCORE, rate: RATE, rate_low: RATE, rate_high: RATE,
