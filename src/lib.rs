@@ -6,6 +6,7 @@
 pub mod acceptance;
 pub mod arguments;
 pub mod commands;
+pub mod completeness;
 pub mod console;
 #[path = "../dataflows/mod.rs"]
 pub mod dataflows;

@@ -118,7 +118,7 @@ pub(super) fn refuse_url(place: &str) -> Result<(), ArgumentError> {
 fn refuse_topics_of_store(store: &str, inputs: &Inputs) -> Result<(), ArgumentError> {
     let queries = dataflows::ALL.iter().map(|query| query.name);
     let others: Vec<&str> =
-        queries.chain(["ledger", "titles", "progress", sets::FILES.name]).collect();
+        queries.chain(["ledger", "titles", "completeness", "progress", sets::FILES.name]).collect();
     let is_of_store = |topic: &str| match topic.strip_prefix(store) {
         Some("") => true,
         Some(rest) => rest.strip_prefix('-').is_some_and(|name| others.contains(&name)),

@@ -6,6 +6,7 @@ use super::metrics::unit_hint;
 use super::partition::{Partition, ReplayPoint};
 use super::routes::{Route, Routes};
 use crate::acceptance::{Fate, Ledger, Reading, admit, counted_epoch};
+use crate::completeness::{Arrivals, Counter};
 use crate::event::{Event, Kind, Touch};
 use crate::time::{Definition, Epoch, EpochRange, Through, rfc3339};
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ pub(super) struct Admission<'a> {
     pub epochs: &'a mut Epochs,
     pub wanted: &'a mut BTreeSet<Epoch>,
     pub ledger: &'a mut Ledger,
+    pub arrivals: &'a mut Arrivals,
     pub counters: &'a Counters,
     pub asked: &'a mut u64,
     pub clock_limit_ms: i64,
@@ -67,6 +69,7 @@ impl Admission<'_> {
         let Some((events, plain)) = partition.plain_ahead(end) else { return 0 };
         let Some(latest_ms) = self.latest_ms(partition) else { return 0 };
         let (mut processed, mut newest_ms) = (0, i64::MIN);
+        let mut recorded_ms = partition.recorded_ms;
         for event in events {
             let time_ms = event.event_time_ms;
             if !plain.contains(event) || time_ms > latest_ms {
@@ -74,12 +77,14 @@ impl Admission<'_> {
             }
             let Some(route) = routes.find(time_ms) else { break };
             route.events += 1;
+            route.arrived.count(event.record_time_ms, &mut recorded_ms);
             for open in self.epochs.at(route.open.clone()) {
                 open.send(event.request, event.video, touch(kind, open.epoch() == route.epoch));
             }
             newest_ms = newest_ms.max(time_ms);
             processed += 1;
         }
+        partition.recorded_ms = recorded_ms;
         partition.pass_plain(processed, newest_ms, self.now);
         processed
     }
@@ -120,6 +125,11 @@ impl Admission<'_> {
                 return false;
             }
             partition.note_accepted(before_ms, self.now);
+            let mut arrived = self.counter(reading.epoch);
+            arrived.count(event.record_time_ms, &mut partition.recorded_ms);
+            if !replayed && kind.has_video() {
+                self.arrivals.add(reading.epoch, kind, &arrived);
+            }
             self.add_route(routes, &reading, epochs);
         }
         partition.next += 1;
@@ -194,7 +204,15 @@ impl Admission<'_> {
         for route in routes.all.iter().filter(|_| !replayed) {
             let fate = Fate::Accepted(EpochRange::only(route.epoch));
             self.ledger.record(Some(route.epoch), partition.name.kind, fate, route.events);
+            if route.events > 0 {
+                self.arrivals.add(route.epoch, partition.name.kind, &route.arrived);
+            }
         }
+    }
+
+    fn counter(&self, epoch: Epoch) -> Counter {
+        let Definition { epoch_length_ms, .. } = *self.definition;
+        Counter::new(self.definition.start_ms(epoch), epoch_length_ms)
     }
 
     /// Adds the route of the epoch of an event that was sent to these epochs.
@@ -203,7 +221,8 @@ impl Admission<'_> {
         if let [Some(first), Some(last)] = ends {
             let epoch = reading.epoch;
             let times_ms = self.definition.start_ms(epoch)..self.definition.end_ms(epoch);
-            routes.add(Route { epoch, times_ms, open: first..last + 1, events: 0 });
+            let arrived = self.counter(epoch);
+            routes.add(Route { epoch, times_ms, open: first..last + 1, events: 0, arrived });
         }
     }
 

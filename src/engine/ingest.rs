@@ -10,6 +10,7 @@
 //!   number of rounds in flight is bounded, so that no topic can starve the other.
 
 use super::admission::Admission;
+use super::completing::Reached;
 use super::dead_letters::DeadLetters;
 use super::epochs::Epochs;
 use super::holding::Holder;
@@ -17,6 +18,7 @@ use super::partition::Partition;
 use super::protocol::{SlowestWatermark, Watermarks};
 use super::{Counters, Settings};
 use crate::acceptance::Ledger;
+use crate::completeness::Arrivals;
 use crate::event::Kind;
 use crate::log::{BlockStart, PartitionName, PartitionProgress};
 use crate::sources::{Discovered, Lag, Moved, Source, SourceError};
@@ -47,6 +49,9 @@ pub struct Ingest {
     /// Whether partitions are read only up to their offsets in the store.
     replaying: bool,
     ledger: Ledger,
+    arrivals: Arrivals,
+    /// The latest record time of the exhausted partitions of each kind, in milliseconds.
+    recorded_max_ms: [Option<i64>; Kind::COUNT],
     wanted: BTreeSet<Epoch>,
     /// The number of requests to worker 0, and how many of them it has answered.
     asked: u64,
@@ -105,6 +110,8 @@ impl Ingest {
             closed_through: Through::Nothing,
             replaying: true,
             ledger: Ledger::default(),
+            arrivals: Arrivals::default(),
+            recorded_max_ms: [None; Kind::COUNT],
             wanted: BTreeSet::new(),
             asked: 0,
             granted: 0,
@@ -308,6 +315,7 @@ impl Ingest {
             epochs,
             wanted: &mut self.wanted,
             ledger: &mut self.ledger,
+            arrivals: &mut self.arrivals,
             counters: &self.counters,
             asked: &mut self.asked,
             clock_limit_ms: self.clock_limit_ms,
@@ -329,6 +337,22 @@ impl Ingest {
         self.ledger.len()
     }
 
+    /// Returns what has arrived since the last call.
+    pub fn take_arrivals(&mut self) -> Arrivals {
+        std::mem::take(&mut self.arrivals)
+    }
+
+    /// Returns how far the records of each kind are read.
+    pub fn reached(&self) -> [Reached; Kind::COUNT] {
+        Kind::ALL.map(|kind| {
+            let max_ms = self.recorded_max_ms[kind as usize];
+            let record_times = Watermarks { max_ms, ..Watermarks::NONE };
+            let exhausted = Reached { record_times, ..Reached::NOTHING };
+            let of_kind = self.partitions.iter().filter(|one| one.name.kind == kind);
+            of_kind.map(Partition::reached).fold(exhausted, Reached::merge)
+        })
+    }
+
     /// Returns the progress of all partitions that moved since the last call, and the ledger of
     /// their events. What is closed needs no replay once this is committed. Drops exhausted
     /// partitions.
@@ -348,6 +372,8 @@ impl Ingest {
                 continue;
             }
             self.exhausted_max_ms = self.exhausted_max_ms.max(partition.judge.watermark_ms());
+            let recorded = &mut self.recorded_max_ms[partition.name.kind as usize];
+            *recorded = (*recorded).max(partition.recorded_ms);
             partition.end();
             if partition.is_wanted() {
                 self.ended.insert(partition.name.clone(), partition);

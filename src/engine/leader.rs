@@ -1,6 +1,7 @@
 //! The extra duties of worker 0: it makes decisions, discovers partitions and commits publications.
 
 use super::committer::Committer;
+use super::completing::Completing;
 use super::coordinator::{Coordinator, Rules};
 use super::discovery::Discovery;
 use super::holding::Holding;
@@ -10,6 +11,7 @@ use super::table::Parts;
 use super::titling::Titling;
 use super::worker::State;
 use super::{EngineError, Job, Records, Settings};
+use crate::completeness::StoredCurve;
 use crate::event::Kind;
 use crate::log::{BlockStart, Loss, LossCause, PartitionName, PartitionProgress};
 use crate::query::{Digests, QueryInstance, Role};
@@ -43,6 +45,7 @@ pub struct Leader {
     /// The files of the sets, if there are any.
     filing: Option<Filing>,
     titles: Titling,
+    completing: Completing,
     /// The records of each log since the start.
     records: [Records; Kind::COUNT],
     /// The logs whose malformed records were warned of.
@@ -75,7 +78,7 @@ impl Leader {
             committer = Some(started);
             begin(state, progress, reader.as_ref(), settings)
         });
-        let Beginning { progress, settled, given_up, committed, filing, titles } = begun
+        let Beginning { progress, settled, given_up, committed, filing, titles, curves } = begun
             .unwrap_or_else(|error| {
                 state.fail(error);
                 Beginning::default()
@@ -113,6 +116,7 @@ impl Leader {
             committer,
             filing,
             titles,
+            completing: Completing::new(&settings.definition, curves),
             records: Default::default(),
             warned: BTreeSet::new(),
             discovery: Discovery::default(),
@@ -213,7 +217,15 @@ impl Leader {
                 let mut settled = std::mem::take(&mut self.settled);
                 settled.extend(self.discovery.take_gone());
                 let written = std::mem::take(&mut parts.files);
+                let arrivals: Vec<_> = parts
+                    .progress
+                    .iter_mut()
+                    .map(|one| std::mem::take(&mut one.arrivals))
+                    .collect();
+                let reached = parts.reached();
                 let mut changes = assemble(&self.progress, publication, parts, settled);
+                let final_through = changes.final_through;
+                changes.completeness = self.completing.publish(arrivals, &reached, final_through);
                 let files = match &mut self.filing {
                     Some(filing) => filing.publish(&mut changes, written),
                     None => FileChanges::default(),
@@ -272,6 +284,8 @@ struct Beginning {
     filing: Option<Filing>,
     /// See [`Leader`].
     titles: Titling,
+    /// The curves in the store.
+    curves: Vec<StoredCurve>,
 }
 
 /// Reads the history that queries across epochs need, from a store with this progress.
@@ -298,6 +312,7 @@ fn begin(
     begun.committed = committed;
     begun.filing = Filing::begin(settings, &begun.progress, store)?;
     begun.titles = Titling::begin(settings, store)?;
+    begun.curves = store.curves()?;
     if let Some(across) = state.table.across()
         && let Some((queries, epochs)) = across.required_history(begun.progress.final_through)
     {

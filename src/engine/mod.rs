@@ -19,6 +19,7 @@ mod across;
 mod admission;
 mod cluster;
 mod committer;
+mod completing;
 mod connect;
 mod coordinator;
 mod dead_letters;

@@ -2,6 +2,7 @@
 
 mod moves;
 
+use super::completing::Reached;
 use super::dead_letters::DeadLetters;
 use super::holding::Reason;
 use super::protocol::{SlowestWatermark, Watermarks};
@@ -39,6 +40,8 @@ pub(super) struct Partition {
     clock_is_final_before: u64,
     /// Records before this offset are in the store: they are replayed, but not counted again.
     pub(super) live_from_offset: u64,
+    /// The latest time of the records of its accepted events, in milliseconds.
+    pub(super) recorded_ms: Option<i64>,
     /// Whether to skip it for the rest of this call of [`super::ingest::Ingest::poll`].
     pub(super) held_back: bool,
     /// For each epoch not final, the first offset that contributed.
@@ -149,6 +152,7 @@ impl Partition {
             ask: None,
             clock_is_final_before: 0,
             live_from_offset: progress.as_ref().map_or(0, |at| at.next_offset),
+            recorded_ms: None,
             held_back: false,
             was_polled: false,
             replay_points: BTreeMap::new(),
@@ -220,6 +224,22 @@ impl Partition {
             None => SlowestWatermark::Unknown,
         };
         Watermarks { slowest, max_ms: self.judge.watermark_ms(), exhausted: self.is_exhausted() }
+    }
+
+    /// Returns how far its records are read.
+    pub(super) fn reached(&self) -> Reached {
+        let slowest = match (self.watermarks().slowest, self.recorded_ms) {
+            (SlowestWatermark::NoneActive, _) => SlowestWatermark::NoneActive,
+            (_, Some(at_ms)) => SlowestWatermark::At(at_ms),
+            (_, None) => SlowestWatermark::Unknown,
+        };
+        let (max_ms, exhausted) = (self.recorded_ms, self.is_exhausted());
+        let lag = self.lag();
+        let is_known = !lag.is_partial && lag.bytes == 0;
+        Reached {
+            record_times: Watermarks { slowest, max_ms, exhausted },
+            unread: is_known.then_some(lag.records),
+        }
     }
 
     /// Returns why the watermark stands still, if it does. `limit_ms` is the highest watermark that

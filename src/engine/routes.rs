@@ -1,5 +1,6 @@
 //! Where events go: those of an epoch go where one before them went, until an epoch closes.
 
+use crate::completeness::Counter;
 use crate::time::{Epoch, Through};
 use std::ops::Range;
 
@@ -12,6 +13,8 @@ pub(super) struct Route {
     pub open: Range<usize>,
     /// The number of events that took it.
     pub events: u64,
+    /// When their records were written.
+    pub arrived: Counter,
 }
 
 /// The routes of a partition while the same epochs are open.

@@ -15,8 +15,11 @@
 
 use super::Settings;
 use super::across::AcrossEpochs;
+use super::completing::Reached;
 use super::sets::{Routed, SetsFailure, route, write_sets};
 use crate::acceptance::Ledger;
+use crate::completeness::Arrivals;
+use crate::event::Kind;
 use crate::log::PartitionProgress;
 use crate::query::{Digest, Digests, digest};
 use crate::sets::{SetsError, Written};
@@ -48,6 +51,10 @@ pub struct WorkerProgress {
     pub closed_through: Through,
     /// The changes of the digests by its rows.
     pub digests: Digests,
+    /// When the events arrived that it read.
+    pub arrivals: Arrivals,
+    /// How far the records of each kind are read.
+    pub reached: [Reached; Kind::COUNT],
 }
 
 /// A part of a publication, gathered on worker 0.
@@ -234,6 +241,14 @@ fn gather<'scope>(
 }
 
 impl Parts {
+    /// How far the records of each kind are read, by all workers.
+    pub fn reached(&self) -> [Reached; Kind::COUNT] {
+        Kind::ALL.map(|kind| {
+            let of_workers = self.progress.iter().map(|worker| worker.reached[kind as usize]);
+            of_workers.fold(Reached::NOTHING, Reached::merge)
+        })
+    }
+
     fn add(&mut self, part: Part) {
         match part {
             Part::Row(change) => self.rows.push(change),

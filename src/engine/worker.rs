@@ -304,8 +304,10 @@ impl<'a> State<'a> {
                 self.fail(error.into());
             }
             let closed_through = self.ingest.closed_through();
+            let (arrivals, reached) = (self.ingest.take_arrivals(), self.ingest.reached());
             let digests = Digests::new();
-            let progress = WorkerProgress { partitions, ledger, closed_through, digests };
+            let progress =
+                WorkerProgress { partitions, ledger, closed_through, digests, arrivals, reached };
             let ended = EndedPublication { publication: before, next: after, progress };
             self.ended_publications.push_back(ended);
             self.ingest.go_live();

@@ -6,6 +6,8 @@ use super::{
     StoreError, StoreReader, StoredQuery, StoredRow,
 };
 use crate::acceptance::{Distinct, Ledger, LedgerKey, LedgerRow, LedgerTotals};
+use crate::completeness::{Completeness, CompletenessUpdate, StoredCurve};
+use crate::event::Kind;
 use crate::query::{Digests, KeyCells, QueryInstance, Role, Row, ValueCells, digest};
 use crate::time::{Definition, Epoch, EpochRange, Publication};
 use crate::titles::TitleTable;
@@ -27,6 +29,10 @@ pub struct Committed {
     pub digests: Digests,
     /// The titles of videos.
     pub titles: TitleTable,
+    /// How much of each epoch has arrived.
+    pub completeness: BTreeMap<(Epoch, Kind), Completeness>,
+    /// The curves that this rests on.
+    pub curves: BTreeMap<(Epoch, Kind), StoredCurve>,
     /// The rows that the last replay rebuilt.
     pub restored: Vec<RowChange>,
     rows: BTreeMap<usize, Rows>,
@@ -102,6 +108,14 @@ impl StoreReader for MemoryStore {
         Ok(self.lock().progress.clone())
     }
 
+    fn completeness(&self) -> Result<Vec<Completeness>, StoreError> {
+        Ok(self.lock().completeness.values().cloned().collect())
+    }
+
+    fn curves(&self) -> Result<Vec<StoredCurve>, StoreError> {
+        Ok(self.lock().curves.values().cloned().collect())
+    }
+
     fn titles(&self) -> Result<TitleTable, StoreError> {
         Ok(self.lock().titles.clone())
     }
@@ -173,6 +187,12 @@ impl Store for MemoryStore {
         if let Some(update) = &changes.titles {
             committed.titles.apply(update);
         }
+        let CompletenessUpdate { rows, curves, forgotten } = &changes.completeness;
+        let rows = rows.iter().map(|row| ((row.epoch, row.kind), row.clone()));
+        committed.completeness.extend(rows);
+        let curves = curves.iter().map(|one| ((one.epoch, one.kind), one.clone()));
+        committed.curves.extend(curves);
+        committed.curves.retain(|key, _| !forgotten.contains(key));
         committed.progress.apply(changes);
         digest::merge(&mut committed.digests, &changes.digests);
         Ok(())

@@ -27,6 +27,7 @@ pub use progress::Progress;
 pub use reader::{RowOrder, RowVisitor, Selection, StoreReader, StoredRow};
 
 use crate::acceptance::Ledger;
+use crate::completeness::CompletenessUpdate;
 use crate::features::MissingFeature;
 use crate::kafka::KafkaSettingsError;
 use crate::log::PartitionProgress;
@@ -66,6 +67,8 @@ pub struct Changeset {
     pub digests: Digests,
     /// The titles that changed, if any did.
     pub titles: Option<TitleUpdate>,
+    /// What changes in the table of completeness.
+    pub completeness: CompletenessUpdate,
 }
 
 /// Storage for results that commits publications atomically.

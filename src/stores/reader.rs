@@ -3,6 +3,7 @@
 use super::description::{Description, StoredQuery};
 use super::{Lease, Progress, RowChange, StoreError};
 use crate::acceptance::LedgerRow;
+use crate::completeness::{Completeness, StoredCurve};
 use crate::event::VideoId;
 use crate::query::{Row, Value};
 use crate::time::{Epoch, EpochRange, Publication};
@@ -72,6 +73,18 @@ pub trait StoreReader {
     /// # Errors
     /// When the store cannot be read.
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError>;
+
+    /// Returns how much of each epoch has arrived, as of the last publication, by epoch and kind.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn completeness(&self) -> Result<Vec<Completeness>, StoreError>;
+
+    /// Returns the curves that the estimates of the next job rest on.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn curves(&self) -> Result<Vec<StoredCurve>, StoreError>;
 
     /// Returns the titles of videos, as of the last publication.
     ///

@@ -3,6 +3,7 @@
 use proptest::prelude::TestCaseError;
 use std::sync::{Arc, Mutex};
 use trendmark::acceptance::LedgerRow;
+use trendmark::completeness::{Completeness, StoredCurve};
 use trendmark::stores::memory::{Committed, MemoryStore};
 use trendmark::stores::{
     Changeset, Description, Progress, RowOrder, RowVisitor, Selection, Store, StoreError,
@@ -61,6 +62,14 @@ impl StoreReader for CheckedStore {
 
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
         self.store.ledger()
+    }
+
+    fn completeness(&self) -> Result<Vec<Completeness>, StoreError> {
+        self.store.completeness()
+    }
+
+    fn curves(&self) -> Result<Vec<StoredCurve>, StoreError> {
+        self.store.curves()
     }
 
     fn titles(&self) -> Result<TitleTable, StoreError> {

@@ -9,6 +9,7 @@
 //!   of them that is kept for ever, unless its owner sets `retention.ms`.
 //! - `TOPIC-ledger`, compacted, one partition: the event counts, by epoch and kind.
 //! - `TOPIC-titles`, compacted, one partition: the titles of videos, and what was read of them.
+//! - `TOPIC-completeness`, compacted, one partition: how much of each epoch has arrived.
 //! - `TOPIC-progress`, compacted, one partition: its last record is the progress of the store.
 //! - `TOPIC-lease`, compacted, one partition: the job that has the store, see `claims`.
 //!
@@ -23,6 +24,7 @@
 
 mod claims;
 mod client;
+mod completeness;
 mod encode;
 mod opening;
 mod read;
@@ -36,6 +38,7 @@ mod transactions;
 pub use read::KafkaReader;
 
 use crate::acceptance::LedgerRow;
+use crate::completeness::{Completeness, StoredCurve};
 use crate::kafka::KafkaSettings;
 use crate::query::{QueryInstance, Row};
 use crate::stores::description::{Description, StoredQuery};
@@ -243,6 +246,10 @@ impl KafkaStore {
                 transaction.send(&self.topics.titles.name, key, value, publication)
             })?;
         }
+        completeness::write(&changes.completeness, |key, value| {
+            let publication = Some(changes.publication);
+            transaction.send(&self.topics.completeness.name, key, value, publication)
+        })?;
         transaction.send(&self.topics.progress.name, PROGRESS_KEY, Some(&stored.to_record()), None)
     }
 
@@ -303,6 +310,14 @@ impl StoreReader for KafkaStore {
 
     fn titles(&self) -> Result<TitleTable, StoreError> {
         self.own_reader()?.titles()
+    }
+
+    fn completeness(&self) -> Result<Vec<Completeness>, StoreError> {
+        self.own_reader()?.completeness()
+    }
+
+    fn curves(&self) -> Result<Vec<StoredCurve>, StoreError> {
+        self.own_reader()?.curves()
     }
 
     fn visit(

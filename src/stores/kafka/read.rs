@@ -6,11 +6,13 @@
 
 use super::claims;
 use super::client::{Client, Record};
+use super::completeness;
 use super::encode::{RowName, RowValue, read_key, read_value};
 use super::state::StoredProgress;
 use super::titles;
 use super::topics::{self, Topics};
 use crate::acceptance::{LedgerKey, LedgerRow};
+use crate::completeness::{Completeness, StoredCurve};
 use crate::kafka::KafkaSettings;
 use crate::stores::description::{Description, StoredQuery};
 use crate::stores::reader::{latest, select};
@@ -94,6 +96,20 @@ impl KafkaReader {
             .map(|number| Ok(self.client.committed_offsets(topic, number)?.0))
             .collect();
         self.client.read(topic, &from?, each)
+    }
+
+    fn completeness_records(&self) -> Result<completeness::Records, StoreError> {
+        let publication = self.progress()?.publication;
+        let topic = &self.topics.completeness.name;
+        let mut records = completeness::Records::default();
+        let mut damaged = false;
+        self.read(topic, |record| {
+            if record.publication.is_none_or(|of| of <= publication) {
+                let applied = completeness::apply(&mut records, record.key, record.value);
+                damaged |= applied.is_none();
+            }
+        })?;
+        if damaged { Err(self.damaged(topic)) } else { Ok(records) }
     }
 
     fn damaged(&self, topic: &str) -> StoreError {
@@ -187,6 +203,14 @@ impl StoreReader for KafkaReader {
             damaged |= apply_ledger(&mut rows, &record, publication).is_none()
         })?;
         if damaged { Err(self.damaged(topic)) } else { Ok(rows.into_values().collect()) }
+    }
+
+    fn completeness(&self) -> Result<Vec<Completeness>, StoreError> {
+        Ok(self.completeness_records()?.rows.into_values().collect())
+    }
+
+    fn curves(&self) -> Result<Vec<StoredCurve>, StoreError> {
+        Ok(self.completeness_records()?.curves.into_values().collect())
     }
 
     fn titles(&self) -> Result<TitleTable, StoreError> {

@@ -32,6 +32,8 @@ pub(super) enum TopicRole {
     Ledger,
     /// The titles of videos.
     Titles,
+    /// How much of each epoch has arrived.
+    Completeness,
     /// The progress: the last record.
     Progress,
     /// The lease, and the claims of starting jobs.
@@ -52,6 +54,7 @@ pub(super) struct Topics {
     pub queries: Vec<Option<Topic>>,
     pub ledger: Topic,
     pub titles: Topic,
+    pub completeness: Topic,
     pub progress: Topic,
     pub lease: Topic,
 }
@@ -60,7 +63,11 @@ impl TopicRole {
     fn partitions(self) -> i32 {
         match self {
             TopicRole::Rows | TopicRole::Increments => ROW_PARTITIONS,
-            TopicRole::Ledger | TopicRole::Titles | TopicRole::Progress | TopicRole::Lease => 1,
+            TopicRole::Ledger
+            | TopicRole::Titles
+            | TopicRole::Completeness
+            | TopicRole::Progress
+            | TopicRole::Lease => 1,
         }
     }
 
@@ -76,7 +83,11 @@ impl TopicRole {
             }
             // Small segments, as only closed ones are compacted, and a start reads the whole topic.
             // The compaction lag keeps the records that a concurrent reader may still need.
-            TopicRole::Ledger | TopicRole::Titles | TopicRole::Progress | TopicRole::Lease => &[
+            TopicRole::Ledger
+            | TopicRole::Titles
+            | TopicRole::Completeness
+            | TopicRole::Progress
+            | TopicRole::Lease => &[
                 ("cleanup.policy", "compact"),
                 ("min.compaction.lag.ms", "60000"),
                 ("retention.ms", "-1"),
@@ -98,7 +109,8 @@ impl Topics {
     pub fn new(topic: &str, queries: &[StoredQuery]) -> Result<Topics, StoreError> {
         let of_query = |query: &StoredQuery| {
             assert!(
-                !["ledger", "titles", "progress", "lease"].contains(&query.name.as_str()),
+                !["ledger", "titles", "completeness", "progress", "lease"]
+                    .contains(&query.name.as_str()),
                 "{}",
                 query.name
             );
@@ -114,6 +126,10 @@ impl Topics {
             queries: queries.iter().map(of_query).collect(),
             ledger: Topic { name: format!("{topic}-ledger"), role: TopicRole::Ledger },
             titles: Topic { name: format!("{topic}-titles"), role: TopicRole::Titles },
+            completeness: Topic {
+                name: format!("{topic}-completeness"),
+                role: TopicRole::Completeness,
+            },
             progress: Topic { name: progress_of(topic), role: TopicRole::Progress },
             lease: Topic { name: format!("{topic}-lease"), role: TopicRole::Lease },
         };
@@ -201,9 +217,11 @@ impl<'a> Administrator<'a> {
         partitions_before: Option<i32>,
     ) -> Result<(), StoreError> {
         let wanted = match topic.role {
-            TopicRole::Ledger | TopicRole::Titles | TopicRole::Progress | TopicRole::Lease => {
-                Some(1)
-            }
+            TopicRole::Ledger
+            | TopicRole::Titles
+            | TopicRole::Completeness
+            | TopicRole::Progress
+            | TopicRole::Lease => Some(1),
             TopicRole::Rows | TopicRole::Increments => partitions_before,
         };
         if let Some(wanted) = wanted.filter(|wanted| *wanted != partitions) {

@@ -8,6 +8,7 @@
 //! - [`read`]: reading a store, while a job writes it or afterwards.
 
 mod cells;
+mod completeness;
 mod description;
 #[cfg(test)]
 #[path = "files/tests.rs"]
@@ -31,6 +32,7 @@ mod wal;
 pub use read::SqliteReader;
 
 use crate::acceptance::{Ledger, LedgerKey, LedgerRow};
+use crate::completeness::{Completeness, StoredCurve};
 use crate::log::PartitionProgress;
 use crate::query::{Digests, QueryInstance, Value, digest};
 use crate::stores::description::{Description, StoredQuery};
@@ -168,6 +170,7 @@ impl SqliteStore {
         if let Some(update) = &changes.titles {
             titles::write(transaction, update)?;
         }
+        completeness::write(transaction, &changes.completeness)?;
         let moved = changes.partitions.iter().map(|moved| &moved.partition);
         write_partitions(transaction, moved.filter_map(|name| next.partitions.get(name)))?;
         self.write_epochs(transaction, changes, next, number)?;
@@ -290,6 +293,14 @@ impl StoreReader for SqliteStore {
 
     fn titles(&self) -> Result<TitleTable, StoreError> {
         self.view().titles()
+    }
+
+    fn completeness(&self) -> Result<Vec<Completeness>, StoreError> {
+        self.view().completeness()
+    }
+
+    fn curves(&self) -> Result<Vec<StoredCurve>, StoreError> {
+        self.view().curves()
     }
 
     fn visit(

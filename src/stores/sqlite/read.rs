@@ -1,8 +1,9 @@
 //! Reads a store, while a job writes it or afterwards.
 
 use super::titles;
-use super::{cells, open, progress, schema};
+use super::{cells, completeness, open, progress, schema};
 use crate::acceptance::LedgerRow;
+use crate::completeness::{Completeness, StoredCurve};
 use crate::query::{ColumnType, Row, Value};
 use crate::stores::description::{Description, StoredColumn, StoredQuery};
 use crate::stores::{
@@ -59,6 +60,14 @@ impl StoreReader for SqliteReader {
         self.view().titles()
     }
 
+    fn completeness(&self) -> Result<Vec<Completeness>, StoreError> {
+        self.view().completeness()
+    }
+
+    fn curves(&self) -> Result<Vec<StoredCurve>, StoreError> {
+        self.view().curves()
+    }
+
     fn visit(
         &self,
         query: &StoredQuery,
@@ -103,6 +112,14 @@ impl View<'_> {
 
     pub fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
         progress::ledger(self.connection).map_err(self.to_store_error())
+    }
+
+    pub fn completeness(&self) -> Result<Vec<Completeness>, StoreError> {
+        completeness::read(self.connection).map_err(self.to_store_error())
+    }
+
+    pub fn curves(&self) -> Result<Vec<StoredCurve>, StoreError> {
+        completeness::curves(self.connection).map_err(self.to_store_error())
     }
 
     pub fn titles(&self) -> Result<TitleTable, StoreError> {

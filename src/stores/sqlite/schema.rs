@@ -12,7 +12,7 @@ use crate::stores::description::{Description, StoredColumn, StoredQuery};
 /// Marks the file as a store (`trmk`), for `PRAGMA application_id` and the program `file`.
 pub(super) const APPLICATION_ID: i64 = 0x7472_6d6b;
 
-const RESERVED: [&str; 9] = [
+const RESERVED: [&str; 11] = [
     "job",
     "queries",
     "columns",
@@ -22,6 +22,8 @@ const RESERVED: [&str; 9] = [
     "partitions",
     "titles",
     "title_sources",
+    "completeness",
+    "curves",
 ];
 
 const FIXED_TABLES: &str = "
@@ -106,6 +108,25 @@ CREATE TABLE titles (
     title TEXT NOT NULL,
     genre TEXT,
     launched_at TEXT -- RFC 3339
+) WITHOUT ROWID;
+-- Which share of the events of an epoch has arrived. An estimate: it is in no digest.
+CREATE TABLE completeness (
+    epoch INTEGER NOT NULL,
+    kind TEXT NOT NULL, -- impression or play
+    seen INTEGER NOT NULL, -- accepted events, duplicates included
+    unread INTEGER, -- records of the kind that are not read, of any epoch; null: unknown
+    share REAL, -- of the events of the epoch, from 0 to 1; null: unknown
+    share_low REAL, -- the 90 % interval
+    share_high REAL,
+    unknown TEXT, -- why the share is unknown
+    PRIMARY KEY (epoch, kind)
+) WITHOUT ROWID;
+-- What the estimates rest on, in JSON.
+CREATE TABLE curves (
+    epoch INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    curve TEXT NOT NULL,
+    PRIMARY KEY (epoch, kind)
 ) WITHOUT ROWID;
 CREATE TABLE title_sources (
     place TEXT PRIMARY KEY NOT NULL, -- a file
