@@ -42,6 +42,11 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// The number of events.
+    pub fn total(self) -> u64 {
+        self.accepted + self.late + self.future
+    }
+
     /// Adds other counts.
     pub fn merge(&mut self, other: Counts) {
         self.accepted += other.accepted;
@@ -76,6 +81,11 @@ impl Ledger {
             Fate::Late => counts.late += events,
             Fate::Future => counts.future += events,
         }
+    }
+
+    /// Adds counts of an epoch and kind.
+    pub fn add(&mut self, key: LedgerKey, counts: Counts) {
+        self.counts.entry(key).or_default().merge(counts);
     }
 
     /// Adds the counts of another ledger.

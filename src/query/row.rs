@@ -50,8 +50,13 @@ pub fn sort_key(
     column_types: impl IntoIterator<Item = ColumnType>,
     cells: &[u64],
 ) -> SmallVec<[u64; 4]> {
+    sort_key_of(values_in(column_types, cells))
+}
+
+/// Returns words that order rows as readers see them, computed from values.
+pub fn sort_key_of(values: impl Iterator<Item = Value>) -> SmallVec<[u64; 4]> {
     let mut order = SmallVec::new();
-    for value in values_in(column_types, cells) {
+    for value in values {
         value.push_sort_key(|word| order.push(word));
     }
     order

@@ -124,6 +124,17 @@ impl StoredQuery {
         row::sort_key(types(&self.key), &row.key)
     }
 
+    /// Returns the sort key of the row with a key, see [`StoredQuery::key_order`].
+    pub fn order_of_key(&self, key: &[Value]) -> SmallVec<[u64; 4]> {
+        row::sort_key_of(key.iter().copied())
+    }
+
+    /// Returns the sort key that orders rows by a column, by its position among the key columns and
+    /// the others.
+    pub fn column_order(&self, row: &Row, position: usize) -> SmallVec<[u64; 4]> {
+        row::sort_key_of(self.values_of(row).skip(position).take(1))
+    }
+
     /// Returns the sort key that orders the rows of an epoch by values.
     pub fn value_order(&self, row: &Row) -> SmallVec<[u64; 4]> {
         row::sort_key(types(&self.values), &row.values)

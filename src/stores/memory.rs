@@ -120,6 +120,13 @@ impl StoreReader for MemoryStore {
         Ok(self.lock().titles.clone())
     }
 
+    fn hold(&mut self) -> Result<Progress, StoreError> {
+        let committed = self.committed();
+        let progress = committed.progress.clone();
+        self.committed = Arc::new(Mutex::new(committed));
+        Ok(progress)
+    }
+
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
         let distinct: BTreeMap<LedgerKey, Distinct> = self
             .description

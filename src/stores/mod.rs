@@ -10,6 +10,8 @@
 //! - [`progress`]: the publication and the partition positions that a store reflects.
 //! - [`kafka`]: rows as a changelog in a compacted topic, for Kafka consumers.
 //! - [`sqlite`]: one file, readable by any program while the job runs. The default.
+//! - [`snapshot`]: one publication, as the HTTP server reads it.
+//! - [`mirror`]: a copy in memory of what a job commits, for a store that cannot be queried.
 //! - [`memory`]: for tests, and for benchmarks of the engine alone.
 
 pub mod description;
@@ -17,14 +19,18 @@ pub mod description;
 pub mod kafka;
 pub mod lease;
 pub mod memory;
+pub mod mirror;
 pub mod progress;
 pub mod reader;
+pub mod snapshot;
 pub mod sqlite;
 
 pub use description::{Description, StoredColumn, StoredQuery};
 pub use lease::{Claim, Lease, LeaseState};
+pub use mirror::Mirror;
 pub use progress::Progress;
 pub use reader::{RowOrder, RowVisitor, Selection, StoreReader, StoredRow};
+pub use snapshot::Snapshot;
 
 use crate::acceptance::Ledger;
 use crate::completeness::CompletenessUpdate;
@@ -119,6 +125,12 @@ impl StoreError {
             StoreError::MissingFeature(_) => true,
             _ => false,
         }
+    }
+
+    /// Whether a reader was interrupted.
+    pub fn is_interrupted(&self) -> bool {
+        let StoreError::Database { error, .. } = self else { return false };
+        error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted)
     }
 
     /// Whether another job has the store, so that the same command must not be started again by a

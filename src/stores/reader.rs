@@ -60,6 +60,15 @@ pub trait StoreReader {
     /// When the store cannot be read.
     fn progress(&self) -> Result<Progress, StoreError>;
 
+    /// Returns the progress of the store, and stays at that publication where a store cannot be
+    /// asked for several things at once: later publications are not seen by this reader.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn hold(&mut self) -> Result<Progress, StoreError> {
+        self.progress()
+    }
+
     /// Returns the lease of the store, `None` if it has none.
     ///
     /// # Errors

@@ -28,8 +28,8 @@ pub struct KafkaReader {
     client: Client,
     topics: Topics,
     description: Description,
-    /// The progress of the job that owns the store, if that job is the reader: its last commit may
-    /// not be visible to consumers yet.
+    /// The progress to stay at: that of the job that owns the store, if that job is the reader, as
+    /// its last commit may not be visible to consumers yet; or that of [`StoreReader::hold`].
     progress: Option<Progress>,
 }
 
@@ -188,6 +188,12 @@ impl StoreReader for KafkaReader {
             Some(stored) => Ok(stored.progress),
             None => Err(StoreError::NotFound(self.client.store.clone())),
         }
+    }
+
+    fn hold(&mut self) -> Result<Progress, StoreError> {
+        let progress = self.progress()?;
+        self.progress = Some(progress.clone());
+        Ok(progress)
     }
 
     fn lease(&self) -> Result<Option<Lease>, StoreError> {

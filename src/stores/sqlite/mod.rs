@@ -6,6 +6,7 @@
 //!
 //! - [`schema`]: the tables and the views that analysts read.
 //! - [`read`]: reading a store, while a job writes it or afterwards.
+//! - [`snapshot`]: one publication of a store.
 
 mod cells;
 mod completeness;
@@ -21,6 +22,7 @@ mod open;
 mod progress;
 pub mod read;
 pub mod schema;
+pub mod snapshot;
 #[cfg(test)]
 #[path = "speed/tests.rs"]
 mod speed;

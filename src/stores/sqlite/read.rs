@@ -37,6 +37,14 @@ impl SqliteReader {
     fn view(&self) -> View<'_> {
         View { connection: &self.connection, path: &self.path }
     }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 impl StoreReader for SqliteReader {
@@ -276,7 +284,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-fn number(publication: Publication) -> i64 {
+pub(super) fn number(publication: Publication) -> i64 {
     i64::try_from(publication.0).unwrap_or(i64::MAX)
 }
 

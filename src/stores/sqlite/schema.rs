@@ -287,17 +287,22 @@ pub(super) fn delete(query: &StoredQuery) -> String {
     format!("DELETE FROM {} WHERE {}", table(query), names.join(" AND "))
 }
 
-/// Returns the terms that order the rows of an epoch by key, videos as unsigned integers. SQLite
-/// sorts text after integers, so only texts of different lengths need an extra term.
-pub(super) fn key_order(query: &StoredQuery) -> String {
-    let term = |column: &StoredColumn| match column.column_type {
+/// Returns the terms that order rows by a column, videos as unsigned integers. SQLite sorts text
+/// after integers, so only texts of different lengths need an extra term.
+pub(super) fn order_terms(column: &StoredColumn) -> Vec<String> {
+    let name = &column.name;
+    match column.column_type {
         ColumnType::Video => {
-            let name = &column.name;
-            format!("CASE typeof({name}) WHEN 'text' THEN length({name}) ELSE 0 END, {name}")
+            let length = format!("CASE typeof({name}) WHEN 'text' THEN length({name}) ELSE 0 END");
+            vec![length, name.clone()]
         }
-        _ => column.name.clone(),
-    };
-    query.key.iter().map(term).collect::<Vec<_>>().join(", ")
+        _ => vec![name.clone()],
+    }
+}
+
+/// Returns the terms that order the rows of an epoch by key, videos as unsigned integers.
+pub(super) fn key_order(query: &StoredQuery) -> String {
+    query.key.iter().flat_map(order_terms).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the terms that order the rows of an epoch by values, largest first, then by key.
