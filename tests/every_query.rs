@@ -283,6 +283,7 @@ fn attempt(
         store: Mutex::new(Some(Box::new(|| Ok(Box::new(store) as Box<dyn Store>)))),
         dead_letters: Arc::new(DeadLetters::default()),
         counters: Arc::new(Counters::default()),
+        observer: None,
         stop: Arc::new(AtomicBool::new(false)),
     };
     let result = engine::run(&Cluster::threads(run.workers), job);

@@ -70,6 +70,7 @@ pub fn run<S: Source + Clone + Sync + 'static>(
         store: Mutex::new((cluster.process == 0).then_some(opener)),
         dead_letters: Arc::new(DeadLetters::default()),
         counters,
+        observer: None,
         stop: Arc::new(AtomicBool::new(false)),
     };
     engine::run(cluster, job).unwrap()

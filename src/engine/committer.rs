@@ -4,6 +4,7 @@
 use super::EngineError;
 use super::coordinator::Committed;
 use super::metrics::Counters;
+use super::observer::Observer;
 use crate::sets::catalogue::FileChanges;
 use crate::sets::{Folder, SetFile, SetsError};
 use crate::stores::lease::RENEWAL_INTERVAL;
@@ -29,20 +30,28 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Starts the thread. It unparks `waker` after every commit, and writes into the lease what
-    /// holds the job according to `counters`. The files of the sets are in `folder`.
+    /// Starts the thread. It unparks `waker` after every commit, tells `observer` of it, and writes
+    /// into the lease what holds the job according to `counters`. The files of the sets are in
+    /// `folder`.
     pub fn start(
         store: Box<dyn Store>,
         folder: Option<Folder>,
         generation: u64,
         waker: Thread,
         counters: Arc<Counters>,
+        observer: Option<Arc<dyn Observer>>,
     ) -> Committer {
         let (tasks, incoming) = sync_channel(1);
         let (outgoing, commits) = sync_channel(1);
         let thread = thread::spawn(move || {
             let sets = folder.map(|folder| Sets { folder, generation, replaced: Vec::new() });
-            if let Err(error) = serve(store, sets, &incoming, &outgoing, &waker, &counters) {
+            let mut owner = Owner { store, sets, observer };
+            let result = owner.serve(&incoming, &outgoing, &waker, &counters);
+            if let Some(observer) = &owner.observer {
+                observer.closing();
+            }
+            drop(owner);
+            if let Err(error) = result {
                 // Nobody listens if the job has failed for another reason meanwhile.
                 let _ = outgoing.send(Err(error));
                 waker.unpark();
@@ -90,49 +99,72 @@ impl Committer {
     }
 }
 
-/// Executes tasks until there will be no more, and renews the lease between them.
-fn serve(
-    mut store: Box<dyn Store>,
-    mut sets: Option<Sets>,
-    tasks: &Receiver<Task>,
-    commits: &SyncSender<Result<Committed, EngineError>>,
-    waker: &Thread,
-    counters: &Counters,
-) -> Result<(), EngineError> {
-    let mut renewal_due = Instant::now() + RENEWAL_INTERVAL;
-    loop {
-        match tasks.recv_timeout(renewal_due.saturating_duration_since(Instant::now())) {
-            Ok(Task::Commit(changes, files)) => {
-                let Changeset { publication, final_through, .. } = changes;
-                if let Some(sets) = &sets {
-                    sets.folder.check(&files.added, sets.generation)?;
+/// What the thread has.
+struct Owner {
+    store: Box<dyn Store>,
+    sets: Option<Sets>,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+impl Owner {
+    /// Executes tasks until there will be no more, and renews the lease between them.
+    fn serve(
+        &mut self,
+        tasks: &Receiver<Task>,
+        commits: &SyncSender<Result<Committed, EngineError>>,
+        waker: &Thread,
+        counters: &Counters,
+    ) -> Result<(), EngineError> {
+        let mut renewal_due = Instant::now() + RENEWAL_INTERVAL;
+        loop {
+            match tasks.recv_timeout(renewal_due.saturating_duration_since(Instant::now())) {
+                Ok(Task::Commit(changes, files)) => {
+                    let committed = self.commit(&changes, files)?;
+                    if commits.send(Ok(committed)).is_err() {
+                        return Ok(());
+                    }
+                    waker.unpark();
+                    if let Some(observer) = &self.observer {
+                        observer.committed(changes);
+                    }
                 }
-                store.commit(&changes)?;
-                if let Some(sets) = &mut sets {
-                    sets.publish(files)?;
-                }
-                if commits.send(Ok(Committed { publication, final_through })).is_err() {
-                    return Ok(());
-                }
-                waker.unpark();
+                Ok(Task::Restore(rows)) => self.store.restore(rows),
+                Ok(Task::Release(ended)) => return self.release(ended),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
-            Ok(Task::Restore(rows)) => store.restore(rows),
-            Ok(Task::Release(ended)) => {
-                if let Some(sets) = &mut sets {
-                    sets.publish(FileChanges::default())?;
-                }
-                if let Err(error) = store.release(ended) {
-                    tracing::warn!(%error, "the next job may have to wait for the store");
-                }
-                return Ok(());
+            if Instant::now() >= renewal_due {
+                self.store.renew(counters.holder())?;
+                renewal_due = Instant::now() + RENEWAL_INTERVAL;
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
-        if Instant::now() >= renewal_due {
-            store.renew(counters.holder())?;
-            renewal_due = Instant::now() + RENEWAL_INTERVAL;
+    }
+
+    /// Commits a publication, and lets the files of its sets appear.
+    fn commit(
+        &mut self,
+        changes: &Changeset,
+        files: FileChanges,
+    ) -> Result<Committed, EngineError> {
+        if let Some(sets) = &self.sets {
+            sets.folder.check(&files.added, sets.generation)?;
         }
+        self.store.commit(changes)?;
+        if let Some(sets) = &mut self.sets {
+            sets.publish(files)?;
+        }
+        let Changeset { publication, final_through, .. } = *changes;
+        Ok(Committed { publication, final_through })
+    }
+
+    fn release(&mut self, ended: LeaseState) -> Result<(), EngineError> {
+        if let Some(sets) = &mut self.sets {
+            sets.publish(FileChanges::default())?;
+        }
+        if let Err(error) = self.store.release(ended) {
+            tracing::warn!(%error, "the next job may have to wait for the store");
+        }
+        Ok(())
     }
 }
 

@@ -235,6 +235,12 @@ impl Ingest {
         self.partitions.iter().map(Partition::lag).fold(Lag::default(), Lag::merge)
     }
 
+    /// Returns how much of each partition is left to read.
+    pub fn partition_lags(&self) -> impl Iterator<Item = (PartitionName, Lag)> + '_ {
+        let all = self.partitions.iter().chain(self.ended.values());
+        all.map(|partition| (partition.name.clone(), partition.lag()))
+    }
+
     /// Returns the watermarks of all partitions.
     pub fn watermarks(&self) -> Watermarks {
         let each = self.partitions.iter().map(Partition::watermarks);

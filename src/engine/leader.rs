@@ -68,8 +68,13 @@ impl Leader {
             let folder = settings.sets.as_ref().map(|sets| Folder::new(sets.folder.clone()));
             let (waker, counters_of_store) = (std::thread::current(), Arc::clone(counters));
             let generation = progress.generation;
-            let committer = Committer::start(store, folder, generation, waker, counters_of_store);
-            counters.set_launched();
+            let observer = job.observer.clone();
+            if let Some(observer) = &observer {
+                observer.opened(&progress);
+            }
+            let counters = counters_of_store;
+            let committer = Committer::start(store, folder, generation, waker, counters, observer);
+            job.counters.set_launched();
             Ok::<_, StoreError>(Some((progress, reader, committer)))
         });
         let mut committer = None;

@@ -25,6 +25,7 @@ pub struct Counters {
     bytes: AtomicU64,
     launched: AtomicBool,
     replaying: AtomicBool,
+    wants_partitions: AtomicBool,
     gauges: Mutex<Gauges>,
     /// The first late and the first future event, as text.
     first_late: OnceLock<String>,
@@ -50,6 +51,8 @@ pub(super) fn unit_hint(event: &Event) -> String {
 struct Gauges {
     /// The lag of each worker.
     lags: BTreeMap<usize, Lag>,
+    /// The lag of each partition, if anybody wants to know.
+    partition_lags: BTreeMap<PartitionName, Lag>,
     watermark_ms: Option<i64>,
     committed: Option<(Publication, Instant)>,
     holder: Option<(Holder, Duration)>,
@@ -104,6 +107,15 @@ impl Counters {
         self.gauges().lags.insert(worker, lag);
     }
 
+    /// Whether somebody has asked for the lag of partitions.
+    pub(super) fn wants_partitions(&self) -> bool {
+        self.wants_partitions.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_partition_lags(&self, lags: impl Iterator<Item = (PartitionName, Lag)>) {
+        self.gauges().partition_lags.extend(lags);
+    }
+
     pub(super) fn set_watermark(&self, watermark_ms: i64) {
         self.gauges().watermark_ms = Some(watermark_ms);
     }
@@ -155,6 +167,13 @@ impl Counters {
     /// How much of the partitions of this process is not read yet; at most a second old.
     pub fn lag(&self) -> Lag {
         self.gauges().lags.values().copied().fold(Lag::default(), Lag::merge)
+    }
+
+    /// How much of a partition of this process is not read yet; about a second old. `None` if it is
+    /// not known, as for some time after the first question.
+    pub fn lag_of(&self, partition: &PartitionName) -> Option<Lag> {
+        self.wants_partitions.store(true, Ordering::Relaxed);
+        self.gauges().partition_lags.get(partition).copied()
     }
 
     /// The watermark of the job, in milliseconds: the lowest of all active partitions.

@@ -30,6 +30,7 @@ mod ingest;
 mod leader;
 mod memory;
 mod metrics;
+mod observer;
 mod pace;
 mod partition;
 mod peers;
@@ -51,6 +52,7 @@ pub use dead_letters::{DeadLetterError, DeadLetters};
 pub use holding::{Holder, Reason};
 use memory::Memory;
 pub use metrics::Counters;
+pub use observer::Observer;
 pub use protocol::Failure;
 pub use round_times::RoundTimes;
 pub use sets::SetsSettings;
@@ -85,6 +87,8 @@ pub struct Job {
     pub dead_letters: Arc<DeadLetters>,
     /// Progress counters.
     pub counters: Arc<Counters>,
+    /// Is told of what is committed, in the first process.
+    pub observer: Option<Arc<dyn Observer>>,
     /// Set to end the job early; everything read by then is committed.
     pub stop: Arc<AtomicBool>,
 }

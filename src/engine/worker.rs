@@ -417,6 +417,9 @@ impl<'a> State<'a> {
         if maintained_at.is_none_or(|at| at.elapsed() >= MAINTENANCE_INTERVAL) {
             self.maintained_at = Some(Instant::now());
             self.job.counters.set_lag(self.index, self.ingest.lag());
+            if self.job.counters.wants_partitions() {
+                self.job.counters.set_partition_lags(self.ingest.partition_lags());
+            }
             self.holder = self.ingest.holder(!self.may_read());
             if let Err(error) = self.source.maintain() {
                 self.fail(error.into());
