@@ -238,7 +238,7 @@ impl Folder {
         self.path.join(format!("epoch={epoch}"))
     }
 
-    fn published(&self, file: &SetFile) -> PathBuf {
+    pub(super) fn published(&self, file: &SetFile) -> PathBuf {
         self.epoch(file.epoch).join(file.name())
     }
 

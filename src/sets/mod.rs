@@ -20,10 +20,12 @@
 //! - [`folder`]: names, appearance and removal of files.
 //! - [`catalogue`]: the leader's list of files, and when they are replaced: a pure state machine.
 //! - `parquet`: the encoding.
+//! - [`members`]: looks one showing up.
 //! - [`writer`]: the thread that writes the files of a worker.
 
 pub mod catalogue;
 pub mod folder;
+pub mod members;
 #[cfg(feature = "parquet")]
 mod parquet;
 pub mod writer;

@@ -1,7 +1,10 @@
 //! Members as Parquet: one row for each showing, sorted by request and video. One that is `denied`
 //! is in no set any more, and is in files of changes only.
 
+mod lookup;
 mod requests;
+
+pub(super) use lookup::find;
 
 use crate::showings::members::{Member, OfRequest};
 use parquet::basic::{Compression, LogicalType, Repetition, Type as PhysicalType, ZstdLevel};
