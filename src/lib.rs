@@ -22,6 +22,7 @@ pub mod log;
 pub mod panics;
 pub mod query;
 pub mod scores;
+pub mod serve;
 pub mod sets;
 pub mod showings;
 pub mod sources;

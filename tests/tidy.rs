@@ -17,7 +17,7 @@ const BANNED_NAMES: [&str; 7] = ["cnt", "ts", "evt", "req", "idx", "cfg", "tmp"]
 const PRINTING: [&str; 4] = ["print", "println", "eprint", "eprintln"];
 
 /// The modules that each module of the crate uses. Any other dependency points the wrong way.
-const MAY_USE: [(&str, &[&str]); 22] = [
+const MAY_USE: [(&str, &[&str]); 23] = [
     ("console", &[]),
     ("features", &[]),
     ("panics", &["console"]),
@@ -31,7 +31,7 @@ const MAY_USE: [(&str, &[&str]); 22] = [
     ("query", &["event", "showings", "time"]),
     ("scores", &["event", "query", "time"]),
     ("dataflows", &["event", "query", "scores", "showings", "time"]),
-    ("sets", &["features", "query", "showings", "time"]),
+    ("sets", &["event", "features", "query", "showings", "time"]),
     ("sources", &["decode", "event", "features", "kafka", "log", "panics"]),
     ("stores", &["acceptance", "event", "features", "kafka", "log", "query", "time"]),
     (
@@ -49,6 +49,7 @@ const MAY_USE: [(&str, &[&str]); 22] = [
             "time",
         ],
     ),
+    ("serve", &["engine", "event", "panics", "query", "sets", "sources", "stores", "time"]),
     ("generate", &["console", "event", "features", "kafka", "time"]),
     (
         "arguments",
@@ -61,6 +62,7 @@ const MAY_USE: [(&str, &[&str]); 22] = [
             "generate",
             "kafka",
             "query",
+            "serve",
             "sets",
             "time",
         ],
@@ -79,6 +81,7 @@ const MAY_USE: [(&str, &[&str]); 22] = [
             "kafka",
             "log",
             "query",
+            "serve",
             "sources",
             "stores",
             "time",

@@ -32,7 +32,8 @@ impl RunArguments {
     /// Refuses addresses and URLs with users, before anything prints them.
     fn refuse_users(&self) -> Result<(), ArgumentError> {
         check_servers(self.bootstrap_servers.as_deref().unwrap_or_default())?;
-        let paths = [&self.store, &self.dead_letter, &self.hostfile].into_iter().flatten();
+        let paths = [&self.store, &self.dead_letter, &self.hostfile, &self.http_token_file];
+        let paths = paths.into_iter().flatten();
         let paths = paths.filter_map(|path| path.to_str());
         let places =
             [&self.impressions, &self.plays, &self.denied, &self.titles].into_iter().flatten();
@@ -99,12 +100,14 @@ impl RunArguments {
     /// Returns the settings that must be the same in all processes of a job: names and values.
     pub(super) fn shared_settings(&self) -> Vec<(String, String)> {
         /// Where a process is, how it reaches others, and what only process 0 uses.
-        const OF_ONE_PROCESS: [&str; 15] = [
+        const OF_ONE_PROCESS: [&str; 17] = [
             "bootstrap-servers",
             "cluster-secret",
             "dead-letter",
             "dead-letter-max",
             "hostfile",
+            "http-address",
+            "http-token-file",
             "kafka",
             "launch-timeout",
             "process",

@@ -5,6 +5,7 @@ use super::parameters::QueryParameters;
 use super::share::Share;
 use crate::dataflows;
 use crate::kafka::{GivenSetting, SecretText};
+use crate::serve::HttpAddress;
 use crate::time::{Moment, Span};
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,10 @@ pub struct DemoArguments {
     /// Seed of the generated events
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
+
+    /// Where to serve the page and the API; with port 0 the system chooses one
+    #[arg(long, value_name = "HOST:PORT", default_value_t = HttpAddress::any_local())]
+    pub http_address: HttpAddress,
 }
 
 /// The store to read, and how to connect to it.
@@ -296,6 +301,16 @@ pub struct RunArguments {
     /// long random text, which is never sent
     #[arg(long, value_name = "FILE", help_heading = "Workers and processes")]
     pub cluster_secret: Option<PathBuf>,
+
+    /// Where to serve the HTTP API and the page, such as 127.0.0.1:8080; process N of several adds
+    /// N to the port, and process 0 has the API
+    #[arg(long, value_name = "HOST:PORT", help_heading = "HTTP")]
+    pub http_address: Option<HttpAddress>,
+
+    /// File with a token that clients of the API must know; the variable TRENDMARK_HTTP_TOKEN may
+    /// have it instead
+    #[arg(long, value_name = "FILE", help_heading = "HTTP")]
+    pub http_token_file: Option<PathBuf>,
 
     /// Interval between publications [default: 1s]
     #[arg(long, value_name = "DURATION", help_heading = "Pace and limits")]

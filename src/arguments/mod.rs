@@ -5,6 +5,7 @@
 //! - [`config`]: the configuration file. Its keys are the flags of `run`; flags take precedence.
 //! - `formats`: reads `--kafka-format`, the format of the topics of each log.
 //! - `fields`: reads `--field`, the paths of the fields in the records of each log.
+//! - `http`: where the HTTP server listens, and the token of its clients.
 //! - [`share`]: shares such as `1%`.
 //! - [`plan`]: checks the arguments and turns them into a plan.
 
@@ -12,6 +13,7 @@ pub mod config;
 mod fields;
 pub mod flags;
 mod formats;
+mod http;
 pub mod parameters;
 pub mod plan;
 pub mod share;
@@ -21,6 +23,7 @@ pub use flags::{
     StoreArguments,
 };
 pub use formats::{FormatError, GivenFormat};
+pub use http::HttpSettings;
 pub use plan::{Inputs, Plan, StoreLocation};
 
 use crate::features::{self, MissingFeature};
@@ -90,6 +93,14 @@ pub enum ArgumentError {
     ClusterSecret {
         /// The file.
         path: PathBuf,
+        /// The problem.
+        reason: String,
+    },
+    /// The token of the HTTP server cannot be used.
+    #[error("cannot use the token in {place}: {reason}")]
+    Token {
+        /// The file or the variable.
+        place: String,
         /// The problem.
         reason: String,
     },

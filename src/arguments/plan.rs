@@ -2,7 +2,7 @@
 
 use super::fields::log_fields;
 use super::formats::format_of;
-use super::{ArgumentError, RunArguments};
+use super::{ArgumentError, HttpSettings, RunArguments};
 use crate::dataflows;
 use crate::decode::{LogFields, MessageFormat};
 use crate::engine::{Cluster, DeadLetters, SetsSettings, Settings};
@@ -40,6 +40,8 @@ pub struct Plan {
     pub dead_letter: Option<PathBuf>,
     /// The most bytes of malformed records that are kept, of each process.
     pub dead_letter_max: u64,
+    /// The HTTP server, if there is one.
+    pub http: Option<HttpSettings>,
     /// Whether the first malformed records are logged.
     pub logs_malformed: bool,
 }
@@ -167,6 +169,7 @@ impl RunArguments {
             take_over: self.take_over,
             dead_letter: self.dead_letter.clone(),
             dead_letter_max: self.dead_letter_max.unwrap_or(DeadLetters::BYTES_MAX),
+            http: self.http()?,
             logs_malformed: true,
         })
     }

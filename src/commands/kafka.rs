@@ -73,7 +73,10 @@ pub fn store(
 ///
 /// # Errors
 /// Those of [`KafkaReader::open`].
-pub fn reader(settings: &KafkaSettings, topic: &str) -> Result<Box<dyn StoreReader>, StoreError> {
+pub fn reader(
+    settings: &KafkaSettings,
+    topic: &str,
+) -> Result<Box<dyn StoreReader + Send>, StoreError> {
     Ok(Box::new(KafkaReader::open(settings, topic)?))
 }
 

@@ -46,7 +46,10 @@ pub fn store(
 ///
 /// # Errors
 /// Always.
-pub fn reader(_settings: &KafkaSettings, topic: &str) -> Result<Box<dyn StoreReader>, StoreError> {
+pub fn reader(
+    _settings: &KafkaSettings,
+    topic: &str,
+) -> Result<Box<dyn StoreReader + Send>, StoreError> {
     Err(missing(topic).into())
 }
 

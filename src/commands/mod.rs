@@ -1,6 +1,7 @@
 //! The commands that `main` executes.
 
 pub mod demo;
+pub mod http;
 #[cfg_attr(not(feature = "kafka"), path = "kafka_missing.rs")]
 pub mod kafka;
 pub mod run;

@@ -1,5 +1,6 @@
 //! `trendmark run`: sets up sources, store and job, and runs the engine.
 
+use super::http::Listening;
 use super::stop::unless_stopped;
 use super::totals::{Totals, Unused};
 use super::watch::ProgressReporter;
@@ -12,6 +13,7 @@ use crate::engine::{
 use crate::event::Kind;
 use crate::features::MissingFeature;
 use crate::log::PartitionName;
+use crate::serve::{ListenError, Server};
 use crate::sources::combined::CombinedSource;
 use crate::sources::files::{FileSource, some_of};
 use crate::sources::{Discovered, Source, SourceError};
@@ -42,6 +44,12 @@ pub enum RunError {
     /// The program was built without a feature that the job needs.
     #[error(transparent)]
     MissingFeature(#[from] MissingFeature),
+    /// The address of the HTTP server cannot be used.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The HTTP server cannot start.
+    #[error("cannot start the HTTP server: {0}")]
+    Http(std::io::Error),
     /// The job failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -88,7 +96,9 @@ impl RunError {
             RunError::Source(error) => error.is_usage(),
             RunError::Store(error) => error.is_usage(),
             RunError::Engine(error) => error.exit_code() == EXIT_USAGE,
-            RunError::Loss { .. }
+            RunError::Listen(_)
+            | RunError::Http(_)
+            | RunError::Loss { .. }
             | RunError::Stopped
             | RunError::Unusable { .. }
             | RunError::DeadLetters { .. } => false,
@@ -126,10 +136,14 @@ pub fn run(arguments: &RunArguments, stop: Arc<AtomicBool>) -> Result<String, Ru
         return Ok(complete.to_toml());
     }
     let plan = complete.plan()?;
+    let listening = Listening::begin(&plan)?;
+    if let Some(listening) = &listening {
+        console::message(format_args!("the page and the API: {}", listening.url()));
+    }
     let counters = Arc::new(Counters::default());
     let started = Instant::now();
     let watch = ProgressReporter::start(Arc::clone(&counters), plan.settings.follow);
-    let result = start(&plan, Arc::clone(&counters), stop);
+    let result = start(&plan, listening, Arc::clone(&counters), stop);
     watch.finish();
     let ended = match result {
         Ok(ended) => ended,
@@ -170,16 +184,18 @@ pub struct Ended {
     dead_letters: Arc<DeadLetters>,
 }
 
-/// Runs a planned job to its end.
+/// Runs a planned job to its end, with its HTTP server.
 ///
 /// # Errors
 /// When a source or the store cannot be used, or the job fails. Sources are checked before the
 /// store is created.
 pub fn start(
     plan: &Plan,
+    listening: Option<Listening>,
     counters: Arc<Counters>,
     stop: Arc<AtomicBool>,
 ) -> Result<Ended, RunError> {
+    let server = listening.map(|one| one.serve(plan, &counters)).transpose()?;
     refuse_outputs_among_sources(plan)?;
     let source = Arc::new(source(plan)?);
     let first = Arc::clone(&source);
@@ -195,6 +211,7 @@ pub fn start(
         store: Mutex::new((plan.cluster.process == 0).then(|| store_opener(plan, &stop))),
         dead_letters: Arc::clone(&dead_letters),
         counters: Arc::clone(&counters),
+        observer: server.as_ref().and_then(Server::observer),
         stop,
     };
     let summary = engine::run(&plan.cluster, job).map_err(|error| with_remedy(plan, error))?;

@@ -12,7 +12,7 @@ pub struct OpenStore {
     /// The location of the store.
     pub location: StoreLocation,
     /// The reader of the store.
-    pub reader: Box<dyn StoreReader>,
+    pub reader: Box<dyn StoreReader + Send>,
     /// The Kafka settings, if brokers were given.
     pub kafka: Option<KafkaSettings>,
 }
@@ -41,7 +41,7 @@ pub fn open(arguments: &StoreArguments) -> Result<OpenStore, RunError> {
 pub fn reader(
     location: &StoreLocation,
     settings: Option<&KafkaSettings>,
-) -> Result<Box<dyn StoreReader>, RunError> {
+) -> Result<Box<dyn StoreReader + Send>, RunError> {
     Ok(match location {
         StoreLocation::Sqlite(path) => Box::new(SqliteReader::open(path)?),
         StoreLocation::Kafka { topic } => {

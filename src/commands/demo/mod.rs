@@ -5,6 +5,7 @@
 
 mod screen;
 
+use super::http::Listening;
 use super::run::{RunError, start};
 use super::show::ShowError;
 use crate::arguments::{DemoArguments, RunArguments};
@@ -66,11 +67,13 @@ pub fn demo(arguments: &DemoArguments, stop: Arc<AtomicBool>) -> Result<(), Demo
     let plan = run_arguments(&folder, &store, arguments).with_config().map_err(RunError::from)?;
     let mut plan = plan.plan().map_err(RunError::from)?;
     plan.logs_malformed = false;
+    let listening = Listening::begin(&plan)?;
+    let url = listening.as_ref().map(Listening::url).unwrap_or_default();
     let ended = Arc::new(AtomicBool::new(false));
     let counters = Arc::new(Counters::default());
     std::thread::scope(|scope| {
         let job = scope.spawn(|| {
-            let result = start(&plan, Arc::clone(&counters), Arc::clone(&stop));
+            let result = start(&plan, listening, Arc::clone(&counters), Arc::clone(&stop));
             ended.store(true, Ordering::Relaxed);
             result
         });
@@ -79,7 +82,7 @@ pub fn demo(arguments: &DemoArguments, stop: Arc<AtomicBool>) -> Result<(), Demo
             stop.store(true, Ordering::Relaxed);
             result
         });
-        let shown = unless_closed(show_live(&title(arguments), &folder, &counters, &ended));
+        let shown = unless_closed(show_live(&title(&url, arguments), &folder, &counters, &ended));
         stop.store(true, Ordering::Relaxed);
         written.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         match job.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
@@ -91,9 +94,9 @@ pub fn demo(arguments: &DemoArguments, stop: Arc<AtomicBool>) -> Result<(), Demo
     Ok(())
 }
 
-fn title(arguments: &DemoArguments) -> String {
+fn title(url: &str, arguments: &DemoArguments) -> String {
     format!(
-        "demo: {} impressions and {} of event time per second",
+        "{url} shows it in a browser\ndemo: {} impressions and {} of event time per second",
         grouped(arguments.rate),
         arguments.pace
     )
@@ -120,6 +123,7 @@ fn run_arguments(folder: &Path, store: &Path, arguments: &DemoArguments) -> RunA
         follow: true,
         workers: Some(arguments.workers),
         publish_interval: Some(Span { ms: 500 }),
+        http_address: Some(arguments.http_address.clone()),
         ..RunArguments::default()
     }
 }

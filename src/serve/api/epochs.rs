@@ -1,0 +1,72 @@
+//! `/api/v1/epochs`: the epochs that have rows.
+
+use super::{Answer, Asked, LIMIT, OFFSET, cut, main_table};
+use crate::serve::error::ApiError;
+use crate::serve::extras;
+use crate::serve::fields::{self, Field, Holds};
+use crate::serve::parameters::{Form, Parameter};
+use crate::serve::table::Cell;
+use crate::stores::description::StoredQuery;
+use crate::stores::snapshot::EpochSums;
+use serde_json::{Value, json};
+
+/// The parameters.
+pub static PARAMETERS: &[Parameter] = &[
+    LIMIT,
+    OFFSET,
+    Parameter::new("order", Form::Choice(&["-epoch", "epoch"]), "the latest or the first first"),
+];
+
+/// The fields of a row.
+pub static FIELDS: &[Field] = &[
+    Field::new("epoch", Holds::Whole, "the number of the epoch: floor(time / epoch length)"),
+    Field::new("epoch_start", Holds::Time, "its first instant"),
+    Field::new("epoch_end", Holds::Time, "the first instant after it"),
+    Field::new("final", Holds::Flag, "whether its rows never change again"),
+    Field::new("publication", Holds::Whole, "the last publication that has changed it"),
+    Field::new("impressions", Holds::Whole, "the sum over its rows of the main table"),
+    Field::new("plays", Holds::Whole, "the sum over its rows of the main table"),
+    Field::new("videos", Holds::Whole, "the number of its rows of the main table"),
+    Field::optional("completeness", Holds::Nested(completeness), "how much of its input is read"),
+];
+
+fn completeness() -> Value {
+    json!({"type": "object"})
+}
+
+/// The sum of a column.
+fn sum(query: &StoredQuery, sums: &EpochSums, column: &str) -> Cell {
+    let position = query.values.iter().position(|one| one.name == column);
+    Cell::count(position.and_then(|position| sums.values.get(position).copied()))
+}
+
+/// Answers.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn answer(asked: &Asked<'_>) -> Result<Answer, ApiError> {
+    let Asked { snapshot, given, .. } = asked;
+    let mut table = fields::table(FIELDS);
+    let Some(query) = main_table(*snapshot) else { return Ok(Answer::all(table)) };
+    let definition = &snapshot.description().definition;
+    let mut epochs = snapshot.epochs(query)?;
+    if given.text("order") != Some("epoch") {
+        epochs.reverse();
+    }
+    let total = epochs.len() as u64;
+    for state in cut(given, epochs) {
+        let sums = snapshot.sums(query, state.epoch)?;
+        table.push(vec![
+            Cell::Whole(state.epoch.0),
+            Cell::Text(definition.start_rfc3339(state.epoch)),
+            Cell::time(definition.end_ms(state.epoch)),
+            Cell::Flag(state.is_final),
+            Cell::Count(state.publication.0),
+            sum(query, &sums, "impressions"),
+            sum(query, &sums, "plays"),
+            Cell::Count(sums.rows),
+            extras::completeness(*snapshot, state.epoch),
+        ]);
+    }
+    Ok(Answer { total, ..Answer::all(table) })
+}

@@ -1,0 +1,75 @@
+//! `/api/v1/titles`: the names of videos.
+
+use super::{Answer, Asked, LIMIT, OFFSET, cut};
+use crate::serve::error::ApiError;
+use crate::serve::extras::{Title, Titles};
+use crate::serve::fields::{self, Field, Holds};
+use crate::serve::parameters::{Form, Parameter};
+use crate::serve::table::Cell;
+use crate::time::rfc3339;
+use serde_json::{Value, json};
+
+/// The parameters.
+pub static PARAMETERS: &[Parameter] = &[
+    Parameter::new("video_id", Form::Video, "only this video"),
+    Parameter::new("genre", Form::Text, "only this genre"),
+    Parameter::new("search", Form::Text, "only names with this text, in upper or lower case"),
+    LIMIT,
+    OFFSET,
+];
+
+/// The fields of a row.
+pub static FIELDS: &[Field] = &[
+    Field::new("video_id", Holds::Text, "the video"),
+    Field::new("title", Holds::Text, "its name"),
+    Field::optional("genre", Holds::Text, "its genre"),
+    Field::optional("launched_at", Holds::Time, "when it was launched"),
+];
+
+/// A title as an object.
+pub fn object(title: &Title) -> Value {
+    json!({
+        "video_id": title.video.0.to_string(),
+        "title": title.title,
+        "genre": title.genre,
+        "launched_at": title.launched_at_ms.map(rfc3339),
+    })
+}
+
+/// The schema of a title as an object.
+pub fn schema_of_one() -> Value {
+    json!({"anyOf": [fields::schema(FIELDS), {"type": "null"}]})
+}
+
+/// The schema of the list of genres.
+pub fn schema_of_genres() -> Value {
+    json!({"type": "array", "items": {"type": "string"}})
+}
+
+/// Answers.
+///
+/// # Errors
+/// None.
+pub fn answer(asked: &Asked<'_>) -> Result<Answer, ApiError> {
+    let Asked { snapshot, given, .. } = asked;
+    let titles = Titles::of(*snapshot);
+    let search = given.text("search").map(str::to_lowercase);
+    let is_found = |title: &&Title| {
+        given.video("video_id").is_none_or(|video| title.video == video)
+            && given.text("genre").is_none_or(|genre| title.genre.as_deref() == Some(genre))
+            && search.as_ref().is_none_or(|search| title.title.to_lowercase().contains(search))
+    };
+    let found: Vec<&Title> = titles.all().iter().filter(is_found).collect();
+    let mut table = fields::table(FIELDS);
+    let total = found.len() as u64;
+    for title in cut(given, found) {
+        table.push(vec![
+            Cell::Text(title.video.0.to_string()),
+            Cell::Text(title.title.clone()),
+            Cell::text(title.genre.clone()),
+            Cell::text(title.launched_at_ms.map(rfc3339)),
+        ]);
+    }
+    let more = vec![("genres", titles.genres().into())];
+    Ok(Answer { total, more, ..Answer::all(table) })
+}
