@@ -11,6 +11,7 @@ pub mod checked;
 pub mod contents;
 pub mod files;
 pub mod fixture;
+pub mod http;
 pub mod kills;
 #[cfg(feature = "parquet")]
 pub mod members;
