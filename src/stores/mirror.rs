@@ -12,7 +12,10 @@ use super::{
     Changeset, Progress, RowChange, RowOrder, RowVisitor, Selection, StoreError, StoreReader,
     StoredRow,
 };
-use crate::acceptance::{Ledger, LedgerKey, LedgerRow, LedgerTotals};
+use crate::completeness::Completeness;
+use crate::event::Kind;
+use crate::titles::TitleTable;
+use crate::acceptance::{Distinct, Ledger, LedgerKey, LedgerRow, LedgerTotals};
 use crate::query::{KeyCells, Role, Row, Value, ValueCells};
 use crate::time::{Epoch, EpochRange, Publication, Through};
 use smallvec::SmallVec;
@@ -49,6 +52,8 @@ pub struct Mirror {
     /// The last publication that has changed each epoch.
     changed: BTreeMap<Epoch, Publication>,
     counts: Ledger,
+    titles: TitleTable,
+    completeness: BTreeMap<(Epoch, Kind), Completeness>,
     final_epochs_max: usize,
     final_rows_max: usize,
 }
@@ -78,11 +83,16 @@ impl Mirror {
             tables: description.queries.iter().map(|_| Table::new()).collect(),
             changed: BTreeMap::new(),
             counts: Ledger::default(),
+            titles: reader.titles()?,
+            completeness: BTreeMap::new(),
             description,
             progress,
             final_epochs_max,
             final_rows_max,
         };
+        for row in reader.completeness()? {
+            mirror.completeness.insert((row.epoch, row.kind), row);
+        }
         for row in reader.ledger()? {
             let LedgerTotals { counts, .. } = LedgerTotals::of(&row);
             mirror.counts.add(row.key, counts);
@@ -134,6 +144,12 @@ impl Mirror {
         let touched = rows.chain(counted).chain(changes.digests.keys().copied());
         self.changed.extend(touched.map(|epoch| (epoch, changes.publication)));
         self.counts.merge(&changes.ledger);
+        if let Some(update) = &changes.titles {
+            self.titles.apply(update);
+        }
+        for row in &changes.completeness.rows {
+            self.completeness.insert((row.epoch, row.kind), row.clone());
+        }
         self.progress.apply(changes);
         self.forget();
     }
@@ -164,7 +180,8 @@ impl Mirror {
     fn set_distinct(&mut self, row: &LedgerRow) {
         let found = self.description.with_role(Role::Ledger).next();
         let (Some((number, query)), Some(epoch)) = (found, row.key.epoch) else { return };
-        let values = [Value::Kind(row.key.kind), Value::Count(row.distinct_events)];
+        let counts = [row.distinct_events, row.denied_events].map(Value::Count);
+        let values = [Value::Kind(row.key.kind), counts[0], counts[1]];
         let row = query.row(epoch, &values);
         self.insert(number, row, self.progress.publication);
     }
@@ -314,16 +331,24 @@ impl Snapshot for Mirror {
         Ok(sums)
     }
 
+    fn titles(&self) -> Result<TitleTable, StoreError> {
+        Ok(self.titles.clone())
+    }
+
+    fn completeness(&self) -> Result<Vec<Completeness>, StoreError> {
+        Ok(self.completeness.values().cloned().collect())
+    }
+
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
         let Some((number, query)) = self.description.with_role(Role::Ledger).next() else {
             return Ok(Vec::new());
         };
         let rows = self.tables[number].iter();
         let rows = rows.flat_map(|(epoch, rows)| rows.values().map(move |kept| (*epoch, kept)));
-        let distinct: BTreeMap<LedgerKey, u64> =
+        let distinct: BTreeMap<LedgerKey, Distinct> =
             rows.map(|(epoch, kept)| query.ledger_entry(&self.stored(epoch, kept).row)).collect();
         let row = |(key, counts)| {
-            let distinct = distinct.get(&key).copied().unwrap_or(0);
+            let distinct = distinct.get(&key).copied().unwrap_or_default();
             LedgerTotals { counts, distinct }.row(key)
         };
         Ok(self.counts.iter().map(row).collect())

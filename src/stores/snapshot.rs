@@ -7,9 +7,11 @@
 use super::description::{Description, StoredQuery};
 use super::{Progress, RowVisitor, StoreError, StoredRow};
 use crate::acceptance::LedgerRow;
+use crate::completeness::Completeness;
 use crate::event::VideoId;
 use crate::query::Value;
 use crate::time::{Epoch, EpochRange, Publication};
+use crate::titles::TitleTable;
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -148,6 +150,18 @@ pub trait Snapshot {
     /// # Errors
     /// When the store cannot be read.
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError>;
+
+    /// Returns the titles of videos.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn titles(&self) -> Result<TitleTable, StoreError>;
+
+    /// Returns how much of each epoch has arrived, by epoch and kind.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn completeness(&self) -> Result<Vec<Completeness>, StoreError>;
 }
 
 /// The sums of final epochs, which never change. Shared by the readers of a store.

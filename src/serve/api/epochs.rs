@@ -2,7 +2,7 @@
 
 use super::{Answer, Asked, LIMIT, OFFSET, cut, main_table};
 use crate::serve::error::ApiError;
-use crate::serve::extras;
+use crate::serve::extras::Arrived;
 use crate::serve::fields::{self, Field, Holds};
 use crate::serve::parameters::{Form, Parameter};
 use crate::serve::table::Cell;
@@ -31,7 +31,25 @@ pub static FIELDS: &[Field] = &[
 ];
 
 fn completeness() -> Value {
-    json!({"type": "object"})
+    let whole = json!({"type": ["integer", "null"], "minimum": 0});
+    let share = json!({"type": ["number", "null"], "minimum": 0, "maximum": 1});
+    let of_kind = json!({
+        "type": ["object", "null"],
+        "required": ["seen", "unread", "share", "share_low", "share_high", "unknown"],
+        "properties": {
+            "seen": {"type": "integer", "minimum": 0},
+            "unread": whole,
+            "share": share,
+            "share_low": share,
+            "share_high": share,
+            "unknown": {"type": ["string", "null"]},
+        },
+    });
+    json!({
+        "type": "object",
+        "required": ["impressions", "plays"],
+        "properties": {"impressions": of_kind, "plays": of_kind},
+    })
 }
 
 /// The sum of a column.
@@ -54,6 +72,7 @@ pub fn answer(asked: &Asked<'_>) -> Result<Answer, ApiError> {
         epochs.reverse();
     }
     let total = epochs.len() as u64;
+    let arrived = Arrived::of(*snapshot)?;
     for state in cut(given, epochs) {
         let sums = snapshot.sums(query, state.epoch)?;
         table.push(vec![
@@ -65,7 +84,7 @@ pub fn answer(asked: &Asked<'_>) -> Result<Answer, ApiError> {
             sum(query, &sums, "impressions"),
             sum(query, &sums, "plays"),
             Cell::Count(sums.rows),
-            extras::completeness(*snapshot, state.epoch),
+            arrived.of_epoch(state.epoch),
         ]);
     }
     Ok(Answer { total, ..Answer::all(table) })

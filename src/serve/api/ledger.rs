@@ -19,7 +19,7 @@ pub static FIELDS: &[Field] = &[
     Field::optional("epoch", Holds::Whole, "that of the event times; null: far from the watermark"),
     Field::optional("epoch_start", Holds::Time, "its first instant"),
     Field::new("kind", Holds::Text, "impression, play or denial"),
-    Field::new("events", Holds::Whole, "all events that were read: the sum of the others"),
+    Field::new("events", Holds::Whole, "all events that were read: the sum of the others but the last"),
     Field::new("distinct_events", Holds::Whole, "accepted, without duplicates"),
     Field::new("duplicate_events", Holds::Whole, "accepted once more"),
     Field::new("late_events", Holds::Whole, "rejected: their epochs had closed"),
@@ -55,8 +55,7 @@ pub fn answer(asked: &Asked<'_>) -> Result<Answer, ApiError> {
             Cell::Whole(row.duplicate_events),
             Cell::Count(row.late_events),
             Cell::Count(row.future_events),
-            // There are no denials yet.
-            Cell::Count(0),
+            Cell::Count(row.denied_events),
         ]);
     }
     Ok(Answer { total, ..Answer::all(table) })

@@ -2,11 +2,13 @@
 
 use super::{Answer, Asked, LIMIT, OFFSET, cut};
 use crate::serve::error::ApiError;
-use crate::serve::extras::{Title, Titles};
+use crate::event::VideoId;
+use crate::serve::extras::Titles;
 use crate::serve::fields::{self, Field, Holds};
 use crate::serve::parameters::{Form, Parameter};
 use crate::serve::table::Cell;
 use crate::time::rfc3339;
+use crate::titles::Title;
 use serde_json::{Value, json};
 
 /// The parameters.
@@ -27,9 +29,9 @@ pub static FIELDS: &[Field] = &[
 ];
 
 /// A title as an object.
-pub fn object(title: &Title) -> Value {
+pub fn object(video: VideoId, title: &Title) -> Value {
     json!({
-        "video_id": title.video.0.to_string(),
+        "video_id": video.0.to_string(),
         "title": title.title,
         "genre": title.genre,
         "launched_at": title.launched_at_ms.map(rfc3339),
@@ -49,22 +51,22 @@ pub fn schema_of_genres() -> Value {
 /// Answers.
 ///
 /// # Errors
-/// None.
+/// When the store cannot be read.
 pub fn answer(asked: &Asked<'_>) -> Result<Answer, ApiError> {
     let Asked { snapshot, given, .. } = asked;
-    let titles = Titles::of(*snapshot);
+    let titles = Titles::of(*snapshot)?;
     let search = given.text("search").map(str::to_lowercase);
-    let is_found = |title: &&Title| {
-        given.video("video_id").is_none_or(|video| title.video == video)
+    let is_found = |(video, title): &(VideoId, &Title)| {
+        given.video("video_id").is_none_or(|wanted| *video == wanted)
             && given.text("genre").is_none_or(|genre| title.genre.as_deref() == Some(genre))
             && search.as_ref().is_none_or(|search| title.title.to_lowercase().contains(search))
     };
-    let found: Vec<&Title> = titles.all().iter().filter(is_found).collect();
+    let found: Vec<(VideoId, &Title)> = titles.all().filter(is_found).collect();
     let mut table = fields::table(FIELDS);
     let total = found.len() as u64;
-    for title in cut(given, found) {
+    for (video, title) in cut(given, found) {
         table.push(vec![
-            Cell::Text(title.video.0.to_string()),
+            Cell::Text(video.0.to_string()),
             Cell::Text(title.title.clone()),
             Cell::text(title.genre.clone()),
             Cell::text(title.launched_at_ms.map(rfc3339)),

@@ -116,7 +116,7 @@ pub fn answer(asked: &Asked<'_>) -> Result<Answer, ApiError> {
         trending,
         main: main_table(*snapshot),
         take_rate: description.table("take_rate"),
-        titles: Titles::of(*snapshot),
+        titles: Titles::of(*snapshot)?,
     };
     let mut table = fields::table(FIELDS);
     let epoch = match epoch(asked, trending)? {

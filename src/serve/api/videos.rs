@@ -59,7 +59,7 @@ pub fn answer(asked: &Asked<'_>) -> Result<Answer, ApiError> {
             }
         }
     }
-    let title = Titles::of(*snapshot).find(video).map(titles::object);
+    let title = Titles::of(*snapshot)?.find(video).map(|title| titles::object(video, title));
     Ok(Answer { more: vec![("title", title.into())], ..Answer::all(table) })
 }
 

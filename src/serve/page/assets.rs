@@ -14,7 +14,35 @@ macro_rules! assets {
 }
 
 /// All files.
-pub static ASSETS: &[Asset] = assets!["placeholder.css"];
+pub static ASSETS: &[Asset] = assets![
+    "api.js",
+    "boot.js",
+    "dom.js",
+    "epochs.js",
+    "format.js",
+    "icon.svg",
+    "job.js",
+    "ledger.js",
+    "live.js",
+    "main.js",
+    "plot.js",
+    "refresher.js",
+    "route.js",
+    "rows.js",
+    "section.js",
+    "spark.js",
+    "status.js",
+    "stream.js",
+    "style.css",
+    "theme.js",
+    "token.js",
+    "trending.js",
+    "uPlot.LICENSE",
+    "uPlot.iife.min.js",
+    "uPlot.min.css",
+    "units.js",
+    "video.js",
+];
 
 /// The type of a file, by the end of its name.
 const fn content_type(name: &str) -> &'static str {

@@ -131,6 +131,7 @@ impl View<'_> {
     }
 
     pub fn titles(&self) -> Result<TitleTable, StoreError> {
+        // The titles and their sources are read one after the other.
         titles::read(self.connection).map_err(self.to_store_error())
     }
 

@@ -3,6 +3,8 @@
 use super::read::{SqliteReader, View, number};
 use super::{cells, open, progress, schema};
 use crate::acceptance::LedgerRow;
+use crate::completeness::Completeness;
+use crate::titles::TitleTable;
 use crate::query::{ColumnType, Row, Value};
 use crate::stores::description::{Description, StoredColumn, StoredQuery};
 use crate::stores::snapshot::{
@@ -343,5 +345,13 @@ impl Snapshot for SqliteSnapshot<'_> {
 
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
         self.view().ledger()
+    }
+
+    fn titles(&self) -> Result<TitleTable, StoreError> {
+        self.view().titles()
+    }
+
+    fn completeness(&self) -> Result<Vec<Completeness>, StoreError> {
+        self.view().completeness()
     }
 }

@@ -36,9 +36,8 @@ pub(super) fn write(transaction: &Transaction<'_>, update: &TitleUpdate) -> Resu
 
 /// Reads all titles.
 pub(super) fn read(connection: &Connection) -> Result<TitleTable> {
-    let snapshot = connection.unchecked_transaction()?;
     let mut statement =
-        snapshot.prepare("SELECT video_id, title, genre, launched_at FROM titles")?;
+        connection.prepare("SELECT video_id, title, genre, launched_at FROM titles")?;
     let rows = statement.query_map([], |row| {
         let Value::Video(video) = cells::value(ColumnType::Video, row.get_ref(0)?)? else {
             return Err(rusqlite::Error::InvalidQuery);
@@ -49,7 +48,7 @@ pub(super) fn read(connection: &Connection) -> Result<TitleTable> {
         Ok((video, Title { title: row.get(1)?, genre: row.get(2)?, launched_at_ms }))
     })?;
     let titles = rows.collect::<Result<BTreeMap<_, _>>>()?;
-    let mut statement = snapshot.prepare(
+    let mut statement = connection.prepare(
         "SELECT place, titles, malformed, first_malformed FROM title_sources ORDER BY place",
     )?;
     let sources = statement.query_map([], |row| {
