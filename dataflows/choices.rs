@@ -2,7 +2,8 @@
 //!
 //! Definition: a request chose `winner` over `loser` in epoch e if it is in `plays(winner, e)` and
 //! in `impressions(loser, e)` but not in `plays(loser, e)`. A request that touched more than
-//! `videos_max` videos in e, by impressions or plays, chose none: no person sees so many.
+//! `videos_max` videos in e, by impressions or plays, chose none: no person sees so many. Nor did
+//! one that is denied in e, see `--denied`.
 //! Row: `(winner, loser, epoch) → requests`, the number of these requests, if there are any.
 //! State: one row per pair and open epoch. Cost: a request with s videos, of which p were played,
 //! has p (s - p) pairs. A video that changes changes at most 2 s of them.

@@ -1,7 +1,8 @@
 //! Which request ids does `trends` count? The sets of plays and impressions themselves.
 //!
 //! Definition: `impressions(v, e)` = the request ids with an accepted impression of video v in
-//! epoch e; `plays(v, e)` = the subset with an accepted play of v in `e ..= e + H`.
+//! epoch e; `plays(v, e)` = the subset with an accepted play of v in `e ..= e + H`. Requests that
+//! are denied in e are in neither, see `--denied`.
 //! Row: `(video, epoch, request) → (shown, played)`, one per member of `impressions(v, e)`, so
 //! `shown` is always 1 and `played` says whether it is in `plays(v, e)` too.
 //! State: none of its own. Cost: one row per member, and another when it is played.

@@ -1,7 +1,8 @@
 //! How often was each video shown in each epoch, and how often did that lead to a play?
 //!
 //! Definition: `impressions` = the number of request ids with an accepted impression of the video
-//! in epoch e; `plays` = the number of these with an accepted play of it in `e ..= e + H`.
+//! in epoch e; `plays` = the number of these with an accepted play of it in `e ..= e + H`. Requests
+//! that are denied in e are in neither, see `--denied`.
 //! Row: `(video, epoch) → (plays, impressions)`, one per video and epoch with an impression.
 //! State: one row per video and open epoch. Cost: a hash lookup per change, and a few per row.
 //! Reader: analysts, and the row "Trending Now".

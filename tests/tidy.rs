@@ -17,7 +17,7 @@ const BANNED_NAMES: [&str; 7] = ["cnt", "ts", "evt", "req", "idx", "cfg", "tmp"]
 const PRINTING: [&str; 4] = ["print", "println", "eprint", "eprintln"];
 
 /// The modules that each module of the crate uses. Any other dependency points the wrong way.
-const MAY_USE: [(&str, &[&str]); 23] = [
+const MAY_USE: [(&str, &[&str]); 25] = [
     ("console", &[]),
     ("features", &[]),
     ("panics", &["console"]),
@@ -32,12 +32,28 @@ const MAY_USE: [(&str, &[&str]); 23] = [
     ("scores", &["event", "query", "time"]),
     ("dataflows", &["event", "query", "scores", "showings", "time"]),
     ("sets", &["event", "features", "query", "showings", "time"]),
+    ("titles", &["decode", "event", "features"]),
+    ("completeness", &["event", "time"]),
     ("sources", &["decode", "event", "features", "kafka", "log", "panics"]),
-    ("stores", &["acceptance", "event", "features", "kafka", "log", "query", "time"]),
+    (
+        "stores",
+        &[
+            "acceptance",
+            "completeness",
+            "event",
+            "features",
+            "kafka",
+            "log",
+            "query",
+            "time",
+            "titles",
+        ],
+    ),
     (
         "engine",
         &[
             "acceptance",
+            "completeness",
             "console",
             "event",
             "log",
@@ -47,9 +63,24 @@ const MAY_USE: [(&str, &[&str]); 23] = [
             "sources",
             "stores",
             "time",
+            "titles",
         ],
     ),
-    ("serve", &["engine", "event", "panics", "query", "sets", "sources", "stores", "time"]),
+    (
+        "serve",
+        &[
+            "completeness",
+            "engine",
+            "event",
+            "panics",
+            "query",
+            "sets",
+            "sources",
+            "stores",
+            "time",
+            "titles",
+        ],
+    ),
     ("generate", &["console", "event", "features", "kafka", "time"]),
     (
         "arguments",

@@ -12,12 +12,12 @@ use super::{
     Changeset, Progress, RowChange, RowOrder, RowVisitor, Selection, StoreError, StoreReader,
     StoredRow,
 };
+use crate::acceptance::{Distinct, Ledger, LedgerKey, LedgerRow, LedgerTotals};
 use crate::completeness::Completeness;
 use crate::event::Kind;
-use crate::titles::TitleTable;
-use crate::acceptance::{Distinct, Ledger, LedgerKey, LedgerRow, LedgerTotals};
 use crate::query::{KeyCells, Role, Row, Value, ValueCells};
 use crate::time::{Epoch, EpochRange, Publication, Through};
+use crate::titles::TitleTable;
 use smallvec::SmallVec;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

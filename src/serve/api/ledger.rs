@@ -19,7 +19,11 @@ pub static FIELDS: &[Field] = &[
     Field::optional("epoch", Holds::Whole, "that of the event times; null: far from the watermark"),
     Field::optional("epoch_start", Holds::Time, "its first instant"),
     Field::new("kind", Holds::Text, "impression, play or denial"),
-    Field::new("events", Holds::Whole, "all events that were read: the sum of the others but the last"),
+    Field::new(
+        "events",
+        Holds::Whole,
+        "all events that were read: the sum of the others but the last",
+    ),
     Field::new("distinct_events", Holds::Whole, "accepted, without duplicates"),
     Field::new("duplicate_events", Holds::Whole, "accepted once more"),
     Field::new("late_events", Holds::Whole, "rejected: their epochs had closed"),

@@ -1,8 +1,8 @@
 //! `/api/v1/titles`: the names of videos.
 
 use super::{Answer, Asked, LIMIT, OFFSET, cut};
-use crate::serve::error::ApiError;
 use crate::event::VideoId;
+use crate::serve::error::ApiError;
 use crate::serve::extras::Titles;
 use crate::serve::fields::{self, Field, Holds};
 use crate::serve::parameters::{Form, Parameter};

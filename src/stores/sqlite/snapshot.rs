@@ -4,7 +4,6 @@ use super::read::{SqliteReader, View, number};
 use super::{cells, open, progress, schema};
 use crate::acceptance::LedgerRow;
 use crate::completeness::Completeness;
-use crate::titles::TitleTable;
 use crate::query::{ColumnType, Row, Value};
 use crate::stores::description::{Description, StoredColumn, StoredQuery};
 use crate::stores::snapshot::{
@@ -12,6 +11,7 @@ use crate::stores::snapshot::{
 };
 use crate::stores::{Progress, RowVisitor, StoreError, StoreReader, StoredRow};
 use crate::time::{Epoch, EpochRange, Publication};
+use crate::titles::TitleTable;
 use rusqlite::types::Value as Parameter;
 use rusqlite::{InterruptHandle, Transaction, params_from_iter};
 use smallvec::SmallVec;
