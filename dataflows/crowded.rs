@@ -1,7 +1,8 @@
 //! Which requests have more videos than a person can have seen?
 //!
 //! Definition: a request is in `crowded(e)` if it has accepted impressions in epoch e, or accepted
-//! plays in `e ..= e + H`, of more than `videos_max` videos, and is not denied in e, see `--denied`.
+//! plays in `e ..= e + H`, of more than `videos_max` videos. Requests that are denied in e are not,
+//! see `--denied`.
 //! Row: `(request, epoch) → crowded`, always 1, one per member.
 //! State: none of its own. Cost: a request that changes has its videos counted up to the limit.
 //! Reader: people who look for crawlers and broken clients, and who want to know what `choices`
