@@ -3,7 +3,8 @@
 --   SET VARIABLE sets = 'sets';
 --   .read readers/sets.duckdb.sql
 --
--- `members`: each request id that saw a video in an epoch, and whether it played it.
+-- `members`: each request id that saw a video in an epoch, and whether it played it. What any row
+-- calls denied is left out.
 -- `counts`: the sizes of both sets, as in the view `trends` of the store.
 
 CREATE OR REPLACE VIEW members AS

@@ -4,7 +4,10 @@ import polars
 
 
 def members(folder):
-    """Each request id that saw a video in an epoch, and whether it played it."""
+    """Each request id that saw a video in an epoch, and whether it played it.
+
+    What any row calls denied is left out.
+    """
     files = polars.scan_parquet(f"{folder}/epoch=*/*.parquet", hive_partitioning=True)
     flags = [polars.col(name).any() for name in ("shown", "played", "denied")]
     showings = files.group_by("epoch", "request_id", "video_id").agg(flags)

@@ -10,7 +10,10 @@ SCHEMA = """
 
 
 def members(spark, folder):
-    """Each request id that saw a video in an epoch, and whether it played it."""
+    """Each request id that saw a video in an epoch, and whether it played it.
+
+    What any row calls denied is left out.
+    """
     files = spark.read.schema(SCHEMA).parquet(folder)
     flags = [functions.bool_or(name).alias(name) for name in ("shown", "played", "denied")]
     showings = files.groupBy("epoch", "request_id", "video_id").agg(*flags)
