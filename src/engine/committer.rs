@@ -16,7 +16,7 @@ use std::time::Instant;
 
 /// A task for the thread.
 enum Task {
-    Commit(Changeset, FileChanges),
+    Commit(Box<Changeset>, FileChanges),
     Restore(Vec<RowChange>),
     Release(LeaseState),
 }
@@ -63,7 +63,7 @@ impl Committer {
     /// Submits a publication, and what it does to the files of the sets. The previous one must be
     /// committed.
     pub fn commit(&self, changes: Changeset, files: FileChanges) {
-        self.submit(Task::Commit(changes, files));
+        self.submit(Task::Commit(Box::new(changes), files));
     }
 
     /// Passes the rows rebuilt by the replay to the store, before the first commit.
@@ -125,7 +125,7 @@ impl Owner {
                     }
                     waker.unpark();
                     if let Some(observer) = &self.observer {
-                        observer.committed(changes);
+                        observer.committed(*changes);
                     }
                 }
                 Ok(Task::Restore(rows)) => self.store.restore(rows),

@@ -4,6 +4,7 @@
 //! `run --follow` reads them, and the live table is read from the store.
 
 mod screen;
+mod world;
 
 use super::http::Listening;
 use super::run::{RunError, start};
@@ -11,7 +12,7 @@ use super::show::ShowError;
 use crate::arguments::{DemoArguments, RunArguments};
 use crate::engine::Counters;
 use crate::generate::summary::grouped;
-use crate::generate::{Generator, LogFormat, LogWriter, Model, ModelError, WriteError};
+use crate::generate::{Generator, LogFormat, LogWriter, ModelError, WriteError, write_titles};
 use crate::stores::StoreError;
 use crate::stores::sqlite::SqliteReader;
 use crate::time::Span;
@@ -22,8 +23,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The maximum duration of a log, in milliseconds of event time.
-const YEAR_MS: i64 = 366 * 86_400_000;
+/// The file of titles.
+const TITLES: &str = "titles.jsonl";
 const SHOW_INTERVAL: Duration = Duration::from_secs(1);
 /// The interval at which files are flushed, so that events arrive.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
@@ -119,6 +120,9 @@ fn run_arguments(folder: &Path, store: &Path, arguments: &DemoArguments) -> RunA
     RunArguments {
         impressions: pattern("impressions-*.jsonl"),
         plays: pattern("plays-*.jsonl"),
+        denied: pattern("denials-*.jsonl"),
+        titles: pattern(TITLES),
+        query: ["trends", "take_rate", "trending", "surge"].map(str::to_owned).into(),
         store: Some(store.to_path_buf()),
         follow: true,
         workers: Some(arguments.workers),
@@ -132,6 +136,7 @@ fn run_arguments(folder: &Path, store: &Path, arguments: &DemoArguments) -> RunA
 struct PacedLog {
     generator: Generator,
     writer: LogWriter,
+    /// The event time when the demo begins; what comes before is written at once.
     start_ms: i64,
     /// Event time that passes per second, in milliseconds.
     pace_ms: i64,
@@ -139,16 +144,8 @@ struct PacedLog {
 
 impl PacedLog {
     fn create(folder: &Path, arguments: &DemoArguments) -> Result<PacedLog, DemoError> {
-        let pace_ms = arguments.pace.ms.max(1);
-        // Longer than any demo: a week, or the time in which a year of event time passes.
-        let seconds = (YEAR_MS / pace_ms).clamp(1, 7 * 86_400);
-        let model = Model {
-            seed: arguments.seed,
-            impressions: arguments.rate.saturating_mul(seconds.unsigned_abs()),
-            duration_ms: pace_ms.saturating_mul(seconds),
-            partitions: 4,
-            ..Model::default()
-        };
+        let model = world::model(arguments);
+        write_titles(folder.join(TITLES), &model)?;
         let generator = Generator::new(&model)?;
         let writer = LogWriter::create(
             folder,
@@ -157,7 +154,8 @@ impl PacedLog {
             model.partitions,
             false,
         )?;
-        Ok(PacedLog { generator, writer, start_ms: model.start_ms, pace_ms })
+        let start_ms = model.start_ms + world::past_ms(arguments);
+        Ok(PacedLog { generator, writer, start_ms, pace_ms: arguments.pace.ms.max(1) })
     }
 
     /// Writes events when they are due, until `duration` is over or `stop` or `ended` is set.

@@ -3,6 +3,7 @@
 //! CSV and JSON Lines are streamed, so a store may have any size. A table ends after
 //! [`TABLE_ROWS_MAX`] rows and says how to see the others.
 
+mod arrived;
 mod table;
 #[cfg(test)]
 mod tests;

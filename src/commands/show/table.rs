@@ -1,11 +1,16 @@
 //! Rows as a table for people: video, epoch within the day, plays, impressions.
 
+use super::arrived;
 use super::{ShowError, TABLE_ROWS_MAX, find};
+use crate::event::VideoId;
+use crate::query::Value;
 use crate::stores::description::{StoredColumn, StoredQuery};
 use crate::stores::{RowOrder, Selection, StoreReader, StoredRow};
 use crate::time::{Definition, Epoch, rfc3339};
+use crate::titles::Title;
 use comfy_table::presets::ASCII_NO_BORDERS;
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::ops::ControlFlow;
 
@@ -20,11 +25,12 @@ pub(super) fn write(
 ) -> Result<(), ShowError> {
     let rows = collect(reader, query, selection)?;
     let labels = EpochLabels::of(&reader.description().definition, &rows);
-    let mut table = new_table(query, None);
+    let titles = titles(reader, query)?;
+    let mut table = new_table(query, None, titles.is_empty());
     for stored in &rows {
         let mark = if stored.is_final { "" } else { "*" };
         let epoch = format!("{}{mark}", labels.label(stored.row.epoch));
-        table.add_row(cells(query, stored, epoch, None));
+        table.add_row(cells(query, stored, epoch, None, &titles));
     }
     let mut text = table.trim_fmt() + "\n";
     if rows.is_empty() {
@@ -32,6 +38,9 @@ pub(super) fn write(
     }
     if rows.iter().any(|row| !row.is_final) {
         text += "* provisional\n";
+        let open: BTreeSet<Epoch> =
+            rows.iter().filter(|row| !row.is_final).map(|row| row.row.epoch).collect();
+        text += &arrived::text(&reader.completeness()?, &open, |epoch| labels.label(epoch));
     }
     if rows.len() == TABLE_ROWS_MAX {
         let more = reader.count(query, selection)?.saturating_sub(TABLE_ROWS_MAX as u64);
@@ -57,7 +66,8 @@ pub fn latest_epochs_table(
     top: usize,
 ) -> Result<String, ShowError> {
     let query = find(reader, None)?;
-    let mut table = new_table(query, Some("Final"));
+    let titles = titles(reader, query)?;
+    let mut table = new_table(query, Some("Final"), titles.is_empty());
     if let Some(latest) = reader.latest_epochs(query, epochs)? {
         let top = Some(top as u64);
         let selection = Selection { epochs: Some(latest), top, ..Selection::default() };
@@ -66,7 +76,8 @@ pub fn latest_epochs_table(
         let labels = EpochLabels { definition, with_date: false };
         for stored in &rows {
             let mark = if stored.is_final { "yes" } else { "no" };
-            table.add_row(cells(query, stored, labels.label(stored.row.epoch), Some(mark)));
+            let epoch = labels.label(stored.row.epoch);
+            table.add_row(cells(query, stored, epoch, Some(mark), &titles));
         }
     }
     Ok(table.trim_fmt() + "\n")
@@ -86,8 +97,17 @@ fn collect(
     Ok(rows)
 }
 
-/// An empty table with its header. Columns of numbers are right-aligned.
-fn new_table(query: &StoredQuery, last: Option<&str>) -> Table {
+/// The titles of videos, if the rows of a query are of one.
+fn titles(
+    reader: &dyn StoreReader,
+    query: &StoredQuery,
+) -> Result<BTreeMap<VideoId, Title>, ShowError> {
+    let is_of_video = query.key.first().is_some_and(|key| key.name == "video_id");
+    if is_of_video { Ok(reader.titles()?.titles) } else { Ok(BTreeMap::new()) }
+}
+
+/// An empty table with its header. Columns of numbers are right-aligned, but not titles.
+fn new_table(query: &StoredQuery, last: Option<&str>, has_ids: bool) -> Table {
     const STYLE: TableStyle = ASCII_NO_BORDERS
         .header_separator(LineStyle::none().fill('-').junction('+'))
         .row_separator(LineStyle::none());
@@ -100,7 +120,7 @@ fn new_table(query: &StoredQuery, last: Option<&str>) -> Table {
         first.set_padding((0, 1));
     }
     for (position, column) in query.columns().enumerate() {
-        let number = column.column_type.is_number();
+        let number = column.column_type.is_number() && (has_ids || position > 0);
         let position = if position == 0 { 0 } else { position + 1 };
         if let Some(column) = table.column_mut(position).filter(|_| number) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -124,12 +144,26 @@ fn cells(
     stored: &StoredRow,
     epoch: String,
     last: Option<&str>,
+    titles: &BTreeMap<VideoId, Title>,
 ) -> Vec<String> {
     let mut cells: Vec<String> =
         query.values_of(&stored.row).map(|value| value.to_string()).collect();
+    if let Some(Value::Video(video)) = query.values_of(&stored.row).next()
+        && let Some(Title { title, .. }) = titles.get(&video)
+    {
+        cells[0] = format!("{} ({video})", printable(title), video = video.0);
+    }
     cells.insert(1, epoch);
     cells.extend(last.map(str::to_owned));
     cells
+}
+
+/// A title as it may be printed: in one line, and not long.
+fn printable(title: &str) -> String {
+    const LENGTH_MAX: usize = 48;
+    let letters = title.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
+    let shown: String = letters.clone().take(LENGTH_MAX).collect();
+    if letters.count() > LENGTH_MAX { shown + "…" } else { shown }
 }
 
 /// Labels epochs with their number within the day, and with the date if it is needed.
