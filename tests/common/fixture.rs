@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 use trendmark::event::{Event, Kind};
-use trendmark::generate::{Generator, Model};
+use trendmark::generate::{Generator, Model, World};
 use trendmark::log::PartitionName;
 use trendmark::time::{Definition, rfc3339};
 
@@ -44,16 +44,16 @@ impl Fixture {
         Fixture::of(Definition::default(), &Fixture::log(seed, impressions))
     }
 
+    /// The same with bots, a tenth of the requests, which are denied.
+    pub fn with_bots(seed: u64, impressions: u64) -> Fixture {
+        let world = World { bot_rate: 0.1, ..World::default() };
+        let model = Model { seed, impressions, partitions: 3, world, ..Model::default() };
+        Fixture::of(Definition::default(), &log_of(&model))
+    }
+
     /// The events of a generated log, impressions first.
     pub fn log(seed: u64, impressions: u64) -> Log {
-        let model = Model { seed, impressions, partitions: 3, ..Model::default() };
-        let mut log: BTreeMap<PartitionName, Vec<Event>> = BTreeMap::new();
-        for arrival in Generator::new(&model).unwrap() {
-            let name = PartitionName { kind: arrival.kind, name: arrival.partition.to_string() };
-            let events = log.entry(name).or_default();
-            events.extend(arrival.event(events.len() as u64));
-        }
-        log.into_iter().collect()
+        log_of(&Model { seed, impressions, partitions: 3, ..Model::default() })
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -105,6 +105,16 @@ impl Fixture {
         }
         contents(&store, &all())
     }
+}
+
+fn log_of(model: &Model) -> Log {
+    let mut log: BTreeMap<PartitionName, Vec<Event>> = BTreeMap::new();
+    for arrival in Generator::new(model).unwrap() {
+        let name = PartitionName { kind: arrival.kind, name: arrival.partition.to_string() };
+        let events = log.entry(name).or_default();
+        events.extend(arrival.event(events.len() as u64));
+    }
+    log.into_iter().collect()
 }
 
 /// Compares table by table, to keep the message of a failure short.

@@ -14,8 +14,8 @@
 //! - `TOPIC-lease`, compacted, one partition: the job that has the store, see `claims`.
 //!
 //! A deleted row of a table is a tombstone: its key without a value. A record whose value does not
-//! contain its publication has it in a header. Consumers with `isolation.level=read_committed` see whole
-//! publications, and only those of the job that owns the store.
+//! contain its publication has it in a header. Consumers with `isolation.level=read_committed` see
+//! whole publications, and only those of the job that owns the store.
 //!
 //! The job keeps in memory the main table's rows of the epochs that are not final (at most videos
 //! × open epochs, about 100 bytes each) and the counts of all epochs (150 bytes for each epoch and
