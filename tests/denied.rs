@@ -124,7 +124,7 @@ mod sets {
     use super::Workspace;
 
     pub const FLAGS: [&str; 0] = [];
-    pub use super::at_once as write_once;
+    pub(super) use super::at_once as write_once;
 
     pub fn are_right(_: &Workspace) -> bool {
         true
@@ -385,4 +385,40 @@ fn a_quiet_log_of_denials_holds_no_epoch_open() {
     place.append("i.jsonl", line("p0", 1, 600));
     job.wait_until("epoch 1 is final", || place.number("final FROM epochs WHERE epoch = 1") == 1);
     stop(job);
+}
+
+#[cfg(feature = "kafka")]
+#[test]
+fn a_store_in_kafka_says_what_is_removed() {
+    use common::store_topics::StoreTopics;
+    let Some(topics) = StoreTopics::new("denied_in_kafka") else { return };
+    let place = place_with_a_bot();
+    let servers = topics.settings.bootstrap_servers.clone();
+    let mut command = trendmark();
+    command.current_dir(place.0.path()).arg("run").args(&INPUT[..6]).arg("--follow");
+    command.args(["--query", "trends", "--query", "requests", "--publish-interval", "20ms"]);
+    command.args(["--store", &format!("kafka:{}", topics.topic)]);
+    let mut job = Running::start(command.args(["--bootstrap-servers", &servers]));
+    let committed = |topics: &StoreTopics| match topics.reader() {
+        Ok(reader) => {
+            let rows = trendmark::stores::StoreReader::ledger(&reader).unwrap();
+            rows.iter().map(|row| row.events).sum()
+        }
+        Err(_) => 0,
+    };
+    job.wait_until("all is committed", || committed(&topics) == 24 + 14);
+    assert_eq!(topics.table("").len(), 4);
+    place.append("d.jsonl", denial("bot", 40));
+    job.wait_until("the denial is committed", || committed(&topics) == 24 + 14 + 1);
+    stop(job);
+    let table = topics.table("");
+    let keys: Vec<&String> = table.keys().collect();
+    assert_eq!(keys, ["{\"video_id\":1,\"epoch\":0}", "{\"video_id\":2,\"epoch\":0}"]);
+    let records = topics.records("-requests");
+    let values: Vec<_> = records.into_iter().map(|(_, _, value)| value.unwrap()).collect();
+    let removed: Vec<_> = values.iter().filter(|value| value["removed"] == true).collect();
+    assert_eq!(removed.len(), 4, "{values:?}");
+    assert!(
+        removed.iter().all(|value| value["request_id"].is_string() && value["shown"].is_null())
+    );
 }
