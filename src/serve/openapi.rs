@@ -60,6 +60,7 @@ fn operation(route: &Route) -> Value {
         ("401", "the token is missing or wrong"),
         ("403", "the Host header is of another machine"),
         ("404", "there is no such thing"),
+        ("414", "the URL is too long"),
         ("503", "not now: try again"),
     ];
     for (status, about) in errors {

@@ -6,8 +6,8 @@ use crate::time::{Definition, Epoch, Publication, parse_rfc3339_ms};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// The longest text of a parameter, in bytes.
-const TEXT_BYTES_MAX: usize = 200;
+/// The longest text of a parameter, in characters.
+const TEXT_MAX: usize = 200;
 
 /// A parameter of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,8 @@ enum Parsed {
     Count(u64),
     Epoch(GivenEpoch),
     Video(VideoId),
-    Request(RequestId),
+    /// `None` if no log can have it.
+    Request(Option<RequestId>),
     Time(i64),
     Text(String),
 }
@@ -86,11 +87,14 @@ impl Parameter {
             Form::Publication => whole(text).map(Parsed::Count),
             Form::Epoch => given_epoch(text).map(Parsed::Epoch),
             Form::Video => whole(text).map(|video| Parsed::Video(VideoId(video))),
-            Form::Request => RequestId::parse(text).map(Parsed::Request),
+            Form::Request => {
+                let is_some = (1..=REQUEST_ID_BYTES_MAX).contains(&text.chars().count());
+                is_some.then(|| Parsed::Request(RequestId::parse(text)))
+            }
             Form::Time => parse_rfc3339_ms(text).ok().map(Parsed::Time),
             Form::Choice(texts) => texts.contains(&text).then(|| Parsed::Text(text.to_owned())),
             Form::Order | Form::Text => {
-                let is_some = !text.is_empty() && text.len() <= TEXT_BYTES_MAX;
+                let is_some = (1..=TEXT_MAX).contains(&text.chars().count());
                 is_some.then(|| Parsed::Text(text.to_owned()))
             }
         };
@@ -99,7 +103,7 @@ impl Parameter {
 
     /// The error that a value is not allowed.
     pub fn refused(&self, given: &str, allowed: &str) -> ApiError {
-        let given: String = given.chars().take(TEXT_BYTES_MAX).collect();
+        let given: String = given.chars().take(TEXT_MAX).collect();
         ApiError::bad(format!("`{}` is `{given}`, but must be {allowed}", self.name))
     }
 
@@ -112,11 +116,11 @@ impl Parameter {
                 "the number of an epoch, a time such as 2026-01-01T00:00:00Z, or `latest`".into()
             }
             Form::Video => "a video id: a whole number from 0 to 18446744073709551615".into(),
-            Form::Request => format!("a request id of 1 to {REQUEST_ID_BYTES_MAX} bytes"),
+            Form::Request => format!("a request id of 1 to {REQUEST_ID_BYTES_MAX} characters"),
             Form::Time => "a time such as 2026-01-01T00:00:00Z".into(),
             Form::Choice(texts) => format!("one of {}", texts.join(", ")),
             Form::Order => "the name of a column, with `-` in front for the largest first".into(),
-            Form::Text => format!("a text of 1 to {TEXT_BYTES_MAX} bytes"),
+            Form::Text => format!("a text of 1 to {TEXT_MAX} characters"),
         }
     }
 
@@ -141,13 +145,13 @@ impl Parameter {
                 json!({"type": "string", "pattern": pattern, "examples": ["51474863"]})
             }
             Form::Request => {
-                json!({"type": "string", "minLength": 1, "maxLength": REQUEST_ID_BYTES_MAX / 4})
+                json!({"type": "string", "minLength": 1, "maxLength": REQUEST_ID_BYTES_MAX})
             }
             Form::Time => json!({"type": "string", "format": "date-time"}),
             Form::Choice(texts) => json!({"enum": texts, "default": texts[0]}),
             Form::Order => json!({"type": "string", "pattern": "^-?[a-z_]+$"}),
             Form::Text => {
-                json!({"type": "string", "minLength": 1, "maxLength": TEXT_BYTES_MAX / 4})
+                json!({"type": "string", "minLength": 1, "maxLength": TEXT_MAX})
             }
         }
     }
@@ -287,10 +291,10 @@ impl Given {
         }
     }
 
-    /// A request id.
+    /// A request id, if it is one that a log can have.
     pub fn request(&self, name: &str) -> Option<RequestId> {
         match self.get(name)? {
-            Parsed::Request(request) => Some(*request),
+            Parsed::Request(request) => *request,
             _ => None,
         }
     }
@@ -313,7 +317,7 @@ impl Given {
 }
 
 fn unknown(name: &str, known: &[Parameter]) -> ApiError {
-    let name: String = name.chars().take(TEXT_BYTES_MAX).collect();
+    let name: String = name.chars().take(TEXT_MAX).collect();
     let known: Vec<&str> = known.iter().map(|one| one.name).collect();
     let known = match &known[..] {
         [] => "this path has none".to_owned(),
@@ -371,7 +375,7 @@ mod tests {
             ("video_id=1&limit=", "`limit` is ``"),
             ("video_id=1&epoch=today", "`epoch` is `today`, but must be the number of an epoch"),
             ("video_id=1&direction=up", "must be one of rising, falling"),
-            ("video_id=1&genre=", "`genre` is ``, but must be a text of 1 to 200 bytes"),
+            ("video_id=1&genre=", "`genre` is ``, but must be a text of 1 to 200 characters"),
             ("video_id=1&videos=2", "unknown parameter `videos`: this path has limit, since"),
             ("video_id=1&at=noon", "`at` is `noon`, but must be a time such as"),
         ] {

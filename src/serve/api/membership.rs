@@ -1,11 +1,13 @@
 //! `/api/v1/membership`: whether a request is in the sets of a video and an epoch.
 
 use super::{Answer, Asked, main_table, value};
+use crate::event::{RequestId, VideoId};
 use crate::query::{ColumnType, SETS, Value};
 use crate::serve::error::ApiError;
 use crate::serve::parameters::{Form, Parameter};
 use crate::serve::table::Table;
 use crate::sets::{SetFile, members};
+use crate::stores::Snapshot;
 use crate::stores::description::{StoredColumn, StoredQuery};
 use crate::stores::snapshot::{Page, RowFilter, Sort, SortBy};
 use crate::time::{Epoch, EpochRange};
@@ -47,20 +49,22 @@ pub fn answer(asked: &Asked<'_>) -> Result<Answer, ApiError> {
     };
     let given_epoch = given.epoch("epoch");
     let epoch = given_epoch.and_then(|one| one.resolve(&description.definition, latest));
-    let played = match (epoch, requests, files) {
-        (None, ..) => None,
-        (Some(epoch), Some(query), _) => in_rows(asked, query, epoch)?,
-        (Some(epoch), None, Some((query, folder))) => {
+    let video = given.video("video_id").unwrap_or_default();
+    // An id that no log can have is in no set.
+    let showing = epoch.zip(given.request("request_id"));
+    let played = match (showing, requests, files) {
+        (None, ..) | (_, None, None) => None,
+        (Some((epoch, request)), Some(query), _) => {
+            in_rows(*snapshot, query, epoch, request, video)?
+        }
+        (Some((epoch, request)), None, Some((query, folder))) => {
             let files = files_of(asked, query, epoch)?;
-            let request = given.request("request_id").unwrap_or_default();
-            let video = given.video("video_id").unwrap_or_default();
             members::find(folder, &files, request, video).map_err(|error| {
                 tracing::warn!("HTTP: {error}");
                 let text = "a file of the sets cannot be read now: try again, and see the log";
                 ApiError::unavailable(text)
             })?
         }
-        (Some(_), None, None) => None,
     };
     let is_final = epoch.is_some_and(|epoch| snapshot.progress().final_through.contains(epoch));
     let member = json!({
@@ -72,15 +76,19 @@ pub fn answer(asked: &Asked<'_>) -> Result<Answer, ApiError> {
 }
 
 /// Whether the request was played, by the rows of the query `requests`; `None` if it was not shown.
-fn in_rows(asked: &Asked<'_>, query: &StoredQuery, epoch: Epoch) -> Result<Option<bool>, ApiError> {
-    let request = Value::Request(asked.given.request("request_id").unwrap_or_default());
-    let video = Value::Video(asked.given.video("video_id").unwrap_or_default());
+fn in_rows(
+    snapshot: &dyn Snapshot,
+    query: &StoredQuery,
+    epoch: Epoch,
+    request: RequestId,
+    video: VideoId,
+) -> Result<Option<bool>, ApiError> {
     let cell = |column: &StoredColumn| match column.column_type {
-        ColumnType::Request => request,
-        _ => video,
+        ColumnType::Request => Value::Request(request),
+        _ => Value::Video(video),
     };
     let key: Vec<Value> = query.key.iter().map(cell).collect();
-    let Some(row) = asked.snapshot.row(query, epoch, &key)? else { return Ok(None) };
+    let Some(row) = snapshot.row(query, epoch, &key)? else { return Ok(None) };
     let is_set = |column| value(query, &row, column) == Some(Value::Flag(true));
     Ok(is_set("shown").then(|| is_set("played")))
 }
