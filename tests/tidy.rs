@@ -17,109 +17,40 @@ const BANNED_NAMES: [&str; 7] = ["cnt", "ts", "evt", "req", "idx", "cfg", "tmp"]
 const PRINTING: [&str; 4] = ["print", "println", "eprint", "eprintln"];
 
 /// The modules that each module of the crate uses. Any other dependency points the wrong way.
-const MAY_USE: [(&str, &[&str]); 25] = [
-    ("console", &[]),
-    ("features", &[]),
-    ("panics", &["console"]),
-    ("kafka", &["features"]),
-    ("time", &[]),
-    ("event", &[]),
-    ("log", &["event"]),
-    ("acceptance", &["event", "log", "time"]),
-    ("decode", &["event", "time"]),
-    ("showings", &["event", "time"]),
-    ("query", &["event", "showings", "time"]),
-    ("scores", &["event", "query", "time"]),
-    ("dataflows", &["event", "query", "scores", "showings", "time"]),
-    ("sets", &["event", "features", "query", "showings", "time"]),
-    ("titles", &["decode", "event", "features"]),
-    ("completeness", &["event", "time"]),
-    ("sources", &["decode", "event", "features", "kafka", "log", "panics"]),
-    (
-        "stores",
-        &[
-            "acceptance",
-            "completeness",
-            "event",
-            "features",
-            "kafka",
-            "log",
-            "query",
-            "time",
-            "titles",
-        ],
-    ),
+const MAY_USE: [(&str, &str); 25] = [
+    ("console", ""),
+    ("features", ""),
+    ("panics", "console"),
+    ("kafka", "features"),
+    ("time", ""),
+    ("event", ""),
+    ("log", "event"),
+    ("acceptance", "event log time"),
+    ("decode", "event time"),
+    ("showings", "event time"),
+    ("query", "event showings time"),
+    ("scores", "event query time"),
+    ("dataflows", "event query scores showings time"),
+    ("sets", "event features query showings time"),
+    ("titles", "decode event features"),
+    ("completeness", "event time"),
+    ("sources", "decode event features kafka log panics"),
+    ("stores", "acceptance completeness event features kafka log query time titles"),
     (
         "engine",
-        &[
-            "acceptance",
-            "completeness",
-            "console",
-            "event",
-            "log",
-            "query",
-            "sets",
-            "showings",
-            "sources",
-            "stores",
-            "time",
-            "titles",
-        ],
+        "acceptance completeness console event log query sets showings sources \
+         stores time titles",
     ),
-    (
-        "serve",
-        &[
-            "completeness",
-            "engine",
-            "event",
-            "panics",
-            "query",
-            "sets",
-            "sources",
-            "stores",
-            "time",
-            "titles",
-        ],
-    ),
-    ("generate", &["console", "event", "features", "kafka", "time"]),
-    (
-        "arguments",
-        &[
-            "dataflows",
-            "decode",
-            "engine",
-            "event",
-            "features",
-            "generate",
-            "kafka",
-            "query",
-            "serve",
-            "sets",
-            "time",
-        ],
-    ),
+    ("serve", "completeness engine event panics query sets sources stores time titles"),
+    ("generate", "console event features kafka time"),
+    ("arguments", "dataflows decode engine event features generate kafka query serve sets time"),
     (
         "commands",
-        &[
-            "acceptance",
-            "arguments",
-            "console",
-            "decode",
-            "engine",
-            "event",
-            "features",
-            "generate",
-            "kafka",
-            "log",
-            "query",
-            "serve",
-            "sources",
-            "stores",
-            "time",
-        ],
+        "acceptance arguments completeness console decode engine event features \
+         generate kafka log query serve sources stores time titles",
     ),
-    ("lib", &[]),
-    ("main", &[]),
+    ("lib", ""),
+    ("main", ""),
 ];
 
 /// A source file.
@@ -426,7 +357,7 @@ fn dependencies_point_one_way() {
             continue;
         };
         for (number, used) in crate_modules(source.without_tests()) {
-            if used != module && !may_use.contains(&used.as_str()) {
+            if used != module && !may_use.split(' ').any(|may| may == used) {
                 broken.push(format!("{}:{number}: `{module}` uses `{used}`", source.path));
             }
             used_by.insert((module.to_string(), used));
@@ -434,8 +365,8 @@ fn dependencies_point_one_way() {
     }
     for (module, may_use) in MAY_USE {
         let unused = may_use
-            .iter()
-            .filter(|used| !used_by.contains(&(module.to_string(), (**used).to_string())));
+            .split_whitespace()
+            .filter(|used| !used_by.contains(&(module.to_string(), used.to_string())));
         broken.extend(unused.map(|used| format!("MAY_USE: `{module}` does not use `{used}`")));
     }
     refuse(&broken);

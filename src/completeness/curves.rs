@@ -3,7 +3,8 @@
 //! **Forecast**: the reverse-time hazard (Kalbfleisch and Lawless 1991): of the events that came up
 //! to an age, the share that came in its last bin, from the youngest past epochs that have reached
 //! that age. The product over later bins is the share that has arrived. It is drawn to the expected
-//! size of the epoch, from the epochs before, as little has arrived (Bornhuetter and Ferguson 1972).
+//! size of the epoch, from the epochs before, as little has arrived (Bornhuetter and Ferguson
+//! 1972).
 //!
 //! **Interval**: what past epochs had still to come at the same age, as a multiple of what was
 //! forecast for them: the quantiles of their residuals. The epoch is the unit of uncertainty.

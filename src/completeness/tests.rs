@@ -1,4 +1,5 @@
-//! The estimate against a reference in plain Python, whose inputs and outputs are in `vectors.json`.
+//! The estimate against a reference in plain Python, whose inputs and outputs are in
+//! `vectors.json`.
 
 use super::bins::{AgeCounts, Bins, EDGES};
 use super::curves::{Curves, quantile};

@@ -66,13 +66,11 @@ impl Leader {
             let store = open()?;
             let (progress, reader) = (store.progress()?, store.reader()?);
             let folder = settings.sets.as_ref().map(|sets| Folder::new(sets.folder.clone()));
-            let (waker, counters_of_store) = (std::thread::current(), Arc::clone(counters));
-            let generation = progress.generation;
-            let observer = job.observer.clone();
+            let (waker, counters) = (std::thread::current(), Arc::clone(counters));
+            let (generation, observer) = (progress.generation, job.observer.clone());
             if let Some(observer) = &observer {
                 observer.opened(&progress);
             }
-            let counters = counters_of_store;
             let committer = Committer::start(store, folder, generation, waker, counters, observer);
             job.counters.set_launched();
             Ok::<_, StoreError>(Some((progress, reader, committer)))
