@@ -20,6 +20,7 @@ use crate::sources::{Discovered, Source, SourceError};
 use crate::stores::sqlite::{self, SqliteStore};
 use crate::stores::{Claim, Store, StoreError};
 use crate::time::Publication;
+use crate::titles::{TitleFiles, TitleSource, TitleTable};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -202,6 +203,8 @@ pub fn start(
     let discover = move || first().discover();
     let found = unless_stopped(&stop, discover).ok_or(RunError::Stopped)??;
     refuse_shared_files(plan, &found)?;
+    // Before another job loses the store to this one.
+    TitleFiles::check(&plan.settings.titles).map_err(EngineError::from)?;
     let dead_letters = Arc::new(dead_letters(plan)?);
     // A link in a source folder may lead to the dead-letter file, which exists now.
     refuse_outputs_among_sources(plan)?;
@@ -234,6 +237,17 @@ fn with_remedy(plan: &Plan, error: EngineError) -> RunError {
     }
 }
 
+/// Returns a text for each file of titles with records that are none.
+fn unusable_titles(table: &TitleTable) -> Vec<String> {
+    let unusable = table.sources.iter().filter(|source| source.malformed > 0);
+    let text = |source: &TitleSource| {
+        let TitleSource { place, titles, malformed, first_malformed } = source;
+        let (all, first) = (titles + malformed, first_malformed.as_deref().unwrap_or_default());
+        format!("{malformed} of {all} records of `{place}` are no titles; first: {first}")
+    };
+    unusable.map(text).collect()
+}
+
 /// Whether a file is the store, or one of the files beside it.
 fn belongs_to_store(file: &Path, store: &Path) -> bool {
     let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
@@ -254,6 +268,14 @@ fn refuse_outputs_among_sources(plan: &Plan) -> Result<(), ArgumentError> {
     {
         return Err(ArgumentError::Conflict(format!(
             "--dead-letter `{}` is a file of the store: give another file",
+            letters.display()
+        )));
+    }
+    if let Some((_, letters)) = dead_letter
+        && TitleFiles::are_in(&plan.settings.titles, letters)
+    {
+        return Err(ArgumentError::Conflict(format!(
+            "--dead-letter `{}` is a file of titles: give another file",
             letters.display()
         )));
     }
@@ -413,6 +435,7 @@ fn outcome(plan: &Plan, counters: &Counters, ended: &Ended) -> Result<Outcome, R
     let most = Some(malformed_max.unwrap_or(MALFORMED_MAX));
     warnings.extend(malformed(most).into_iter().map(text_of));
     warnings.extend(unused.missing().map(|missing| format!("incomplete input: {missing}")));
+    warnings.extend(unusable_titles(&reader.titles()?));
     let left_out = &ended.summary.left_out;
     if !left_out.is_empty() {
         warnings.push(format!("found, but not read: {}", some_of(left_out)));

@@ -263,6 +263,7 @@ impl Status {
                 "duplicate": self.totals.duplicate,
                 "late": self.totals.late,
                 "future": self.totals.future,
+                "denied": self.totals.denied,
             },
             "malformed": self.totals.malformed(),
             "lag": self.lag(),

@@ -39,26 +39,53 @@ pub enum FileError {
     MissingFeature(#[from] crate::features::MissingFeature),
 }
 
+/// The format of a file, by the end of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Lines,
+    Gzip,
+    Zstandard,
+    Table,
+    Parquet,
+}
+
+impl Format {
+    const ENDINGS: [(&str, Format); 8] = [
+        (".jsonl", Format::Lines),
+        (".ndjson", Format::Lines),
+        (".jsonl.gz", Format::Gzip),
+        (".ndjson.gz", Format::Gzip),
+        (".jsonl.zst", Format::Zstandard),
+        (".ndjson.zst", Format::Zstandard),
+        (".csv", Format::Table),
+        (".parquet", Format::Parquet),
+    ];
+
+    fn of(path: &Path) -> Option<Format> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        let mut endings = Format::ENDINGS.into_iter();
+        endings.find(|(ending, _)| name.ends_with(ending)).map(|(_, format)| format)
+    }
+}
+
+/// Whether the name of a file says that it can be one of titles.
+pub fn has_format(path: &Path) -> bool {
+    Format::of(path).is_some()
+}
+
 /// Reads a file: its titles, and what was wrong with it.
 ///
 /// # Errors
 /// When it cannot be read at all.
 pub fn read(path: &Path) -> Result<(Titles, TitleSource), FileError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let mut reading = Reading::new(path);
-    let ends_in = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
-    if ends_in(&[".jsonl", ".ndjson"]) {
-        reading.lines(File::open(path)?)?;
-    } else if ends_in(&[".jsonl.gz", ".ndjson.gz"]) {
-        reading.lines(flate2::read::MultiGzDecoder::new(File::open(path)?))?;
-    } else if ends_in(&[".jsonl.zst", ".ndjson.zst"]) {
-        reading.lines(zstd::Decoder::new(File::open(path)?)?)?;
-    } else if ends_in(&[".csv"]) {
-        reading.table(File::open(path)?)?;
-    } else if ends_in(&[".parquet"]) {
-        reading.parquet(File::open(path)?)?;
-    } else {
-        return Err(FileError::Format);
+    let file = || File::open(path);
+    match Format::of(path).ok_or(FileError::Format)? {
+        Format::Lines => reading.lines(file()?)?,
+        Format::Gzip => reading.lines(flate2::read::MultiGzDecoder::new(file()?))?,
+        Format::Zstandard => reading.lines(zstd::Decoder::new(file()?)?)?,
+        Format::Table => reading.table(file()?)?,
+        Format::Parquet => reading.parquet(file()?)?,
     }
     Ok((reading.titles, reading.source))
 }
@@ -117,7 +144,8 @@ impl Reading {
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            let record = serde_json::from_slice(&line).map_err(|error| error.to_string());
+            let text = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line);
+            let record = serde_json::from_slice(text).map_err(|error| not_json(&error));
             self.add(|| format!("line {number}"), record.and_then(|value: Value| of_json(&value)));
         }
         Ok(())
@@ -183,6 +211,13 @@ impl Reading {
     fn parquet(&mut self, _: File) -> Result<(), FileError> {
         Ok(crate::features::Feature::Parquet.require("a .parquet file of --titles")?)
     }
+}
+
+/// Why a line is not JSON, without the number of the line, which is always 1.
+fn not_json(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let reason = text.split(" at line ").next().unwrap_or_default();
+    format!("not JSON: {reason} at column {}", error.column())
 }
 
 /// A video, and its title if it has one.
@@ -313,7 +348,7 @@ mod tests {
     fn what_is_no_title_is_counted_and_the_first_is_told() {
         let long = "x".repeat(TEXT_BYTES_MAX + 1);
         for (line, problem) in [
-            ("nothing".to_owned(), "line 2: expected"),
+            ("nothing".to_owned(), "line 2: not JSON: expected ident at column 2"),
             ("[]".to_owned(), "line 2: not a JSON object"),
             ("{\"title\":\"t\"}".to_owned(), "line 2: missing `video_id`"),
             ("{\"video_id\":-1,\"title\":\"t\"}".to_owned(), "line 2: `video_id` is"),

@@ -9,7 +9,7 @@ use super::{TitleChange, TitleSource, TitleTable};
 use crate::event::VideoId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
@@ -41,9 +41,10 @@ pub enum TitlesError {
 }
 
 impl TitlesError {
-    /// Whether the arguments are the cause, so that the same command fails again.
+    /// Whether the arguments are the cause, so that the same command fails again. A file that is not
+    /// there may come.
     pub fn is_usage(&self) -> bool {
-        !matches!(self, TitlesError::File(_, FileError::Io(_)))
+        !matches!(self, TitlesError::Nothing(_) | TitlesError::File(_, FileError::Io(_)))
     }
 }
 
@@ -54,6 +55,8 @@ pub struct TitleFiles {
     files: BTreeMap<PathBuf, Known>,
     /// What was told.
     told: TitleTable,
+    /// The files that people were warned of, as they cannot be read.
+    warned: BTreeSet<PathBuf>,
 }
 
 /// A file as it was read last.
@@ -62,7 +65,6 @@ struct Known {
     state: FileState,
     titles: Titles,
     source: TitleSource,
-    is_warned: bool,
 }
 
 /// What changes when a file does.
@@ -88,7 +90,23 @@ impl FileState {
 impl TitleFiles {
     /// Creates the files of these patterns, none of them read. The store has the titles `told`.
     pub fn new(patterns: Vec<String>, told: TitleTable) -> TitleFiles {
-        TitleFiles { patterns, files: BTreeMap::new(), told }
+        TitleFiles { patterns, files: BTreeMap::new(), told, warned: BTreeSet::new() }
+    }
+
+    /// Checks that the files of patterns can be read, before a job begins.
+    ///
+    /// # Errors
+    /// When there is no file, or one cannot be read.
+    pub fn check(patterns: &[String]) -> Result<(), TitlesError> {
+        TitleFiles::new(patterns.to_vec(), TitleTable::default()).begin().map(drop)
+    }
+
+    /// Whether a file is among those of patterns.
+    pub fn are_in(patterns: &[String], file: &Path) -> bool {
+        let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let files = patterns.iter().filter_map(|pattern| found(pattern).ok()).flatten();
+        let file = canonical(file);
+        files.into_iter().any(|path| canonical(&path) == file)
     }
 
     /// Reads all files for the first time. Returns what is not as the store has it.
@@ -114,8 +132,7 @@ impl TitleFiles {
     /// When a pattern is invalid.
     pub fn again(&mut self) -> Result<Option<TitleUpdate>, TitlesError> {
         for (path, error) in self.look()? {
-            let is_warned = self.files.get_mut(&path).map(|file| &mut file.is_warned);
-            if is_warned.is_none_or(|warned| !std::mem::replace(warned, true)) {
+            if self.warned.insert(path.clone()) {
                 let path = path.display();
                 tracing::warn!(
                     "titles: cannot read `{path}`: {error}; its titles stay as they are"
@@ -153,7 +170,8 @@ impl TitleFiles {
                 "titles: {malformed} records of `{place}` are no titles; first: {first}"
             );
         }
-        self.files.insert(path, Known { state, titles, source, is_warned: false });
+        self.warned.remove(&path);
+        self.files.insert(path, Known { state, titles, source });
         Ok(())
     }
 
@@ -253,7 +271,9 @@ fn found(pattern: &str) -> Result<Vec<PathBuf>, TitlesError> {
     let invalid =
         |error: glob::PatternError| TitlesError::Pattern(pattern.into(), error.to_string());
     let paths = glob::glob(pattern).map_err(invalid)?;
-    Ok(paths.filter_map(Result::ok).filter(|path| path.is_file()).collect())
+    // What is no file of titles by its name is named by no pattern, only by itself.
+    let paths = paths.filter_map(Result::ok);
+    Ok(paths.filter(|path| path.is_file() && file::has_format(path)).collect())
 }
 
 #[cfg(test)]

@@ -41,8 +41,9 @@ fn of_store(store: &Connection, query: &str) -> Vec<String> {
     match query {
         "trends" => select(
             store,
-            "trends.*, trends_rows.publication FROM trends JOIN trends_rows USING (epoch, \
-             video_id)",
+            "trends.video_id, trends.epoch, trends.epoch_start, trends.plays, trends.impressions, \
+             trends.final, trends_rows.publication, title, genre, launched_at \
+             FROM trends JOIN trends_rows USING (epoch, video_id)",
         ),
         query => select(store, &format!("* FROM {query}")),
     }
@@ -164,7 +165,21 @@ fn epochs_ledger_and_partitions_are_those_of_the_store() {
                 ["impressions", "plays", "videos"].map(|name| row[name].as_i64()),
                 sums.map(Some)
             );
-            assert_eq!(row["completeness"], Value::Null);
+            for (name, kind) in [("impressions", "impression"), ("plays", "play")] {
+                let of = |column: &str| {
+                    let selected = format!("coalesce({column}, 'null') FROM completeness WHERE ");
+                    select(store, &format!("{selected} epoch = {epoch} AND kind = '{kind}'"))
+                };
+                for column in ["seen", "unread"] {
+                    let told = row["completeness"][name][column].to_string();
+                    assert_eq!(of(column), [told], "{epoch} {kind} {column}");
+                }
+                for column in ["share", "share_low", "share_high"] {
+                    let told = row["completeness"][name][column].as_f64();
+                    let stored: Vec<_> = of(column).iter().map(|text| text.parse().ok()).collect();
+                    assert_eq!(stored, [told], "{epoch} {kind} {column}");
+                }
+            }
         }
     });
     let names = [

@@ -145,7 +145,6 @@ struct PacedLog {
 impl PacedLog {
     fn create(folder: &Path, arguments: &DemoArguments) -> Result<PacedLog, DemoError> {
         let model = world::model(arguments);
-        write_titles(folder.join(TITLES), &model)?;
         let generator = Generator::new(&model)?;
         let writer = LogWriter::create(
             folder,
@@ -154,6 +153,7 @@ impl PacedLog {
             model.partitions,
             false,
         )?;
+        write_titles(folder.join(TITLES), &model)?;
         let start_ms = model.start_ms + world::past_ms(arguments);
         Ok(PacedLog { generator, writer, start_ms, pace_ms: arguments.pace.ms.max(1) })
     }

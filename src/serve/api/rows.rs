@@ -1,15 +1,18 @@
 //! `/api/v1/queries/{name}/rows`: the rows of a query.
 
 use super::{Answer, Asked, LIMIT, OFFSET, epoch, order, page};
-use crate::query::Role;
+use crate::event::VideoId;
+use crate::query::{Role, Value};
 use crate::serve::error::ApiError;
+use crate::serve::extras::Titles;
 use crate::serve::parameters::{Form, Parameter};
 use crate::serve::table::{Cell, Heading, Table};
 use crate::stores::description::{Description, StoredQuery};
 use crate::stores::snapshot::RowFilter;
 use crate::stores::sqlite::schema::view_columns;
 use crate::stores::{Snapshot, StoredRow};
-use crate::time::{Definition, EpochRange};
+use crate::time::{Definition, EpochRange, rfc3339};
+use crate::titles::Title;
 use std::ops::ControlFlow;
 
 /// The parameter in the path.
@@ -34,6 +37,38 @@ pub fn columns(query: &StoredQuery) -> Vec<&str> {
         columns.push("publication");
     }
     columns
+}
+
+/// The columns of titles, which the rows of a video end with here, as in its view.
+pub const TITLE_COLUMNS: [&str; 3] = ["title", "genre", "launched_at"];
+
+/// The video of a row, if its query is of one.
+fn video_of(query: &StoredQuery, stored: &StoredRow) -> Option<VideoId> {
+    match query.values_of(&stored.row).next() {
+        Some(Value::Video(video)) if has_title(query) => Some(video),
+        _ => None,
+    }
+}
+
+fn has_title(query: &StoredQuery) -> bool {
+    query.key.first().is_some_and(|key| key.name == "video_id")
+}
+
+/// The cells of a title, or of none.
+fn title_cells(title: Option<&Title>) -> [Cell; 3] {
+    let launched_at = title.and_then(|title| title.launched_at_ms).map(rfc3339);
+    [
+        Cell::text(title.map(|title| title.title.clone())),
+        Cell::text(title.and_then(|title| title.genre.clone())),
+        Cell::text(launched_at),
+    ]
+}
+
+/// An empty table for rows of a query, with the titles of their videos.
+fn titled_table(query: &StoredQuery) -> Table {
+    let titles = TITLE_COLUMNS.into_iter().filter(|_| has_title(query));
+    let heading = |name: &str| Heading { name: name.to_owned(), is_nested: false };
+    Table::new(columns(query).into_iter().chain(titles).map(heading).collect())
 }
 
 /// An empty table for rows of a query.
@@ -82,7 +117,7 @@ pub fn answer(asked: &Asked<'_>) -> Result<Answer, ApiError> {
     let Asked { snapshot, given, .. } = asked;
     let query = find(snapshot.description(), given.text("name").unwrap_or_default())?;
     require(*snapshot, query)?;
-    let mut table = table(query);
+    let mut table = titled_table(query);
     let sort = order(given, query)?;
     let epochs = match epoch(asked, query)? {
         None => EpochRange::ALL,
@@ -96,8 +131,13 @@ pub fn answer(asked: &Asked<'_>) -> Result<Answer, ApiError> {
     }
     let filter = RowFilter { epochs, video, since: given.publication("since") };
     let definition = &snapshot.description().definition;
+    let titles = Titles::of(*snapshot)?;
     let total = snapshot.page(query, &filter, sort, page(given), &mut |stored| {
-        table.push(cells(definition, query, stored));
+        let mut cells = cells(definition, query, stored);
+        if let Some(video) = video_of(query, stored) {
+            cells.extend(title_cells(titles.find(video)));
+        }
+        table.push(cells);
         ControlFlow::Continue(())
     })?;
     Ok(Answer { total, ..Answer::all(table) })
