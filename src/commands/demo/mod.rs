@@ -26,6 +26,8 @@ use std::time::{Duration, Instant};
 /// The file of titles.
 const TITLES: &str = "titles.jsonl";
 const SHOW_INTERVAL: Duration = Duration::from_secs(1);
+/// The most events between two flushes: all logs must go on together, also the past at the start.
+const PORTION: usize = 5_000;
 /// The interval at which files are flushed, so that events arrive.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -175,12 +177,18 @@ impl PacedLog {
             }
             let passed_ms = elapsed.as_secs_f64() * self.pace_ms as f64;
             let now_ms = self.start_ms.saturating_add(passed_ms as i64);
-            while let Some(arrival) = pending.take_if(|arrival| arrival.arrival_ms <= now_ms) {
+            let mut written = 0;
+            while let Some(arrival) =
+                pending.take_if(|arrival| arrival.arrival_ms <= now_ms && written < PORTION)
+            {
                 self.writer.write(&arrival)?;
                 pending = self.generator.next();
+                written += 1;
             }
             self.writer.flush()?;
-            std::thread::sleep(FLUSH_INTERVAL);
+            if written < PORTION {
+                std::thread::sleep(FLUSH_INTERVAL);
+            }
         }
     }
 }
