@@ -400,7 +400,7 @@ fn a_demo_ends_by_itself_and_prints_the_path_of_its_store() {
         .env("TMPDIR", place.0.path())
         .args(["demo", "--for", "3s", "--rate", "5000", "--pace", "2h"]);
     let said = Running::start(&mut command).finish().succeeded().stdout;
-    assert!(said.contains("Video | Epoch"), "{said}");
+    assert!(said.contains(" | Epoch "), "{said}");
     let store = said.split("the store is ").nth(1).unwrap().lines().next().unwrap();
     assert!(Path::new(store).starts_with(place.0.path()), "{said}");
     let shown = run(["show", "--format", "csv", "--store", store]).succeeded().stdout;

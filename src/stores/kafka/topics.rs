@@ -144,6 +144,7 @@ impl Topics {
         self.queries.iter().flatten().chain([
             &self.ledger,
             &self.titles,
+            &self.completeness,
             &self.progress,
             &self.lease,
         ])

@@ -68,13 +68,14 @@ fn the_trends_view_has_the_documented_columns() {
     store.commit_next(&Changeset { final_through, ..publication(rows) }).unwrap();
     let statement = "SELECT * FROM trends ORDER BY epoch, video_id";
     let expected = [
-        "7|-1|1969-12-31T23:30:00Z|0|1|1",
-        "7|981793|2026-01-01T00:30:00Z|2|9|0",
-        "8|981793|2026-01-01T00:30:00Z|1|1|0",
+        "7|-1|1969-12-31T23:30:00Z|0|1|1|NULL|NULL|NULL",
+        "7|981793|2026-01-01T00:30:00Z|2|9|0|NULL|NULL|NULL",
+        "8|981793|2026-01-01T00:30:00Z|1|1|0|NULL|NULL|NULL",
     ];
     assert_eq!(select(&path, statement), expected);
     let names = "SELECT group_concat(name) FROM pragma_table_info('trends')";
-    assert_eq!(select(&path, names), ["video_id,epoch,epoch_start,plays,impressions,final"]);
+    let expected = "video_id,epoch,epoch_start,plays,impressions,final,title,genre,launched_at";
+    assert_eq!(select(&path, names), [expected]);
 }
 
 #[test]
