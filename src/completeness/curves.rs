@@ -58,9 +58,33 @@ pub struct Curve {
     pub checked: usize,
     /// Whether the epoch is final.
     pub is_final: bool,
+    /// Whether it is closed: an example for later epochs, if it can be one.
+    pub is_settled: bool,
     /// What was still to come at each edge, in standard deviations from the forecast; none in an
     /// epoch that is no example.
     pub residuals: Vec<f64>,
+    /// The events before each bin, and all: those of `counts`, added up.
+    #[serde(skip)]
+    sums: Vec<u64>,
+}
+
+impl Curve {
+    /// The number of events in the bins before one.
+    fn before(&self, bin: usize) -> u64 {
+        self.sums.get(bin).or(self.sums.last()).copied().unwrap_or(0)
+    }
+
+    /// Adds the counts up, unless that is done.
+    fn add_up(&mut self) {
+        let total = self.counts.total();
+        if self.sums.last().copied().unwrap_or(0) != total {
+            let sums = self.counts.0.iter().scan(0, |sum, events| {
+                *sum += events;
+                Some(*sum)
+            });
+            self.sums = std::iter::once(0).chain(sums).collect();
+        }
+    }
 }
 
 /// A share that has arrived, from 0 to 1, and its interval.
@@ -156,6 +180,11 @@ impl Curves {
         self.epochs.entry(epoch.0).or_default()
     }
 
+    /// Forgets the curve of an epoch.
+    pub fn forget(&mut self, epoch: Epoch) {
+        self.epochs.remove(&epoch.0);
+    }
+
     /// Returns the curve of an epoch, if it has one.
     pub fn get(&self, epoch: Epoch) -> Option<&Curve> {
         self.epochs.get(&epoch.0)
@@ -185,18 +214,18 @@ impl Curves {
     /// Whether the curve of an epoch up to an edge is outside of what the past has shown.
     fn is_odd(&self, epoch: i64, edge: usize) -> bool {
         let Some(here) = self.epochs.get(&epoch) else { return false };
-        let now = here.counts.before(edge);
+        let now = here.before(edge);
         let lag = self.lag(edge);
         let past = (0..HISTORY).filter_map(|back| self.past(epoch - lag - back));
         let past: Vec<_> = past.filter(|curve| curve.counts.total() > 0).collect();
         if edge < 1 || past.len() < HISTORY_MIN {
             return false;
         }
-        let least = past.iter().map(|curve| curve.counts.before(edge)).min().unwrap_or(0);
+        let least = past.iter().map(|curve| curve.before(edge)).min().unwrap_or(0);
         if 2 * now < least {
             return true;
         }
-        let past: Vec<_> = past.into_iter().filter(|one| one.counts.before(edge) > 0).collect();
+        let past: Vec<_> = past.into_iter().filter(|one| one.before(edge) > 0).collect();
         if edge < 2 || now == 0 || past.len() < HISTORY_MIN {
             return false;
         }
@@ -233,7 +262,7 @@ impl Curves {
             let (mut came, mut of) = (0.0, 0.0);
             for back in first..first + SPAN {
                 let Some(curve) = self.usable(epoch, edge, back) else { continue };
-                let (high, low) = (curve.counts.before(bin + 1), curve.counts.before(bin));
+                let (high, low) = (curve.before(bin + 1), curve.before(bin));
                 let weight = weight(back, HAZARD_HALF_LIFE) / (high as f64 + 1.0);
                 came += weight * (high - low) as f64;
                 of += weight * high as f64;
@@ -252,18 +281,19 @@ impl Curves {
             let Some(curve) = self.usable(epoch, edge, back) else { continue };
             let there = last_edge(EDGES[edge] + UNITS * back);
             let weight = weight(back, PRIOR_HALF_LIFE);
-            events += weight * curve.counts.before(there) as f64;
+            events += weight * curve.before(there) as f64;
             shares += weight * share[there];
         }
         let expected = if shares > 0.0 { events / shares } else { 0.0 };
         let late = 1.0 - if edge > 0 { share[edge] } else { 0.0 };
-        let here = self.epochs.get(&epoch).map_or(0, |curve| curve.counts.before(edge));
+        let here = self.epochs.get(&epoch).map_or(0, |curve| curve.before(edge));
         late * (here as f64 + late * expected)
     }
 
     /// Makes an epoch an example for later ones, as it is final. Epochs close in rising order.
     /// Returns the epochs that are forgotten: they are too old to be examples.
     pub fn close(&mut self, epoch: Epoch) -> Vec<Epoch> {
+        self.epochs.values_mut().for_each(Curve::add_up);
         let first_whole = self.first_whole();
         self.check(epoch.0, BINS - 1);
         if let Some(curve) = self.epochs.get(&epoch.0) {
@@ -274,12 +304,12 @@ impl Curves {
                 && curve.first_odd.is_none();
             let residual = |edge: usize| {
                 let missing = self.missing(epoch.0, edge);
-                let came = (total - curve.counts.before(edge)) as f64;
+                let came = (total - curve.before(edge)) as f64;
                 libm::log((came + 0.5) / (missing + 0.5)) / scale(missing)
             };
             let residuals = if is_example { (0..BINS).map(residual).collect() } else { vec![] };
             let curve = self.curve(epoch);
-            (curve.is_final, curve.residuals) = (true, residuals);
+            (curve.is_final, curve.is_settled, curve.residuals) = (true, true, residuals);
         }
         let kept = epoch.0 - LOOK_BACK - ceil_div(self.final_age, UNITS) - 1;
         let later = self.epochs.split_off(&kept);
@@ -294,6 +324,7 @@ impl Curves {
     /// Says why there is no estimate.
     pub fn estimate(&mut self, epoch: Epoch, age: i64, read: u64) -> Result<Estimate, Unknown> {
         let Epoch(epoch) = epoch;
+        self.epochs.values_mut().for_each(Curve::add_up);
         if self.epochs.get(&epoch).is_some_and(|curve| curve.is_final) {
             return Ok(Estimate { share: 1.0, low: 1.0, high: 1.0 });
         }
@@ -324,7 +355,7 @@ impl Curves {
             return Err(Unknown::Unlike);
         }
         let missing = self.missing(epoch, edge);
-        let arrived = self.epochs.get(&epoch).map_or(0, |curve| curve.counts.before(edge));
+        let arrived = self.epochs.get(&epoch).map_or(0, |curve| curve.before(edge));
         let share = |p: f64| {
             let left = (missing + 0.5) * libm::exp(scale(missing) * quantile(&residuals, p));
             let of = (arrived as f64 + libm::floor(left).max(0.0)).max(read as f64);
@@ -336,15 +367,15 @@ impl Curves {
 
 /// Whether the shape of a curve up to an edge is far from those of the past.
 fn is_far(here: &Curve, past: &[&Curve], edge: usize) -> bool {
-    let now = here.counts.before(edge);
-    let sizes: Vec<u64> = past.iter().map(|curve| curve.counts.before(edge)).collect();
+    let now = here.before(edge);
+    let sizes: Vec<u64> = past.iter().map(|curve| curve.before(edge)).collect();
     let mut worst = 0.0_f64;
     let mut worst_past = vec![0.0_f64; past.len()];
     for at in 1..edge {
         let shares: Vec<f64> = past
             .iter()
             .zip(&sizes)
-            .map(|(curve, size)| curve.counts.before(at) as f64 / *size as f64)
+            .map(|(curve, size)| curve.before(at) as f64 / *size as f64)
             .collect();
         let mut ordered = shares.clone();
         ordered.sort_by(f64::total_cmp);
@@ -356,7 +387,7 @@ fn is_far(here: &Curve, past: &[&Curve], edge: usize) -> bool {
             let chance = libm::sqrt(middle * (1.0 - middle) / size + 1.0 / (size * size));
             (share - middle).abs() / spread.max(chance).max(SHARE_MIN)
         };
-        worst = worst.max(distance(here.counts.before(at) as f64 / now as f64, now));
+        worst = worst.max(distance(here.before(at) as f64 / now as f64, now));
         for (worst, (share, size)) in worst_past.iter_mut().zip(shares.iter().zip(&sizes)) {
             *worst = worst.max(distance(*share, *size));
         }

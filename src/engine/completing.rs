@@ -13,6 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The kinds whose completeness is told.
 const KINDS: [Kind; 2] = [Kind::Impression, Kind::Play];
 
+/// The most final epochs of a kind that become examples in a publication, and that wait for it.
+const SETTLED_AT_ONCE: usize = 2;
+const UNSETTLED_MAX: usize = 80;
+
 /// How far some partitions of a kind are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reached {
@@ -54,6 +58,8 @@ struct OfKind {
     curves: Curves,
     /// The epochs that are not final.
     open: BTreeSet<Epoch>,
+    /// Final epochs that are not examples yet.
+    unsettled: BTreeSet<Epoch>,
     /// The curves of these as the store has them, and their rows.
     stored: BTreeMap<Epoch, Curve>,
     told: BTreeMap<Epoch, Completeness>,
@@ -64,19 +70,22 @@ impl Completing {
     pub fn new(definition: &Definition, stored: Vec<StoredCurve>) -> Completing {
         let of_kind = |kind: Kind| {
             let mut curves = Curves::new(definition);
-            let mut open = BTreeSet::new();
+            let (mut open, mut unsettled) = (BTreeSet::new(), BTreeSet::new());
             for StoredCurve { epoch, first_whole, curve, .. } in
                 stored.iter().filter(|one| one.kind == kind)
             {
                 if let Some(first_whole) = first_whole {
                     curves.begin(*first_whole);
                 }
-                if !curve.is_final {
-                    open.insert(*epoch);
+                match curve {
+                    Curve { is_final: false, .. } => drop(open.insert(*epoch)),
+                    Curve { is_settled: false, .. } => drop(unsettled.insert(*epoch)),
+                    _ => {}
                 }
                 *curves.curve(*epoch) = curve.clone();
             }
-            (kind, OfKind { curves, open, stored: BTreeMap::new(), told: BTreeMap::new() })
+            let (stored, told) = (BTreeMap::new(), BTreeMap::new());
+            (kind, OfKind { curves, open, unsettled, stored, told })
         };
         Completing { definition: *definition, kinds: KINDS.into_iter().map(of_kind).collect() }
     }
@@ -103,6 +112,7 @@ impl Completing {
             of_kind.open.extend(&open);
             let reached = reached[*kind as usize];
             of_kind.close(*kind, final_through, reached.unread, &mut update);
+            of_kind.settle(*kind, &mut update);
             of_kind.estimate(*kind, &definition, reached, &mut update);
         }
         update
@@ -141,15 +151,32 @@ impl OfKind {
             && final_through.contains(epoch)
         {
             self.open.pop_first();
-            self.curves.curve(epoch);
-            let forgotten = self.curves.close(epoch);
-            update.forgotten.extend(forgotten.into_iter().map(|epoch| (epoch, kind)));
+            self.curves.curve(epoch).is_final = true;
+            self.unsettled.insert(epoch);
             let whole = self.curves.estimate(epoch, 0, 0);
             let seen = self.curves.get(epoch).map_or(0, seen);
             update.rows.push(Completeness::new((epoch, kind), seen, unread, whole));
             self.store(kind, epoch, update);
             self.stored.remove(&epoch);
             self.told.remove(&epoch);
+        }
+    }
+
+    /// Makes some final epochs examples for later ones. That takes a few milliseconds each, and while
+    /// a job reads what is old, epochs become final by the hundred: most are never asked for.
+    fn settle(&mut self, kind: Kind, update: &mut CompletenessUpdate) {
+        while self.unsettled.len() > UNSETTLED_MAX
+            && let Some(epoch) = self.unsettled.pop_first()
+        {
+            self.curves.forget(epoch);
+            update.forgotten.push((epoch, kind));
+        }
+        for _ in 0..SETTLED_AT_ONCE {
+            let Some(epoch) = self.unsettled.pop_first() else { return };
+            let forgotten = self.curves.close(epoch);
+            update.forgotten.extend(forgotten.into_iter().map(|epoch| (epoch, kind)));
+            self.store(kind, epoch, update);
+            self.stored.remove(&epoch);
         }
     }
 

@@ -129,6 +129,8 @@ fn run_arguments(folder: &Path, store: &Path, arguments: &DemoArguments) -> RunA
         follow: true,
         workers: Some(arguments.workers),
         publish_interval: Some(Span { ms: 500 }),
+        // Hours of event time may pass between two denials.
+        idle_timeout: Some(Span { ms: 1_000 }),
         http_address: Some(arguments.http_address.clone()),
         ..RunArguments::default()
     }
