@@ -330,7 +330,10 @@ impl StoreReader for SqliteStore {
 
 impl Store for SqliteStore {
     fn reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {
-        Ok(Box::new(SqliteReader::open(&self.path)?))
+        // Its numbers of queries are those of this job, which may name them in another order than
+        // the job that created the store.
+        let description = self.description.clone();
+        Ok(Box::new(SqliteReader::open(&self.path)?.described_by(description)))
     }
 
     fn commit(&mut self, changes: &Changeset) -> Result<(), StoreError> {

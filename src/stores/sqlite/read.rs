@@ -34,6 +34,11 @@ impl SqliteReader {
         Ok(SqliteReader { connection, path: path.to_owned(), description })
     }
 
+    /// Returns the reader with another description of the same queries.
+    pub(super) fn described_by(self, description: Description) -> SqliteReader {
+        SqliteReader { description, ..self }
+    }
+
     fn view(&self) -> View<'_> {
         View { connection: &self.connection, path: &self.path }
     }

@@ -54,6 +54,20 @@ fn scan(path: &Path, query: &str, selection: &Selection, order: RowOrder) -> Vec
     rows
 }
 
+/// A job reads its history by its own numbers of the queries.
+#[test]
+fn the_queries_may_be_named_in_another_order() {
+    let (_folder, path) = folder();
+    let mut store = create(&path);
+    store.commit_next(&publication(vec![trend(7, 1, 2, 3)])).unwrap();
+    drop(store);
+    let other = instances(&[&DISTINCT, &REQUESTS, &TRENDS]);
+    let store =
+        SqliteStore::open(&path, &Definition::default(), &other, &Claim::default()).unwrap();
+    let history = store.reader().unwrap().history(&[2], EpochRange::ALL).unwrap();
+    assert_eq!(history, [RowChange { query: 2, ..trend(7, 1, 2, 3) }]);
+}
+
 /// The values of a row of `trends`.
 fn values(stored: &StoredRow) -> [Value; 3] {
     TRENDS.values_of(&stored.row)[..].try_into().unwrap()
