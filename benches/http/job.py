@@ -46,7 +46,7 @@ class Job:
         command = [
             program, "run", "--impressions", live / "impressions-*", "--plays", live / "plays-*",
             "--store", self.store, "--query", "take_rate", "--follow",
-            "--workers", str(workers), "--http-address", "127.0.0.1:0",
+            "--workers", str(workers), "--idle-timeout", "1s", "--http-address", "127.0.0.1:0",
         ]
         environment = os.environ | {"RUST_LOG": "info"}
         self.process = subprocess.Popen(
