@@ -52,8 +52,10 @@ struct Workspace {
 impl Workspace {
     /// New, empty topics for a log with these partitions.
     fn new(cluster: Cluster, log: &Log) -> Workspace {
+        let has_log = |kind: &Kind| log.iter().any(|(partition, _)| partition.kind == *kind);
         let inputs: BTreeMap<Kind, String> = Kind::ALL
             .into_iter()
+            .filter(has_log)
             .map(|kind| (kind, cluster.create_topic(kind.topic(), PARTITIONS as i32)))
             .collect();
         let nothing = log.iter().enumerate().map(|(number, (partition, _))| {
@@ -110,7 +112,7 @@ impl Workspace {
         let mut command = trendmark();
         command.args(["run", "--query", "trends", "--query", "requests"]);
         for (kind, topic) in &self.inputs {
-            command.arg(format!("--{}", kind.topic())).arg(format!("kafka:{topic}"));
+            command.arg(kind.flag()).arg(format!("kafka:{topic}"));
         }
         command.args(["--bootstrap-servers", self.cluster.servers()]);
         command.arg("--store").arg(format!("kafka:{}", self.store));

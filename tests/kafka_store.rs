@@ -39,7 +39,7 @@ fn commits_are_visible_to_readers_and_the_next_job() {
         trend(u64::MAX, 5, 0, 1),
         trend(2, 5, 0, 1),
         request(uuid, u64::MAX, 5),
-        change(2, 5, &[Cell::Kind(Kind::Impression)], &[Cell::Count(2)]),
+        change(2, 5, &[Cell::Kind(Kind::Impression)], &[Cell::Count(2), Cell::Count(0)]),
     ]);
     let accepted = Fate::Accepted(EpochRange::only(Epoch(5)));
     first.ledger.record(Some(Epoch(5)), Kind::Impression, accepted, 3);

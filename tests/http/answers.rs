@@ -102,6 +102,9 @@ fn expected(
     kept
 }
 
+/// The last columns of rows of a video.
+const TITLE_COLUMNS: [&str; 3] = ["title", "genre", "launched_at"];
+
 #[test]
 fn pages_orders_and_filters_are_those_of_all_rows() {
     let served = Served::generated(2);
@@ -124,7 +127,10 @@ fn pages_orders_and_filters_are_those_of_all_rows() {
             parameters.extend(epoch.iter().map(|epoch| format!("epoch={epoch}")));
             parameters.extend(video.iter().map(|video| format!("video_id={video}")));
             parameters.extend(since.iter().map(|since| format!("since={since}")));
-            let name = names[random.random_range(0..names.len())].clone();
+            // Rows are ordered by their own columns, not by those of titles.
+            let is_own = |name: &&String| !TITLE_COLUMNS.contains(&name.as_str());
+            let own: Vec<&String> = names.iter().filter(is_own).collect();
+            let name = own[random.random_range(0..own.len())].clone();
             let order = random.random_bool(0.7).then(|| (name.as_str(), random.random()));
             parameters.extend(order.map(|(name, descending)| {
                 format!("order={}{name}", if descending { "-" } else { "" })
