@@ -162,8 +162,8 @@ impl OfKind {
         }
     }
 
-    /// Makes some final epochs examples for later ones. That takes a few milliseconds each, and while
-    /// a job reads what is old, epochs become final by the hundred: most are never asked for.
+    /// Makes some final epochs examples for later ones. That takes a few milliseconds each, and
+    /// while a job reads what is old, epochs become final by the hundred: most are never asked for.
     fn settle(&mut self, kind: Kind, update: &mut CompletenessUpdate) {
         while self.unsettled.len() > UNSETTLED_MAX
             && let Some(epoch) = self.unsettled.pop_first()

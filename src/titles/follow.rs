@@ -41,8 +41,8 @@ pub enum TitlesError {
 }
 
 impl TitlesError {
-    /// Whether the arguments are the cause, so that the same command fails again. A file that is not
-    /// there may come.
+    /// Whether the arguments are the cause, so that the same command fails again. A file that is
+    /// not there may come.
     pub fn is_usage(&self) -> bool {
         !matches!(self, TitlesError::Nothing(_) | TitlesError::File(_, FileError::Io(_)))
     }
