@@ -60,6 +60,12 @@ impl Kind {
         }
     }
 
+    /// Returns the flags of some kinds in words, such as `--impressions and with --plays`.
+    pub fn flags_in_words(kinds: impl IntoIterator<Item = Kind>) -> String {
+        let flags: Vec<_> = kinds.into_iter().map(Kind::flag).collect();
+        flags.join(" and with ")
+    }
+
     /// Whether its events are of a video. A denial is of a request alone.
     pub fn has_video(self) -> bool {
         self != Kind::Denial

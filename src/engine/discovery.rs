@@ -19,7 +19,7 @@ pub(super) struct Discovery {
     last: Option<Instant>,
     /// The partitions that were found and are read.
     known: BTreeSet<PartitionName>,
-    /// The partitions that are not read, as another log has their file too, and the file.
+    /// The partitions that are not read, as another log has their file too, and that in words.
     shared: BTreeMap<PartitionName, String>,
     /// The partitions of the store that are gone, need no replay, and were not idle.
     gone: Vec<PartitionProgress>,
@@ -61,11 +61,12 @@ impl Discovery {
                 || self.shared.contains_key(name)
                 || stored.partitions.contains_key(name)
         };
-        let shared = shared(discovered, is_old);
-        let files: BTreeSet<&String> = shared.values().collect();
+        let shared = shared(discovered, is_old).into_iter();
+        let shared: BTreeMap<PartitionName, String> =
+            shared.map(|(name, file)| (name, shared_in_words(&file, discovered))).collect();
         if self.has_told_left_out {
-            for file in files {
-                tracing::warn!("found, but not read: {}", shared_in_words(file));
+            for reason in shared.values().collect::<BTreeSet<_>>() {
+                tracing::warn!("found, but not read: {reason}");
             }
         }
         self.shared.extend(shared);
@@ -84,8 +85,7 @@ impl Discovery {
     /// Returns what is not read, with the reason, in words for people.
     pub(super) fn left_out(&self, source: &dyn Source) -> Vec<String> {
         let shared: BTreeSet<&String> = self.shared.values().collect();
-        let shared = shared.into_iter().map(|file| shared_in_words(file));
-        source.left_out().into_iter().chain(shared).collect()
+        source.left_out().into_iter().chain(shared.into_iter().cloned()).collect()
     }
 
     /// Checks, before the replay is complete, that all partitions that must be replayed still
@@ -159,8 +159,12 @@ fn shared(
     shared.collect()
 }
 
-fn shared_in_words(file: &str) -> String {
-    format!("`{file}` (given with more than one flag: a file cannot hold more than one log)")
+/// Why a file that several logs have is not read, in words for people.
+fn shared_in_words(file: &str, discovered: &[Discovered]) -> String {
+    let has_it = |one: &&Discovered| one.file.as_ref().is_some_and(|found| found.path == file);
+    let kinds: BTreeSet<Kind> = discovered.iter().filter(has_it).map(|one| one.name.kind).collect();
+    let flags = Kind::flags_in_words(kinds);
+    format!("`{file}` (given with {flags}: a file cannot hold more than one log)")
 }
 
 /// Returns the error that a partition which must be replayed is gone.

@@ -69,7 +69,7 @@ pub struct Title {
     pub video: VideoId,
     /// The name, which no other video of the catalogue has.
     pub title: String,
-    /// The genre: one of [`GENRES`].
+    /// The genre: one of a few.
     pub genre: &'static str,
     /// The day of the launch, before the start of the log, in milliseconds.
     pub launched_at_ms: i64,
