@@ -281,6 +281,7 @@ fn attempt(
         settings,
         source: Box::new(move || Box::new(source.clone())),
         store: Mutex::new(Some(Box::new(|| Ok(Box::new(store) as Box<dyn Store>)))),
+        titles: Mutex::new(None),
         dead_letters: Arc::new(DeadLetters::default()),
         counters: Arc::new(Counters::default()),
         observer: None,

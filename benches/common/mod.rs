@@ -68,6 +68,7 @@ pub fn run<S: Source + Clone + Sync + 'static>(
         settings,
         source: Box::new(move || Box::new(source.clone())),
         store: Mutex::new((cluster.process == 0).then_some(opener)),
+        titles: Mutex::new(None),
         dead_letters: Arc::new(DeadLetters::default()),
         counters,
         observer: None,

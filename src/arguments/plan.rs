@@ -32,6 +32,8 @@ pub struct Plan {
     pub registry: Option<RegistrySettings>,
     /// The paths of the fields in the records of each log.
     pub fields: LogFields,
+    /// The files of titles, as paths and patterns.
+    pub titles: Vec<String>,
     /// The location of the store.
     pub store: StoreLocation,
     /// Whether to fence a job that still uses the store.
@@ -156,7 +158,6 @@ impl RunArguments {
         settings.malformed_max = self.max_malformed.map(|share| share.0);
         settings.restores_rows = matches!(store, StoreLocation::Kafka { .. });
         settings.sets = self.sets(&store)?;
-        settings.titles = self.title_files()?;
         Ok(Plan {
             settings,
             cluster: self.cluster()?,
@@ -165,6 +166,7 @@ impl RunArguments {
             message_formats: Kind::ALL.map(|kind| format_of(&self.kafka_format, kind)),
             registry: self.registry()?,
             fields: log_fields(&self.fields)?,
+            titles: self.title_files()?,
             store,
             take_over: self.take_over,
             dead_letter: self.dead_letter.clone(),

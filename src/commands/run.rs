@@ -20,7 +20,7 @@ use crate::sources::{Discovered, Source, SourceError};
 use crate::stores::sqlite::{self, SqliteStore};
 use crate::stores::{Claim, Store, StoreError};
 use crate::time::Publication;
-use crate::titles::{TitleFiles, TitleSource, TitleTable};
+use crate::titles::{TitleFiles, TitleSource, TitleTable, TitlesError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -54,6 +54,9 @@ pub enum RunError {
     /// The job failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The titles cannot be read.
+    #[error(transparent)]
+    Titles(#[from] TitlesError),
     /// The logs no longer give what the store holds.
     #[error(
         "{error}\n`--accept-loss {publication}` makes the epochs that have begun final as the \
@@ -96,6 +99,7 @@ impl RunError {
             RunError::MissingFeature(_) => true,
             RunError::Source(error) => error.is_usage(),
             RunError::Store(error) => error.is_usage(),
+            RunError::Titles(error) => error.is_usage(),
             RunError::Engine(error) => error.exit_code() == EXIT_USAGE,
             RunError::Listen(_)
             | RunError::Http(_)
@@ -203,8 +207,7 @@ pub fn start(
     let discover = move || first().discover();
     let found = unless_stopped(&stop, discover).ok_or(RunError::Stopped)??;
     refuse_shared_files(plan, &found)?;
-    // Before another job loses the store to this one.
-    TitleFiles::check(&plan.settings.titles).map_err(EngineError::from)?;
+    let titles = titles(plan)?;
     let dead_letters = Arc::new(dead_letters(plan)?);
     // A link in a source folder may lead to the dead-letter file, which exists now.
     refuse_outputs_among_sources(plan)?;
@@ -212,6 +215,7 @@ pub fn start(
         settings: plan.settings.clone(),
         source: Box::new(move || source()),
         store: Mutex::new((plan.cluster.process == 0).then(|| store_opener(plan, &stop))),
+        titles: Mutex::new(titles),
         dead_letters: Arc::clone(&dead_letters),
         counters: Arc::clone(&counters),
         observer: server.as_ref().and_then(Server::observer),
@@ -235,6 +239,13 @@ fn with_remedy(plan: &Plan, error: EngineError) -> RunError {
         true => RunError::Loss { error, publication: progress.publication },
         false => error.into(),
     }
+}
+
+/// Reads the files of titles, if there are any, before another job loses the store to this one.
+/// Only the first process needs them.
+fn titles(plan: &Plan) -> Result<Option<TitleFiles>, TitlesError> {
+    let is_wanted = plan.cluster.process == 0 && !plan.titles.is_empty();
+    is_wanted.then(|| TitleFiles::read(plan.titles.clone())).transpose()
 }
 
 /// Returns a text for each file of titles with records that are none.
@@ -272,7 +283,7 @@ fn refuse_outputs_among_sources(plan: &Plan) -> Result<(), ArgumentError> {
         )));
     }
     if let Some((_, letters)) = dead_letter
-        && TitleFiles::are_in(&plan.settings.titles, letters)
+        && TitleFiles::are_in(&plan.titles, letters)
     {
         return Err(ArgumentError::Conflict(format!(
             "--dead-letter `{}` is a file of titles: give another file",
@@ -311,11 +322,10 @@ fn refuse_shared_files(plan: &Plan, found: &[Discovered]) -> Result<(), Argument
     let shared = kinds.keys().copied().collect();
     match kinds.first_key_value() {
         Some((file, kinds)) if !have_appeared(plan, &shared) => {
-            let flags: Vec<_> = kinds.iter().map(|kind| kind.flag()).collect();
             Err(ArgumentError::Conflict(format!(
                 "`{file}` is given with {}: a file cannot hold more than one log, so give other \
                  files or patterns",
-                flags.join(" and with ")
+                Kind::flags_in_words(kinds.iter().copied())
             )))
         }
         _ => Ok(()),

@@ -51,11 +51,6 @@ impl AgeCounts {
         other.0.iter().enumerate().for_each(|(bin, events)| self.add(bin, *events));
     }
 
-    /// The number of events in the bins before one.
-    pub fn before(&self, bin: usize) -> u64 {
-        self.0.iter().take(bin).sum()
-    }
-
     /// The number of all events.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()

@@ -12,6 +12,7 @@
 //! **Unknown**: if the shape of the curve so far is farther from those of past epochs than theirs
 //! from each other, nothing is said.
 
+use super::arrivals::Arrived;
 use super::bins::{AgeCounts, BINS, EDGES, UNITS, last_edge};
 use crate::time::{Definition, Epoch};
 use serde::{Deserialize, Serialize};
@@ -49,9 +50,9 @@ const FIRST_EPOCHS: i64 = 3;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
     /// The events by age.
-    pub counts: AgeCounts,
+    counts: AgeCounts,
     /// The events without a record time.
-    pub untimed: u64,
+    untimed: u64,
     /// The first edge at which its shape was odd.
     pub first_odd: Option<usize>,
     /// The edges up to this one were looked at.
@@ -69,21 +70,28 @@ pub struct Curve {
 }
 
 impl Curve {
+    /// The number of events with a record time.
+    pub fn timed(&self) -> u64 {
+        self.counts.total()
+    }
+
+    /// The number of all events.
+    pub fn seen(&self) -> u64 {
+        self.timed() + self.untimed
+    }
+
     /// The number of events in the bins before one.
     fn before(&self, bin: usize) -> u64 {
         self.sums.get(bin).or(self.sums.last()).copied().unwrap_or(0)
     }
 
-    /// Adds the counts up, unless that is done.
+    /// Adds up the counts, which have changed.
     fn add_up(&mut self) {
-        let total = self.counts.total();
-        if self.sums.last().copied().unwrap_or(0) != total {
-            let sums = self.counts.0.iter().scan(0, |sum, events| {
-                *sum += events;
-                Some(*sum)
-            });
-            self.sums = std::iter::once(0).chain(sums).collect();
-        }
+        let sums = self.counts.0.iter().scan(0, |sum, events| {
+            *sum += events;
+            Some(*sum)
+        });
+        self.sums = std::iter::once(0).chain(sums).collect();
     }
 }
 
@@ -96,6 +104,11 @@ pub struct Estimate {
     pub low: f64,
     /// Its upper end.
     pub high: f64,
+}
+
+impl Estimate {
+    /// That of a final epoch.
+    pub const WHOLE: Estimate = Estimate { share: 1.0, low: 1.0, high: 1.0 };
 }
 
 /// Why there is no estimate.
@@ -175,7 +188,21 @@ impl Curves {
         self.first_whole.map(Epoch)
     }
 
-    /// The curve of an epoch, to change it.
+    /// Sets the curve of an epoch, as it was stored.
+    pub fn restore(&mut self, epoch: Epoch, curve: Curve) {
+        self.epochs.insert(epoch.0, curve);
+        self.add(epoch, &Arrived::default());
+    }
+
+    /// Adds events to the curve of an epoch.
+    pub fn add(&mut self, epoch: Epoch, arrived: &Arrived) {
+        let curve = self.curve(epoch);
+        curve.counts.merge(&arrived.counts);
+        curve.untimed += arrived.untimed;
+        curve.add_up();
+    }
+
+    /// The curve of an epoch, which may have no events.
     pub fn curve(&mut self, epoch: Epoch) -> &mut Curve {
         self.epochs.entry(epoch.0).or_default()
     }
@@ -217,7 +244,7 @@ impl Curves {
         let now = here.before(edge);
         let lag = self.lag(edge);
         let past = (0..HISTORY).filter_map(|back| self.past(epoch - lag - back));
-        let past: Vec<_> = past.filter(|curve| curve.counts.total() > 0).collect();
+        let past: Vec<_> = past.filter(|curve| curve.timed() > 0).collect();
         if edge < 1 || past.len() < HISTORY_MIN {
             return false;
         }
@@ -293,11 +320,10 @@ impl Curves {
     /// Makes an epoch an example for later ones, as it is final. Epochs close in rising order.
     /// Returns the epochs that are forgotten: they are too old to be examples.
     pub fn close(&mut self, epoch: Epoch) -> Vec<Epoch> {
-        self.epochs.values_mut().for_each(Curve::add_up);
         let first_whole = self.first_whole();
         self.check(epoch.0, BINS - 1);
         if let Some(curve) = self.epochs.get(&epoch.0) {
-            let total = curve.counts.total();
+            let total = curve.timed();
             let is_example = epoch.0 >= first_whole.saturating_add(FIRST_EPOCHS)
                 && total > 0
                 && curve.untimed == 0
@@ -324,9 +350,8 @@ impl Curves {
     /// Says why there is no estimate.
     pub fn estimate(&mut self, epoch: Epoch, age: i64, read: u64) -> Result<Estimate, Unknown> {
         let Epoch(epoch) = epoch;
-        self.epochs.values_mut().for_each(Curve::add_up);
         if self.epochs.get(&epoch).is_some_and(|curve| curve.is_final) {
-            return Ok(Estimate { share: 1.0, low: 1.0, high: 1.0 });
+            return Ok(Estimate::WHOLE);
         }
         if epoch < self.first_whole() {
             return Err(Unknown::Partial);

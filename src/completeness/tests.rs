@@ -3,7 +3,7 @@
 
 use super::bins::{AgeCounts, Bins, EDGES};
 use super::curves::{Curves, quantile};
-use super::{Estimate, Unknown};
+use super::{Arrived, Estimate, Unknown};
 use crate::time::{Definition, Epoch};
 use serde_json::Value;
 
@@ -83,7 +83,8 @@ fn estimates_are_those_of_the_reference() {
         curves.begin(Epoch(run["first_full"].as_i64().unwrap()));
         for (epoch, counts) in run["counts"].as_object().unwrap() {
             let counts = numbers(counts).into_iter().map(|count| count as u64).collect();
-            curves.curve(Epoch(epoch.parse().unwrap())).counts = AgeCounts(counts);
+            let arrived = Arrived { counts: AgeCounts(counts), untimed: 0 };
+            curves.add(Epoch(epoch.parse().unwrap()), &arrived);
         }
         let edges = numbers(&run["residual_edges"]);
         for (at, step) in run["steps"].as_array().unwrap().iter().enumerate() {

@@ -125,12 +125,10 @@ impl Admission<'_> {
                 return false;
             }
             partition.note_accepted(before_ms, self.now);
-            let mut arrived = self.counter(reading.epoch);
-            arrived.count(event.record_time_ms, &mut partition.recorded_ms);
-            if !replayed && kind.has_video() {
-                self.arrivals.add(reading.epoch, kind, &arrived);
-            }
             self.add_route(routes, &reading, epochs);
+            if let Some(route) = routes.find(event.event_time_ms) {
+                route.arrived.count(event.record_time_ms, &mut partition.recorded_ms);
+            }
         }
         partition.next += 1;
         if !replayed {
@@ -204,15 +202,8 @@ impl Admission<'_> {
         for route in routes.all.iter().filter(|_| !replayed) {
             let fate = Fate::Accepted(EpochRange::only(route.epoch));
             self.ledger.record(Some(route.epoch), partition.name.kind, fate, route.events);
-            if route.events > 0 {
-                self.arrivals.add(route.epoch, partition.name.kind, &route.arrived);
-            }
+            self.arrivals.add(route.epoch, partition.name.kind, &route.arrived);
         }
-    }
-
-    fn counter(&self, epoch: Epoch) -> Counter {
-        let Definition { epoch_length_ms, .. } = *self.definition;
-        Counter::new(self.definition.start_ms(epoch), epoch_length_ms)
     }
 
     /// Adds the route of the epoch of an event that was sent to these epochs.
@@ -221,7 +212,7 @@ impl Admission<'_> {
         if let [Some(first), Some(last)] = ends {
             let epoch = reading.epoch;
             let times_ms = self.definition.start_ms(epoch)..self.definition.end_ms(epoch);
-            let arrived = self.counter(epoch);
+            let arrived = Counter::new(times_ms.start, self.definition.epoch_length_ms);
             routes.add(Route { epoch, times_ms, open: first..last + 1, events: 0, arrived });
         }
     }

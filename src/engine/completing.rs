@@ -3,7 +3,7 @@
 use super::protocol::{SlowestWatermark, Watermarks};
 use crate::completeness::bins::UNITS;
 use crate::completeness::{
-    Arrivals, Arrived, Completeness, CompletenessUpdate, Curve, Curves, StoredCurve,
+    Arrivals, Arrived, Completeness, CompletenessUpdate, Curve, Curves, Estimate, StoredCurve,
 };
 use crate::event::Kind;
 use crate::time::{Definition, Epoch, Through};
@@ -60,7 +60,7 @@ struct OfKind {
     open: BTreeSet<Epoch>,
     /// Final epochs that are not examples yet.
     unsettled: BTreeSet<Epoch>,
-    /// The curves of these as the store has them, and their rows.
+    /// The curves of open epochs as the store has them, and their rows.
     stored: BTreeMap<Epoch, Curve>,
     told: BTreeMap<Epoch, Completeness>,
 }
@@ -82,7 +82,7 @@ impl Completing {
                     Curve { is_settled: false, .. } => drop(unsettled.insert(*epoch)),
                     _ => {}
                 }
-                *curves.curve(*epoch) = curve.clone();
+                curves.restore(*epoch, curve.clone());
             }
             let (stored, told) = (BTreeMap::new(), BTreeMap::new());
             (kind, OfKind { curves, open, unsettled, stored, told })
@@ -121,10 +121,8 @@ impl Completing {
 
 impl OfKind {
     fn add(&mut self, epoch: Epoch, arrived: &Arrived) {
-        let curve = self.curves.curve(epoch);
-        curve.counts.merge(&arrived.counts);
-        curve.untimed += arrived.untimed;
-        if !curve.is_final {
+        self.curves.add(epoch, arrived);
+        if !self.curves.curve(epoch).is_final {
             self.open.insert(epoch);
         }
     }
@@ -132,8 +130,8 @@ impl OfKind {
     /// Notes where the log begins: within the first epoch of which something was read.
     fn begin(&mut self) {
         let mut open = self.open.iter();
-        let first = open
-            .find(|epoch| self.curves.get(**epoch).is_some_and(|curve| curve.counts.total() > 0));
+        let first =
+            open.find(|epoch| self.curves.get(**epoch).is_some_and(|curve| curve.timed() > 0));
         if let Some(first) = first {
             let first_whole = first.plus(1);
             self.curves.begin(first_whole);
@@ -151,11 +149,11 @@ impl OfKind {
             && final_through.contains(epoch)
         {
             self.open.pop_first();
-            self.curves.curve(epoch).is_final = true;
-            self.unsettled.insert(epoch);
-            let whole = self.curves.estimate(epoch, 0, 0);
-            let seen = self.curves.get(epoch).map_or(0, seen);
+            let curve = self.curves.curve(epoch);
+            curve.is_final = true;
+            let (seen, whole) = (curve.seen(), Ok(Estimate::WHOLE));
             update.rows.push(Completeness::new((epoch, kind), seen, unread, whole));
+            self.unsettled.insert(epoch);
             self.store(kind, epoch, update);
             self.stored.remove(&epoch);
             self.told.remove(&epoch);
@@ -193,9 +191,8 @@ impl OfKind {
             let age = i128::from(age_ms) * i128::from(UNITS);
             let age = age.div_euclid(i128::from(definition.epoch_length_ms));
             let age = i64::try_from(age).unwrap_or(i64::MAX);
-            self.curves.curve(epoch);
-            let (read, seen) =
-                self.curves.get(epoch).map_or((0, 0), |curve| (curve.counts.total(), seen(curve)));
+            let curve = self.curves.curve(epoch);
+            let (read, seen) = (curve.timed(), curve.seen());
             let estimate = self.curves.estimate(epoch, age, read);
             let row = Completeness::new((epoch, kind), seen, reached.unread, estimate);
             if self.told.get(&epoch) != Some(&row) {
@@ -215,8 +212,4 @@ impl OfKind {
             update.curves.push(StoredCurve { epoch, kind, first_whole, curve });
         }
     }
-}
-
-fn seen(curve: &Curve) -> u64 {
-    curve.counts.total() + curve.untimed
 }

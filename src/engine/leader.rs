@@ -20,7 +20,7 @@ use crate::sets::catalogue::FileChanges;
 use crate::stores::{Changeset, LeaseState, Progress, RowChange, StoreError, StoreReader};
 use crate::time::{Definition, EpochRange, Publication, Through, clock_ms};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How often it is looked who holds the job.
@@ -60,7 +60,7 @@ impl Leader {
     pub fn new(state: &mut State<'_>, job: &Job) -> Leader {
         let settings = &job.settings;
         let counters = &job.counters;
-        let opener = job.store.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        let opener = take(&job.store);
         // The lease is renewed from now on, also while the history is read.
         let opened = opener.map_or(Ok(None), |open| {
             let store = open()?;
@@ -79,7 +79,7 @@ impl Leader {
         let begun = opened.map_err(EngineError::from).and_then(|opened| {
             let Some((progress, reader, started)) = opened else { return Ok(Beginning::default()) };
             committer = Some(started);
-            begin(state, progress, reader.as_ref(), settings)
+            begin(state, progress, reader.as_ref(), job)
         });
         let Beginning { progress, settled, given_up, committed, filing, titles, curves } = begun
             .unwrap_or_else(|error| {
@@ -291,13 +291,19 @@ struct Beginning {
     curves: Vec<StoredCurve>,
 }
 
+/// Takes what a job gives its leader once.
+fn take<T>(given: &Mutex<Option<T>>) -> Option<T> {
+    given.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
 /// Reads the history that queries across epochs need, from a store with this progress.
 fn begin(
     state: &mut State<'_>,
     progress: Progress,
     store: &dyn StoreReader,
-    settings: &Settings,
+    job: &Job,
 ) -> Result<Beginning, EngineError> {
+    let settings = &job.settings;
     let mut begun = Beginning { progress, ..Beginning::default() };
     let committed_ms = store.lease()?.and_then(|lease| lease.committed_ms);
     let committed_ms = committed_ms.and_then(|at_ms| u64::try_from(at_ms).ok());
@@ -314,7 +320,7 @@ fn begin(
     }
     begun.committed = committed;
     begun.filing = Filing::begin(settings, &begun.progress, store)?;
-    begun.titles = Titling::begin(settings, store)?;
+    begun.titles = Titling::begin(take(&job.titles), settings.follow, store)?;
     begun.curves = store.curves()?;
     if let Some(across) = state.table.across()
         && let Some((queries, epochs)) = across.required_history(begun.progress.final_through)

@@ -66,7 +66,7 @@ use crate::showings::StateSize;
 use crate::sources::{Source, SourceError};
 use crate::stores::{Store, StoreError};
 use crate::time::Epoch;
-use crate::titles::TitlesError;
+use crate::titles::TitleFiles;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -83,6 +83,8 @@ pub struct Job {
     /// Opens the store, in the first process only. Called once all processes are connected: until
     /// then nobody would renew its lease.
     pub store: Mutex<Option<StoreOpener>>,
+    /// The files of titles, in the first process only. They are read before the store is taken.
+    pub titles: Mutex<Option<TitleFiles>>,
     /// The destination of malformed records.
     pub dead_letters: Arc<DeadLetters>,
     /// Progress counters.
@@ -142,9 +144,6 @@ pub enum EngineError {
     /// A source failed.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The titles cannot be read.
-    #[error(transparent)]
-    Titles(#[from] TitlesError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -205,7 +204,6 @@ impl EngineError {
             EngineError::Store(StoreError::Stopped { .. }) => EXIT_STOPPED,
             EngineError::Store(error) if error.is_fenced() => EXIT_FENCED,
             EngineError::Store(error) if error.is_usage() => EXIT_USAGE,
-            EngineError::Titles(error) if error.is_usage() => EXIT_USAGE,
             EngineError::Worker(failure) => failure.exit_code,
             _ => EXIT_FAILED,
         }

@@ -52,8 +52,6 @@ pub struct Settings {
     /// Where the sets are written as files, if they are. The queries then have
     /// [`crate::sets::FILES`].
     pub sets: Option<SetsSettings>,
-    /// The files of titles, as paths and patterns.
-    pub titles: Vec<String>,
 }
 
 impl Settings {
@@ -78,7 +76,6 @@ impl Settings {
             malformed_max: None,
             restores_rows: false,
             sets: None,
-            titles: Vec::new(),
         }
     }
 

@@ -1,7 +1,6 @@
 //! The leader's part in titles: they are read by a thread, and committed with the next publication.
 
-use super::{EngineError, Settings};
-use crate::stores::StoreReader;
+use crate::stores::{StoreError, StoreReader};
 use crate::titles::follow::Followed;
 use crate::titles::{TitleFiles, TitleUpdate};
 
@@ -15,18 +14,19 @@ pub(super) struct Titling {
 }
 
 impl Titling {
-    /// Reads the files of titles for the first time, so that the first publication has them.
+    /// Compares the files of titles with the store, so that the first publication has what differs.
     ///
     /// # Errors
-    /// When a file cannot be read, or the store cannot.
-    pub fn begin(settings: &Settings, store: &dyn StoreReader) -> Result<Titling, EngineError> {
-        if settings.titles.is_empty() {
-            return Ok(Titling::default());
-        }
-        let mut files = TitleFiles::new(settings.titles.clone(), store.titles()?);
-        let update = files.begin()?;
+    /// When the store cannot be read.
+    pub fn begin(
+        files: Option<TitleFiles>,
+        follow: bool,
+        store: &dyn StoreReader,
+    ) -> Result<Titling, StoreError> {
+        let Some(mut files) = files else { return Ok(Titling::default()) };
+        let update = files.since(store.titles()?);
         let leader = std::thread::current();
-        let followed = settings.follow.then(|| files.follow(move || leader.unpark()));
+        let followed = follow.then(|| files.follow(move || leader.unpark()));
         Ok(Titling { update, followed })
     }
 

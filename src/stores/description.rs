@@ -85,6 +85,11 @@ impl StoredQuery {
         self.columns().any(|column| column.column_type == ColumnType::Video)
     }
 
+    /// Whether each of its rows is of one video, which may have a title.
+    pub fn is_of_video(&self) -> bool {
+        self.key.first().is_some_and(|key| key.name == "video_id")
+    }
+
     /// Builds a row of this query from stored values: the key columns, then the others.
     ///
     /// # Panics

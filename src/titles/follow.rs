@@ -88,17 +88,28 @@ impl FileState {
 }
 
 impl TitleFiles {
-    /// Creates the files of these patterns, none of them read. The store has the titles `told`.
-    pub fn new(patterns: Vec<String>, told: TitleTable) -> TitleFiles {
-        TitleFiles { patterns, files: BTreeMap::new(), told, warned: BTreeSet::new() }
-    }
-
-    /// Checks that the files of patterns can be read, before a job begins.
+    /// Reads the files of these patterns for the first time.
     ///
     /// # Errors
     /// When there is no file, or one cannot be read.
-    pub fn check(patterns: &[String]) -> Result<(), TitlesError> {
-        TitleFiles::new(patterns.to_vec(), TitleTable::default()).begin().map(drop)
+    pub fn read(patterns: Vec<String>) -> Result<TitleFiles, TitlesError> {
+        for pattern in &patterns {
+            if found(pattern)?.is_empty() {
+                return Err(TitlesError::Nothing(pattern.clone()));
+            }
+        }
+        let (told, warned) = (TitleTable::default(), BTreeSet::new());
+        let mut files = TitleFiles { patterns, files: BTreeMap::new(), told, warned };
+        match files.look()?.into_iter().next() {
+            Some((path, error)) => Err(TitlesError::File(path, error)),
+            None => Ok(files),
+        }
+    }
+
+    /// Returns what is not as a store has it, which has these titles.
+    pub fn since(&mut self, told: TitleTable) -> Option<TitleUpdate> {
+        self.told = told;
+        self.update()
     }
 
     /// Whether a file is among those of patterns.
@@ -107,23 +118,6 @@ impl TitleFiles {
         let files = patterns.iter().filter_map(|pattern| found(pattern).ok()).flatten();
         let file = canonical(file);
         files.into_iter().any(|path| canonical(&path) == file)
-    }
-
-    /// Reads all files for the first time. Returns what is not as the store has it.
-    ///
-    /// # Errors
-    /// When there is no file, or one cannot be read.
-    pub fn begin(&mut self) -> Result<Option<TitleUpdate>, TitlesError> {
-        for pattern in &self.patterns {
-            if found(pattern)?.is_empty() {
-                return Err(TitlesError::Nothing(pattern.clone()));
-            }
-        }
-        let unread = self.look()?;
-        match unread.into_iter().next() {
-            Some((path, error)) => Err(TitlesError::File(path, error)),
-            None => Ok(self.update()),
-        }
     }
 
     /// Reads the files that have changed. Returns what has changed since the last update.
@@ -304,9 +298,9 @@ mod tests {
         };
         write("a.jsonl", &[(1, "one"), (2, "two"), (3, "three")]);
         let pattern = path("*.jsonl").to_str().unwrap().to_owned();
-        let mut files = TitleFiles::new(vec![pattern.clone()], TitleTable::default());
+        let mut files = TitleFiles::read(vec![pattern.clone()]).unwrap();
         let all = [named(1, "one"), named(2, "two"), named(3, "three")];
-        assert_eq!(names(files.begin().unwrap()), all);
+        assert_eq!(names(files.since(TitleTable::default())), all);
         assert_eq!(files.again().unwrap(), None);
         write("b.jsonl", &[(2, "deux"), (4, "quatre")]);
         assert_eq!(names(files.again().unwrap()), [named(2, "deux"), named(4, "quatre")]);
@@ -318,19 +312,15 @@ mod tests {
         fs::remove_file(path("b.jsonl")).unwrap();
         assert_eq!(files.again().unwrap(), None);
         // Another job knows from the store what was told, and that file is gone for it.
-        let mut next = TitleFiles::new(vec![pattern], files.told);
-        assert_eq!(names(next.begin().unwrap()), [(4, None)]);
+        let mut next = TitleFiles::read(vec![pattern]).unwrap();
+        assert_eq!(names(next.since(files.told)), [(4, None)]);
     }
 
     #[test]
     fn at_the_start_every_file_must_be_readable() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.csv");
-        let begin = |pattern: &str| {
-            let error =
-                TitleFiles::new(vec![pattern.into()], TitleTable::default()).begin().unwrap_err();
-            error.to_string()
-        };
+        let begin = |pattern: &str| TitleFiles::read(vec![pattern.into()]).unwrap_err().to_string();
         assert!(begin(path.to_str().unwrap()).contains("there is no such file"));
         assert!(begin("a[").contains("is no pattern"));
         fs::write(&path, "id\n").unwrap();

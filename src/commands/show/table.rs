@@ -102,8 +102,7 @@ fn titles(
     reader: &dyn StoreReader,
     query: &StoredQuery,
 ) -> Result<BTreeMap<VideoId, Title>, ShowError> {
-    let is_of_video = query.key.first().is_some_and(|key| key.name == "video_id");
-    if is_of_video { Ok(reader.titles()?.titles) } else { Ok(BTreeMap::new()) }
+    if query.is_of_video() { Ok(reader.titles()?.titles) } else { Ok(BTreeMap::new()) }
 }
 
 /// An empty table with its header. Columns of numbers are right-aligned, but not titles.

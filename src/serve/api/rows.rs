@@ -1,7 +1,7 @@
 //! `/api/v1/queries/{name}/rows`: the rows of a query.
 
+use super::titles;
 use super::{Answer, Asked, LIMIT, OFFSET, epoch, order, page};
-use crate::event::VideoId;
 use crate::query::{Role, Value};
 use crate::serve::error::ApiError;
 use crate::serve::extras::Titles;
@@ -9,10 +9,9 @@ use crate::serve::parameters::{Form, Parameter};
 use crate::serve::table::{Cell, Heading, Table};
 use crate::stores::description::{Description, StoredQuery};
 use crate::stores::snapshot::RowFilter;
-use crate::stores::sqlite::schema::view_columns;
+use crate::stores::sqlite::schema::{TITLE_COLUMNS, view_columns};
 use crate::stores::{Snapshot, StoredRow};
-use crate::time::{Definition, EpochRange, rfc3339};
-use crate::titles::Title;
+use crate::time::{Definition, EpochRange};
 use std::ops::ControlFlow;
 
 /// The parameter in the path.
@@ -39,42 +38,22 @@ pub fn columns(query: &StoredQuery) -> Vec<&str> {
     columns
 }
 
-/// The columns of titles, which the rows of a video end with here, as in its view.
-pub const TITLE_COLUMNS: [&str; 3] = ["title", "genre", "launched_at"];
-
-/// The video of a row, if its query is of one.
-fn video_of(query: &StoredQuery, stored: &StoredRow) -> Option<VideoId> {
-    match query.values_of(&stored.row).next() {
-        Some(Value::Video(video)) if has_title(query) => Some(video),
-        _ => None,
-    }
-}
-
-fn has_title(query: &StoredQuery) -> bool {
-    query.key.first().is_some_and(|key| key.name == "video_id")
-}
-
-/// The cells of a title, or of none.
-fn title_cells(title: Option<&Title>) -> [Cell; 3] {
-    let launched_at = title.and_then(|title| title.launched_at_ms).map(rfc3339);
-    [
-        Cell::text(title.map(|title| title.title.clone())),
-        Cell::text(title.and_then(|title| title.genre.clone())),
-        Cell::text(launched_at),
-    ]
-}
-
-/// An empty table for rows of a query, with the titles of their videos.
-fn titled_table(query: &StoredQuery) -> Table {
-    let titles = TITLE_COLUMNS.into_iter().filter(|_| has_title(query));
-    let heading = |name: &str| Heading { name: name.to_owned(), is_nested: false };
-    Table::new(columns(query).into_iter().chain(titles).map(heading).collect())
-}
-
 /// An empty table for rows of a query.
 pub fn table(query: &StoredQuery) -> Table {
+    table_with(query, &[])
+}
+
+/// An empty table for rows of a query, with further columns.
+fn table_with(query: &StoredQuery, further: &[&str]) -> Table {
     let heading = |name: &str| Heading { name: name.to_owned(), is_nested: false };
-    Table::new(columns(query).into_iter().map(heading).collect())
+    let names = columns(query).into_iter().chain(further.iter().copied());
+    Table::new(names.map(heading).collect())
+}
+
+/// The titles of the videos that the rows of a query are of. Its rows end with them here, as in its
+/// view.
+fn titles_of(snapshot: &dyn Snapshot, query: &StoredQuery) -> Result<Option<Titles>, ApiError> {
+    Ok(query.is_of_video().then(|| Titles::of(snapshot)).transpose()?)
 }
 
 /// The cells of a row of a query.
@@ -117,7 +96,8 @@ pub fn answer(asked: &Asked<'_>) -> Result<Answer, ApiError> {
     let Asked { snapshot, given, .. } = asked;
     let query = find(snapshot.description(), given.text("name").unwrap_or_default())?;
     require(*snapshot, query)?;
-    let mut table = titled_table(query);
+    let titles = titles_of(*snapshot, query)?;
+    let mut table = table_with(query, if titles.is_some() { &TITLE_COLUMNS } else { &[] });
     let sort = order(given, query)?;
     let epochs = match epoch(asked, query)? {
         None => EpochRange::ALL,
@@ -131,11 +111,12 @@ pub fn answer(asked: &Asked<'_>) -> Result<Answer, ApiError> {
     }
     let filter = RowFilter { epochs, video, since: given.publication("since") };
     let definition = &snapshot.description().definition;
-    let titles = Titles::of(*snapshot)?;
     let total = snapshot.page(query, &filter, sort, page(given), &mut |stored| {
         let mut cells = cells(definition, query, stored);
-        if let Some(video) = video_of(query, stored) {
-            cells.extend(title_cells(titles.find(video)));
+        if let Some(titles) = &titles
+            && let Some(Value::Video(video)) = query.values_of(&stored.row).next()
+        {
+            cells.extend(titles::cells(titles.find(video)));
         }
         table.push(cells);
         ControlFlow::Continue(())

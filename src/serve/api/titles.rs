@@ -28,6 +28,15 @@ pub static FIELDS: &[Field] = &[
     Field::optional("launched_at", Holds::Time, "when it was launched"),
 ];
 
+/// The cells of a title, or of none: title, genre and launched_at.
+pub fn cells(title: Option<&Title>) -> [Cell; 3] {
+    [
+        Cell::text(title.map(|title| title.title.as_str())),
+        Cell::text(title.and_then(|title| title.genre.as_deref())),
+        Cell::text(title.and_then(|title| title.launched_at_ms).map(rfc3339)),
+    ]
+}
+
 /// A title as an object.
 pub fn object(video: VideoId, title: &Title) -> Value {
     json!({
@@ -65,12 +74,9 @@ pub fn answer(asked: &Asked<'_>) -> Result<Answer, ApiError> {
     let mut table = fields::table(FIELDS);
     let total = found.len() as u64;
     for (video, title) in cut(given, found) {
-        table.push(vec![
-            Cell::Text(video.0.to_string()),
-            Cell::Text(title.title.clone()),
-            Cell::text(title.genre.clone()),
-            Cell::text(title.launched_at_ms.map(rfc3339)),
-        ]);
+        let mut row = vec![Cell::Text(video.0.to_string())];
+        row.extend(cells(Some(title)));
+        table.push(row);
     }
     let more = vec![("genres", titles.genres().into())];
     Ok(Answer { total, more, ..Answer::all(table) })

@@ -1,5 +1,6 @@
 //! `/api/v1/trending`: the videos that are played most beyond what is usual, in one epoch.
 
+use super::titles;
 use super::{Answer, Asked, cell, epoch, main_table, value};
 use crate::event::VideoId;
 use crate::query::Value;
@@ -11,7 +12,7 @@ use crate::serve::table::Cell;
 use crate::stores::description::StoredQuery;
 use crate::stores::snapshot::{Page, RowFilter, Sort, SortBy};
 use crate::stores::{Snapshot, StoreError, StoredRow};
-use crate::time::{Epoch, EpochRange, rfc3339};
+use crate::time::{Epoch, EpochRange};
 use serde_json::json;
 use std::ops::ControlFlow;
 
@@ -192,7 +193,7 @@ impl Joined<'_> {
     fn cells(&self, rank: u64, stored: &StoredRow) -> Result<Vec<Cell>, ApiError> {
         let definition = &self.snapshot.description().definition;
         let (video, epoch) = (self.video(stored), stored.row.epoch);
-        let title = self.titles.find(video);
+        let [title, genre, launched_at] = titles::cells(self.titles.find(video));
         let main = row_of(self.snapshot, self.main, epoch, video)?;
         let rate = row_of(self.snapshot, self.take_rate, epoch, video)?;
         let own = |column| cell(Some((self.trending, stored)), column);
@@ -203,9 +204,9 @@ impl Joined<'_> {
         Ok(vec![
             Cell::Count(rank),
             own("video_id"),
-            Cell::text(title.map(|title| title.title.as_str())),
-            Cell::text(title.and_then(|title| title.genre.as_deref())),
-            Cell::text(title.and_then(|title| title.launched_at_ms).map(rfc3339)),
+            title,
+            genre,
+            launched_at,
             Cell::Whole(epoch.0),
             Cell::Text(definition.start_rfc3339(epoch)),
             Cell::Flag(stored.is_final),

@@ -74,8 +74,7 @@ impl Table {
         let request = log[0].request();
         changed.is_denial = log[0].is_denial();
         let log = if changed.is_denial { &log[1..] } else { log };
-        let is_denied = || self.denied.contains(self.requests.id(request));
-        if !changed.is_denial && !self.denied.is_empty() && is_denied() {
+        if !changed.is_denial && self.denied.contains(self.requests.id(request)) {
             return false;
         }
         let first_of_showing =

@@ -42,8 +42,7 @@ impl Table {
         let mut members = Members::default();
         let mut showings = Vec::new();
         for (request, from, count) in requests {
-            let is_denied =
-                !self.denied.is_empty() && self.denied.contains(RequestId::from_u128(request));
+            let is_denied = self.denied.contains(RequestId::from_u128(request));
             // A showing that changed repeatedly has the bits of its last change.
             let changes = &log[from..from + count];
             let same = |one: &Logged, next: &Logged| one.showing().video == next.showing().video;
@@ -62,7 +61,7 @@ impl Table {
             log.clear();
         }
         let ids = self.requests.numbers().map(|number| (self.requests.id(number), number));
-        let counted = ids.filter(|(id, _)| self.denied.is_empty() || !self.denied.contains(*id));
+        let counted = ids.filter(|(id, _)| !self.denied.contains(*id));
         let mut requests: Vec<_> = counted.map(|(id, number)| (id.to_u128(), number)).collect();
         requests.sort_unstable();
         let mut members = Members::with_capacity(requests.len(), self.requests.showings());

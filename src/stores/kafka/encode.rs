@@ -65,21 +65,14 @@ impl RowEncoder {
 
     /// Appends the value of a record that removes a row.
     pub fn write_removal(&self, row: &Row, stamp: &mut PublicationFields, record: &mut Vec<u8>) {
-        record.push(b'{');
-        self.write_name(row, record);
-        record.extend_from_slice(b",\"epoch_start\":");
-        record.extend_from_slice(stamp.start(row.epoch).as_bytes());
-        record.extend_from_slice(b",\"removed\":true,");
+        self.write_beginning(row, stamp, record);
+        record.extend_from_slice(b"\"removed\":true,");
         record.extend_from_slice(stamp.end.as_bytes());
     }
 
     /// Appends the value of a row's record.
     pub fn write_value(&self, row: &Row, stamp: &mut PublicationFields, record: &mut Vec<u8>) {
-        record.push(b'{');
-        self.write_name(row, record);
-        record.extend_from_slice(b",\"epoch_start\":");
-        record.extend_from_slice(stamp.start(row.epoch).as_bytes());
-        record.push(b',');
+        self.write_beginning(row, stamp, record);
         write_fields(&self.values, &row.values, record);
         if self.has_finality {
             record.extend_from_slice(b"\"final\":");
@@ -87,6 +80,15 @@ impl RowEncoder {
             record.extend_from_slice(stamp.watermark.as_bytes());
         }
         record.extend_from_slice(stamp.end.as_bytes());
+    }
+
+    /// Appends what every value begins with.
+    fn write_beginning(&self, row: &Row, stamp: &mut PublicationFields, record: &mut Vec<u8>) {
+        record.push(b'{');
+        self.write_name(row, record);
+        record.extend_from_slice(b",\"epoch_start\":");
+        record.extend_from_slice(stamp.start(row.epoch).as_bytes());
+        record.push(b',');
     }
 
     fn write_name(&self, row: &Row, record: &mut Vec<u8>) {

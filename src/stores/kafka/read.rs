@@ -79,15 +79,16 @@ impl KafkaReader {
         };
         let progress = self.progress()?;
         let mut rows = Rows::new(query, selection, &progress);
-        self.read(&topic.name, |record| rows.apply(&record))?;
-        match rows.damaged {
-            false => Ok(rows.rows.into_values().collect()),
-            true => Err(self.damaged(&topic.name)),
-        }
+        self.read(&topic.name, |record| rows.apply(record))?;
+        Ok(rows.rows.into_values().collect())
     }
 
-    /// Reads all committed records of a topic.
-    fn read(&self, topic: &str, each: impl FnMut(Record<'_>)) -> Result<(), StoreError> {
+    /// Reads all committed records of a topic. `apply` returns `None` for one that it cannot read.
+    fn read(
+        &self,
+        topic: &str,
+        mut apply: impl FnMut(&Record<'_>) -> Option<()>,
+    ) -> Result<(), StoreError> {
         let partitions = self.client.partitions(topic);
         let partitions = partitions.map_err(|error| self.client.cannot("reach", error))?;
         let partitions = partitions.unwrap_or(0);
@@ -95,21 +96,21 @@ impl KafkaReader {
         let from: Result<Vec<i64>, StoreError> = (0..partitions)
             .map(|number| Ok(self.client.committed_offsets(topic, number)?.0))
             .collect();
-        self.client.read(topic, &from?, each)
+        let mut is_damaged = false;
+        self.client.read(topic, &from?, |record| is_damaged |= apply(&record).is_none())?;
+        if is_damaged { Err(self.damaged(topic)) } else { Ok(()) }
     }
 
     fn completeness_records(&self) -> Result<completeness::Records, StoreError> {
         let publication = self.progress()?.publication;
-        let topic = &self.topics.completeness.name;
         let mut records = completeness::Records::default();
-        let mut damaged = false;
-        self.read(topic, |record| {
-            if record.publication.is_none_or(|of| of <= publication) {
-                let applied = completeness::apply(&mut records, record.key, record.value);
-                damaged |= applied.is_none();
+        self.read(&self.topics.completeness.name, |record| {
+            match record.publication.is_none_or(|of| of <= publication) {
+                true => completeness::apply(&mut records, record.key, record.value),
+                false => Some(()),
             }
         })?;
-        if damaged { Err(self.damaged(topic)) } else { Ok(records) }
+        Ok(records)
     }
 
     fn damaged(&self, topic: &str) -> StoreError {
@@ -127,21 +128,20 @@ struct Rows<'a> {
     selection: Selection,
     progress: &'a Progress,
     rows: HashMap<RowName, StoredRow>,
-    damaged: bool,
 }
 
 impl<'a> Rows<'a> {
     fn new(query: &'a StoredQuery, selection: &Selection, progress: &'a Progress) -> Rows<'a> {
         let selection = Selection { since: None, ..selection.clone() };
-        Rows { query, selection, progress, rows: HashMap::new(), damaged: false }
+        Rows { query, selection, progress, rows: HashMap::new() }
     }
 
-    fn apply(&mut self, record: &Record<'_>) {
-        let is_read = match record.value {
+    /// Applies a record. Returns `None` if it is not one of the query.
+    fn apply(&mut self, record: &Record<'_>) -> Option<()> {
+        match record.value {
             Some(value) => self.set(record.key, value),
             None => self.remove(record),
-        };
-        self.damaged |= is_read.is_none();
+        }
     }
 
     fn set(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
@@ -202,13 +202,10 @@ impl StoreReader for KafkaReader {
 
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
         let publication = self.progress()?.publication;
-        let topic = &self.topics.ledger.name;
         let mut rows: BTreeMap<LedgerKey, LedgerRow> = BTreeMap::new();
-        let mut damaged = false;
-        self.read(topic, |record| {
-            damaged |= apply_ledger(&mut rows, &record, publication).is_none()
-        })?;
-        if damaged { Err(self.damaged(topic)) } else { Ok(rows.into_values().collect()) }
+        let ledger = &self.topics.ledger.name;
+        self.read(ledger, |record| apply_ledger(&mut rows, record, publication))?;
+        Ok(rows.into_values().collect())
     }
 
     fn completeness(&self) -> Result<Vec<Completeness>, StoreError> {
@@ -221,15 +218,14 @@ impl StoreReader for KafkaReader {
 
     fn titles(&self) -> Result<TitleTable, StoreError> {
         let publication = self.progress()?.publication;
-        let topic = &self.topics.titles.name;
         let mut table = TitleTable::default();
-        let mut damaged = false;
-        self.read(topic, |record| {
-            if record.publication.is_none_or(|of| of <= publication) {
-                damaged |= titles::apply(&mut table, record.key, record.value).is_none();
+        self.read(&self.topics.titles.name, |record| {
+            match record.publication.is_none_or(|of| of <= publication) {
+                true => titles::apply(&mut table, record.key, record.value),
+                false => Some(()),
             }
         })?;
-        if damaged { Err(self.damaged(topic)) } else { Ok(table) }
+        Ok(table)
     }
 
     fn visit(

@@ -235,11 +235,12 @@ fn create_view(query: &StoredQuery) -> String {
     )
 }
 
-/// Returns the last columns of the view of a query whose rows are of a video.
+/// The last columns of the view of a query whose rows are of a video.
+pub const TITLE_COLUMNS: [&str; 3] = ["title", "genre", "launched_at"];
+
+/// Returns these columns of a query, if it has them.
 fn titled(query: &StoredQuery) -> Option<[String; 3]> {
-    let is_of_video = query.key.first().is_some_and(|key| key.name == "video_id");
-    is_of_video
-        .then(|| ["title", "genre", "launched_at"].map(|name| format!("titles.{name} AS {name}")))
+    query.is_of_video().then(|| TITLE_COLUMNS.map(|name| format!("titles.{name} AS {name}")))
 }
 
 /// Creates the view `ledger`, which joins the counts of the workers with the ledger query's rows.
