@@ -32,7 +32,7 @@ const MAY_USE: [(&str, &str); 25] = [
     ("scores", "event query time"),
     ("dataflows", "event query scores showings time"),
     ("sets", "event features query showings time"),
-    ("titles", "decode event features"),
+    ("titles", "decode event features kafka"),
     ("completeness", "event time"),
     ("sources", "decode event features kafka log panics"),
     ("stores", "acceptance completeness event features kafka log query time titles"),
@@ -43,7 +43,10 @@ const MAY_USE: [(&str, &str); 25] = [
     ),
     ("serve", "completeness engine event panics query sets sources stores time titles"),
     ("generate", "console event features kafka time"),
-    ("arguments", "dataflows decode engine event features generate kafka query serve sets time"),
+    (
+        "arguments",
+        "dataflows decode engine event features generate kafka query serve sets time titles",
+    ),
     (
         "commands",
         "acceptance arguments completeness console decode engine event features \

@@ -205,9 +205,8 @@ fn what_cannot_be_read_at_the_start_is_said_with_code_2() {
         ("t.txt", "cannot read the titles in `t.txt`: its name must end in .jsonl, .ndjson"),
         ("t.csv", "cannot read the titles in `t.csv`: its header has no column `video_id`"),
         ("a[", "is no pattern"),
-        ("kafka:titles", "--titles `kafka:titles` is no file: give a file, or a pattern"),
         ("https://there/t.csv", "`https://…` is a URL"),
-        ("", "--titles `` is no file"),
+        ("", "--titles is empty: give a file, a pattern or a topic"),
     ] {
         // A file that is not there may come.
         let code = if said == nothing { 1 } else { 2 };

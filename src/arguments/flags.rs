@@ -148,7 +148,8 @@ pub struct RunArguments {
     pub denied: Vec<String>,
 
     /// Titles of videos: files with video_id, title, genre and launched_at, .jsonl or .ndjson (also
-    /// .gz, .zst), .csv and .parquet, or patterns; of a video in several files, the last one counts
+    /// .gz, .zst), .csv and .parquet, or patterns; of a video in several files, the last one counts;
+    /// or compacted topics, kafka:TOPIC, with the video as key
     #[arg(long, value_name = "PLACE", num_args = 1.., help_heading = "Sources and store")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub titles: Vec<String>,

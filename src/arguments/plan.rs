@@ -11,6 +11,7 @@ use crate::kafka::{KafkaSettings, RegistrySettings, parse_topic};
 use crate::query::QueryInstance;
 use crate::sets;
 use crate::time::{Definition, Span};
+use crate::titles::TitlePlaces;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ pub struct Plan {
     pub cluster: Cluster,
     /// The sources of events.
     pub inputs: Inputs,
-    /// The Kafka settings, if a source or the store is in Kafka.
+    /// The Kafka settings, if a source, the titles or the store are in Kafka.
     pub kafka: Option<KafkaSettings>,
     /// The format of the messages in the topics of impressions, and of plays.
     pub message_formats: [MessageFormat; Kind::COUNT],
@@ -32,8 +33,8 @@ pub struct Plan {
     pub registry: Option<RegistrySettings>,
     /// The paths of the fields in the records of each log.
     pub fields: LogFields,
-    /// The files of titles, as paths and patterns.
-    pub titles: Vec<String>,
+    /// The places of titles.
+    pub titles: TitlePlaces,
     /// The location of the store.
     pub store: StoreLocation,
     /// Whether to fence a job that still uses the store.
@@ -119,7 +120,11 @@ pub(super) fn refuse_url(place: &str) -> Result<(), ArgumentError> {
 }
 
 /// Refuses a source that is also a topic of the store.
-fn refuse_topics_of_store(store: &str, inputs: &Inputs) -> Result<(), ArgumentError> {
+fn refuse_topics_of_store(
+    store: &str,
+    inputs: &Inputs,
+    titles: &TitlePlaces,
+) -> Result<(), ArgumentError> {
     let queries = dataflows::ALL.iter().map(|query| query.name);
     let others: Vec<&str> =
         queries.chain(["ledger", "titles", "completeness", "progress", sets::FILES.name]).collect();
@@ -128,8 +133,9 @@ fn refuse_topics_of_store(store: &str, inputs: &Inputs) -> Result<(), ArgumentEr
         Some(rest) => rest.strip_prefix('-').is_some_and(|name| others.contains(&name)),
         None => false,
     };
-    match inputs.topics.iter().find(|(_, topic)| is_of_store(topic)) {
-        Some((_, topic)) => Err(ArgumentError::Conflict(format!(
+    let mut topics = inputs.topics.iter().map(|(_, topic)| topic).chain(&titles.topics);
+    match topics.find(|topic| is_of_store(topic)) {
+        Some(topic) => Err(ArgumentError::Conflict(format!(
             "the topic `{topic}` is a source and belongs to --store kafka:{store}: give another \
              --store"
         ))),
@@ -144,12 +150,15 @@ impl RunArguments {
     /// When an argument is missing or invalid.
     pub fn plan(&self) -> Result<Plan, ArgumentError> {
         let inputs = self.inputs()?;
+        let titles = self.title_places(&inputs)?;
         let store = self.store.as_ref().ok_or(ArgumentError::Missing("give --store"))?;
         let store = StoreLocation::of(store)?;
         if let StoreLocation::Kafka { topic } = &store {
-            refuse_topics_of_store(topic, &inputs)?;
+            refuse_topics_of_store(topic, &inputs, &titles)?;
         }
-        let in_kafka = !inputs.topics.is_empty() || matches!(store, StoreLocation::Kafka { .. });
+        let in_kafka = !inputs.topics.is_empty()
+            || !titles.topics.is_empty()
+            || matches!(store, StoreLocation::Kafka { .. });
         let servers = self.bootstrap_servers.as_deref().unwrap_or("");
         let kafka = in_kafka.then(|| KafkaSettings::given(servers, &self.kafka)).transpose()?;
         let mut settings = self.settings(inputs.is_endless(self.follow))?;
@@ -166,7 +175,7 @@ impl RunArguments {
             message_formats: Kind::ALL.map(|kind| format_of(&self.kafka_format, kind)),
             registry: self.registry()?,
             fields: log_fields(&self.fields)?,
-            titles: self.title_files()?,
+            titles,
             store,
             take_over: self.take_over,
             dead_letter: self.dead_letter.clone(),
@@ -176,15 +185,26 @@ impl RunArguments {
         })
     }
 
-    /// The files of titles.
-    fn title_files(&self) -> Result<Vec<String>, ArgumentError> {
+    /// The files and topics of titles.
+    fn title_places(&self, inputs: &Inputs) -> Result<TitlePlaces, ArgumentError> {
+        let mut places = TitlePlaces::default();
         for place in &self.titles {
-            if place.is_empty() || parse_topic(place)?.is_some() {
-                let what = format!("--titles `{place}` is no file: give a file, or a pattern");
-                return Err(ArgumentError::Conflict(what));
+            match parse_topic(place)? {
+                _ if place.is_empty() => {
+                    let what = "--titles is empty: give a file, a pattern or a topic";
+                    return Err(ArgumentError::Conflict(what.into()));
+                }
+                Some(topic) if inputs.topics.iter().any(|(_, of)| of == topic) => {
+                    let what = format!("the topic `{topic}` is a log: give another one for titles");
+                    return Err(ArgumentError::Conflict(what));
+                }
+                Some(topic) => places.topics.push(topic.to_owned()),
+                None => places.files.push(place.clone()),
             }
         }
-        Ok(self.titles.clone())
+        places.topics.sort();
+        places.topics.dedup();
+        Ok(places)
     }
 
     /// Where the sets are written, if they are.

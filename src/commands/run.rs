@@ -20,7 +20,7 @@ use crate::sources::{Discovered, Source, SourceError};
 use crate::stores::sqlite::{self, SqliteStore};
 use crate::stores::{Claim, Store, StoreError};
 use crate::time::Publication;
-use crate::titles::{TitleFiles, TitleSource, TitleTable, TitlesError};
+use crate::titles::{JobTitles, TitleFiles, TitleSource, TitleTable, TitlesError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -207,7 +207,7 @@ pub fn start(
     let discover = move || first().discover();
     let found = unless_stopped(&stop, discover).ok_or(RunError::Stopped)??;
     refuse_shared_files(plan, &found)?;
-    let titles = titles(plan)?;
+    let titles = titles(plan, &stop)?;
     let dead_letters = Arc::new(dead_letters(plan)?);
     // A link in a source folder may lead to the dead-letter file, which exists now.
     refuse_outputs_among_sources(plan)?;
@@ -241,18 +241,22 @@ fn with_remedy(plan: &Plan, error: EngineError) -> RunError {
     }
 }
 
-/// Reads the files of titles, if there are any, before another job loses the store to this one.
-/// Only the first process needs them.
-fn titles(plan: &Plan) -> Result<Option<TitleFiles>, TitlesError> {
-    let is_wanted = plan.cluster.process == 0 && !plan.titles.is_empty();
-    is_wanted.then(|| TitleFiles::read(plan.titles.clone())).transpose()
+/// Reads the titles, if there are any, before another job loses the store to this one. Only the
+/// first process needs them.
+fn titles(plan: &Plan, stop: &AtomicBool) -> Result<Option<JobTitles>, RunError> {
+    if plan.cluster.process > 0 || plan.titles.is_empty() {
+        return Ok(None);
+    }
+    let (places, kafka) = (plan.titles.clone(), plan.kafka.clone());
+    let read = unless_stopped(stop, move || JobTitles::read(places, kafka.as_ref()));
+    Ok(Some(read.ok_or(RunError::Stopped)??))
 }
 
-/// Returns a text for each file of titles with records that are none.
+/// Returns a text for each place of titles with records that are none.
 fn unusable_titles(table: &TitleTable) -> Vec<String> {
     let unusable = table.sources.iter().filter(|source| source.malformed > 0);
     let text = |source: &TitleSource| {
-        let TitleSource { place, titles, malformed, first_malformed } = source;
+        let TitleSource { place, titles, malformed, first_malformed, .. } = source;
         let (all, first) = (titles + malformed, first_malformed.as_deref().unwrap_or_default());
         format!("{malformed} of {all} records of `{place}` are no titles; first: {first}")
     };
@@ -283,7 +287,7 @@ fn refuse_outputs_among_sources(plan: &Plan) -> Result<(), ArgumentError> {
         )));
     }
     if let Some((_, letters)) = dead_letter
-        && TitleFiles::are_in(&plan.titles, letters)
+        && TitleFiles::are_in(&plan.titles.files, letters)
     {
         return Err(ArgumentError::Conflict(format!(
             "--dead-letter `{}` is a file of titles: give another file",

@@ -66,7 +66,7 @@ use crate::showings::StateSize;
 use crate::sources::{Source, SourceError};
 use crate::stores::{Store, StoreError};
 use crate::time::Epoch;
-use crate::titles::TitleFiles;
+use crate::titles::JobTitles;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -84,7 +84,7 @@ pub struct Job {
     /// then nobody would renew its lease.
     pub store: Mutex<Option<StoreOpener>>,
     /// The files of titles, in the first process only. They are read before the store is taken.
-    pub titles: Mutex<Option<TitleFiles>>,
+    pub titles: Mutex<Option<JobTitles>>,
     /// The destination of malformed records.
     pub dead_letters: Arc<DeadLetters>,
     /// Progress counters.

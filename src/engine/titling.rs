@@ -2,31 +2,31 @@
 
 use crate::stores::{StoreError, StoreReader};
 use crate::titles::follow::Followed;
-use crate::titles::{TitleFiles, TitleUpdate};
+use crate::titles::{JobTitles, TitleUpdate};
 
 /// The titles of a job.
 #[derive(Debug, Default)]
 pub(super) struct Titling {
     /// What is to be committed.
     update: Option<TitleUpdate>,
-    /// The files, where they are followed.
+    /// The places, where they are followed.
     followed: Option<Followed>,
 }
 
 impl Titling {
-    /// Compares the files of titles with the store, so that the first publication has what differs.
+    /// Compares the titles with the store, so that the first publication has what differs.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn begin(
-        files: Option<TitleFiles>,
+        titles: Option<JobTitles>,
         follow: bool,
         store: &dyn StoreReader,
     ) -> Result<Titling, StoreError> {
-        let Some(mut files) = files else { return Ok(Titling::default()) };
-        let update = files.since(store.titles()?);
+        let Some(mut titles) = titles else { return Ok(Titling::default()) };
+        let update = titles.since(store.titles()?);
         let leader = std::thread::current();
-        let followed = follow.then(|| files.follow(move || leader.unpark()));
+        let followed = follow.then(|| titles.follow(move || leader.unpark()));
         Ok(Titling { update, followed })
     }
 
@@ -35,7 +35,7 @@ impl Titling {
         self.update.is_some()
     }
 
-    /// Looks whether the files have changed. Returns whether there is something new to commit.
+    /// Looks whether the titles have changed. Returns whether there is something new to commit.
     pub fn look(&mut self) -> bool {
         if self.update.is_none()
             && let Some(followed) = &self.followed

@@ -1,20 +1,12 @@
 //! The records of a file of titles: JSON Lines (also .gz and .zst), CSV with a header, or Parquet.
 //!
-//! A record has `video_id` and `title`, and may have `genre` and `launched_at` (a time or a date in
-//! RFC 3339, or milliseconds). Of several records of a video the last one counts, and one whose
-//! title is null takes the title back. Fields with other names are ignored.
+//! What a record is, [`records`](super::records) tells.
 
-use super::{TEXT_BYTES_MAX, TITLES_MAX, Title, TitleSource};
-use crate::decode::value::{FieldValue, to_time_ms, to_video_id};
-use crate::event::VideoId;
+use super::records::{Reading, not_json, of_json, of_parts, time_of_text, video_of_text};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-
-/// The titles of a file.
-pub type Titles = BTreeMap<VideoId, Title>;
 
 /// The longest line, in bytes.
 const LINE_BYTES_MAX: u64 = 1 << 20;
@@ -77,215 +69,102 @@ pub fn has_format(path: &Path) -> bool {
 ///
 /// # Errors
 /// When it cannot be read at all.
-pub fn read(path: &Path) -> Result<(Titles, TitleSource), FileError> {
-    let mut reading = Reading::new(path);
+pub fn read(path: &Path) -> Result<Reading, FileError> {
+    let mut reading = Reading::new(path.display().to_string());
     let file = || File::open(path);
     match Format::of(path).ok_or(FileError::Format)? {
-        Format::Lines => reading.lines(file()?)?,
-        Format::Gzip => reading.lines(flate2::read::MultiGzDecoder::new(file()?))?,
-        Format::Zstandard => reading.lines(zstd::Decoder::new(file()?)?)?,
-        Format::Table => reading.table(file()?)?,
-        Format::Parquet => reading.parquet(file()?)?,
+        Format::Lines => lines(&mut reading, file()?)?,
+        Format::Gzip => lines(&mut reading, flate2::read::MultiGzDecoder::new(file()?))?,
+        Format::Zstandard => lines(&mut reading, zstd::Decoder::new(file()?)?)?,
+        Format::Table => table(&mut reading, file()?)?,
+        Format::Parquet => parquet(&mut reading, file()?)?,
     }
-    Ok((reading.titles, reading.source))
+    Ok(reading)
 }
 
-/// A file as far as it is read.
-struct Reading {
-    titles: Titles,
-    source: TitleSource,
-}
-
-impl Reading {
-    fn new(path: &Path) -> Reading {
-        let source = TitleSource { place: path.display().to_string(), ..TitleSource::default() };
-        Reading { titles: Titles::new(), source }
-    }
-
-    /// Adds a record, which is at a place such as `line 7`.
-    fn add(&mut self, at: impl FnOnce() -> String, record: Result<Record, String>) {
-        let fits = |titles: &Titles, video| titles.len() < TITLES_MAX || titles.contains_key(video);
-        let problem = match record {
-            Ok((video, Some(title))) if fits(&self.titles, &video) => {
-                self.titles.insert(video, title);
-                None
-            }
-            Ok((_, Some(_))) => Some(format!("there are more than {TITLES_MAX} titles")),
-            Ok((video, None)) => {
-                self.titles.remove(&video);
-                None
-            }
-            Err(problem) => Some(problem),
-        };
-        match problem {
-            None => self.source.titles += 1,
-            Some(problem) => {
-                self.source.malformed += 1;
-                self.source.first_malformed.get_or_insert_with(|| format!("{}: {problem}", at()));
-            }
+fn lines(reading: &mut Reading, file: impl Read) -> std::io::Result<()> {
+    let mut file = BufReader::new(file);
+    let mut line = Vec::new();
+    for number in 1u64.. {
+        line.clear();
+        let length = file.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
+        if length == 0 {
+            break;
         }
+        if length as u64 == LINE_BYTES_MAX && line.last() != Some(&b'\n') {
+            file.skip_until(b'\n')?;
+            let problem = Err(format!("longer than {LINE_BYTES_MAX} bytes"));
+            reading.add(|| format!("line {number}"), problem);
+            continue;
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let text = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line);
+        let record = serde_json::from_slice(text).map_err(|error| not_json(&error));
+        reading.add(|| format!("line {number}"), record.and_then(|value: Value| of_json(&value)));
     }
+    Ok(())
+}
 
-    fn lines(&mut self, file: impl Read) -> std::io::Result<()> {
-        let mut file = BufReader::new(file);
-        let mut line = Vec::new();
-        for number in 1u64.. {
-            line.clear();
-            let length = file.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
-            if length == 0 {
-                break;
-            }
-            if length as u64 == LINE_BYTES_MAX && line.last() != Some(&b'\n') {
-                file.skip_until(b'\n')?;
-                let problem = Err(format!("longer than {LINE_BYTES_MAX} bytes"));
-                self.add(|| format!("line {number}"), problem);
+fn table(reading: &mut Reading, file: impl Read) -> Result<(), FileError> {
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
+    let as_io = |error: csv::Error| match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => std::io::Error::other(format!("{other:?}")),
+    };
+    let header = reader.headers().map_err(as_io)?.clone();
+    let place = |name: &str| header.iter().position(|column| column.trim() == name);
+    let video = place("video_id").ok_or(FileError::Column("video_id"))?;
+    let title = place("title").ok_or(FileError::Column("title"))?;
+    let (genre, launched) = (place("genre"), place("launched_at"));
+    for row in reader.records() {
+        let row = match row {
+            Ok(row) => row,
+            Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => {
+                let line = error.position().map_or(0, csv::Position::line);
+                reading.add(|| format!("line {line}"), Err("not UTF-8".into()));
                 continue;
             }
-            if line.trim_ascii().is_empty() {
-                continue;
-            }
-            let text = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line);
-            let record = serde_json::from_slice(text).map_err(|error| not_json(&error));
-            self.add(|| format!("line {number}"), record.and_then(|value: Value| of_json(&value)));
-        }
-        Ok(())
-    }
-
-    fn table(&mut self, file: impl Read) -> Result<(), FileError> {
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
-        let as_io = |error: csv::Error| match error.into_kind() {
-            csv::ErrorKind::Io(error) => error,
-            other => std::io::Error::other(format!("{other:?}")),
+            Err(error) => return Err(as_io(error).into()),
         };
-        let header = reader.headers().map_err(as_io)?.clone();
-        let place = |name: &str| header.iter().position(|column| column.trim() == name);
-        let video = place("video_id").ok_or(FileError::Column("video_id"))?;
-        let title = place("title").ok_or(FileError::Column("title"))?;
-        let (genre, launched) = (place("genre"), place("launched_at"));
-        for row in reader.records() {
-            let row = match row {
-                Ok(row) => row,
-                Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => {
-                    let line = error.position().map_or(0, csv::Position::line);
-                    self.add(|| format!("line {line}"), Err("not UTF-8".into()));
-                    continue;
-                }
-                Err(error) => return Err(as_io(error).into()),
-            };
-            let text = |column: Option<usize>| column.and_then(|column| row.get(column));
-            let given = |column| text(column).filter(|text| !text.is_empty());
-            let line = row.position().map_or(0, csv::Position::line);
-            let record = (|| {
-                let video = video_of_text(text(Some(video)).ok_or("missing `video_id`")?)?;
-                let title = given(Some(title)).ok_or("`title` is empty")?;
-                let launched_at_ms = given(launched).map(time_of_text).transpose()?;
-                of_parts(video, title, given(genre), launched_at_ms)
-            })();
-            self.add(|| format!("line {line}"), record);
-        }
-        Ok(())
+        let text = |column: Option<usize>| column.and_then(|column| row.get(column));
+        let given = |column| text(column).filter(|text| !text.is_empty());
+        let line = row.position().map_or(0, csv::Position::line);
+        let record = (|| {
+            let video = video_of_text(text(Some(video)).ok_or("missing `video_id`")?)?;
+            let title = given(Some(title)).ok_or("`title` is empty")?;
+            let launched_at_ms = given(launched).map(time_of_text).transpose()?;
+            of_parts(video, title, given(genre), launched_at_ms)
+        })();
+        reading.add(|| format!("line {line}"), record);
     }
-
-    #[cfg(feature = "parquet")]
-    fn parquet(&mut self, file: File) -> Result<(), FileError> {
-        use parquet::file::reader::{FileReader, SerializedFileReader};
-        let failed = |error: parquet::errors::ParquetError| FileError::Parquet(error.to_string());
-        let reader = SerializedFileReader::new(file).map_err(failed)?;
-        let columns = reader.metadata().file_metadata().schema_descr();
-        for wanted in ["video_id", "title"] {
-            if !columns.columns().iter().any(|column| column.name() == wanted) {
-                return Err(FileError::Column(wanted));
-            }
-        }
-        for (number, row) in reader.get_row_iter(None).map_err(failed)?.enumerate() {
-            let row = row.map_err(failed)?;
-            let fields = row.get_column_iter().map(|(name, field)| (name.clone(), json_of(field)));
-            let record = of_json(&Value::Object(fields.collect()));
-            self.add(|| format!("row {}", number + 1), record);
-        }
-        Ok(())
-    }
-
-    #[cfg(not(feature = "parquet"))]
-    #[expect(clippy::unused_self, reason = "the same call in every build")]
-    fn parquet(&mut self, _: File) -> Result<(), FileError> {
-        Ok(crate::features::Feature::Parquet.require("a .parquet file of --titles")?)
-    }
+    Ok(())
 }
 
-/// Why a line is not JSON, without the number of the line, which is always 1.
-fn not_json(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let reason = text.split(" at line ").next().unwrap_or_default();
-    format!("not JSON: {reason} at column {}", error.column())
-}
-
-/// A video, and its title if it has one.
-type Record = (VideoId, Option<Title>);
-
-fn of_json(record: &Value) -> Result<Record, String> {
-    let Value::Object(fields) = record else { return Err("not a JSON object".into()) };
-    let video = match fields.get("video_id") {
-        Some(Value::Number(number)) => {
-            VideoId(number.as_u64().ok_or("`video_id` is not an unsigned 64-bit integer")?)
-        }
-        Some(Value::String(text)) => video_of_text(text)?,
-        _ => return Err("missing `video_id`, a number or a string of digits".into()),
-    };
-    let title = match fields.get("title") {
-        Some(Value::String(title)) => title,
-        Some(Value::Null) => return Ok((video, None)),
-        _ => return Err("missing `title`, a string, or null to take it back".into()),
-    };
-    let genre = match fields.get("genre") {
-        Some(Value::String(genre)) if !genre.is_empty() => Some(genre.as_str()),
-        None | Some(Value::Null | Value::String(_)) => None,
-        _ => return Err("`genre` is not a string".into()),
-    };
-    let launched_at_ms = match fields.get("launched_at") {
-        None | Some(Value::Null) => None,
-        Some(Value::String(text)) if text.is_empty() => None,
-        Some(Value::String(text)) => Some(time_of_text(text)?),
-        Some(Value::Number(number)) => {
-            let time_ms = number.as_i64().ok_or("`launched_at` is not in milliseconds")?;
-            Some(time_of(FieldValue::integer(time_ms))?)
-        }
-        _ => return Err("`launched_at` is neither a time nor milliseconds".into()),
-    };
-    of_parts(video, title, genre, launched_at_ms)
-}
-
-fn of_parts(
-    video: VideoId,
-    title: &str,
-    genre: Option<&str>,
-    launched_at_ms: Option<i64>,
-) -> Result<Record, String> {
-    if title.trim().is_empty() {
-        return Err("`title` is empty".into());
-    }
-    for (field, text) in [("title", Some(title)), ("genre", genre)] {
-        if text.is_some_and(|text| text.len() > TEXT_BYTES_MAX) {
-            return Err(format!("`{field}` is longer than {TEXT_BYTES_MAX} bytes"));
+#[cfg(feature = "parquet")]
+fn parquet(reading: &mut Reading, file: File) -> Result<(), FileError> {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    let failed = |error: parquet::errors::ParquetError| FileError::Parquet(error.to_string());
+    let reader = SerializedFileReader::new(file).map_err(failed)?;
+    let columns = reader.metadata().file_metadata().schema_descr();
+    for wanted in ["video_id", "title"] {
+        if !columns.columns().iter().any(|column| column.name() == wanted) {
+            return Err(FileError::Column(wanted));
         }
     }
-    let (title, genre) = (title.to_owned(), genre.map(str::to_owned));
-    Ok((video, Some(Title { title, genre, launched_at_ms })))
+    for (number, row) in reader.get_row_iter(None).map_err(failed)?.enumerate() {
+        let row = row.map_err(failed)?;
+        let fields = row.get_column_iter().map(|(name, field)| (name.clone(), json_of(field)));
+        let record = of_json(&Value::Object(fields.collect()));
+        reading.add(|| format!("row {}", number + 1), record);
+    }
+    Ok(())
 }
 
-fn video_of_text(text: &str) -> Result<VideoId, String> {
-    to_video_id("video_id", FieldValue::Text(text)).map_err(|error| error.to_string())
-}
-
-/// A date is its midnight, in UTC.
-fn time_of_text(text: &str) -> Result<i64, String> {
-    let is_date = text.len() == "2026-01-01".len() && text.contains('-');
-    let midnight = is_date.then(|| format!("{text}T00:00:00Z"));
-    time_of(FieldValue::Text(midnight.as_deref().unwrap_or(text)))
-}
-
-fn time_of(value: FieldValue<'_>) -> Result<i64, String> {
-    to_time_ms("launched_at", value).map_err(|error| error.to_string())
+#[cfg(not(feature = "parquet"))]
+fn parquet(_: &mut Reading, _: File) -> Result<(), FileError> {
+    Ok(crate::features::Feature::Parquet.require("a .parquet file of --titles")?)
 }
 
 /// A field of a Parquet row as the JSON that means the same.
@@ -311,13 +190,16 @@ fn json_of(field: &parquet::record::Field) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::VideoId;
+    use crate::titles::{TEXT_BYTES_MAX, Title, TitleSource, records::Titles};
     use std::fs;
 
     fn read_text(name: &str, text: &str) -> (Titles, TitleSource) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         fs::write(&path, text).unwrap();
-        read(&path).unwrap()
+        let Reading { titles, source } = read(&path).unwrap();
+        (titles, source)
     }
 
     fn title(title: &str, genre: Option<&str>, launched_at_ms: Option<i64>) -> Title {

@@ -1,28 +1,31 @@
-//! Reads the files of titles, and again when they change.
+//! The titles of all places that a job names, and the thread that follows them.
 //!
-//! The titles of a job are those of all its files together; of a video that several name, the last
-//! file counts. What is told is the difference from the titles that were told before, or that the
-//! store has. A file that has gone or cannot be read any more keeps the titles that it had.
+//! The titles of a job are those of all its places together. Of a video that several name, the last
+//! file by path counts, and a topic counts more than files. What is told is the difference from the
+//! titles that were told before, or that the store has.
 
-use super::file::{self, FileError, Titles};
+use super::file::FileError;
+use super::files::TitleFiles;
+use super::records::Reading;
+use super::topic::{TitleTopic, TopicError};
 use super::{TitleChange, TitleSource, TitleTable};
 use crate::event::VideoId;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::Metadata;
-use std::path::{Path, PathBuf};
+use crate::kafka::KafkaSettings;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-/// How often the files are looked at.
+/// How often the places are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What has changed, and what all files have now.
+/// What has changed, and what all places have now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TitleUpdate {
     /// The titles that changed, at most one for each video.
     pub changes: Vec<TitleChange>,
-    /// What was read of each file.
+    /// What was read of each file, and of each partition of a topic.
     pub sources: Vec<TitleSource>,
 }
 
@@ -38,72 +41,65 @@ pub enum TitlesError {
     /// A file cannot be read.
     #[error("cannot read the titles in `{0}`: {1}")]
     File(PathBuf, FileError),
+    /// A topic cannot be read.
+    #[error("cannot read the titles in `kafka:{0}`: {1}")]
+    Topic(String, TopicError),
 }
 
 impl TitlesError {
     /// Whether the arguments are the cause, so that the same command fails again. A file that is
-    /// not there may come.
+    /// not there may come, and so may brokers.
     pub fn is_usage(&self) -> bool {
-        !matches!(self, TitlesError::Nothing(_) | TitlesError::File(_, FileError::Io(_)))
+        match self {
+            TitlesError::Nothing(_) | TitlesError::File(_, FileError::Io(_)) => false,
+            TitlesError::Pattern(..) | TitlesError::File(..) => true,
+            TitlesError::Topic(_, error) => error.is_usage(),
+        }
     }
 }
 
-/// The files of titles of a job.
+/// The places of titles that a job names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TitlePlaces {
+    /// Files, as paths and patterns.
+    pub files: Vec<String>,
+    /// Topics.
+    pub topics: Vec<String>,
+}
+
+impl TitlePlaces {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.topics.is_empty()
+    }
+}
+
+/// The titles of a job, and where they come from.
 #[derive(Debug)]
-pub struct TitleFiles {
-    patterns: Vec<String>,
-    files: BTreeMap<PathBuf, Known>,
+pub struct JobTitles {
+    files: TitleFiles,
+    topics: Vec<TitleTopic>,
     /// What was told.
     told: TitleTable,
-    /// The files that people were warned of, as they cannot be read.
-    warned: BTreeSet<PathBuf>,
 }
 
-/// A file as it was read last.
-#[derive(Debug)]
-struct Known {
-    state: FileState,
-    titles: Titles,
-    source: TitleSource,
-}
-
-/// What changes when a file does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileState {
-    bytes: u64,
-    modified: Option<SystemTime>,
-    #[cfg(unix)]
-    inode: u64,
-}
-
-impl FileState {
-    fn of(metadata: &Metadata) -> FileState {
-        FileState {
-            bytes: metadata.len(),
-            modified: metadata.modified().ok(),
-            #[cfg(unix)]
-            inode: std::os::unix::fs::MetadataExt::ino(metadata),
-        }
-    }
-}
-
-impl TitleFiles {
-    /// Reads the files of these patterns for the first time.
+impl JobTitles {
+    /// Reads all places for the first time, topics to their ends. `kafka` must be given if there
+    /// are topics.
     ///
     /// # Errors
-    /// When there is no file, or one cannot be read.
-    pub fn read(patterns: Vec<String>) -> Result<TitleFiles, TitlesError> {
-        for pattern in &patterns {
-            if found(pattern)?.is_empty() {
-                return Err(TitlesError::Nothing(pattern.clone()));
-            }
-        }
-        let (told, warned) = (TitleTable::default(), BTreeSet::new());
-        let mut files = TitleFiles { patterns, files: BTreeMap::new(), told, warned };
-        match files.look()?.into_iter().next() {
-            Some((path, error)) => Err(TitlesError::File(path, error)),
-            None => Ok(files),
-        }
+    /// When there is no such file or topic, or one cannot be read.
+    pub fn read(
+        places: TitlePlaces,
+        kafka: Option<&KafkaSettings>,
+    ) -> Result<JobTitles, TitlesError> {
+        let files = TitleFiles::read(places.files)?;
+        let topic = |topic: String| {
+            let settings = kafka.cloned().unwrap_or_default();
+            TitleTopic::read(settings, &topic).map_err(|error| TitlesError::Topic(topic, error))
+        };
+        let topics = places.topics.into_iter().map(topic).collect::<Result<_, _>>()?;
+        Ok(JobTitles { files, topics, told: TitleTable::default() })
     }
 
     /// Returns what is not as a store has it, which has these titles.
@@ -112,69 +108,28 @@ impl TitleFiles {
         self.update()
     }
 
-    /// Whether a file is among those of patterns.
-    pub fn are_in(patterns: &[String], file: &Path) -> bool {
-        let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let files = patterns.iter().filter_map(|pattern| found(pattern).ok()).flatten();
-        let file = canonical(file);
-        files.into_iter().any(|path| canonical(&path) == file)
-    }
-
-    /// Reads the files that have changed. Returns what has changed since the last update.
+    /// Reads what has changed. Returns what has changed since the last update.
     ///
     /// # Errors
     /// When a pattern is invalid.
     pub fn again(&mut self) -> Result<Option<TitleUpdate>, TitlesError> {
-        for (path, error) in self.look()? {
-            if self.warned.insert(path.clone()) {
-                let path = path.display();
-                tracing::warn!(
-                    "titles: cannot read `{path}`: {error}; its titles stay as they are"
-                );
-            }
-        }
+        self.files.again()?;
+        self.topics.iter_mut().for_each(TitleTopic::again);
         Ok(self.update())
     }
 
-    /// Reads new and changed files. Returns those that cannot be read.
-    fn look(&mut self) -> Result<Vec<(PathBuf, FileError)>, TitlesError> {
-        let mut unread = Vec::new();
-        let mut all = BTreeSet::new();
-        for pattern in &self.patterns {
-            all.extend(found(pattern)?);
-        }
-        all.extend(self.files.keys().cloned());
-        for path in all {
-            if let Err(error) = self.look_at(path.clone()) {
-                unread.push((path, error));
-            }
-        }
-        Ok(unread)
+    fn readings(&self) -> impl Iterator<Item = &Reading> {
+        self.files.readings().chain(self.topics.iter().flat_map(TitleTopic::readings))
     }
 
-    fn look_at(&mut self, path: PathBuf) -> Result<(), FileError> {
-        let state = FileState::of(&std::fs::metadata(&path)?);
-        if self.files.get(&path).is_some_and(|known| known.state == state) {
-            return Ok(());
-        }
-        let (titles, source) = file::read(&path)?;
-        if let Some(first) = &source.first_malformed {
-            let (malformed, place) = (source.malformed, &source.place);
-            tracing::warn!(
-                "titles: {malformed} records of `{place}` are no titles; first: {first}"
-            );
-        }
-        self.warned.remove(&path);
-        self.files.insert(path, Known { state, titles, source });
-        Ok(())
-    }
-
-    /// Returns the difference of the titles of all files from those that were told.
+    /// Returns the difference of the titles of all places from those that were told.
     fn update(&mut self) -> Option<TitleUpdate> {
-        let sources: Vec<_> = self.files.values().map(|file| file.source.clone()).collect();
+        let mut sources: Vec<_> = self.readings().map(|reading| reading.source.clone()).collect();
+        // As stores have them.
+        sources.sort_by(|one, other| one.place.cmp(&other.place));
         let mut now: BTreeMap<VideoId, _> = BTreeMap::new();
-        for file in self.files.values() {
-            now.extend(file.titles.iter().map(|(video, title)| (*video, title)));
+        for reading in self.readings() {
+            now.extend(reading.titles.iter().map(|(video, title)| (*video, title)));
         }
         let told = &self.told.titles;
         let gone = told.keys().filter(|video| !now.contains_key(video));
@@ -190,7 +145,7 @@ impl TitleFiles {
         Some(update)
     }
 
-    /// Follows the files on a thread of its own, which calls `notify` for each update.
+    /// Follows the places on a thread of its own, which calls `notify` for each update.
     pub fn follow(mut self, notify: impl Fn() + Send + 'static) -> Followed {
         let (updates, received) = sync_channel(1);
         let (stop, stopped) = sync_channel::<()>(1);
@@ -232,7 +187,7 @@ fn goes_on(stopped: &Receiver<()>) -> bool {
     matches!(stopped.recv_timeout(LOOK_INTERVAL), Err(RecvTimeoutError::Timeout))
 }
 
-/// The files of titles, followed by a thread, which ends when this is dropped.
+/// The titles of a job, followed by a thread, which ends when this is dropped.
 #[derive(Debug)]
 pub struct Followed {
     updates: Receiver<TitleUpdate>,
@@ -254,20 +209,6 @@ impl Drop for Followed {
             let _ = thread.join();
         }
     }
-}
-
-/// Returns the files of a pattern: of a plain path, the path, if it is there.
-fn found(pattern: &str) -> Result<Vec<PathBuf>, TitlesError> {
-    let path = PathBuf::from(pattern);
-    if path.is_file() {
-        return Ok(vec![path]);
-    }
-    let invalid =
-        |error: glob::PatternError| TitlesError::Pattern(pattern.into(), error.to_string());
-    let paths = glob::glob(pattern).map_err(invalid)?;
-    // What is no file of titles by its name is named by no pattern, only by itself.
-    let paths = paths.filter_map(Result::ok);
-    Ok(paths.filter(|path| path.is_file() && file::has_format(path)).collect())
 }
 
 #[cfg(test)]
@@ -298,7 +239,11 @@ mod tests {
         };
         write("a.jsonl", &[(1, "one"), (2, "two"), (3, "three")]);
         let pattern = path("*.jsonl").to_str().unwrap().to_owned();
-        let mut files = TitleFiles::read(vec![pattern.clone()]).unwrap();
+        let read = |pattern: &str| {
+            let files = vec![pattern.to_owned()];
+            JobTitles::read(TitlePlaces { files, ..TitlePlaces::default() }, None)
+        };
+        let mut files = read(&pattern).unwrap();
         let all = [named(1, "one"), named(2, "two"), named(3, "three")];
         assert_eq!(names(files.since(TitleTable::default())), all);
         assert_eq!(files.again().unwrap(), None);
@@ -312,7 +257,7 @@ mod tests {
         fs::remove_file(path("b.jsonl")).unwrap();
         assert_eq!(files.again().unwrap(), None);
         // Another job knows from the store what was told, and that file is gone for it.
-        let mut next = TitleFiles::read(vec![pattern]).unwrap();
+        let mut next = read(&pattern).unwrap();
         assert_eq!(names(next.since(files.told)), [(4, None)]);
     }
 
@@ -320,7 +265,11 @@ mod tests {
     fn at_the_start_every_file_must_be_readable() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.csv");
-        let begin = |pattern: &str| TitleFiles::read(vec![pattern.into()]).unwrap_err().to_string();
+        let begin = |pattern: &str| {
+            let files = vec![pattern.to_owned()];
+            let places = TitlePlaces { files, ..TitlePlaces::default() };
+            JobTitles::read(places, None).unwrap_err().to_string()
+        };
         assert!(begin(path.to_str().unwrap()).contains("there is no such file"));
         assert!(begin("a[").contains("is no pattern"));
         fs::write(&path, "id\n").unwrap();

@@ -1,16 +1,23 @@
 //! Titles: what people call a video, its genre and when it was launched.
 //!
-//! `--titles` names files that hold a table of them. The table is kept in the store, in the
+//! `--titles` names files, or compacted topics, that hold a table of them. The table is kept in the store, in the
 //! transactions of the publications, and is joined by those who read: so a title is always the
 //! present one, for old rows too, and can change no count.
 //!
-//! - [`file`](mod@file): the records of a file: JSON Lines, CSV or Parquet.
-//! - [`follow`]: the thread that reads the files, again when they change.
+//! - [`records`]: what a record of a title is.
+//! - [`file`](mod@file): a file: JSON Lines, CSV or Parquet. [`files`]: those of patterns.
+//! - [`topic`]: a topic in Kafka.
+//! - [`follow`]: all of them, and the thread that reads them again when they change.
 
 pub mod file;
+pub mod files;
 pub mod follow;
+pub mod records;
+#[cfg_attr(not(feature = "kafka"), path = "topic_missing.rs")]
+pub mod topic;
 
-pub use follow::{TitleFiles, TitleUpdate, TitlesError};
+pub use files::TitleFiles;
+pub use follow::{JobTitles, TitlePlaces, TitleUpdate, TitlesError};
 
 use crate::event::VideoId;
 use serde::{Deserialize, Serialize};
@@ -46,7 +53,7 @@ pub struct TitleChange {
 pub struct TitleTable {
     /// The titles.
     pub titles: BTreeMap<VideoId, Title>,
-    /// What was read of each file.
+    /// What was read of each file, and of each partition of a topic.
     pub sources: Vec<TitleSource>,
 }
 
@@ -66,7 +73,7 @@ impl TitleTable {
 /// What was read of a place that `--titles` names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TitleSource {
-    /// The file.
+    /// The file, or the partition, as `kafka:TOPIC/NUMBER`.
     pub place: String,
     /// The number of its records that are titles, or take one back.
     pub titles: u64,
@@ -74,4 +81,6 @@ pub struct TitleSource {
     pub malformed: u64,
     /// Where the first of those is, and what is wrong with it.
     pub first_malformed: Option<String>,
+    /// Of a partition: the offset after the last record that was read.
+    pub next_offset: Option<u64>,
 }

@@ -129,10 +129,11 @@ CREATE TABLE curves (
     PRIMARY KEY (epoch, kind)
 ) WITHOUT ROWID;
 CREATE TABLE title_sources (
-    place TEXT PRIMARY KEY NOT NULL, -- a file
+    place TEXT PRIMARY KEY NOT NULL, -- a file, or a partition of a topic
     titles INTEGER NOT NULL, -- records that are titles, or take one back
     malformed INTEGER NOT NULL,
-    first_malformed TEXT -- where the first of those is, and what is wrong with it
+    first_malformed TEXT, -- where the first of those is, and what is wrong with it
+    next_offset INTEGER -- of a partition: the offset after the last record that was read
 ) WITHOUT ROWID;
 ";
 

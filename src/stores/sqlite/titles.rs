@@ -24,12 +24,14 @@ pub(super) fn write(transaction: &Transaction<'_>, update: &TitleUpdate) -> Resu
     }
     transaction.execute("DELETE FROM title_sources", [])?;
     let mut insert = transaction.prepare_cached(
-        "INSERT INTO title_sources (place, titles, malformed, first_malformed) \
-         VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO title_sources (place, titles, malformed, first_malformed, next_offset) \
+         VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
-    for TitleSource { place, titles, malformed, first_malformed } in &update.sources {
+    for source in &update.sources {
+        let TitleSource { place, titles, malformed, first_malformed, next_offset } = source;
         let (titles, malformed) = (cells::integer(*titles)?, cells::integer(*malformed)?);
-        insert.execute(params![place, titles, malformed, first_malformed])?;
+        let next_offset = next_offset.map(cells::integer).transpose()?;
+        insert.execute(params![place, titles, malformed, first_malformed, next_offset])?;
     }
     Ok(())
 }
@@ -49,7 +51,8 @@ pub(super) fn read(connection: &Connection) -> Result<TitleTable> {
     })?;
     let titles = rows.collect::<Result<BTreeMap<_, _>>>()?;
     let mut statement = connection.prepare(
-        "SELECT place, titles, malformed, first_malformed FROM title_sources ORDER BY place",
+        "SELECT place, titles, malformed, first_malformed, next_offset FROM title_sources \
+         ORDER BY place",
     )?;
     let sources = statement.query_map([], |row| {
         Ok(TitleSource {
@@ -57,6 +60,7 @@ pub(super) fn read(connection: &Connection) -> Result<TitleTable> {
             titles: row.get::<_, i64>(1)?.cast_unsigned(),
             malformed: row.get::<_, i64>(2)?.cast_unsigned(),
             first_malformed: row.get(3)?,
+            next_offset: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
         })
     })?;
     Ok(TitleTable { titles, sources: sources.collect::<Result<_>>()? })
