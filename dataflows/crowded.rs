@@ -10,8 +10,8 @@
 
 use crate::event::RequestId;
 use crate::query::{
-    AcceptedLog, Build, Column, ColumnType, EpochLog, EpochRows, Parameter, ParameterUnit,
-    Parameters, Query, Role, Row, Value, no_history,
+    AcceptedLog, Build, Column, ColumnType, DefaultFrom, EpochLog, EpochRows, Parameter,
+    ParameterUnit, Parameters, Query, Role, Row, Value, no_history,
 };
 use crate::showings::{Known, Showings};
 use crate::time::Epoch;
@@ -23,6 +23,7 @@ pub(super) const VIDEOS_MAX: Parameter = Parameter {
     about: "number of videos of a request in an epoch above which it is crowded",
     unit: ParameterUnit::Count,
     default: 1_000,
+    default_from: DefaultFrom::Nothing,
     min: 1,
     max: 100_000,
 };

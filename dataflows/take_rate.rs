@@ -13,8 +13,8 @@
 use super::trends;
 use crate::event::VideoId;
 use crate::query::{
-    AcceptedLog, Build, Column, ColumnType, Parameter, ParameterUnit, Parameters, Query, Role, Row,
-    TableRows, Tables, Value,
+    AcceptedLog, Build, Column, ColumnType, DefaultFrom, Parameter, ParameterUnit, Parameters,
+    Query, Role, Row, TableRows, Tables, Value,
 };
 use crate::time::Epoch;
 use differential_dataflow::operators::CountTotal;
@@ -42,6 +42,7 @@ pub static QUERY: Query = Query {
         about: "number of epochs in the recent rate, including its own",
         unit: ParameterUnit::Count,
         default: 4,
+        default_from: DefaultFrom::Nothing,
         min: 1,
         max: 336,
     }],

@@ -17,8 +17,8 @@
 use super::trends;
 use crate::event::VideoId;
 use crate::query::{
-    AcceptedLog, Build, Column, ColumnType, Parameter, ParameterUnit, Parameters, Query, Role, Row,
-    TableRows, Tables, Value,
+    AcceptedLog, Build, Column, ColumnType, DefaultFrom, Parameter, ParameterUnit, Parameters,
+    Query, Role, Row, TableRows, Tables, Value,
 };
 use crate::scores::oracle::{self, ScoredRow, Table};
 use crate::scores::{Counts, Exposure, Settings, flow};
@@ -70,23 +70,35 @@ const fn count(
     bounds: [i64; 2],
 ) -> Parameter {
     let [min, max] = bounds;
-    Parameter { name, about, unit: ParameterUnit::Count, default, min, max }
+    let default_from = DefaultFrom::Nothing;
+    Parameter { name, about, unit: ParameterUnit::Count, default, default_from, min, max }
+}
+
+/// A count whose default follows from the definition of epochs.
+const fn from(default_from: DefaultFrom, parameter: Parameter) -> Parameter {
+    Parameter { default_from, ..parameter }
 }
 
 /// The parameters of a score.
 pub(super) const PARAMETERS: &[Parameter] = &[
-    count(
-        "day_epochs",
-        "number of epochs in a day, after which the rhythm of a video repeats",
-        48,
-        [1, 1_440],
+    from(
+        DefaultFrom::DayEpochs,
+        count(
+            "day_epochs",
+            "number of epochs in a day, after which the rhythm of a video repeats",
+            48,
+            [1, 1_440],
+        ),
     ),
     count("days", "number of days from which is learned what is usual", 7, [1, 60]),
-    count(
-        "guard",
-        "number of epochs before its own from which a row learns nothing",
-        5,
-        [1, 1_000],
+    from(
+        DefaultFrom::OpenEpochs,
+        count(
+            "guard",
+            "number of epochs before its own from which a row learns nothing",
+            5,
+            [1, 1_000],
+        ),
     ),
     count("least_epochs", "number of rows without which a video has no score", 48, [1, 100_000]),
     count(

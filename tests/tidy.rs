@@ -32,7 +32,7 @@ const MAY_USE: [(&str, &str); 25] = [
     ("scores", "event query time"),
     ("dataflows", "event query scores showings time"),
     ("sets", "event features query showings time"),
-    ("titles", "decode event features kafka"),
+    ("titles", "decode event features kafka panics"),
     ("completeness", "event time"),
     ("sources", "decode event features kafka log panics"),
     ("stores", "acceptance completeness event features kafka log query time titles"),

@@ -289,28 +289,84 @@ fn several_processes_have_the_titles_once() {
     assert_eq!(titles(&place).len(), 2);
 }
 
+/// Writes a Parquet file of the titles of three records, with a time of any unit, and a column of a
+/// type that no title has.
 #[cfg(feature = "parquet")]
-#[test]
-fn titles_are_read_from_parquet() {
-    use arrow_array::{ArrayRef, RecordBatch, StringArray, TimestampMillisecondArray, UInt64Array};
+fn write_parquet(place: &Workspace, name: &str, launched_at: arrow_array::ArrayRef) {
+    use arrow_array::types::IntervalDayTime;
+    use arrow_array::{ArrayRef, IntervalDayTimeArray, RecordBatch, StringArray, UInt64Array};
     use std::sync::Arc;
-    let place = place("");
-    let columns: [(&str, ArrayRef); 4] = [
+    let columns: [(&str, ArrayRef); 5] = [
         ("video_id", Arc::new(UInt64Array::from(vec![u64::MAX, 7, 7]))),
+        ("more", Arc::new(IntervalDayTimeArray::from(vec![IntervalDayTime::new(1, 2); 3]))),
         ("title", Arc::new(StringArray::from(vec![Some("Max"), Some("Seven"), None]))),
         ("genre", Arc::new(StringArray::from(vec![None, Some("Drama"), None]))),
-        ("launched_at", Arc::new(TimestampMillisecondArray::from(vec![Some(1_000), None, None]))),
+        ("launched_at", launched_at),
     ];
     let batch = RecordBatch::try_from_iter_with_nullable(
         columns.map(|(name, column)| (name, column, name != "video_id")),
     )
     .unwrap();
-    let file = fs::File::create(place.path("t.parquet")).unwrap();
+    let file = fs::File::create(place.path(name)).unwrap();
     let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn titles_are_read_from_parquet_with_times_of_any_unit_beside_columns_of_any_type() {
+    use arrow_array::{
+        ArrayRef, Date32Array, Int64Array, TimestampMicrosecondArray, TimestampMillisecondArray,
+        TimestampNanosecondArray,
+    };
+    use std::sync::Arc;
+    let second = |of_second: i64| vec![Some(of_second), None, None];
+    let times: [ArrayRef; 4] = [
+        Arc::new(TimestampMillisecondArray::from(second(1_000))),
+        Arc::new(TimestampMicrosecondArray::from(second(1_000_000))),
+        Arc::new(TimestampNanosecondArray::from(second(1_000_000_000))),
+        Arc::new(Int64Array::from(second(1_000))),
+    ];
+    let place = place("");
+    for launched_at in times {
+        write_parquet(&place, "t.parquet", launched_at);
+        place.run(&["--impressions", "i.jsonl", "--titles", "t.parquet"]).succeeded();
+        assert_eq!(titles(&place), ["18446744073709551615,Max,,1970-01-01T00:00:01Z"]);
+    }
+    write_parquet(&place, "t.parquet", Arc::new(Date32Array::from(vec![Some(1), None, None])));
     place.run(&["--impressions", "i.jsonl", "--titles", "t.parquet"]).succeeded();
-    assert_eq!(titles(&place), ["18446744073709551615,Max,,1970-01-01T00:00:01Z"]);
+    assert_eq!(titles(&place), ["18446744073709551615,Max,,1970-01-02T00:00:00Z"]);
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn a_damaged_parquet_file_never_ends_a_job_that_follows_it() {
+    use arrow_array::TimestampMillisecondArray;
+    use std::sync::Arc;
+    let place = place("");
+    let times = || Arc::new(TimestampMillisecondArray::from(vec![Some(1_000), None, None]));
+    write_parquet(&place, "t.parquet", times());
+    let whole = fs::read(place.path("t.parquet")).unwrap();
+    let mut job = place.follow(&["--impressions", "i.jsonl", "--titles", "t.parquet"]);
+    wait(&mut job, &place, 10);
+    let max = "18446744073709551615,Max,,1970-01-01T00:00:01Z";
+    wait_for(&mut job, &place, &[max]);
+    // Bytes of pages, of their headers, and of the footer.
+    for at in (4..whole.len() - 8).step_by(97) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0xff;
+        place.write("new", damaged);
+        rename(&place, "new", "t.parquet");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    place.write("new", &whole[..whole.len() / 2]);
+    rename(&place, "new", "t.parquet");
+    job.wait_until_said("cannot read `t.parquet`");
+    place.write("new", &whole);
+    rename(&place, "new", "t.parquet");
+    wait_for(&mut job, &place, &[max]);
+    stop(job);
 }
 
 #[cfg(feature = "kafka")]

@@ -146,8 +146,15 @@ impl RunArguments {
             query if query.is_empty() => vec![dataflows::ALL[0].name.to_string()],
             query => query,
         };
+        let join_window_epochs = self.join_window.unwrap_or(definition.join_window_epochs);
+        let epochs = Definition {
+            epoch_length_ms: epoch_length.ms.max(1),
+            join_window_epochs,
+            max_delay_ms: max_delay.ms,
+            ..definition
+        };
         RunArguments {
-            parameters: self.parameters.with_defaults(&query),
+            parameters: self.parameters.with_defaults(&query, &epochs),
             query,
             kafka_format: match self.kafka_format {
                 formats if formats.is_empty() => vec![formats::DEFAULT],
@@ -155,7 +162,7 @@ impl RunArguments {
             },
             dead_letter_max: self.dead_letter_max.or(Some(DeadLetters::BYTES_MAX)),
             epoch_length: Some(epoch_length),
-            join_window: self.join_window.or(Some(definition.join_window_epochs)),
+            join_window: Some(join_window_epochs),
             max_delay: Some(max_delay),
             max_future: self.max_future.or(Some(Span { ms: definition.max_future_ms })),
             max_leap: self.max_leap.or(Some(Span { ms: max_leap_ms })),

@@ -3,7 +3,7 @@
 use crate::dataflows;
 use crate::query::parameters::flag;
 use crate::query::{Parameter, ParameterUnit, Parameters, Query, QueryInstance};
-use crate::time::Span;
+use crate::time::{Definition, Span};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use std::collections::BTreeMap;
 
@@ -59,18 +59,24 @@ impl QueryParameters {
     }
 
     /// Adds the defaults of parameters of `queries` that were not given.
-    pub fn with_defaults(&self, queries: &[String]) -> QueryParameters {
+    pub fn with_defaults(&self, queries: &[String], definition: &Definition) -> QueryParameters {
         let is_wanted =
             |query: &Query| queries.iter().any(|name| name == query.name || name == "all");
         let wanted = declared().filter(|(query, _)| is_wanted(query));
-        let defaults =
-            wanted.map(|(query, parameter)| (flag(query.name, parameter.name), parameter.default));
+        let defaults = wanted.map(|(query, parameter)| {
+            (flag(query.name, parameter.name), parameter.default_under(definition))
+        });
         self.or_else(&QueryParameters { given: defaults.collect() })
     }
 
-    /// Returns a query with the values of its parameters.
-    pub fn instance(&self, query: &'static Query) -> QueryInstance {
-        let given = |name: &str| self.given.get(&flag(query.name, name)).copied();
+    /// Returns a query with the values of its parameters in a job with this definition.
+    pub fn instance(&self, query: &'static Query, definition: &Definition) -> QueryInstance {
+        let default = |name: &str| {
+            let parameter = query.parameters.iter().find(|parameter| parameter.name == name)?;
+            Some(parameter.default_under(definition))
+        };
+        let given =
+            |name: &str| self.given.get(&flag(query.name, name)).copied().or_else(|| default(name));
         QueryInstance { query, parameters: Parameters::new(query.parameters, given) }
     }
 
@@ -88,8 +94,9 @@ impl Args for QueryParameters {
     fn augment_args(command: Command) -> Command {
         declared().fold(command, |command, (query, parameter)| {
             let default = parameter.unit.text(parameter.default);
-            let help =
-                format!("For the query {}: {} [default: {default}]", query.name, parameter.about);
+            let from = parameter.default_from.words();
+            let (name, about) = (query.name, parameter.about);
+            let help = format!("For the query {name}: {about} [default: {default}{from}]");
             let flag = flag(query.name, parameter.name);
             command.arg(
                 Arg::new(flag.clone())

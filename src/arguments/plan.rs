@@ -126,8 +126,9 @@ fn refuse_topics_of_store(
     titles: &TitlePlaces,
 ) -> Result<(), ArgumentError> {
     let queries = dataflows::ALL.iter().map(|query| query.name);
-    let others: Vec<&str> =
-        queries.chain(["ledger", "titles", "completeness", "progress", sets::FILES.name]).collect();
+    let others: Vec<&str> = queries
+        .chain(["ledger", "titles", "completeness", "progress", "lease", sets::FILES.name])
+        .collect();
     let is_of_store = |topic: &str| match topic.strip_prefix(store) {
         Some("") => true,
         Some(rest) => rest.strip_prefix('-').is_some_and(|name| others.contains(&name)),
@@ -279,7 +280,7 @@ impl RunArguments {
 
     fn settings(&self, follow: bool) -> Result<Settings, ArgumentError> {
         let definition = self.definition()?;
-        let defaults = Settings::new(definition, self.queries()?);
+        let defaults = Settings::new(definition, self.queries(&definition)?);
         let clock = |flag, span: Option<Span>, default| {
             checked_span(flag, span, 0, WEEK_MS).map(|span| span.map_or(default, Span::duration))
         };
@@ -361,7 +362,7 @@ impl RunArguments {
 
     /// The queries of the job, each once: first the ledger query, then the requested queries, each
     /// preceded by the queries whose rows it reads.
-    fn queries(&self) -> Result<Vec<QueryInstance>, ArgumentError> {
+    fn queries(&self, definition: &Definition) -> Result<Vec<QueryInstance>, ArgumentError> {
         let mut queries = vec![dataflows::LEDGER];
         for name in &self.query {
             let named = match name.as_str() {
@@ -375,8 +376,8 @@ impl RunArguments {
         queries.extend(self.sets.is_some().then_some(&sets::FILES));
         let mut seen = std::collections::BTreeSet::new();
         queries.retain(|query| seen.insert(query.name));
-        let queries: Vec<_> =
-            queries.into_iter().map(|query| self.parameters.instance(query)).collect();
+        let instance = |query| self.parameters.instance(query, definition);
+        let queries: Vec<_> = queries.into_iter().map(instance).collect();
         match self.parameters.unused(&queries) {
             Some((flag, query)) => {
                 let what =

@@ -16,7 +16,7 @@ pub mod tables;
 pub mod value;
 
 pub use digest::{Digest, Digests};
-pub use parameters::{Parameter, ParameterUnit, Parameters};
+pub use parameters::{DefaultFrom, Parameter, ParameterUnit, Parameters};
 pub use row::{KeyCells, Row, ValueCells};
 pub use tables::Tables;
 pub use value::{ColumnType, Value};

@@ -1,6 +1,6 @@
 //! Parameters of queries: flags and configuration keys that affect the meaning of the rows.
 
-use crate::time::Span;
+use crate::time::{Definition, Span};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -14,6 +14,18 @@ pub enum ParameterUnit {
     Duration,
 }
 
+/// What the default of a parameter follows from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefaultFrom {
+    /// Nothing: it is the same in every job.
+    Nothing,
+    /// The length of an epoch: the number of epochs in a day.
+    DayEpochs,
+    /// The join window and the maximum delay: the number of epochs before one that may not be final
+    /// when it begins.
+    OpenEpochs,
+}
+
 /// A parameter of a query. Its flag is `--QUERY-NAME`, with hyphens for underscores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parameter {
@@ -23,8 +35,10 @@ pub struct Parameter {
     pub about: &'static str,
     /// The unit of its values.
     pub unit: ParameterUnit,
-    /// Its default value.
+    /// Its default value, under the default definition of epochs.
     pub default: i64,
+    /// What the default follows from.
+    pub default_from: DefaultFrom,
     /// Its smallest value.
     pub min: i64,
     /// Its largest value.
@@ -70,7 +84,31 @@ impl ParameterUnit {
     }
 }
 
+impl DefaultFrom {
+    /// Words for `--help`, behind the default.
+    pub fn words(self) -> &'static str {
+        match self {
+            DefaultFrom::Nothing => "",
+            DefaultFrom::DayEpochs => " for epochs of 30m: one day",
+            DefaultFrom::OpenEpochs => " for the default definition: those that may be open",
+        }
+    }
+}
+
 impl Parameter {
+    /// Returns its default value in a job with this definition, within its bounds.
+    pub fn default_under(&self, definition: &Definition) -> i64 {
+        const DAY_MS: i64 = 86_400_000;
+        let Definition { epoch_length_ms, join_window_epochs, max_delay_ms, .. } = *definition;
+        let ceiling = |part: i64| part.saturating_add(epoch_length_ms - 1) / epoch_length_ms;
+        let default = match self.default_from {
+            DefaultFrom::Nothing => self.default,
+            DefaultFrom::DayEpochs => DAY_MS / epoch_length_ms,
+            DefaultFrom::OpenEpochs => join_window_epochs.saturating_add(ceiling(max_delay_ms)),
+        };
+        default.clamp(self.min, self.max)
+    }
+
     /// Parses a value, which must be within the bounds.
     ///
     /// # Errors
@@ -135,6 +173,7 @@ mod tests {
         about: "epochs",
         unit: ParameterUnit::Count,
         default: 4,
+        default_from: DefaultFrom::Nothing,
         min: 1,
         max: 48,
     };
@@ -143,6 +182,7 @@ mod tests {
         about: "half-life",
         unit: ParameterUnit::Duration,
         default: 7_200_000,
+        default_from: DefaultFrom::Nothing,
         min: 60_000,
         max: 86_400_000,
     };
@@ -160,6 +200,28 @@ mod tests {
         ] {
             let error = parameter.parse(text).unwrap_err();
             assert!(error.contains(said), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_default_may_follow_from_the_definition() {
+        let of = |default_from| Parameter { default_from, max: 1_440, ..EPOCHS };
+        let (day, open) = (of(DefaultFrom::DayEpochs), of(DefaultFrom::OpenEpochs));
+        let minute_ms = 60_000;
+        for (length_ms, join_window_epochs, max_delay_ms, expected) in [
+            (30 * minute_ms, 4, 10 * minute_ms, [48, 5]),
+            (5 * minute_ms, 24, 11 * minute_ms, [288, 27]),
+            (minute_ms, 0, 0, [1_440, 1]),
+            (1_000, 2, 1_500, [1_440, 4]),
+            (48 * 60 * minute_ms, 1, 1, [1, 2]),
+        ] {
+            let definition = Definition {
+                epoch_length_ms: length_ms,
+                join_window_epochs,
+                max_delay_ms,
+                ..Definition::default()
+            };
+            assert_eq!([&day, &open].map(|one| one.default_under(&definition)), expected);
         }
     }
 

@@ -17,6 +17,7 @@ use super::common::{Common, Habits};
 use super::habits::{CountRow, HabitState};
 use super::latest::ScoreState;
 use super::oracle::ScoredRow;
+use super::sums::Sums;
 use super::usual::UsualState;
 use super::{Counts, Settings};
 use crate::event::VideoId;
@@ -26,7 +27,7 @@ use differential_dataflow::hashable::Hashable;
 use differential_dataflow::{AsCollection, VecCollection};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
@@ -52,9 +53,13 @@ pub fn scores<'scope>(
         let sums = [diff * counts.plays.cast_signed(), diff * counts.impressions.cast_signed()];
         (epoch.0, publication, sums)
     });
-    let activities = shared(sums, "Activities", move |[plays, impressions]| {
-        settings.activity(*plays, *impressions)
-    });
+    let activity = move |[plays, impressions]: &[i64; 2]| settings.activity(*plays, *impressions);
+    // The rows of a history are retracted, and so are their sums.
+    let activities = shared(sums, "Activities", activity, || i64::MIN);
+    let first_kept = || {
+        let finality = finality.clone();
+        move || settings.first_needed(finality.final_through())
+    };
     let rows =
         counts.map(|((video, epoch, counts), at, diff)| (at, ((video.0, epoch.0, counts), diff)));
     let by_video = Exchange::new(|row: &(Publication, (CountRow, isize))| row.1.0.0.hashed());
@@ -64,7 +69,7 @@ pub fn scores<'scope>(
             state.update(rows, all, through)
         });
     let parts = changes.clone().map(|(at, change)| (change.epoch, at, change.added.0));
-    let habits = shared(parts, "HabitsOfAll", Habits::of);
+    let habits = shared(parts, "HabitsOfAll", Habits::of, first_kept());
     let mut state = UsualState::new(settings);
     let changes =
         with_shared(changes, Pipeline, habits, "Usual", finality, move |rows, all, through| {
@@ -73,7 +78,7 @@ pub fn scores<'scope>(
     let parts = changes
         .clone()
         .map(|(at, change)| (change.epoch, at, [change.added.plays, change.added.usual]));
-    let common = shared(parts, "Common", Common::of);
+    let common = shared(parts, "Common", Common::of, first_kept());
     let mut state = ScoreState::new(settings);
     let updates =
         with_shared(changes, Pipeline, common, "Scores", finality, move |rows, all, through| {
@@ -118,17 +123,19 @@ impl<A, B> Waiting<A, B> {
 }
 
 /// Adds up numbers by epoch, derives a value from the sums, and tells all workers when it changes.
+/// Of epochs before `first_kept` there are no parts any more.
 fn shared<'scope, const N: usize, T>(
     parts: Stream<'scope, Publication, Vec<(i64, Publication, [i64; N])>>,
     name: &str,
     value: impl Fn(&[i64; N]) -> Option<T> + 'static,
+    first_kept: impl Fn() -> i64 + 'static,
 ) -> Shared<'scope, T>
 where
     [i64; N]: Serialize + DeserializeOwned,
     T: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + 'static,
 {
     let mut waiting: Waiting<(i64, [i64; N]), ()> = Waiting::new();
-    let mut sums: BTreeMap<i64, ([i64; N], Option<T>)> = BTreeMap::new();
+    let mut sums = Sums::new(value);
     let by_epoch = |part: &(i64, Publication, [i64; N])| part.0.hashed();
     let changes = parts.unary_frontier::<CapacityContainerBuilder<Vec<_>>, _, _, _>(
         Exchange::new(by_epoch),
@@ -144,24 +151,8 @@ where
                 while let Some(Pending { capability, rows, .. }) =
                     waiting.next(|publication| frontier.less_equal(publication))
                 {
-                    let mut changed = BTreeSet::new();
-                    for (epoch, part) in rows {
-                        let (sum, _) = sums.entry(epoch).or_insert(([0; N], None));
-                        sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
-                        changed.insert(epoch);
-                    }
-                    let mut session = output.session(&capability);
-                    for epoch in changed {
-                        let Some((sum, before)) = sums.get_mut(&epoch) else { continue };
-                        let after = value(sum);
-                        if after != *before {
-                            before.clone_from(&after);
-                            session.give((epoch, after));
-                        }
-                        if sum.iter().all(|one| *one == 0) {
-                            sums.remove(&epoch);
-                        }
-                    }
+                    let changed = sums.add(rows, first_kept());
+                    output.session(&capability).give_iterator(changed.into_iter());
                 }
             }
         },

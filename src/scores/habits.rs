@@ -88,7 +88,7 @@ impl HabitState {
                 self.set_open(video, epoch, now);
             }
             for (later, rows) in self.open.range_mut(self.settings.later(epoch)) {
-                if let Some(row) = rows.get_mut(&video) {
+                if let Some(row) = rows.get_mut(&video).filter(|row| !row.is_stale) {
                     row.is_stale = true;
                     changed.insert((*later, video));
                 }
@@ -101,7 +101,7 @@ impl HabitState {
             };
             for (later, rows) in self.open.range_mut(self.settings.later(epoch)) {
                 self.moments.remove(later);
-                for (video, row) in rows {
+                for (video, row) in rows.iter_mut().filter(|(_, row)| !row.is_stale) {
                     row.is_stale = true;
                     changed.insert((*later, *video));
                 }

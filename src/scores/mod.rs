@@ -29,6 +29,7 @@ mod latest;
 pub mod momentum;
 pub mod normal;
 pub mod oracle;
+mod sums;
 pub mod tails;
 #[cfg(test)]
 mod tests;

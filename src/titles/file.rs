@@ -4,9 +4,11 @@
 
 use super::records::{Reading, not_json, of_json, of_parts, time_of_text, video_of_text};
 use serde_json::Value;
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
+use std::rc::Rc;
 
 /// The longest line, in bytes.
 const LINE_BYTES_MAX: u64 = 1 << 20;
@@ -107,7 +109,28 @@ fn lines(reading: &mut Reading, file: impl Read) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Counts the bytes since the last row, and fails if there are too many: of a row whose quotes do
+/// not end, the reader would keep the rest of the file.
+struct Bounded<R> {
+    file: R,
+    since_row: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.since_row.get() >= LINE_BYTES_MAX {
+            let what = format!("a row is longer than {LINE_BYTES_MAX} bytes");
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
+        }
+        let length = self.file.read(buffer)?;
+        self.since_row.set(self.since_row.get() + length as u64);
+        Ok(length)
+    }
+}
+
 fn table(reading: &mut Reading, file: impl Read) -> Result<(), FileError> {
+    let since_row = Rc::new(Cell::new(0));
+    let file = Bounded { file, since_row: Rc::clone(&since_row) };
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
     let as_io = |error: csv::Error| match error.into_kind() {
         csv::ErrorKind::Io(error) => error,
@@ -119,6 +142,7 @@ fn table(reading: &mut Reading, file: impl Read) -> Result<(), FileError> {
     let title = place("title").ok_or(FileError::Column("title"))?;
     let (genre, launched) = (place("genre"), place("launched_at"));
     for row in reader.records() {
+        since_row.set(0);
         let row = match row {
             Ok(row) => row,
             Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => {
@@ -142,24 +166,45 @@ fn table(reading: &mut Reading, file: impl Read) -> Result<(), FileError> {
     Ok(())
 }
 
+/// Reads the columns of titles; columns of other names may have any type.
 #[cfg(feature = "parquet")]
 fn parquet(reading: &mut Reading, file: File) -> Result<(), FileError> {
+    use parquet::basic::{LogicalType, TimeUnit};
     use parquet::file::reader::{FileReader, SerializedFileReader};
-    let failed = |error: parquet::errors::ParquetError| FileError::Parquet(error.to_string());
-    let reader = SerializedFileReader::new(file).map_err(failed)?;
-    let columns = reader.metadata().file_metadata().schema_descr();
-    for wanted in ["video_id", "title"] {
-        if !columns.columns().iter().any(|column| column.name() == wanted) {
-            return Err(FileError::Column(wanted));
+    use parquet::schema::types::Type;
+    let failed = |error: parquet::errors::ParquetError| error.to_string();
+    let read = || -> Result<Result<(), FileError>, String> {
+        let reader = SerializedFileReader::new(file).map_err(failed)?;
+        let schema = reader.metadata().file_metadata().schema();
+        let named = |name: &str| schema.get_fields().iter().find(|field| field.name() == name);
+        for wanted in ["video_id", "title"] {
+            if named(wanted).is_none() {
+                return Ok(Err(FileError::Column(wanted)));
+            }
         }
-    }
-    for (number, row) in reader.get_row_iter(None).map_err(failed)?.enumerate() {
-        let row = row.map_err(failed)?;
-        let fields = row.get_column_iter().map(|(name, field)| (name.clone(), json_of(field)));
-        let record = of_json(&Value::Object(fields.collect()));
-        reading.add(|| format!("row {}", number + 1), record);
-    }
-    Ok(())
+        // The reader of rows does not know this unit, and gives whole numbers.
+        let in_nanoseconds = named("launched_at").is_some_and(|field| {
+            let logical = field.get_basic_info().logical_type_ref();
+            matches!(logical, Some(LogicalType::Timestamp(of)) if of.unit == TimeUnit::NANOS)
+        });
+        let fields = ["video_id", "title", "genre", "launched_at"].into_iter().filter_map(named);
+        let wanted = Type::group_type_builder(schema.name()).with_fields(fields.cloned().collect());
+        let wanted = wanted.build().map_err(failed)?;
+        for (number, row) in reader.get_row_iter(Some(wanted)).map_err(failed)?.enumerate() {
+            let row = row.map_err(failed)?;
+            let json = |(name, field): (&String, _)| match json_of(field) {
+                Value::Number(time) if in_nanoseconds && name == "launched_at" => {
+                    let time_ns = time.as_i64().unwrap_or_default();
+                    (name.clone(), Value::from(time_ns.div_euclid(1_000_000)))
+                }
+                value => (name.clone(), value),
+            };
+            let record = of_json(&Value::Object(row.get_column_iter().map(json).collect()));
+            reading.add(|| format!("row {}", number + 1), record);
+        }
+        Ok(Ok(()))
+    };
+    crate::panics::catch_panic(read).unwrap_or_else(|reason| Err(FileError::Parquet(reason)))
 }
 
 #[cfg(not(feature = "parquet"))]
@@ -262,6 +307,8 @@ mod tests {
         assert!(told("t.txt", "").contains("must end in .jsonl"));
         assert!(told("t.csv", "id,title\n").contains("no column `video_id`"));
         assert!(told("t.csv", "video_id,name\n").contains("no column `title`"));
+        let endless = format!("video_id,title\n1,one\n2,\"{}", "x".repeat(3 << 20));
+        assert!(told("t.csv", &endless).contains("a row is longer than 1048576 bytes"));
         #[cfg(feature = "parquet")]
         assert!(told("t.parquet", "PAR1").contains("no Parquet file"));
     }

@@ -8,7 +8,7 @@ use super::file::FileError;
 use super::files::TitleFiles;
 use super::records::Reading;
 use super::topic::{TitleTopic, TopicError};
-use super::{TitleChange, TitleSource, TitleTable};
+use super::{TITLES_MAX, TitleChange, TitleSource, TitleTable};
 use crate::event::VideoId;
 use crate::kafka::KafkaSettings;
 use std::collections::BTreeMap;
@@ -81,6 +81,8 @@ pub struct JobTitles {
     topics: Vec<TitleTopic>,
     /// What was told.
     told: TitleTable,
+    /// The number of titles that people were warned of, as it is too large.
+    too_many: usize,
 }
 
 impl JobTitles {
@@ -99,7 +101,7 @@ impl JobTitles {
             TitleTopic::read(settings, &topic).map_err(|error| TitlesError::Topic(topic, error))
         };
         let topics = places.topics.into_iter().map(topic).collect::<Result<_, _>>()?;
-        Ok(JobTitles { files, topics, told: TitleTable::default() })
+        Ok(JobTitles { files, topics, told: TitleTable::default(), too_many: 0 })
     }
 
     /// Returns what is not as a store has it, which has these titles.
@@ -131,12 +133,23 @@ impl JobTitles {
         for reading in self.readings() {
             now.extend(reading.titles.iter().map(|(video, title)| (*video, title)));
         }
+        let too_many = if now.len() > TITLES_MAX { now.len() } else { 0 };
+        while now.len() > TITLES_MAX {
+            now.pop_last();
+        }
         let told = &self.told.titles;
         let gone = told.keys().filter(|video| !now.contains_key(video));
         let mut changes: Vec<_> =
             gone.map(|video| TitleChange { video: *video, title: None }).collect();
         let new = now.into_iter().filter(|(video, title)| told.get(video) != Some(*title));
         changes.extend(new.map(|(video, title)| TitleChange { video, title: Some(title.clone()) }));
+        if too_many > 0 && too_many != self.too_many {
+            tracing::warn!(
+                "titles: there are {too_many} titles, and {TITLES_MAX} is the most: those of the \
+                 highest ids are left out"
+            );
+        }
+        self.too_many = too_many;
         if changes.is_empty() && sources == self.told.sources {
             return None;
         }

@@ -25,7 +25,8 @@ use std::collections::BTreeMap;
 
 /// The longest title or genre, in bytes of UTF-8.
 pub const TEXT_BYTES_MAX: usize = 1_024;
-/// The most titles of a job. More are malformed.
+/// The most titles of a file or partition, where more are malformed; and of a job, which leaves the
+/// others out.
 pub const TITLES_MAX: usize = 5_000_000;
 
 /// What is told of a video.

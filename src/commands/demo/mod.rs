@@ -65,12 +65,13 @@ pub fn demo(arguments: &DemoArguments, stop: Arc<AtomicBool>) -> Result<(), Demo
     let folder = tempfile::Builder::new().prefix("trendmark-demo-").tempdir();
     let folder = folder.map_err(DemoError::Folder)?;
     let mut log = PacedLog::create(folder.path(), arguments)?;
-    let folder = folder.keep();
-    let store = store_in(&folder);
-    let plan = run_arguments(&folder, &store, arguments).with_config().map_err(RunError::from)?;
+    let store = store_in(folder.path());
+    let plan =
+        run_arguments(folder.path(), &store, arguments).with_config().map_err(RunError::from)?;
     let mut plan = plan.plan().map_err(RunError::from)?;
     plan.logs_malformed = false;
     let listening = Listening::begin(&plan)?;
+    let folder = folder.keep();
     let url = listening.as_ref().map(Listening::url).unwrap_or_default();
     let ended = Arc::new(AtomicBool::new(false));
     let counters = Arc::new(Counters::default());

@@ -24,7 +24,7 @@ pub(super) fn write(transaction: &Transaction<'_>, update: &TitleUpdate) -> Resu
     }
     transaction.execute("DELETE FROM title_sources", [])?;
     let mut insert = transaction.prepare_cached(
-        "INSERT INTO title_sources (place, titles, malformed, first_malformed, next_offset) \
+        "INSERT OR REPLACE INTO title_sources (place, titles, malformed, first_malformed, next_offset) \
          VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
     for source in &update.sources {
