@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use trendmark::dataflows;
 use trendmark::engine::{
-    self, Cluster, Counters, DeadLetters, Job, Settings, StoreOpener, Summary,
+    self, Cluster, Counters, DeadLetters, Job, Observer, Settings, StoreOpener, Summary,
 };
 use trendmark::event::Event;
 use trendmark::generate::{Generator, Model};
@@ -62,6 +62,18 @@ pub fn run<S: Source + Clone + Sync + 'static>(
     counters: Arc<Counters>,
     store: Box<dyn Store>,
 ) -> Summary {
+    run_observed(cluster, settings, source, counters, store, None)
+}
+
+/// Runs the engine, tells the observer of what it commits, and returns its summary.
+pub fn run_observed<S: Source + Clone + Sync + 'static>(
+    cluster: &Cluster,
+    settings: Settings,
+    source: &S,
+    counters: Arc<Counters>,
+    store: Box<dyn Store>,
+    observer: Option<Arc<dyn Observer>>,
+) -> Summary {
     let source = source.clone();
     let opener: StoreOpener = Box::new(|| Ok(store));
     let job = Job {
@@ -71,7 +83,7 @@ pub fn run<S: Source + Clone + Sync + 'static>(
         titles: Mutex::new(None),
         dead_letters: Arc::new(DeadLetters::default()),
         counters,
-        observer: None,
+        observer,
         stop: Arc::new(AtomicBool::new(false)),
     };
     engine::run(cluster, job).unwrap()
