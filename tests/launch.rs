@@ -167,6 +167,29 @@ fn a_process_that_is_killed_brings_a_new_generation_and_the_store_is_as_if_undis
 }
 
 #[test]
+fn the_processes_are_of_the_version_of_the_launch_also_when_its_file_is_replaced() {
+    let world = World::small();
+    let program = world.path("program");
+    std::fs::copy(env!("CARGO_BIN_EXE_trendmark"), &program).unwrap();
+    let mut command = Command::new(&program);
+    command.current_dir(world.folder.path()).env_remove("RUST_LOG");
+    command.args(["launch", "--processes", "2", "--follow", "--impressions", "live/impressions-*"]);
+    command.args(["--publish-interval", "20ms", "--store", "s.db"]);
+    let mut launch = Launch(Running::start(&mut command));
+    let ids = launch.processes(1);
+    launch.0.wait_until("everything is committed", || world.committed() == 300);
+    std::fs::write(world.path("other"), "#!/bin/sh\nexit 2\n").unwrap();
+    std::fs::rename(world.path("other"), &program).unwrap();
+    signal(ids[1], "KILL");
+    launch.processes(2);
+    std::fs::write(world.path("live/impressions-3.jsonl"), line(&event(0, 9_999, 1, 99_000)))
+        .unwrap();
+    launch.0.wait_until("more is committed", || world.committed() == 301);
+    launch.0.signal("TERM");
+    launch.0.finish().succeeded();
+}
+
+#[test]
 fn a_process_that_is_frozen_is_noticed_in_the_stated_time_and_all_start_again() {
     for frozen in 0..2 {
         let world = World::new(2);
@@ -195,8 +218,8 @@ fn read_and_not_due(world: &mut World, frozen_after: &str) -> Launch {
     let mut launch = world.launch(&["--follow", "--frozen-after", frozen_after]);
     let read = |said: &str, process: usize| {
         let begins = format!("process {process}: run: ");
-        let lines = said.lines().filter_map(|line| line.strip_prefix(&begins));
-        lines.last().and_then(|line| line.split(' ').next()?.parse::<i64>().ok()).unwrap_or(0)
+        let mut lines = said.lines().filter_map(|line| line.strip_prefix(&begins));
+        lines.next_back().and_then(|line| line.split(' ').next()?.parse::<i64>().ok()).unwrap_or(0)
     };
     let started = Instant::now();
     loop {
@@ -275,8 +298,8 @@ fn a_launch_leaves_a_store_in_use_alone_with_exit_code_5() {
     // It takes the store if it is told to, but only once.
     let mut launch = world.launch(&["--follow", "--take-over"]);
     assert_eq!(owner.finish().code, Some(5));
-    let line = format!("{}\n", line(&event(500, 5_000, 1, 100_000)).trim_end());
-    std::fs::write(world.path("live/impressions-3.jsonl"), line).unwrap();
+    std::fs::write(world.path("live/impressions-3.jsonl"), line(&event(0, 9_999, 1, 99_000)))
+        .unwrap();
     launch.0.wait_until("more is committed", || world.committed() == 301);
     let ids = launch.processes(1);
     let given = |id: u32| std::fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap();

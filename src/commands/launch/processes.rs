@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ pub struct Heard {
 
 /// The processes of a generation, and what is needed to start the next one.
 pub struct Processes {
-    /// This program, also if its file has been replaced by another version meanwhile.
+    /// Where the file of this program was.
     program: PathBuf,
     given: Vec<OsString>,
     number: usize,
@@ -62,10 +63,8 @@ impl Processes {
         given: Vec<OsString>,
         heard: Sender<Heard>,
     ) -> io::Result<Processes> {
-        let this = PathBuf::from("/proc/self/exe");
-        let program = if this.exists() { this } else { std::env::current_exe()? };
         Ok(Processes {
-            program,
+            program: std::env::current_exe()?,
             given,
             number: plan.processes,
             has_addresses: plan.has_addresses,
@@ -115,7 +114,7 @@ impl Processes {
     }
 
     fn command(&self, process: usize, take_over: bool) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(this_program(&self.program));
         command.arg0("trendmark").arg("run").args(&self.given);
         command.args(["--processes", &self.number.to_string()]);
         command.args(["--process", &process.to_string()]);
@@ -213,6 +212,20 @@ impl Processes {
             // It fails for one that has ended.
             let _ = one.child.kill();
         }
+    }
+}
+
+/// Returns where this program is found: in its file, unless that was replaced by another version
+/// meanwhile. A job goes on with the version that it began with.
+fn this_program(file: &Path) -> &Path {
+    let this = Path::new("/proc/self/exe");
+    let identity = |path: &Path| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    match identity(this) {
+        Some(running) if identity(file) != Some(running) => this,
+        _ => file,
     }
 }
 
