@@ -7,13 +7,11 @@ use common::contents::{all, contents};
 use common::event;
 use common::files::line;
 use common::fixture::assert_same;
+use common::link::Link;
 use common::program::{Running, WAIT_MAX, start_processes, trendmark, wait_until};
-use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -383,59 +381,6 @@ fn a_second_sigterm_ends_a_process_that_cannot_commit() {
     job.signal("TERM");
     let finished = job.finish().failed(1, &[]);
     assert!(finished.waited < Duration::from_secs(2), "{finished:#?}");
-}
-
-/// A link between two processes that can be cut: then its connections stay open, and nothing
-/// arrives any more. Later connections are through another link.
-struct Link {
-    address: String,
-    cuts: Arc<AtomicUsize>,
-}
-
-impl Link {
-    fn to(address: &str) -> Link {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let link =
-            Link { address: listener.local_addr().unwrap().to_string(), cuts: Arc::default() };
-        let (cuts, address) = (Arc::clone(&link.cuts), address.to_owned());
-        std::thread::spawn(move || {
-            for here in listener.incoming() {
-                let (Ok(here), Ok(there)) = (here, TcpStream::connect(&address)) else { continue };
-                for (from, to) in [(&here, &there), (&there, &here)] {
-                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    let (cuts, made) = (Arc::clone(&cuts), cuts.load(Ordering::Relaxed));
-                    std::thread::spawn(move || {
-                        copy(from, to, || cuts.load(Ordering::Relaxed) != made);
-                    });
-                }
-            }
-        });
-        link
-    }
-
-    fn cut(&self) {
-        self.cuts.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Copies bytes until their end, or until they are cut, which neither side sees.
-fn copy(mut from: TcpStream, mut to: TcpStream, is_cut: impl Fn() -> bool) {
-    from.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-    let mut bytes = [0; 4_096];
-    loop {
-        match from.read(&mut bytes) {
-            _ if is_cut() => std::thread::sleep(WAIT_MAX),
-            Ok(0) => break,
-            Ok(count) => {
-                if to.write_all(&bytes[..count]).is_err() {
-                    break;
-                }
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            Err(_) => break,
-        }
-    }
-    let _ = to.shutdown(std::net::Shutdown::Write);
 }
 
 #[test]
