@@ -27,5 +27,6 @@ pub mod sets;
 pub mod showings;
 pub mod sources;
 pub mod stores;
+pub mod supervise;
 pub mod time;
 pub mod titles;

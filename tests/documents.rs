@@ -140,6 +140,31 @@ fn words(command: &str) -> Vec<String> {
     words
 }
 
+/// The commands of the files in `deploy/`: of units, and of services that are built here.
+#[test]
+fn every_command_of_the_deployment_has_valid_flags() {
+    let mut commands: Vec<(&str, Vec<String>)> = Vec::new();
+    for unit in ["deploy/systemd/trendmark.service", "deploy/systemd/trendmark@.service"] {
+        let text = read(unit).text.replace("\\\n", " ").replace("%i", "1");
+        let command = text.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/"));
+        commands.push((unit, words(command.unwrap())));
+    }
+    for file in ["docker-compose.yml", "deploy/compose.yaml"] {
+        let text = read(file).text;
+        for service in text.split("    build: ").skip(1) {
+            let (_, after) = service.split_once("    command:\n").unwrap();
+            let given = after.lines().map_while(|line| line.strip_prefix("      - "));
+            let command = std::iter::once("trendmark").chain(given).map(str::to_owned);
+            commands.push((file, command.collect()));
+        }
+    }
+    assert_eq!(commands.len(), 6, "{commands:?}");
+    for (file, command) in commands {
+        let parsed = Arguments::try_parse_from(&command);
+        assert!(parsed.is_ok(), "{file}: {command:?}: {}", parsed.unwrap_err());
+    }
+}
+
 #[test]
 fn every_flag_in_the_text_exists() {
     let command = Arguments::command();
@@ -205,9 +230,16 @@ fn flag(argument: &Arg) -> Flag {
 fn the_settings_are_those_of_the_program() {
     let settings = read("docs/settings.md");
     let mut broken = Vec::new();
-    for command in Arguments::command().get_subcommands() {
+    let all = Arguments::command();
+    let of_run: BTreeSet<Flag> = flags(all.find_subcommand("run").unwrap()).into_iter().collect();
+    for command in all.get_subcommands() {
         let name = command.get_name();
-        let actual: BTreeSet<Flag> = flags(command).into_iter().collect();
+        let mut actual: BTreeSet<Flag> = flags(command).into_iter().collect();
+        if name == "launch" {
+            // It has all flags of `run`, and its table the others.
+            assert!(actual.is_superset(&of_run));
+            actual.retain(|flag| !of_run.contains(flag));
+        }
         let rows = settings.rows(&format!("## `trendmark {name}`"));
         let written: BTreeSet<Flag> = rows
             .iter()

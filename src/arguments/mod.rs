@@ -5,6 +5,7 @@
 //! - [`config`]: the configuration file. Its keys are the flags of `run`; flags take precedence.
 //! - `formats`: reads `--kafka-format`, the format of the topics of each log.
 //! - `fields`: reads `--field`, the paths of the fields in the records of each log.
+//! - [`launch`]: the flags of `launch`, and its plan.
 //! - `http`: where the HTTP server listens, and the token of its clients.
 //! - [`share`]: shares such as `1%`.
 //! - [`plan`]: checks the arguments and turns them into a plan.
@@ -14,6 +15,7 @@ mod fields;
 pub mod flags;
 mod formats;
 mod http;
+pub mod launch;
 pub mod parameters;
 pub mod plan;
 pub mod share;
@@ -24,6 +26,7 @@ pub use flags::{
 };
 pub use formats::{FormatError, GivenFormat};
 pub use http::HttpSettings;
+pub use launch::{LaunchArguments, LaunchPlan};
 pub use plan::{Inputs, Plan, StoreLocation};
 
 use crate::features::{self, MissingFeature};
@@ -46,6 +49,8 @@ pub struct Arguments {
 pub enum Command {
     /// Read impressions and plays, and maintain a store of the results
     Run(Box<RunArguments>),
+    /// Run all processes of a job on this machine, and start them again when one dies or freezes
+    Launch(Box<LaunchArguments>),
     /// Generate events, process them as they arrive, and show a live table
     Demo(DemoArguments),
     /// Print the rows of a store

@@ -466,7 +466,7 @@ const JOIN_WINDOW_MAX: i64 = 1_000;
 const LEAP_SUPPORT_MAX: usize = 4_096;
 const WORKERS_MAX: usize = 1_024;
 
-fn checked_span(
+pub(super) fn checked_span(
     flag: &'static str,
     span: Option<Span>,
     least_ms: i64,
@@ -481,7 +481,11 @@ fn checked_span(
     }
 }
 
-fn invalid_value(flag: &'static str, given: impl fmt::Display, limit: &str) -> ArgumentError {
+pub(super) fn invalid_value(
+    flag: &'static str,
+    given: impl fmt::Display,
+    limit: &str,
+) -> ArgumentError {
     ArgumentError::Limit { flag, given: given.to_string(), limit: limit.to_string() }
 }
 

@@ -4,6 +4,8 @@ pub mod demo;
 pub mod http;
 #[cfg_attr(not(feature = "kafka"), path = "kafka_missing.rs")]
 pub mod kafka;
+#[cfg_attr(not(unix), path = "launch_missing.rs")]
+pub mod launch;
 pub mod run;
 pub mod show;
 pub mod status;
@@ -14,11 +16,12 @@ pub mod watch;
 
 use crate::arguments::{Arguments, Command};
 use crate::console;
-use crate::engine::{EXIT_FENCED, EXIT_USAGE};
+use crate::engine::{EXIT_FENCED, EXIT_UNUSABLE, EXIT_USAGE};
 use crate::generate::{self, GenerateError};
 use clap::CommandFactory;
 use clap_complete::Shell;
 use demo::DemoError;
+use launch::LaunchError;
 use run::RunError;
 use show::ShowError;
 
@@ -28,6 +31,9 @@ pub enum CommandError {
     /// `run` or `status` failed.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// `launch` failed.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
     /// `demo` failed.
     #[error(transparent)]
     Demo(#[from] DemoError),
@@ -44,7 +50,7 @@ pub enum CommandError {
 
 impl CommandError {
     /// Returns the exit code: 5 if another job has the store, 6 if the input was not usable, 2 if
-    /// the arguments are wrong, otherwise 1.
+    /// the arguments are wrong, 7 if a launch has given up, otherwise 1.
     pub fn exit_code(&self) -> u8 {
         match self {
             CommandError::Run(error) | CommandError::Demo(DemoError::Run(error))
@@ -52,7 +58,8 @@ impl CommandError {
             {
                 EXIT_FENCED
             }
-            CommandError::Run(RunError::Unusable { .. }) => 6,
+            CommandError::Run(RunError::Unusable { .. }) => EXIT_UNUSABLE,
+            CommandError::Launch(error) => error.exit_code(),
             _ if self.is_usage() => EXIT_USAGE,
             _ => 1,
         }
@@ -66,7 +73,7 @@ impl CommandError {
             | CommandError::Show(ShowError::Open(error)) => error.is_usage(),
             CommandError::Demo(error) => matches!(error, DemoError::Model(_)),
             CommandError::Generate(error) => error.is_usage(),
-            CommandError::Show(_) | CommandError::Output(_) => false,
+            CommandError::Launch(_) | CommandError::Show(_) | CommandError::Output(_) => false,
         }
     }
 }
@@ -87,6 +94,7 @@ pub fn execute(command: Command) -> Result<(), CommandError> {
         Command::Run(arguments) => {
             console::print(run::run(&arguments, stop::stop_on_interrupt())?)?;
         }
+        Command::Launch(arguments) => console::print(launch::launch(&arguments)?)?,
         Command::Demo(arguments) => demo::demo(&arguments, stop::stop_on_interrupt())?,
         Command::Show(arguments) => show::show(&arguments, &mut std::io::stdout().lock())?,
         Command::Status(arguments) => console::print_line(status::status(&arguments)?)?,

@@ -1,6 +1,7 @@
 //! `trendmark run`: sets up sources, store and job, and runs the engine.
 
 use super::http::Listening;
+use super::launch::supervised;
 use super::stop::unless_stopped;
 use super::totals::{Totals, Unused};
 use super::watch::ProgressReporter;
@@ -141,11 +142,12 @@ pub fn run(arguments: &RunArguments, stop: Arc<AtomicBool>) -> Result<String, Ru
         return Ok(complete.to_toml());
     }
     let plan = complete.plan()?;
+    let counters = Arc::new(Counters::default());
+    supervised::begin(&counters, &stop)?;
     let listening = Listening::begin(&plan)?;
     if let Some(listening) = &listening {
         console::message(format_args!("the page and the API: {}", listening.url()));
     }
-    let counters = Arc::new(Counters::default());
     let started = Instant::now();
     let watch = ProgressReporter::start(Arc::clone(&counters), plan.settings.follow);
     let result = start(&plan, listening, Arc::clone(&counters), stop);

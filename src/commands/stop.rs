@@ -1,8 +1,8 @@
-//! Ctrl-C: how a command is asked to stop, also while it waits for other machines.
+//! Ctrl-C and SIGTERM: how a command is asked to stop, also while it waits for other machines.
 
 use crate::console;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -14,29 +14,51 @@ const STOP_PAUSE: Duration = Duration::from_millis(50);
 /// How long work may go on after that.
 const GRACE: Duration = Duration::from_millis(700);
 
-/// Returns a flag that the first Ctrl-C sets. The second ends the process, as does the time if the
-/// job does not stop: whatever it waits for, nothing committed is lost.
+/// Returns a flag that the first Ctrl-C sets, or SIGTERM or SIGHUP. The second ends the process, as
+/// does the time if the job does not stop: whatever it waits for, nothing committed is lost.
 pub fn stop_on_interrupt() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
-    let handler = move || {
-        if flag.swap(true, Ordering::Relaxed) {
+    let was_interrupted = AtomicBool::new(false);
+    on_interrupt(move || {
+        if was_interrupted.swap(true, Ordering::Relaxed) {
             std::process::exit(1);
         }
-        console::message("stopping: publishing what has been read (Ctrl-C again to exit at once)");
-        thread::spawn(|| {
-            thread::sleep(STOP_TIMEOUT);
-            console::fail(format_args!(
-                "not stopped within {} s, so the process ends now: what is committed remains, and \
-                 the next job goes on from there",
-                STOP_TIMEOUT.as_secs()
-            ));
-        });
-    };
+        ask_to_stop(&flag);
+    });
+    stop
+}
+
+/// Asks a job to stop, once: it publishes what it has read, and ends soon or is ended.
+pub(super) fn ask_to_stop(stop: &AtomicBool) {
+    if stop.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    console::message("stopping: publishing what has been read (Ctrl-C again to exit at once)");
+    thread::spawn(|| {
+        thread::sleep(STOP_TIMEOUT);
+        console::fail(format_args!(
+            "not stopped within {} s, so the process ends now: what is committed remains, and the \
+             next job goes on from there",
+            STOP_TIMEOUT.as_secs()
+        ));
+    });
+}
+
+/// Returns the number of interrupts so far: Ctrl-C, SIGTERM and SIGHUP.
+pub(super) fn count_interrupts() -> Arc<AtomicUsize> {
+    let interrupts = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&interrupts);
+    on_interrupt(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+    });
+    interrupts
+}
+
+fn on_interrupt(handler: impl FnMut() + Send + 'static) {
     if let Err(error) = ctrlc::set_handler(handler) {
         tracing::warn!("cannot handle Ctrl-C, so it will end the job at once: {error}");
     }
-    stop
 }
 
 /// Does work that may wait for other machines, in a thread of its own, and returns its result, or

@@ -1,6 +1,7 @@
 //! The progress of a process, to be read from other threads.
 
 use super::holding::Holder;
+use super::steps::Steps;
 use crate::acceptance::Fate;
 use crate::event::Event;
 use crate::log::PartitionName;
@@ -27,6 +28,7 @@ pub struct Counters {
     replaying: AtomicBool,
     wants_partitions: AtomicBool,
     gauges: Mutex<Gauges>,
+    pub(super) steps: Steps,
     /// The first late and the first future event, as text.
     first_late: OnceLock<String>,
     first_future: OnceLock<String>,
@@ -185,6 +187,12 @@ impl Counters {
     pub fn holder(&self) -> Option<String> {
         let (Holder { partition, reason }, lasted) = self.gauges().holder.clone()?;
         (lasted >= HELD_AFTER).then(|| format!("{partition} for {} s: {reason}", lasted.as_secs()))
+    }
+
+    /// When the worker of this process that has been longest in its step began it; half a second of
+    /// doubt. `None` if no worker is at work: the job starts, or has ended.
+    pub fn slowest_step(&self) -> Option<Instant> {
+        self.steps.slowest()
     }
 
     /// The last publication that this process has committed, and when.

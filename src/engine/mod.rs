@@ -40,6 +40,7 @@ mod routes;
 mod rows;
 mod sets;
 mod settings;
+mod steps;
 mod table;
 mod titling;
 mod usable;
@@ -182,6 +183,9 @@ pub enum EngineError {
     /// The processes cannot connect to each other.
     #[error("{0}")]
     Launch(String),
+    /// The job was asked to stop before its processes had met.
+    #[error("stopped while waiting for the other processes: nothing was read")]
+    Stopped,
     /// A worker of this or another process has failed.
     #[error("a worker has failed: {0}")]
     Worker(Failure),
@@ -196,12 +200,15 @@ const EXIT_FAILED: u8 = 1;
 /// The exit code of a job whose store another job has. A supervisor must not start it again: it
 /// would take the store back.
 pub const EXIT_FENCED: u8 = 5;
+/// The exit code of a job that is done, and whose input could not be used: the same command reads
+/// nothing more of it.
+pub const EXIT_UNUSABLE: u8 = 6;
 
 impl EngineError {
     /// The exit code of all processes of the job.
     pub fn exit_code(&self) -> u8 {
         match self {
-            EngineError::Store(StoreError::Stopped { .. }) => EXIT_STOPPED,
+            EngineError::Stopped | EngineError::Store(StoreError::Stopped { .. }) => EXIT_STOPPED,
             EngineError::Store(error) if error.is_fenced() => EXIT_FENCED,
             EngineError::Store(error) if error.is_usage() => EXIT_USAGE,
             EngineError::Worker(failure) => failure.exit_code,
@@ -251,8 +258,15 @@ pub fn run(cluster: &Cluster, job: Job) -> Result<Summary, EngineError> {
     // Without this limit, a process that was busy once retains its largest buffers for ever.
     let mut hooks = timely::communication::Hooks::default();
     hooks.refill.limit = Some(1);
-    let Communication { builders, guard, peers } =
-        cluster.communication(hooks, &job.stop).map_err(EngineError::Launch)?;
+    let connected = cluster.communication(hooks, &job.stop);
+    let Communication { builders, guard, peers } = connected.map_err(|error| {
+        // What another process that was stopped has done to this one is no failure.
+        if job.stop.load(Ordering::Relaxed) {
+            EngineError::Stopped
+        } else {
+            EngineError::Launch(error)
+        }
+    })?;
     let job = Arc::new(job);
     if cluster.process > 0 {
         // The first process has a store to open before.

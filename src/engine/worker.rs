@@ -45,6 +45,7 @@ pub fn run(worker: &mut Worker, job: &Job, memory: Arc<Memory>) -> Result<Summar
         let pause = if busy { Duration::ZERO } else { state.pause() };
         worker.step_or_park(Some(pause));
     }
+    job.counters.steps.note_end(state.index);
     state.summary.live_epochs_max = state.epochs.live_max();
     if let Some(leader) = leader {
         let ended = match (&state.failure, state.summary.stopped) {
@@ -415,7 +416,9 @@ impl<'a> State<'a> {
     fn maintain(&mut self) {
         let maintained_at = self.maintained_at;
         if maintained_at.is_none_or(|at| at.elapsed() >= MAINTENANCE_INTERVAL) {
-            self.maintained_at = Some(Instant::now());
+            let now = Instant::now();
+            self.maintained_at = Some(now);
+            self.job.counters.steps.note(self.index, now);
             self.job.counters.set_lag(self.index, self.ingest.lag());
             if self.job.counters.wants_partitions() {
                 self.job.counters.set_partition_lags(self.ingest.partition_lags());

@@ -13,6 +13,7 @@ pub mod files;
 pub mod fixture;
 pub mod http;
 pub mod kills;
+pub mod link;
 #[cfg(feature = "parquet")]
 pub mod members;
 pub mod program;
