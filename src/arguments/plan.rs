@@ -14,6 +14,7 @@ use crate::time::{Definition, Span};
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A job of `trendmark run`, with checked settings.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub struct Plan {
     pub dead_letter_max: u64,
     /// The HTTP server, if there is one.
     pub http: Option<HttpSettings>,
+    /// Within which time rows must be committed, for the job to be ready.
+    pub ready_within: Duration,
     /// Whether the first malformed records are logged.
     pub logs_malformed: bool,
 }
@@ -172,6 +175,7 @@ impl RunArguments {
             dead_letter: self.dead_letter.clone(),
             dead_letter_max: self.dead_letter_max.unwrap_or(DeadLetters::BYTES_MAX),
             http: self.http()?,
+            ready_within: clock("ready-within", self.ready_within, Duration::ZERO)?,
             logs_malformed: true,
         })
     }
@@ -260,9 +264,6 @@ impl RunArguments {
     fn settings(&self, follow: bool) -> Result<Settings, ArgumentError> {
         let definition = self.definition()?;
         let defaults = Settings::new(definition, self.queries()?);
-        let clock = |flag, span: Option<Span>, default| {
-            checked_span(flag, span, 0, WEEK_MS).map(|span| span.map_or(default, Span::duration))
-        };
         let count = |flag, value: Option<usize>, default| {
             let value = value.unwrap_or(default);
             let refused = || invalid_value(flag, value, "must be at least 1");
@@ -296,6 +297,7 @@ impl RunArguments {
                 defaults.rows_waiting_max,
             )?,
             state_max: self.state_max.unwrap_or(defaults.state_max),
+            watchdog: watchdog(self.watchdog, defaults.watchdog)?,
             follow,
             ..defaults
         })
@@ -435,6 +437,8 @@ impl RunArguments {
 
 const WEEK_MS: i64 = 7 * 86_400_000;
 const YEAR_MS: i64 = 366 * 86_400_000;
+/// The shortest limit of the watchdog, in milliseconds.
+const WATCHDOG_LEAST_MS: i64 = 1_000;
 /// The maximum length of a secret, in bytes.
 const SECRET_BYTES_MAX: u64 = 4_096;
 /// The smallest limit of memory, in bytes: a process without state takes about as much.
@@ -457,6 +461,23 @@ fn checked_span(
             Err(invalid_value(flag, span, &format!("must be {least} to {most}")))
         }
         _ => Ok(span),
+    }
+}
+
+/// Returns a time of the clock, a week at most.
+fn clock(
+    flag: &'static str,
+    span: Option<Span>,
+    default: Duration,
+) -> Result<Duration, ArgumentError> {
+    checked_span(flag, span, 0, WEEK_MS).map(|span| span.map_or(default, Span::duration))
+}
+
+/// Returns the limit of the watchdog: zero, or at least a second.
+fn watchdog(span: Option<Span>, default: Duration) -> Result<Duration, ArgumentError> {
+    match span.filter(|span| (1..WATCHDOG_LEAST_MS).contains(&span.ms)) {
+        Some(span) => Err(invalid_value("watchdog", span, "must be 0s, or at least 1s")),
+        None => clock("watchdog", span, default),
     }
 }
 
