@@ -19,6 +19,7 @@ mod fixtures;
 pub mod generate;
 pub mod kafka;
 pub mod log;
+pub mod metrics;
 pub mod panics;
 pub mod query;
 pub mod scores;

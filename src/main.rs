@@ -1,7 +1,7 @@
 //! The `trendmark` program: parses the arguments, runs a command, and sets the exit code.
 //!
 //! Exit codes: 0 success, 1 failure, 2 usage error, 5 another job has the store, 6 input that
-//! cannot be used, 7 a launch that has given up.
+//! cannot be used, 7 a launch that has given up, 8 a worker that does not get on.
 
 use clap::Parser;
 use std::process::ExitCode;

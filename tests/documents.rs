@@ -22,7 +22,7 @@ use trendmark::stores::description::FORMAT;
 const README_LINES_MAX: usize = 200;
 
 /// Flags of other programs that documents name.
-const OTHER_FLAGS: [&str; 11] = [
+const OTHER_FLAGS: [&str; 12] = [
     "--bench",
     "--features",
     "--locked",
@@ -32,6 +32,7 @@ const OTHER_FLAGS: [&str; 11] = [
     "--release",
     "--repeat",
     "--seeds",
+    "--test",
     "--version",
     "--help",
 ];

@@ -17,9 +17,10 @@ const BANNED_NAMES: [&str; 7] = ["cnt", "ts", "evt", "req", "idx", "cfg", "tmp"]
 const PRINTING: [&str; 4] = ["print", "println", "eprint", "eprintln"];
 
 /// The modules that each module of the crate uses. Any other dependency points the wrong way.
-const MAY_USE: [(&str, &str); 26] = [
+const MAY_USE: [(&str, &str); 27] = [
     ("console", ""),
     ("features", ""),
+    ("metrics", ""),
     ("panics", "console"),
     ("kafka", "features"),
     ("time", ""),
@@ -38,10 +39,14 @@ const MAY_USE: [(&str, &str); 26] = [
     ("stores", "acceptance completeness event features kafka log query time titles"),
     (
         "engine",
-        "acceptance completeness console event log query sets showings sources \
+        "acceptance completeness console event log metrics query sets showings sources \
          stores time titles",
     ),
-    ("serve", "completeness engine event panics query sets sources stores time titles"),
+    (
+        "serve",
+        "acceptance completeness engine event log metrics panics query sets showings sources \
+         stores time titles",
+    ),
     ("supervise", ""),
     ("generate", "console event features kafka time"),
     (

@@ -15,6 +15,9 @@ use std::ops::Range;
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
+/// The least default of `--ready-within`, in milliseconds.
+const READY_WITHIN_MS: i64 = 60_000;
+
 impl RunArguments {
     /// Fills in missing arguments from the configuration file, then from the defaults.
     ///
@@ -100,7 +103,7 @@ impl RunArguments {
     /// Returns the settings that must be the same in all processes of a job: names and values.
     pub(super) fn shared_settings(&self) -> Vec<(String, String)> {
         /// Where a process is, how it reaches others, and what only process 0 uses.
-        const OF_ONE_PROCESS: [&str; 17] = [
+        const OF_ONE_PROCESS: [&str; 19] = [
             "bootstrap-servers",
             "cluster-secret",
             "dead-letter",
@@ -112,11 +115,13 @@ impl RunArguments {
             "launch-timeout",
             "process",
             "processes",
+            "ready-within",
             "schema-registry",
             "schema-registry-auth",
             "state-max",
             "store",
             "take-over",
+            "watchdog",
             "workers",
         ];
         let mut table = self.to_table();
@@ -140,6 +145,8 @@ impl RunArguments {
         let max_delay = self.max_delay.unwrap_or(Span { ms: definition.max_delay_ms });
         let max_leap_ms = Definition::default_max_leap_ms(epoch_length.ms, max_delay.ms);
         let defaults = Settings::new(definition, Vec::new());
+        let publish_ms = self.publish_interval.map_or(0, |interval| interval.ms);
+        let ready_within = Span { ms: READY_WITHIN_MS.max(publish_ms.saturating_mul(3)) };
         let processes = self.processes.unwrap_or(1);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let query = match self.query {
@@ -181,6 +188,8 @@ impl RunArguments {
             rounds_in_flight: self.rounds_in_flight.or(Some(defaults.rounds_in_flight)),
             state_max: self.state_max.or(Some(defaults.state_max)),
             rows_waiting_max: self.rows_waiting_max.or(Some(defaults.rows_waiting_max)),
+            ready_within: self.ready_within.or(Some(ready_within)),
+            watchdog: self.watchdog.or(Some(Span::of(defaults.watchdog))),
             ..self
         }
     }

@@ -313,6 +313,11 @@ pub struct RunArguments {
     #[arg(long, value_name = "FILE", help_heading = "HTTP")]
     pub http_token_file: Option<PathBuf>,
 
+    /// Age of the last commit from which on /readyz says that the job is not ready, if there is
+    /// something to commit [default: the longer of 1m and three publish intervals]
+    #[arg(long, value_name = "DURATION", help_heading = "HTTP")]
+    pub ready_within: Option<Span>,
+
     /// Interval between publications [default: 1s]
     #[arg(long, value_name = "DURATION", help_heading = "Pace and limits")]
     pub publish_interval: Option<Span>,
@@ -355,6 +360,11 @@ pub struct RunArguments {
     /// ends with an error [default: three quarters of the machine's]
     #[arg(long, value_name = "BYTES", help_heading = "Pace and limits")]
     pub state_max: Option<u64>,
+
+    /// How long a worker may not get on before its process ends with exit code 8, so that it can be
+    /// started again; 0s never ends it [default: 1m]
+    #[arg(long, value_name = "DURATION", help_heading = "Pace and limits")]
+    pub watchdog: Option<Span>,
 
     /// librdkafka setting, repeatable, or a table `kafka` in the configuration, such as
     /// security.protocol=SASL_SSL; a value file:PATH or env:NAME is read from that file or

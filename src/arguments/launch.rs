@@ -1,6 +1,6 @@
 //! The flags of `launch`: those of `run`, and how long a process may be silent.
 
-use super::plan::{checked_span, invalid_value};
+use super::limits::{checked_span, invalid_value};
 use super::{ArgumentError, RunArguments};
 use crate::time::Span;
 use clap::Args;

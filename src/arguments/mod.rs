@@ -5,6 +5,7 @@
 //! - [`config`]: the configuration file. Its keys are the flags of `run`; flags take precedence.
 //! - `formats`: reads `--kafka-format`, the format of the topics of each log.
 //! - `fields`: reads `--field`, the paths of the fields in the records of each log.
+//! - `limits`: the limits of values of flags.
 //! - [`launch`]: the flags of `launch`, and its plan.
 //! - `http`: where the HTTP server listens, and the token of its clients.
 //! - [`share`]: shares such as `1%`.
@@ -16,6 +17,7 @@ pub mod flags;
 mod formats;
 mod http;
 pub mod launch;
+mod limits;
 pub mod parameters;
 pub mod plan;
 pub mod share;

@@ -2,6 +2,7 @@
 
 use super::fields::log_fields;
 use super::formats::format_of;
+use super::limits::{WEEK_MS, checked_span, clock, invalid_value, watchdog};
 use super::{ArgumentError, HttpSettings, RunArguments};
 use crate::dataflows;
 use crate::decode::{LogFields, MessageFormat};
@@ -15,6 +16,7 @@ use crate::titles::TitlePlaces;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A job of `trendmark run`, with checked settings.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub struct Plan {
     pub dead_letter_max: u64,
     /// The HTTP server, if there is one.
     pub http: Option<HttpSettings>,
+    /// Within which time rows must be committed, for the job to be ready.
+    pub ready_within: Duration,
     /// Whether the first malformed records are logged.
     pub logs_malformed: bool,
 }
@@ -182,6 +186,7 @@ impl RunArguments {
             dead_letter: self.dead_letter.clone(),
             dead_letter_max: self.dead_letter_max.unwrap_or(DeadLetters::BYTES_MAX),
             http: self.http()?,
+            ready_within: clock("ready-within", self.ready_within, Duration::ZERO)?,
             logs_malformed: true,
         })
     }
@@ -281,9 +286,6 @@ impl RunArguments {
     fn settings(&self, follow: bool) -> Result<Settings, ArgumentError> {
         let definition = self.definition()?;
         let defaults = Settings::new(definition, self.queries(&definition)?);
-        let clock = |flag, span: Option<Span>, default| {
-            checked_span(flag, span, 0, WEEK_MS).map(|span| span.map_or(default, Span::duration))
-        };
         let count = |flag, value: Option<usize>, default| {
             let value = value.unwrap_or(default);
             let refused = || invalid_value(flag, value, "must be at least 1");
@@ -317,6 +319,7 @@ impl RunArguments {
                 defaults.rows_waiting_max,
             )?,
             state_max: self.state_max.unwrap_or(defaults.state_max),
+            watchdog: watchdog(self.watchdog, defaults.watchdog)?,
             follow,
             ..defaults
         })
@@ -454,7 +457,6 @@ impl RunArguments {
     }
 }
 
-const WEEK_MS: i64 = 7 * 86_400_000;
 const YEAR_MS: i64 = 366 * 86_400_000;
 /// The maximum length of a secret, in bytes.
 const SECRET_BYTES_MAX: u64 = 4_096;
@@ -465,29 +467,6 @@ const JOIN_WINDOW_MAX: i64 = 1_000;
 /// The maximum number of records that support a time; as many are read ahead.
 const LEAP_SUPPORT_MAX: usize = 4_096;
 const WORKERS_MAX: usize = 1_024;
-
-pub(super) fn checked_span(
-    flag: &'static str,
-    span: Option<Span>,
-    least_ms: i64,
-    most_ms: i64,
-) -> Result<Option<Span>, ArgumentError> {
-    match span {
-        Some(span) if !(least_ms..=most_ms).contains(&span.ms) => {
-            let (least, most) = (Span { ms: least_ms }, Span { ms: most_ms });
-            Err(invalid_value(flag, span, &format!("must be {least} to {most}")))
-        }
-        _ => Ok(span),
-    }
-}
-
-pub(super) fn invalid_value(
-    flag: &'static str,
-    given: impl fmt::Display,
-    limit: &str,
-) -> ArgumentError {
-    ArgumentError::Limit { flag, given: given.to_string(), limit: limit.to_string() }
-}
 
 fn unknown_query(name: &str) -> ArgumentError {
     let names: Vec<_> = dataflows::ALL.iter().map(|query| query.name).collect();

@@ -46,11 +46,13 @@ impl Listening {
     /// # Errors
     /// When the system gives it no thread.
     pub fn serve(self, plan: &Plan, counters: &Arc<Counters>) -> Result<Server, RunError> {
+        let (job, counters) = (facts(plan), Arc::clone(counters));
         if plan.cluster.process > 0 {
-            return Server::elsewhere(self.listener, elsewhere(plan)).map_err(RunError::Http);
+            let server = Server::elsewhere(self.listener, elsewhere(plan), job, counters);
+            return server.map_err(RunError::Http);
         }
         let token = plan.http.as_ref().and_then(|http| http.token.clone());
-        let (job, snapshots, counters) = (facts(plan), snapshots(plan), Arc::clone(counters));
+        let snapshots = snapshots(plan);
         Server::of_job(self.listener, job, snapshots, counters, token).map_err(RunError::Http)
     }
 }
@@ -83,6 +85,9 @@ fn facts(plan: &Plan) -> JobFacts {
         workers: plan.cluster.workers,
         processes: plan.cluster.processes(),
         sets: plan.settings.sets.as_ref().map(|sets| sets.folder.clone()),
+        process: plan.cluster.process,
+        ready_within: plan.ready_within,
+        state_max: plan.settings.state_max,
     }
 }
 

@@ -2,6 +2,7 @@
 //! renews the lease.
 
 use super::EngineError;
+use super::activity::Activity;
 use super::coordinator::Committed;
 use super::metrics::Counters;
 use super::observer::Observer;
@@ -119,7 +120,11 @@ impl Owner {
         loop {
             match tasks.recv_timeout(renewal_due.saturating_duration_since(Instant::now())) {
                 Ok(Task::Commit(changes, files)) => {
+                    let (meter, began) = (counters.meter(), Instant::now());
+                    meter.store.begin(Activity::Committing(changes.publication.0));
                     let committed = self.commit(&changes, files)?;
+                    meter.commits.observe(began.elapsed());
+                    meter.store.begin(Activity::Waiting);
                     if commits.send(Ok(committed)).is_err() {
                         return Ok(());
                     }

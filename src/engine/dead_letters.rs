@@ -13,6 +13,7 @@ use crate::log::PartitionName;
 use crate::sources::Malformed;
 use foldhash::quality::FixedState;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::hash::BuildHasher;
@@ -23,13 +24,17 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The number of malformed records that are logged; later ones are not.
 const SHOWN_MAX: u64 = 5;
+/// The most classes of reasons of a log that are counted apart.
+const REASONS_MAX: usize = 16;
+/// The most words of the name of a class.
+const CLASS_WORDS_MAX: usize = 8;
 /// What is appended to the name of a full file.
 const OLD: &str = ".old";
 /// What is appended to the name of the file of another process than the first, before its number.
 const OF_PROCESS: &str = ".process-";
 
 /// The dead letters of a process.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct DeadLetters {
     file: Option<Mutex<LetterFile>>,
     malformed: AtomicU64,
@@ -38,9 +43,12 @@ pub struct DeadLetters {
     is_silent: bool,
     /// The first malformed record of each log, as text.
     first: [OnceLock<String>; Kind::COUNT],
+    /// The number of records by log and class of reason.
+    reasons: Mutex<BTreeMap<(Kind, String), u64>>,
 }
 
 /// A file of dead letters. It becomes the old file when it is full, and a new one begins.
+#[derive(Debug)]
 struct LetterFile {
     path: PathBuf,
     /// The file of process 0.
@@ -112,6 +120,7 @@ impl DeadLetters {
         self.first[partition.kind as usize]
             .get_or_init(|| format!("{} {}: {}", partition.name, record.location, record.reason));
         self.malformed.fetch_add(record.records, Ordering::Relaxed);
+        self.count_reason(partition.kind, record);
         let before = self.letters.fetch_add(1, Ordering::Relaxed);
         if before < SHOWN_MAX && !self.is_silent {
             let silence = if before + 1 == SHOWN_MAX { "; more are not logged" } else { "" };
@@ -135,6 +144,21 @@ impl DeadLetters {
         file.write(serde_json::to_vec(&letter).unwrap_or_default());
     }
 
+    fn count_reason(&self, kind: Kind, record: &Malformed) {
+        let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut class = class_of(&record.reason);
+        let of_kind = reasons.keys().filter(|(of, _)| *of == kind).count();
+        if of_kind >= REASONS_MAX && !reasons.contains_key(&(kind, class.clone())) {
+            class = "other".to_owned();
+        }
+        *reasons.entry((kind, class)).or_default() += record.records;
+    }
+
+    /// The number of malformed records that this process has seen, by log and class of reason.
+    pub fn reasons(&self) -> BTreeMap<(Kind, String), u64> {
+        self.reasons.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Writes buffered records to the file, and the file to the disk.
     ///
     /// # Errors
@@ -156,6 +180,16 @@ impl DeadLetters {
     pub fn malformed(&self) -> u64 {
         self.malformed.load(Ordering::Relaxed)
     }
+}
+
+/// The class of a reason: its words before a detail, without names in quotes and numbers.
+fn class_of(reason: &str) -> String {
+    let unquoted: Vec<&str> = reason.split('`').step_by(2).collect();
+    let unquoted = unquoted.join(" ");
+    let words = unquoted.split([':', ',', ';']).next().unwrap_or_default().split_whitespace();
+    let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
+    let words = words.map(|word| if is_number(word) { "N" } else { word });
+    words.take(CLASS_WORDS_MAX).collect::<Vec<_>>().join(" ")
 }
 
 impl LetterFile {
@@ -363,6 +397,32 @@ mod tests {
             format!("{}{}", letter["partition"].as_str().unwrap(), letter["offset"])
         };
         letters.lines().map(letter).collect()
+    }
+
+    #[test]
+    fn reasons_are_counted_in_a_bounded_number_of_classes() {
+        let letters = DeadLetters::default().without_log();
+        let partition = PartitionName { kind: Kind::Play, name: "p".to_owned() };
+        let write = |reason: &str| {
+            letters.write(&partition, &Malformed { reason: reason.to_owned(), ..record(0) });
+        };
+        for column in 1..=20 {
+            write(&format!("not JSON: expected value at column {column}"));
+            write(&format!("invalid UTF-8 after {column} bytes"));
+            write(&format!("missing field `field{column}`"));
+        }
+        write("`id` is 300 bytes long, expected at most 64");
+        let classes =
+            ["invalid UTF-8 after N bytes", "is N bytes long", "missing field", "not JSON"];
+        let named = |(class, number): (&str, u64)| ((Kind::Play, class.to_owned()), number);
+        let expected = classes.into_iter().zip([20, 1, 20, 20]).map(named);
+        assert_eq!(letters.reasons(), expected.collect());
+        for letter in 'a'..='z' {
+            write(&letter.to_string());
+        }
+        let reasons = letters.reasons();
+        assert_eq!(reasons.len(), REASONS_MAX + 1);
+        assert_eq!(reasons[&(Kind::Play, "other".to_owned())], 26 - (16 - 4));
     }
 
     #[test]

@@ -243,13 +243,18 @@ impl Epochs {
         self.open.iter().map(|open| open.size.get()).fold(StateSize::default(), StateSize::plus)
     }
 
+    /// Returns the size of the state of each open epoch on this worker.
+    pub fn sizes(&self) -> Vec<(Epoch, StateSize)> {
+        self.open.iter().map(|open| (open.epoch, open.size.get())).collect()
+    }
+
     /// The number of completed epoch dataflows.
     pub fn completed(&self) -> u64 {
         self.completed
     }
 
     /// The number of live epoch dataflows.
-    fn live(&self) -> usize {
+    pub fn live(&self) -> usize {
         self.open.len() + self.closing.len()
     }
 

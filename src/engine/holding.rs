@@ -31,6 +31,23 @@ pub enum Reason {
     Reading,
 }
 
+impl Reason {
+    /// A word for programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Reason::NoData => "no_data",
+            Reason::Source(Wait::Schema) => "schema",
+            Reason::Source(Wait::File) => "file",
+            Reason::Source(Wait::Broker) => "broker",
+            Reason::Aligned => "aligned",
+            Reason::EpochNotOpen => "epoch_not_open",
+            Reason::NextPublication => "next_publication",
+            Reason::BackPressure => "back_pressure",
+            Reason::Reading => "reading",
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {

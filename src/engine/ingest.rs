@@ -9,12 +9,15 @@
 //! - the round is full: each topic has its own budget of events and bytes in a round, and the
 //!   number of rounds in flight is bounded, so that no topic can starve the other.
 
+use super::activity::Activity;
 use super::admission::Admission;
 use super::completing::Reached;
 use super::dead_letters::DeadLetters;
 use super::epochs::Epochs;
 use super::holding::Holder;
+use super::meter::{Part, Recorded, WorkerMeter};
 use super::partition::Partition;
+use super::partition_state::PartitionState;
 use super::protocol::{SlowestWatermark, Watermarks};
 use super::{Counters, Settings};
 use crate::acceptance::Ledger;
@@ -35,6 +38,7 @@ pub struct Ingest {
     poll_interval: Duration,
     dead_letters: Arc<DeadLetters>,
     counters: Arc<Counters>,
+    meter: Arc<WorkerMeter>,
     /// The partitions that are not exhausted, or whose end is not yet reported.
     partitions: Vec<Partition>,
     /// The partitions that have ended and are wanted still, by name.
@@ -50,6 +54,7 @@ pub struct Ingest {
     replaying: bool,
     ledger: Ledger,
     arrivals: Arrivals,
+    recorded: Recorded,
     /// The latest record time of the exhausted partitions of each kind, in milliseconds.
     recorded_max_ms: [Option<i64>; Kind::COUNT],
     wanted: BTreeSet<Epoch>,
@@ -95,6 +100,7 @@ impl Ingest {
         settings: &Settings,
         dead_letters: Arc<DeadLetters>,
         counters: Arc<Counters>,
+        meter: Arc<WorkerMeter>,
     ) -> Ingest {
         let budget = Budget { events: settings.round_events, bytes: settings.round_bytes };
         Ingest {
@@ -103,6 +109,7 @@ impl Ingest {
             poll_interval: settings.poll_interval,
             dead_letters,
             counters,
+            meter,
             partitions: Vec::new(),
             ended: BTreeMap::new(),
             exhausted_max_ms: None,
@@ -111,6 +118,7 @@ impl Ingest {
             replaying: true,
             ledger: Ledger::default(),
             arrivals: Arrivals::default(),
+            recorded: Recorded::default(),
             recorded_max_ms: [None; Kind::COUNT],
             wanted: BTreeSet::new(),
             asked: 0,
@@ -132,6 +140,8 @@ impl Ingest {
         progress: Option<PartitionProgress>,
     ) -> Result<(), SourceError> {
         let found_at_start = self.replaying;
+        let number = self.meter.add_partition(&partition.name);
+        self.meter.doing.begin(Activity::Opening(number));
         let mut block = progress.as_ref().map(|at| at.block);
         let mut reader = source.open(partition, block.map(|block| block.offset));
         if let (Some(at), Err(SourceError::Retention { .. })) = (&progress, &reader)
@@ -147,7 +157,8 @@ impl Ingest {
         }
         let (definition, name) = (&self.definition, partition.name.clone());
         let block = block.unwrap_or_default();
-        let opened = Partition::new(definition, name, reader?, block, progress, found_at_start);
+        let mut opened = Partition::new(definition, name, reader?, block, progress, found_at_start);
+        opened.number = number;
         self.partitions.push(opened);
         Ok(())
     }
@@ -235,10 +246,16 @@ impl Ingest {
         self.partitions.iter().map(Partition::lag).fold(Lag::default(), Lag::merge)
     }
 
-    /// Returns how much of each partition is left to read.
-    pub fn partition_lags(&self) -> impl Iterator<Item = (PartitionName, Lag)> + '_ {
+    /// Returns how far each partition is read. `is_full` tells whether the worker takes no more
+    /// events now.
+    pub fn states(&self, is_full: bool) -> impl Iterator<Item = PartitionState> + '_ {
         let all = self.partitions.iter().chain(self.ended.values());
-        all.map(|partition| (partition.name.clone(), partition.lag()))
+        all.map(move |partition| partition.state(self.watermark_limit_ms, is_full))
+    }
+
+    /// Returns when the events were recorded that were read since the last call.
+    pub fn take_recorded(&mut self) -> Recorded {
+        std::mem::take(&mut self.recorded)
     }
 
     /// Returns the watermarks of all partitions.
@@ -306,13 +323,17 @@ impl Ingest {
     ) -> Result<usize, SourceError> {
         let partition = &mut self.partitions[index];
         let budget = &mut self.budgets[partition.name.kind as usize];
+        let began = Instant::now();
         if partition.needs_records() {
+            self.meter.doing.begin(Activity::Polling(partition.number));
             let read = partition.poll(now, self.idle_timeout, &self.dead_letters)?;
             partition.check_end()?;
             budget.spend(0, read.bytes.max(read.records));
             self.counters.add_bytes(read.bytes);
+            self.meter.add(Part::Poll, began.elapsed());
             return Ok(usize::from(!read.is_nothing()));
         }
+        self.meter.doing.begin(Activity::Admitting(partition.number));
         let mut admission = Admission {
             definition: &self.definition,
             watermark_limit_ms: self.watermark_limit_ms,
@@ -333,8 +354,15 @@ impl Ingest {
         budget.spend(events, 0);
         match replaying {
             true => self.counters.add_replayed(events),
-            false => self.counters.add_events(events),
+            false => {
+                self.counters.add_events(events);
+                if events > 0 {
+                    let last = &partition.batch.events[partition.next - 1];
+                    self.recorded.add(last.record_time_ms, events as u64);
+                }
+            }
         }
+        self.meter.add(Part::Admit, began.elapsed());
         Ok(events)
     }
 

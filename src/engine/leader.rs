@@ -1,10 +1,12 @@
 //! The extra duties of worker 0: it makes decisions, discovers partitions and commits publications.
 
+use super::activity::Activity;
 use super::committer::Committer;
 use super::completing::Completing;
 use super::coordinator::{Coordinator, Rules};
 use super::discovery::Discovery;
 use super::holding::Holding;
+use super::meter::Recorded;
 use super::protocol::Command;
 use super::sets::Filing;
 use super::table::Parts;
@@ -36,6 +38,8 @@ pub struct Leader {
     launched_at: Instant,
     /// The partitions of the publication that is being committed.
     moved: Vec<PartitionProgress>,
+    /// When its events were recorded.
+    recorded: Recorded,
     /// Partitions whose progress changes with the first publication, although nothing of them is
     /// read.
     settled: Vec<PartitionProgress>,
@@ -59,14 +63,13 @@ impl Leader {
     /// Opens the job's store and sends the first commands.
     pub fn new(state: &mut State<'_>, job: &Job) -> Leader {
         let settings = &job.settings;
-        let counters = &job.counters;
         let opener = take(&job.store);
         // The lease is renewed from now on, also while the history is read.
         let opened = opener.map_or(Ok(None), |open| {
             let store = open()?;
             let (progress, reader) = (store.progress()?, store.reader()?);
             let folder = settings.sets.as_ref().map(|sets| Folder::new(sets.folder.clone()));
-            let (waker, counters) = (std::thread::current(), Arc::clone(counters));
+            let (waker, counters) = (std::thread::current(), Arc::clone(&job.counters));
             let (generation, observer) = (progress.generation, job.observer.clone());
             if let Some(observer) = &observer {
                 observer.opened(&progress);
@@ -114,6 +117,7 @@ impl Leader {
             is_replayed: false,
             launched_at: Instant::now(),
             moved: Vec::new(),
+            recorded: Recorded::default(),
             settled,
             given_up,
             committer,
@@ -155,6 +159,7 @@ impl Leader {
             self.coordinator.note_change();
         }
         commands.extend(self.coordinator.decide(Instant::now(), clock_ms()));
+        job.counters.set_uncommitted(self.coordinator.has_uncommitted());
         if !commands.is_empty() {
             commands.iter().for_each(|command| log(command, &job.settings.definition));
             state.channels.command(commands);
@@ -184,6 +189,7 @@ impl Leader {
         commands: &mut Vec<Command>,
     ) -> Result<(), EngineError> {
         if self.discovery.is_due(job.settings.follow) && !state.has_failed() {
+            state.meter.doing.begin(Activity::Discovering);
             let source = state.source.as_mut();
             let (discovered, moved) = self.discovery.find(source, &self.progress)?;
             if !self.is_replayed {
@@ -225,6 +231,9 @@ impl Leader {
                     .iter_mut()
                     .map(|one| std::mem::take(&mut one.arrivals))
                     .collect();
+                for one in &mut parts.progress {
+                    self.recorded.append(std::mem::take(&mut one.recorded));
+                }
                 let reached = parts.reached();
                 let mut changes = assemble(&self.progress, publication, parts, settled);
                 let final_through = changes.final_through;
@@ -249,6 +258,8 @@ impl Leader {
         if let Some(committed) = committer.take_committed()? {
             state.summary.publications += 1;
             job.counters.set_committed(committed.publication);
+            let meter = job.counters.meter();
+            std::mem::take(&mut self.recorded).observe(&meter.event_to_row, clock_ms());
             tracing::info!("publication {}: committed", committed.publication);
             state.source.committed(&std::mem::take(&mut self.moved));
             commands.extend(self.coordinator.committed(committed));

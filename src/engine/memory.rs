@@ -66,7 +66,7 @@ fn supply(used: u64, limit: u64) -> Supply {
 }
 
 /// Returns the anonymous memory of this process, in bytes; `None` where the system does not tell.
-fn resident() -> Option<u64> {
+pub fn resident() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     kib(&status, "RssAnon:")
 }

@@ -1,6 +1,8 @@
 //! The progress of a process, to be read from other threads.
 
 use super::holding::Holder;
+use super::meter::Meter;
+use super::partition_state::{self, PartitionState};
 use super::steps::Steps;
 use crate::acceptance::Fate;
 use crate::event::Event;
@@ -26,7 +28,6 @@ pub struct Counters {
     bytes: AtomicU64,
     launched: AtomicBool,
     replaying: AtomicBool,
-    wants_partitions: AtomicBool,
     gauges: Mutex<Gauges>,
     pub(super) steps: Steps,
     /// The first late and the first future event, as text.
@@ -35,6 +36,7 @@ pub struct Counters {
     leaps: AtomicU64,
     /// Whether a warning told of times in another unit.
     is_unit_noted: AtomicBool,
+    meter: Meter,
 }
 
 /// Returns the words for an event whose time looks like one in another unit than milliseconds, with
@@ -53,10 +55,16 @@ pub(super) fn unit_hint(event: &Event) -> String {
 struct Gauges {
     /// The lag of each worker.
     lags: BTreeMap<usize, Lag>,
-    /// The lag of each partition, if anybody wants to know.
-    partition_lags: BTreeMap<PartitionName, Lag>,
+    /// The partitions of each worker.
+    partitions: BTreeMap<usize, BTreeMap<PartitionName, PartitionState>>,
     watermark_ms: Option<i64>,
     committed: Option<(Publication, Instant)>,
+    /// When the last publication began, in any process.
+    begun_at: Option<Instant>,
+    /// Since when this process is through with the replay.
+    live_since: Option<Instant>,
+    /// Since when there is something to commit.
+    uncommitted_since: Option<Instant>,
     holder: Option<(Holder, Duration)>,
 }
 
@@ -103,19 +111,31 @@ impl Counters {
 
     pub(super) fn set_replaying(&self, is_replaying: bool) {
         self.replaying.store(is_replaying, Ordering::Relaxed);
+        if !is_replaying {
+            self.gauges().live_since.get_or_insert_with(Instant::now);
+        }
     }
 
     pub(super) fn set_lag(&self, worker: usize, lag: Lag) {
         self.gauges().lags.insert(worker, lag);
     }
 
-    /// Whether somebody has asked for the lag of partitions.
-    pub(super) fn wants_partitions(&self) -> bool {
-        self.wants_partitions.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn set_partition_lags(&self, lags: impl Iterator<Item = (PartitionName, Lag)>) {
-        self.gauges().partition_lags.extend(lags);
+    /// Sets what a worker has seen of its partitions.
+    pub(super) fn set_partitions(
+        &self,
+        worker: usize,
+        states: impl Iterator<Item = PartitionState>,
+    ) {
+        let mut gauges = self.gauges();
+        let before = gauges.partitions.remove(&worker).unwrap_or_default();
+        let since = |state: PartitionState| match before.get(&state.partition) {
+            Some(before) if before.next_offset == state.next_offset => {
+                PartitionState { moved_at: before.moved_at, ..state }
+            }
+            _ => state,
+        };
+        let states = states.map(since).map(|state| (state.partition.clone(), state));
+        gauges.partitions.insert(worker, states.collect());
     }
 
     pub(super) fn set_watermark(&self, watermark_ms: i64) {
@@ -123,7 +143,19 @@ impl Counters {
     }
 
     pub(super) fn set_committed(&self, publication: Publication) {
-        self.gauges().committed = Some((publication, Instant::now()));
+        let mut gauges = self.gauges();
+        gauges.committed = Some((publication, Instant::now()));
+        gauges.uncommitted_since = None;
+    }
+
+    pub(super) fn set_begun(&self) {
+        self.gauges().begun_at = Some(Instant::now());
+    }
+
+    /// Notes whether there is something to commit.
+    pub(super) fn set_uncommitted(&self, is_there: bool) {
+        let since = &mut self.gauges().uncommitted_since;
+        *since = is_there.then(|| since.unwrap_or_else(Instant::now));
     }
 
     pub(super) fn set_holder(&self, holder: Option<(Holder, Duration)>) {
@@ -171,11 +203,33 @@ impl Counters {
         self.gauges().lags.values().copied().fold(Lag::default(), Lag::merge)
     }
 
-    /// How much of a partition of this process is not read yet; about a second old. `None` if it is
-    /// not known, as for some time after the first question.
+    /// How much of a partition of this process is not read yet; about a second old. `None` if this
+    /// process does not read it.
     pub fn lag_of(&self, partition: &PartitionName) -> Option<Lag> {
-        self.wants_partitions.store(true, Ordering::Relaxed);
-        self.gauges().partition_lags.get(partition).copied()
+        let gauges = self.gauges();
+        let mut workers = gauges.partitions.values();
+        workers.find_map(|of_worker| of_worker.get(partition)).map(|state| state.lag)
+    }
+
+    /// The partitions that this process reads, about a second ago.
+    pub fn partitions(&self) -> Vec<PartitionState> {
+        self.gauges().partitions.values().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    /// Whether this process keeps up with its partitions; `None` if that is not known.
+    pub fn is_keeping_up(&self, now: Instant) -> Option<bool> {
+        let ran = now.saturating_duration_since(self.live_since()?);
+        partition_state::keeping_up(&self.partitions(), ran, now)
+    }
+
+    /// Since when this process is through with the replay, if it is.
+    pub fn live_since(&self) -> Option<Instant> {
+        self.gauges().live_since
+    }
+
+    /// What this process measures of itself.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// The watermark of the job, in milliseconds: the lowest of all active partitions.
@@ -193,6 +247,21 @@ impl Counters {
     /// doubt. `None` if no worker is at work: the job starts, or has ended.
     pub fn slowest_step(&self) -> Option<Instant> {
         self.steps.slowest()
+    }
+
+    /// Which partition keeps epochs from closing, and for how long.
+    pub fn held_by(&self) -> Option<(Holder, Duration)> {
+        self.gauges().holder.clone()
+    }
+
+    /// When a publication began last, in any process: then the last but one was committed.
+    pub fn begun_at(&self) -> Option<Instant> {
+        self.gauges().begun_at
+    }
+
+    /// Since when there is something that is not committed. Only the first process knows.
+    pub fn uncommitted_since(&self) -> Option<Instant> {
+        self.gauges().uncommitted_since
     }
 
     /// The last publication that this process has committed, and when.

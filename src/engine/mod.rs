@@ -16,6 +16,7 @@
 //! the job continues where the last one left off. With a new store there is nothing to replay.
 
 mod across;
+mod activity;
 mod admission;
 mod cluster;
 mod committer;
@@ -29,10 +30,13 @@ mod holding;
 mod ingest;
 mod leader;
 mod memory;
+mod meter;
 mod metrics;
 mod observer;
+mod operators;
 mod pace;
 mod partition;
+mod partition_state;
 mod peers;
 mod protocol;
 mod round_times;
@@ -44,6 +48,7 @@ mod steps;
 mod table;
 mod titling;
 mod usable;
+mod watchdog;
 mod worker;
 
 use crate::event::Kind;
@@ -52,13 +57,18 @@ use cluster::Communication;
 pub use dead_letters::{DeadLetterError, DeadLetters};
 pub use holding::{Holder, Reason};
 use memory::Memory;
+pub use memory::resident as resident_memory;
+pub use meter::{Meter, Part, WorkerMeter};
 pub use metrics::Counters;
 pub use observer::Observer;
+pub use partition_state::{PartitionState, STALLED_AFTER};
 pub use protocol::Failure;
 pub use round_times::RoundTimes;
 pub use sets::SetsSettings;
 pub use settings::Settings;
 pub use usable::Records;
+use watchdog::guard::Guard;
+pub use watchdog::{Stall, Watched};
 
 use crate::console;
 use crate::log::PartitionName;
@@ -197,6 +207,8 @@ const EXIT_STOPPED: u8 = 0;
 pub const EXIT_USAGE: u8 = 2;
 /// The exit code of a job that has failed for another reason than the following.
 const EXIT_FAILED: u8 = 1;
+/// The exit code of a process whose worker does not get on.
+const EXIT_STALLED: u8 = 8;
 /// The exit code of a job whose store another job has. A supervisor must not start it again: it
 /// would take the store back.
 pub const EXIT_FENCED: u8 = 5;
@@ -272,6 +284,8 @@ pub fn run(cluster: &Cluster, job: Job) -> Result<Summary, EngineError> {
         // The first process has a store to open before.
         job.counters.set_launched();
     }
+    job.counters.meter().set_dead_letters(&job.dead_letters);
+    let guard_of_threads = Guard::start(job.settings.watchdog, Arc::clone(&job.counters));
     let memory = Arc::new(Memory::limited_to(job.settings.state_max));
     let is_over = Arc::new(AtomicBool::new(false));
     let guards = {
@@ -303,6 +317,7 @@ pub fn run(cluster: &Cluster, job: Job) -> Result<Summary, EngineError> {
         }
     }
     is_over.store(true, Ordering::Relaxed);
+    drop(guard_of_threads);
     peers.finish();
     failure.map_or(Ok(summary), Err)
 }

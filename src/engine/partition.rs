@@ -1,10 +1,10 @@
 //! A partition on a worker: its reader, its buffered records, and its position.
 
 mod moves;
+mod shown;
 
 use super::completing::Reached;
 use super::dead_letters::DeadLetters;
-use super::holding::Reason;
 use super::protocol::{SlowestWatermark, Watermarks};
 use crate::acceptance::{Ahead, ClockLimit, Judge, LogEnd, Missing, Plain, Reading};
 use crate::event::Event;
@@ -23,6 +23,8 @@ const IDLE_UNMOVED: u32 = 10;
 /// A partition and its reader.
 pub(super) struct Partition {
     pub(super) name: PartitionName,
+    /// Its number among those that the worker has opened.
+    pub(super) number: u64,
     reader: Box<dyn PartitionReader>,
     pub(super) judge: Judge,
     /// The records read last; the events before index `next` are processed.
@@ -49,6 +51,8 @@ pub(super) struct Partition {
     /// The epoch of the last event that contributed.
     pub(super) last_epoch: Option<Epoch>,
     quiet: Quiet,
+    /// When it was last at its end.
+    ended_at: Option<Instant>,
     /// Whether it was ever polled. Its first offset is not known before.
     was_polled: bool,
     /// The number of malformed records since the last report.
@@ -137,6 +141,7 @@ impl Partition {
         let decisions = progress.as_ref().map(|at| at.decisions.clone()).unwrap_or_default();
         Partition {
             name,
+            number: 0,
             reader,
             judge: Judge::resume(definition, block, decisions),
             batch: Batch { next_offset: block.offset, ..Batch::default() },
@@ -163,6 +168,7 @@ impl Partition {
                 moved_at: Instant::now(),
                 first_end_at: None,
             },
+            ended_at: None,
             malformed: 0,
             lost: progress.as_ref().and_then(|at| at.lost.clone()).filter(Loss::outlives_file),
             reported: progress,
@@ -239,24 +245,6 @@ impl Partition {
         Reached {
             record_times: Watermarks { slowest, max_ms, exhausted },
             unread: is_known.then_some(lag.records),
-        }
-    }
-
-    /// Returns why the watermark stands still, if it does. `limit_ms` is the highest watermark that
-    /// it may reach.
-    pub(super) fn reason(&self, limit_ms: Option<i64>, is_full: bool) -> Reason {
-        if let Some(wait) = self.reader.waits_for() {
-            return Reason::Source(wait);
-        }
-        if self.ask.is_some() {
-            return Reason::NextPublication;
-        }
-        match self.pending_reading {
-            Some(_) if self.judge.watermark_ms() > limit_ms => Reason::Aligned,
-            Some(_) => Reason::EpochNotOpen,
-            None if self.is_drained() && self.end_was_seen() => Reason::NoData,
-            None if is_full => Reason::BackPressure,
-            None => Reason::Reading,
         }
     }
 
@@ -378,6 +366,9 @@ impl Partition {
             (Polled::AtEnd, End::Seen { since, .. }) if nothing => End::Seen { since, last: now },
             (Polled::AtEnd, _) => End::Seen { since: now, last: now },
         };
+        if self.end != End::NotSeen {
+            self.ended_at = Some(now);
+        }
         if self.is_quiet(now, idle_timeout) {
             self.activity = Activity::Idle;
         }

@@ -49,6 +49,8 @@ pub struct Settings {
     /// Whether the store needs the rebuilt rows of its main table after a replay, see
     /// [`crate::stores::Store::restore`].
     pub restores_rows: bool,
+    /// How long a worker may not get on before the process ends; for ever if it is zero.
+    pub watchdog: Duration,
     /// Where the sets are written as files, if they are. The queries then have
     /// [`crate::sets::FILES`].
     pub sets: Option<SetsSettings>,
@@ -75,6 +77,7 @@ impl Settings {
             accept_loss: None,
             malformed_max: None,
             restores_rows: false,
+            watchdog: Duration::from_secs(60),
             sets: None,
         }
     }

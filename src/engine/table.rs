@@ -16,6 +16,7 @@
 use super::Settings;
 use super::across::AcrossEpochs;
 use super::completing::Reached;
+use super::meter::Recorded;
 use super::sets::{Routed, SetsFailure, route, write_sets};
 use crate::acceptance::Ledger;
 use crate::completeness::Arrivals;
@@ -55,6 +56,8 @@ pub struct WorkerProgress {
     pub arrivals: Arrivals,
     /// How far the records of each kind are read.
     pub reached: [Reached; Kind::COUNT],
+    /// When its events were recorded.
+    pub recorded: Recorded,
 }
 
 /// A part of a publication, gathered on worker 0.

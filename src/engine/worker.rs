@@ -1,10 +1,12 @@
 //! The loop of a worker: execute commands, read events, step the dataflows, forward, report.
 
+use super::activity::Activity;
 use super::epochs::Epochs;
 use super::holding::Holder;
 use super::ingest::Ingest;
 use super::leader::Leader;
 use super::memory::{Memory, Supply};
+use super::meter::{Part, WorkerMeter};
 use super::pace::Pace;
 use super::protocol::{Channels, Command, Report};
 use super::table::{Table, WorkerProgress};
@@ -29,23 +31,37 @@ const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(500);
 /// If this worker or another one fails.
 pub fn run(worker: &mut Worker, job: &Job, memory: Arc<Memory>) -> Result<Summary, EngineError> {
     job.counters.set_replaying(true);
-    let mut state = State::build(worker, job, memory);
+    let meter = job.counters.meter().add_worker(worker.index());
+    if job.counters.meter().is_served() {
+        meter.operators.install(worker);
+    }
+    let mut state = State::build(worker, job, memory, Arc::clone(&meter));
+    meter.doing.begin(Activity::OpeningStore);
     let mut leader = (state.index == 0).then(|| Leader::new(&mut state, job));
+    let mut began = Instant::now();
     while !state.ended {
         if let Some(leader) = &mut leader {
+            meter.doing.begin(Activity::Leading);
             leader.step(&mut state, job);
         }
+        meter.doing.begin(Activity::Executing);
         state.execute_commands(worker);
         let busy = state.read();
+        meter.doing.begin(Activity::Forwarding);
         state.end_round_if_due();
         state.forward();
         state.check_memory();
         state.report();
         state.maintain();
         let pause = if busy { Duration::ZERO } else { state.pause() };
+        meter.doing.begin(Activity::Stepping(pause.as_millis() as u64));
         worker.step_or_park(Some(pause));
+        let ended = Instant::now();
+        meter.add(Part::Loop, ended - began);
+        began = ended;
     }
     job.counters.steps.note_end(state.index);
+    meter.doing.begin(Activity::ClosingStore);
     state.summary.live_epochs_max = state.epochs.live_max();
     if let Some(leader) = leader {
         let ended = match (&state.failure, state.summary.stopped) {
@@ -55,6 +71,7 @@ pub fn run(worker: &mut Worker, job: &Job, memory: Arc<Memory>) -> Result<Summar
         };
         leader.finish(&mut state, ended);
     }
+    meter.doing.begin(Activity::Waiting);
     match state.failure {
         Some(failure) => Err(failure),
         None => Ok(state.summary),
@@ -65,6 +82,7 @@ pub fn run(worker: &mut Worker, job: &Job, memory: Arc<Memory>) -> Result<Summar
 pub(super) struct State<'a> {
     index: usize,
     job: &'a Job,
+    pub(super) meter: Arc<WorkerMeter>,
     pub(super) source: Box<dyn Source>,
     pub(super) channels: Channels,
     epochs: Epochs,
@@ -103,20 +121,26 @@ struct EndedPublication {
 
 impl<'a> State<'a> {
     /// Builds the dataflows that live as long as the job, in the same order on every worker.
-    fn build(worker: &mut Worker, job: &'a Job, memory: Arc<Memory>) -> State<'a> {
+    fn build(
+        worker: &mut Worker,
+        job: &'a Job,
+        memory: Arc<Memory>,
+        meter: Arc<WorkerMeter>,
+    ) -> State<'a> {
         let round = Round::first(Publication::REPLAY);
         let settings = &job.settings;
         let channels = Channels::build(worker);
         let table = Table::build(worker, settings);
         let epochs = Epochs::build(worker, settings, round);
-        let dead_letters = Arc::clone(&job.dead_letters);
+        let (dead_letters, counters) = (Arc::clone(&job.dead_letters), Arc::clone(&job.counters));
         State {
             index: worker.index(),
             job,
             source: (job.source)(),
             channels,
             epochs,
-            ingest: Ingest::new(settings, dead_letters, Arc::clone(&job.counters)),
+            ingest: Ingest::new(settings, dead_letters, counters, Arc::clone(&meter)),
+            meter,
             table,
             pace: Pace::new(round),
             round_began: Instant::now(),
@@ -300,15 +324,24 @@ impl<'a> State<'a> {
             let is_after_replay = before > Publication::REPLAY;
             let (partitions, ledger) =
                 if is_after_replay { self.ingest.snapshot() } else { Default::default() };
+            self.job.counters.set_begun();
+            self.meter.doing.begin(Activity::EndingRound);
             // Before the positions after them are forwarded.
             if let Err(error) = self.job.dead_letters.flush() {
                 self.fail(error.into());
             }
             let closed_through = self.ingest.closed_through();
             let (arrivals, reached) = (self.ingest.take_arrivals(), self.ingest.reached());
-            let digests = Digests::new();
-            let progress =
-                WorkerProgress { partitions, ledger, closed_through, digests, arrivals, reached };
+            let (digests, recorded) = (Digests::new(), self.ingest.take_recorded());
+            let progress = WorkerProgress {
+                partitions,
+                ledger,
+                closed_through,
+                digests,
+                arrivals,
+                reached,
+                recorded,
+            };
             let ended = EndedPublication { publication: before, next: after, progress };
             self.ended_publications.push_back(ended);
             self.ingest.go_live();
@@ -341,6 +374,7 @@ impl<'a> State<'a> {
             && *round < frontier
         {
             self.summary.round_times.add(began.elapsed());
+            self.job.counters.meter().rounds.observe(began.elapsed());
             self.summary.state_max = self.summary.state_max.max(self.epochs.size());
             self.in_flight.pop_front();
         }
@@ -419,11 +453,17 @@ impl<'a> State<'a> {
             let now = Instant::now();
             self.maintained_at = Some(now);
             self.job.counters.steps.note(self.index, now);
-            self.job.counters.set_lag(self.index, self.ingest.lag());
-            if self.job.counters.wants_partitions() {
-                self.job.counters.set_partition_lags(self.ingest.partition_lags());
+            self.meter.doing.begin(Activity::Maintaining);
+            let (counters, is_full) = (&self.job.counters, !self.may_read());
+            counters.set_lag(self.index, self.ingest.lag());
+            if counters.meter().is_served() {
+                counters.set_partitions(self.index, self.ingest.states(is_full));
+                self.meter.set_slow(self.epochs.sizes(), now);
             }
-            self.holder = self.ingest.holder(!self.may_read());
+            self.meter.in_flight.store(self.in_flight.len() as u64, Ordering::Relaxed);
+            self.meter.rows_waiting.store(self.rows_waiting() as u64, Ordering::Relaxed);
+            self.meter.dataflows.store(self.epochs.live() as u64, Ordering::Relaxed);
+            self.holder = self.ingest.holder(is_full);
             if let Err(error) = self.source.maintain() {
                 self.fail(error.into());
             }

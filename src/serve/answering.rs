@@ -10,8 +10,9 @@ use super::head::Head;
 use super::parameters::Given;
 use super::reply::{JSON, Reply, headers};
 use super::routes::{self, Action, Found, Rows};
-use super::site::Site;
-use super::{openapi, page, uri};
+use super::site::{JobFacts, Site};
+use super::{health, measured, openapi, page, uri};
+use crate::engine::Counters;
 use crate::panics::catch_panic;
 use crate::query::Role;
 use crate::stores::Snapshot;
@@ -40,6 +41,10 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 pub struct Content {
     /// The API, or in other processes than the first one where it is.
     pub source: ContentSource,
+    /// The job.
+    pub job: Arc<JobFacts>,
+    /// The counters of this process.
+    pub counters: Arc<Counters>,
     /// Whether only this machine reaches the server.
     pub is_loopback: bool,
     /// The number of streams.
@@ -125,10 +130,27 @@ fn checked(content: &Content, request: &Request<Incoming>) -> Result<(), ApiErro
     }
 }
 
+/// Answers what every process does.
+async fn of_process(content: &Content, path: &str, accept: Option<&str>) -> Option<Reply> {
+    let (job, counters) = (&content.job, &content.counters);
+    match path {
+        "/healthz" => Some(health::healthy(counters)),
+        "/readyz" => Some(health::ready(counters, job.ready_within)),
+        "/metrics" => {
+            let site = match &content.source {
+                ContentSource::Site(site) => Some(site),
+                ContentSource::Elsewhere(_) => None,
+            };
+            Some(measured::answer(site, job, counters, accept.unwrap_or_default()).await)
+        }
+        _ => None,
+    }
+}
+
 async fn route(content: &Arc<Content>, request: &Request<Incoming>) -> Result<Answered, ApiError> {
     let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
-    if path == "/healthz" {
-        return Ok(Answered::Reply(Reply::text(200, "text/plain; charset=utf-8", "ok\n")));
+    if let Some(reply) = of_process(content, path, header(request, "accept")).await {
+        return Ok(Answered::Reply(reply));
     }
     let site = match &content.source {
         ContentSource::Site(site) => site,

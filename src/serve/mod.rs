@@ -17,6 +17,7 @@
 //! - [`routes`], [`parameters`], [`fields`]: the paths, declared once; [`openapi`] describes them.
 //! - [`api`]: what each path answers; `extras`: what stores do not have yet.
 //! - [`snapshots`], [`feed`], `ring`, `head`, `rates`: what is known of the job.
+//! - [`health`], `measured`: whether the job lives, and its metrics, in every process.
 //! - `events`, `cache`: what is sent to several clients.
 //! - `page`: HTML.
 
@@ -32,7 +33,9 @@ pub mod feed;
 pub mod fields;
 mod guard;
 pub mod head;
+pub mod health;
 mod http;
+mod measured;
 pub mod openapi;
 mod page;
 pub mod parameters;
@@ -89,21 +92,22 @@ impl Server {
         counters: Arc<Counters>,
         token: Option<Token>,
     ) -> std::io::Result<Server> {
-        let snapshots = Arc::new(snapshots);
+        let (job, snapshots) = (Arc::new(job), Arc::new(snapshots));
         let description = Description::of(&job.definition, &job.queries);
         let feed = Arc::new(Feed::new(description, Arc::clone(&snapshots)));
         let site = Site {
-            job,
+            job: Arc::clone(&job),
             snapshots,
             feed: Arc::clone(&feed),
-            counters,
+            counters: Arc::clone(&counters),
             bytes: Default::default(),
             cache: Default::default(),
             encoded: Default::default(),
+            committed: Default::default(),
             token,
         };
         let source = ContentSource::Site(Arc::new(site));
-        let mut server = Server::start(listener, source)?;
+        let mut server = Server::start(listener, source, job, counters)?;
         let running = Arc::clone(&feed);
         let thread = std::thread::Builder::new().name("http-feed".into());
         // Nobody waits for it: it may be reading a whole topic.
@@ -116,12 +120,23 @@ impl Server {
     ///
     /// # Errors
     /// When the system gives it no thread or no socket.
-    pub fn elsewhere(listener: TcpListener, text: String) -> std::io::Result<Server> {
-        Server::start(listener, ContentSource::Elsewhere(text))
+    pub fn elsewhere(
+        listener: TcpListener,
+        text: String,
+        job: JobFacts,
+        counters: Arc<Counters>,
+    ) -> std::io::Result<Server> {
+        Server::start(listener, ContentSource::Elsewhere(text), Arc::new(job), counters)
     }
 
-    fn start(listener: TcpListener, source: ContentSource) -> std::io::Result<Server> {
+    fn start(
+        listener: TcpListener,
+        source: ContentSource,
+        job: Arc<JobFacts>,
+        counters: Arc<Counters>,
+    ) -> std::io::Result<Server> {
         let address = listener.local_addr()?;
+        counters.meter().serve();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(READERS)
@@ -130,6 +145,8 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let content = Arc::new(Content {
             source,
+            job,
+            counters,
             is_loopback: address.ip().is_loopback(),
             streams: AtomicUsize::new(0),
         });

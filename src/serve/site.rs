@@ -3,6 +3,7 @@
 use super::cache::Cache;
 use super::events::Encoded;
 use super::feed::Feed;
+use super::measured::Committed;
 use super::rates::Rates;
 use super::snapshots::Snapshots;
 use super::token::Token;
@@ -11,6 +12,7 @@ use crate::query::QueryInstance;
 use crate::time::Definition;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What the server tells of its job.
 #[derive(Clone, Debug)]
@@ -29,12 +31,18 @@ pub struct JobFacts {
     pub processes: usize,
     /// The folder of `--sets`, if it is given.
     pub sets: Option<PathBuf>,
+    /// The number of this process.
+    pub process: usize,
+    /// Within which time rows must be committed, for the job to be ready.
+    pub ready_within: Duration,
+    /// The most memory of this process, in bytes.
+    pub state_max: u64,
 }
 
 /// What all requests share.
 pub struct Site {
     /// The job.
-    pub job: JobFacts,
+    pub job: Arc<JobFacts>,
     /// Where publications are read.
     pub snapshots: Arc<Snapshots>,
     /// The publications.
@@ -47,6 +55,8 @@ pub struct Site {
     pub cache: Cache,
     /// The events that were sent lately.
     pub encoded: Encoded,
+    /// What `/metrics` has told of what is committed.
+    pub committed: Committed,
     /// What clients must know, if anything.
     pub token: Option<Token>,
 }

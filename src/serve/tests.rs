@@ -11,6 +11,7 @@ use crate::time::{Definition, Publication};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 use std::time::Instant;
 
 fn queries() -> Vec<QueryInstance> {
@@ -38,6 +39,9 @@ impl Job {
             workers: 1,
             processes: 1,
             sets: None,
+            process: 0,
+            ready_within: Duration::from_secs(60),
+            state_max: u64::MAX,
         };
         let listener = HttpAddress::any_local().listen().unwrap();
         let snapshots = Snapshots::of_copy(description, open);

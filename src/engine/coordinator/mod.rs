@@ -380,6 +380,13 @@ impl Coordinator {
         None
     }
 
+    /// Whether something was read or has happened that no committed publication includes.
+    pub fn has_uncommitted(&self) -> bool {
+        let is_committed = self.committed.publication.next() >= self.round.publication();
+        let is_unchanged = is_committed && self.published == Some(self.activity(self.round));
+        !self.replaying && !is_unchanged
+    }
+
     fn activity(&self, round: Round) -> Activity {
         let completed = self.completed_min();
         let asked = self.reported().map(|report| report.asked).sum();
