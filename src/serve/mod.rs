@@ -12,22 +12,22 @@
 //! answered or sent is made once for all who ask for the same.
 //!
 //! - [`address`], [`token`]: the settings.
-//! - `http`, `patience`, `body`: connections, and their limits.
+//! - `http`, `patience`, `body`, `seldom`: connections, and their limits.
 //! - `guard`, `answering`: which requests are answered, and with what.
 //! - [`routes`], [`parameters`], [`fields`]: the paths, declared once; [`openapi`] describes them.
-//! - [`api`]: what each path answers; `extras`: what stores do not have yet.
+//! - [`api`]: what each path answers.
 //! - [`snapshots`], [`feed`], `ring`, `head`, `rates`: what is known of the job.
-//! - `events`, `cache`: what is sent to several clients.
+//! - `events`, `cache`: what is sent to several clients; [`budget`]: the memory of all of it.
 //! - `page`: HTML.
 
 pub mod address;
 mod answering;
 pub mod api;
 mod body;
+pub mod budget;
 pub mod cache;
 pub mod error;
 pub mod events;
-mod extras;
 pub mod feed;
 pub mod fields;
 mod guard;
@@ -41,23 +41,25 @@ pub mod rates;
 mod reply;
 mod ring;
 pub mod routes;
+mod seldom;
 pub mod site;
 pub mod snapshots;
 pub mod table;
 pub mod token;
 mod uri;
 
-pub use address::{HttpAddress, ListenError};
+pub use address::{HttpAddress, ListenError, Listener};
 pub use site::JobFacts;
 pub use snapshots::{ReaderOpener, Snapshots};
 pub use token::Token;
 
 use crate::engine::{Counters, Observer};
+use crate::panics::survive_async;
 use crate::stores::description::Description;
 use answering::{Content, ContentSource};
 use feed::Feed;
 use site::Site;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
@@ -65,7 +67,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// The threads that read the store for answers.
-const READERS: usize = 4;
+const READERS: usize = budget::MAKERS;
 /// How long the end of the server waits for them.
 const READERS_WAIT: Duration = Duration::from_millis(200);
 
@@ -83,7 +85,7 @@ impl Server {
     /// # Errors
     /// When the system gives it no thread or no socket.
     pub fn of_job(
-        listener: TcpListener,
+        listener: Listener,
         job: JobFacts,
         snapshots: Snapshots,
         counters: Arc<Counters>,
@@ -98,6 +100,8 @@ impl Server {
             feed: Arc::clone(&feed),
             counters,
             bytes: Default::default(),
+            budget: Default::default(),
+            number: getrandom::u64()?,
             cache: Default::default(),
             encoded: Default::default(),
             token,
@@ -116,11 +120,11 @@ impl Server {
     ///
     /// # Errors
     /// When the system gives it no thread or no socket.
-    pub fn elsewhere(listener: TcpListener, text: String) -> std::io::Result<Server> {
+    pub fn elsewhere(listener: Listener, text: String) -> std::io::Result<Server> {
         Server::start(listener, ContentSource::Elsewhere(text))
     }
 
-    fn start(listener: TcpListener, source: ContentSource) -> std::io::Result<Server> {
+    fn start(listener: Listener, source: ContentSource) -> std::io::Result<Server> {
         let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -131,11 +135,14 @@ impl Server {
         let content = Arc::new(Content {
             source,
             is_loopback: address.ip().is_loopback(),
+            names: listener.names()?,
             streams: AtomicUsize::new(0),
         });
-        let listener = runtime.block_on(async { tokio::net::TcpListener::from_std(listener) })?;
+        let socket = listener.socket;
+        let listener = runtime.block_on(async { tokio::net::TcpListener::from_std(socket) })?;
         let serve = move || {
-            runtime.block_on(http::serve(listener, content, stopped));
+            let serving = http::serve(listener, content, stopped);
+            runtime.block_on(survive_async("the HTTP server", serving));
             runtime.shutdown_timeout(READERS_WAIT);
         };
         let thread = std::thread::Builder::new().name("http".into()).spawn(serve)?;
