@@ -4,17 +4,17 @@ use super::kafka;
 use super::run::RunError;
 use crate::arguments::{HttpSettings, Plan, StoreLocation};
 use crate::engine::Counters;
-use crate::serve::{JobFacts, ReaderOpener, Server, Snapshots};
+use crate::serve::{JobFacts, Listener, ReaderOpener, Server, Snapshots};
 use crate::stores::StoreReader;
 use crate::stores::description::Description;
 use crate::time::clock_ms;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::absolute;
 use std::sync::Arc;
 
 /// An address that is taken, before anything is read.
 pub struct Listening {
-    listener: TcpListener,
+    listener: Listener,
     address: SocketAddr,
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::str::FromStr;
 
 /// A host and a port, as given to `--http-address`.
@@ -12,6 +12,33 @@ pub struct HttpAddress {
     pub host: String,
     /// The port; with 0 the system chooses one.
     pub port: u16,
+}
+
+/// A server's place, before it serves.
+#[derive(Debug)]
+pub struct Listener {
+    pub(super) socket: TcpListener,
+    /// The host as it was given.
+    host: String,
+}
+
+impl Listener {
+    /// The address at which it listens.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// The host as it was given, and its address, as URLs have them.
+    pub(super) fn names(&self) -> std::io::Result<Vec<String>> {
+        let ip = match self.local_addr()?.ip() {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        Ok(vec![ip, self.host.clone()])
+    }
 }
 
 /// Why the server cannot listen.
@@ -46,7 +73,7 @@ impl HttpAddress {
     ///
     /// # Errors
     /// When the host is not one of this machine, or the port is taken.
-    pub fn listen(&self) -> Result<TcpListener, ListenError> {
+    pub fn listen(&self) -> Result<Listener, ListenError> {
         let failed = |error: std::io::Error| {
             let advice = match error.kind() {
                 std::io::ErrorKind::AddrInUse => {
@@ -60,9 +87,9 @@ impl HttpAddress {
         };
         let addresses: Vec<SocketAddr> =
             self.to_string().to_socket_addrs().map_err(failed)?.collect();
-        let listener = TcpListener::bind(&addresses[..]).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        Ok(listener)
+        let socket = TcpListener::bind(&addresses[..]).map_err(failed)?;
+        socket.set_nonblocking(true).map_err(failed)?;
+        Ok(Listener { socket, host: self.host.clone() })
     }
 }
 

@@ -2,18 +2,19 @@
 
 use super::api::Asked;
 use super::body::Body;
+use super::budget;
 use super::cache::Key;
 use super::error::ApiError;
 use super::events::{Follow, send};
 use super::guard::{Caller, check_host, check_token};
 use super::head::Head;
 use super::parameters::Given;
-use super::reply::{JSON, Reply, headers};
+use super::reply::{JSON, Reply};
 use super::routes::{self, Action, Found, Rows};
 use super::site::{JobFacts, Site};
 use super::{health, measured, openapi, page, uri};
 use crate::engine::Counters;
-use crate::panics::catch_panic;
+use crate::panics::{survive, survive_async};
 use crate::query::Role;
 use crate::stores::Snapshot;
 use crate::time::clock_ms;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// The most bytes of a URL.
 const URL_BYTES_MAX: usize = 4_096;
@@ -47,6 +49,8 @@ pub struct Content {
     pub counters: Arc<Counters>,
     /// Whether only this machine reaches the server.
     pub is_loopback: bool,
+    /// The names by which it was told to listen, besides those of every machine for itself.
+    pub names: Vec<String>,
     /// The number of streams.
     pub streams: AtomicUsize,
 }
@@ -120,7 +124,7 @@ fn checked(content: &Content, request: &Request<Incoming>) -> Result<(), ApiErro
     if path.len() + query.len() > URL_BYTES_MAX {
         return Err(ApiError::new(414, format!("the URL is longer than {URL_BYTES_MAX} bytes")));
     }
-    check_host(&caller, content.is_loopback)?;
+    check_host(&caller, content.is_loopback, &content.names)?;
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         return Err(ApiError::new(405, "this server is only read: use GET or HEAD"));
     }
@@ -165,8 +169,8 @@ async fn route(content: &Arc<Content>, request: &Request<Incoming>) -> Result<An
     let Found { route, is_csv, given } = routes::find(path, query)?;
     match &route.action {
         Action::Description => {
-            let description = openapi::description(site.token.is_some());
-            Ok(Answered::Reply(Reply::text(200, JSON, format!("{description}\n"))))
+            let description = openapi::text(site.token.is_some());
+            Ok(Answered::Reply(Reply::text(200, JSON, description)))
         }
         Action::Events => {
             let last_id = header(request, "last-event-id");
@@ -178,7 +182,8 @@ async fn route(content: &Arc<Content>, request: &Request<Incoming>) -> Result<An
             let is_csv = is_csv || rows.has_rows && prefers_csv(accept);
             let asked = Question { rows, given, is_csv, uri: format!("{path}?{query}") };
             let none_match = header(request, "if-none-match");
-            asked.answer(site, none_match).await.map(Answered::Reply)
+            let reply = asked.answer(site).await?;
+            Ok(Answered::Reply(reply.unless_known(none_match)))
         }
     }
 }
@@ -208,25 +213,17 @@ struct Question {
 }
 
 impl Question {
-    async fn answer(self, site: &Arc<Site>, none_match: Option<&str>) -> Result<Reply, ApiError> {
-        let head = head(site)?;
+    async fn answer(self, site: &Arc<Site>) -> Result<Reply, ApiError> {
         let form = if self.is_csv { "csv" } else { "json" };
-        let is_known = none_match.is_some_and(|tags| has_tag(tags, &head.tag(form)));
-        if is_known && !self.rows.is_live {
-            let mut reply = Reply::text(304, JSON, "");
-            reply.headers = headers(&head);
-            reply.headers.push(("etag", head.tag(form)));
-            return Ok(reply);
-        }
         let moment = if self.rows.is_live { clock_ms() / LIVE_MS } else { 0 };
         let moment = moment.unsigned_abs();
         let key = Key { uri: self.uri, is_csv: self.is_csv, moment };
         let Question { rows, given, is_csv, .. } = Question { uri: String::new(), ..self };
         cached(site, key, move |site, snapshot, head| {
             let answer = (rows.answer)(&Asked { site, snapshot, given: &given })?;
-            let mut reply = Reply::of_rows(&answer, snapshot.progress(), head, is_csv);
+            let mut reply = Reply::of_rows(&answer, snapshot, head, is_csv)?;
             if !rows.is_live {
-                reply.headers.push(("etag", head.tag(form)));
+                reply.headers.push(("etag", head.tag(site.number, form)));
             }
             reply.headers.push(("vary", "accept".to_owned()));
             Ok(reply)
@@ -235,37 +232,45 @@ impl Question {
     }
 }
 
-/// Whether a header `If-None-Match` has a tag.
-fn has_tag(tags: &str, tag: &str) -> bool {
-    let each = tags.split(',').map(|one| one.trim().trim_start_matches("W/"));
-    tags.trim() == "*" || each.into_iter().any(|one| one == tag)
-}
-
 /// Returns an answer that others may have asked for before, or makes it from a publication.
 async fn cached(
     site: &Arc<Site>,
     key: Key,
     make: impl FnOnce(&Site, &dyn Snapshot, &Head) -> Result<Reply, ApiError> + Send + 'static,
 ) -> Result<Reply, ApiError> {
+    let until = Instant::now() + budget::WAIT;
     let publication = head(site)?.publication;
     let slot = site.cache.slot(key, publication);
     let made = slot.get_or_try_init(|| async {
+        let making = site.budget.begin(until, || site.give_way()).await.ok_or_else(busy)?;
         let site = Arc::clone(site);
         let read = move || {
-            // A bug in a handler must not end the job.
-            let result = catch_panic(|| {
-                Ok(site.snapshots.read(|snapshot| {
+            let read = survive("an answer over HTTP", || {
+                site.snapshots.read(|snapshot| {
                     let head = head_of(&site, snapshot)?;
                     make(&site, snapshot, &head)
-                }))
+                })
             });
-            let failed = || ApiError::new(500, "this answer cannot be made: this is a bug");
-            result.unwrap_or_else(|_| Err(failed()))
+            let reply = read.unwrap_or_else(|| Err(bug()))?;
+            Ok(Reply { body: making.finish(reply.body), ..reply })
         };
-        let stopped = |_| ApiError::unavailable("the job has ended");
-        tokio::task::spawn_blocking(read).await.map_err(stopped)?
+        let stopped = || ApiError::unavailable("the job has ended");
+        budget::on_thread(read).await.ok_or_else(stopped)?
     });
     made.await.cloned()
+}
+
+fn busy() -> ApiError {
+    ApiError::unavailable("too many answers are being made or sent: try again in a second")
+}
+
+fn bug() -> ApiError {
+    ApiError::new(500, "this answer cannot be made, which is a bug: see the job's log")
+}
+
+/// The answer where none can be made.
+pub fn failed() -> Response<Body> {
+    response(&Reply::error(&bug()))
 }
 
 /// The publication of a snapshot.
@@ -308,7 +313,7 @@ fn events(
     }
     let (content, site) = (Arc::clone(content), Arc::clone(site));
     tokio::spawn(async move {
-        send(site, follow, sender).await;
+        let _ = survive_async("a stream over HTTP", send(site, follow, sender)).await;
         content.streams.fetch_sub(1, Ordering::Relaxed);
     });
     Ok(Answered::Events(receiver))
@@ -344,6 +349,7 @@ fn streaming(events: mpsc::Receiver<bytes::Bytes>) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::tests::site;
 
     #[test]
     fn csv_is_sent_to_those_who_prefer_it() {
@@ -360,18 +366,84 @@ mod tests {
         }
     }
 
+    /// The answers that were begun, and what the others were told, when many ask for different
+    /// answers that take long.
     #[test]
-    fn a_tag_is_one_of_those_that_a_client_has() {
-        for (tags, expected) in [
-            ("\"1-7-json\"", true),
-            ("W/\"1-7-json\"", true),
-            ("\"x\", \"1-7-json\"", true),
-            ("*", true),
-            ("\"1-6-json\"", false),
-            ("1-7-json", false),
-            ("", false),
-        ] {
-            assert_eq!(has_tag(tags, "\"1-7-json\""), expected, "{tags}");
-        }
+    fn answers_whose_clients_are_gone_are_not_made_and_others_are_told_to_try_again() {
+        let (site, running) = site();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().max_blocking_threads(budget::MAKERS);
+        let runtime = runtime.build().unwrap();
+        let begun = Arc::new(AtomicUsize::new(0));
+        let (release, blocked) = std::sync::mpsc::channel::<()>();
+        let blocked = Arc::new(std::sync::Mutex::new(blocked));
+        let ask = |number: usize| {
+            let (site, begun, blocked) = (site.clone(), begun.clone(), blocked.clone());
+            let key = Key { uri: format!("/{number}"), is_csv: false, moment: 0 };
+            async move {
+                let make = move |_: &Site, _: &dyn Snapshot, _: &Head| {
+                    begun.fetch_add(1, Ordering::Relaxed);
+                    let _ = blocked.lock().unwrap().recv();
+                    Ok(Reply::text(200, JSON, "{}"))
+                };
+                cached(&site, key, make).await
+            }
+        };
+        runtime.block_on(async {
+            let mut all: Vec<_> = (0..100).map(|number| tokio::spawn(ask(number))).collect();
+            while begun.load(Ordering::Relaxed) < budget::MAKERS {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            let waits = ask(100).await.unwrap_err();
+            assert_eq!((waits.status, waits), (503, busy()));
+            // Those that were begun go on; the clients of all others leave.
+            let others = all.split_off(budget::MAKERS);
+            others.iter().for_each(|one| one.abort());
+            drop(release);
+            for one in all {
+                assert_eq!(one.await.unwrap().unwrap().status, 200);
+            }
+            assert_eq!(ask(101).await.unwrap().status, 200);
+        });
+        assert_eq!(begun.load(Ordering::Relaxed), budget::MAKERS + 1);
+        running.end();
+    }
+
+    #[test]
+    fn a_panic_of_a_handler_is_an_answer_with_500() {
+        let (site, running) = site();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let key = Key { uri: "/".to_owned(), is_csv: false, moment: 0 };
+        let asked = cached(&site, key, |_, _, _| panic!("on purpose"));
+        assert_eq!(runtime.block_on(asked).unwrap_err().status, 500);
+        assert_eq!(failed().status(), 500);
+        running.end();
+    }
+
+    #[test]
+    fn answers_that_no_client_takes_are_bounded_in_bytes() {
+        let (site, running) = site();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let ask = |number: usize| {
+            let key = Key { uri: format!("/{number}"), is_csv: false, moment: 0 };
+            let make = |_: &Site, _: &dyn Snapshot, _: &Head| {
+                Ok(Reply::text(200, JSON, vec![b'x'; 8 << 20]))
+            };
+            runtime.block_on(cached(&site, key, make))
+        };
+        // As connections hold them.
+        let mut held = Vec::new();
+        let refused = loop {
+            match ask(held.len()) {
+                Ok(reply) => held.push(reply.body),
+                Err(refused) => break refused,
+            }
+        };
+        assert_eq!(refused, busy());
+        let bytes: usize = held.iter().map(|body| body.len()).sum();
+        assert!((100 << 20..=budget::BYTES_MAX).contains(&bytes), "{bytes}");
+        held.clear();
+        assert!(ask(1_000).is_ok());
+        running.end();
     }
 }

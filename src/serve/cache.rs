@@ -38,6 +38,11 @@ struct State {
 }
 
 impl Cache {
+    /// Drops all answers, as there is no memory for others.
+    pub fn clear(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).slots.clear();
+    }
+
     /// Returns the place of an answer as of a publication. Those of earlier ones are dropped.
     pub fn slot(&self, key: Key, publication: Publication) -> Slot {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

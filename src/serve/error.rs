@@ -1,6 +1,6 @@
 //! What a client is told when it gets no rows: a status, and a text that says what to do.
 
-use super::table::quoted;
+use super::table::{TEXT_BYTES_MAX, TooLarge, quoted};
 use crate::stores::StoreError;
 
 /// An error of a request.
@@ -36,6 +36,13 @@ impl ApiError {
     /// The body of the answer.
     pub fn to_json(&self) -> String {
         format!("{{\"error\":{},\"status\":{}}}\n", quoted(&self.text), self.status)
+    }
+}
+
+impl From<TooLarge> for ApiError {
+    fn from(TooLarge: TooLarge) -> ApiError {
+        let most = TEXT_BYTES_MAX >> 20;
+        ApiError::bad(format!("these rows have more than {most} MiB: ask for fewer with `limit`"))
     }
 }
 

@@ -5,15 +5,16 @@
 //! client is sent less, and nobody waits for it.
 
 use super::api::rows;
+use super::budget;
 use super::error::ApiError;
 use super::feed::State;
 use super::head::Head;
 use super::parameters::Given;
 use super::ring::Changes;
 use super::site::Site;
-use super::table::Table;
+use super::table::{TEXT_BYTES_MAX, Table};
 use super::{api, table};
-use crate::panics::catch_panic;
+use crate::panics::survive;
 use crate::query::{Role, Value};
 use crate::stores::description::{Description, StoredQuery};
 use crate::stores::{RowChange, StoredRow};
@@ -23,9 +24,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OnceCell, mpsc};
+use tokio::time::Instant;
 
 /// The interval between two signs of life.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// The pause before an event is tried again for which there was no memory.
+const RETRY: Duration = Duration::from_secs(1);
 /// The first line of a stream: how soon a client connects again, in milliseconds.
 const BEGIN: &str = "retry: 1000\n\n";
 /// The sign of life.
@@ -104,12 +108,20 @@ pub struct Encoded {
 
 /// The most events that are kept: as many as streams that differ in what they want or have missed.
 const ENCODED_MAX: usize = 1_024;
+/// The most bytes of events that are kept.
+const ENCODED_BYTES_MAX: usize = 32 << 20;
 
 impl Encoded {
+    /// Drops all events, as there is no memory for others.
+    pub fn clear(&self) {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn slot(&self, name: Name) -> Arc<OnceCell<Bytes>> {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         events.retain(|one, _| one.to >= name.to);
-        if events.len() >= ENCODED_MAX {
+        let bytes: usize = events.values().filter_map(|one| one.get()).map(Bytes::len).sum();
+        if events.len() >= ENCODED_MAX || bytes >= ENCODED_BYTES_MAX {
             events.clear();
         }
         Arc::clone(events.entry(name).or_default())
@@ -124,6 +136,7 @@ pub async fn send(site: Arc<Site>, follow: Follow, sender: mpsc::Sender<Bytes>) 
     }
     let mut at: Option<Publication> = None;
     loop {
+        let mut wait = HEARTBEAT;
         let State { head: latest, is_over } = head.borrow_and_update().clone();
         if is_over {
             return;
@@ -133,15 +146,21 @@ pub async fn send(site: Arc<Site>, follow: Follow, sender: mpsc::Sender<Bytes>) 
                 Some(at) => Some(at),
                 None => begin(&site, follow.since, latest.publication),
             };
-            if from != Some(latest.publication) {
-                let event = event(&site, from, &latest, follow.wanted).await;
-                if sender.send(event).await.is_err() {
-                    return;
+            at = Some(latest.publication);
+            if from != at {
+                match event(&site, from, &latest, follow.wanted).await {
+                    Ok(event) => {
+                        if sender.send(event).await.is_err() {
+                            return;
+                        }
+                    }
+                    // What it has missed is sent together later.
+                    Err(Unmade::Busy) => (at, wait) = (from, RETRY),
+                    Err(Unmade::Failed) => return,
                 }
             }
-            at = Some(latest.publication);
         }
-        match tokio::time::timeout(HEARTBEAT, head.changed()).await {
+        match tokio::time::timeout(wait, head.changed()).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return,
             Err(_) => {
@@ -169,35 +188,47 @@ fn begin(site: &Site, since: Option<Since>, latest: Publication) -> Option<Publi
     }
 }
 
+/// Why there is no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unmade {
+    /// There is no memory for it now.
+    Busy,
+    /// It cannot be made: a bug, or the job has ended.
+    Failed,
+}
+
 /// Returns the event of what has changed after `from`.
 async fn event(
     site: &Arc<Site>,
     from: Option<Publication>,
     latest: &Arc<Head>,
     wanted: Option<Wanted>,
-) -> Bytes {
-    let Some(from) = from else { return reset(site, latest).into() };
+) -> Result<Bytes, Unmade> {
+    let Some(from) = from else { return Ok(reset(site, latest).into()) };
+    let until = Instant::now() + budget::WAIT;
     let name = Name { from, to: latest.publication, wanted };
     let slot = site.encoded.slot(name);
     let make = || async {
+        let making = site.budget.begin(until, || site.give_way()).await.ok_or(Unmade::Busy)?;
         let (site, latest) = (Arc::clone(site), Arc::clone(latest));
-        let encoded = tokio::task::spawn_blocking(move || {
-            catch_panic(|| Ok(encode(&site, &name, &latest))).unwrap_or_default()
-        });
-        encoded.await.unwrap_or_default()
+        let encode = move || {
+            let text = survive("an event over HTTP", || encode(&site, &name, &latest))?;
+            Some(making.finish(text))
+        };
+        budget::on_thread(encode).await.flatten().ok_or(Unmade::Failed)
     };
-    slot.get_or_init(make).await.clone()
+    slot.get_or_try_init(make).await.cloned()
 }
 
-fn encode(site: &Site, name: &Name, latest: &Head) -> Bytes {
+fn encode(site: &Site, name: &Name, latest: &Head) -> String {
     let changes = site.feed.ring().between(name.from, name.to);
     match changes {
         Some(changes) => {
             let rows = name.wanted.map(|wanted| changed_rows(site, latest, &changes, wanted));
             let rows = rows.unwrap_or_default();
-            format(site, latest, "publication", &changed(site, &changes), &rows).into()
+            format(site, latest, "publication", &changed(site, &changes), &rows)
         }
-        None => reset(site, latest).into(),
+        None => reset(site, latest),
     }
 }
 
@@ -227,21 +258,38 @@ fn changed_rows(site: &Site, latest: &Head, changes: &Changes, wanted: Wanted) -
     let mut rows = changes.rows(wanted.query);
     rows.sort_by_cached_key(|(change, _)| (change.row.epoch, query.key_order(&change.row)));
     let limit = usize::try_from(wanted.limit).unwrap_or(usize::MAX);
-    let left_out = rows.len().saturating_sub(limit);
-    let texts = rows.into_iter().take(limit).map(|(change, publication)| {
-        if change.deleted {
-            return deleted(&description.definition, query, change, publication);
+    let (mut texts, mut sent) = (String::new(), 0);
+    for (change, publication) in rows.iter().take(limit) {
+        let text = changed_row(site, latest, query, change, *publication);
+        if texts.len() + text.len() > TEXT_BYTES_MAX {
+            break;
         }
-        let is_final = latest.through.contains(change.row.epoch);
-        let stored = StoredRow { row: change.row.clone(), is_final, publication };
-        let mut table: Table = rows::table(query);
-        table.push(rows::cells(&description.definition, query, &stored));
-        let mut text = String::new();
-        table.write_json(&mut text);
-        text.trim_start_matches('[').trim_end_matches(']').to_owned()
-    });
-    let texts = texts.collect::<Vec<_>>().join(",");
-    format!(",\"rows\":[{texts}],\"rows_left_out\":{left_out}")
+        texts += if sent == 0 { "" } else { "," };
+        texts += &text;
+        sent += 1;
+    }
+    format!(",\"rows\":[{texts}],\"rows_left_out\":{}", rows.len() - sent)
+}
+
+fn changed_row(
+    site: &Site,
+    latest: &Head,
+    query: &StoredQuery,
+    change: &RowChange,
+    publication: Publication,
+) -> String {
+    let definition = &site.feed.description().definition;
+    if change.deleted {
+        return deleted(definition, query, change, publication);
+    }
+    let is_final = latest.through.contains(change.row.epoch);
+    let stored = StoredRow { row: change.row.clone(), is_final, publication };
+    let mut table: Table = rows::table(query);
+    table.push(rows::cells(definition, query, &stored));
+    let mut text = String::new();
+    // A row alone always fits.
+    let _ = table.write_json(&mut text);
+    text.trim_start_matches('[').trim_end_matches(']').to_owned()
 }
 
 /// A row that was deleted: its key.
@@ -279,4 +327,53 @@ fn format(site: &Site, head: &Head, name: &str, changed: &str, rows: &str) -> St
         head.publication,
         head.members()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::tests::site;
+
+    fn name(from: u64) -> Name {
+        Name { from: Publication(from), to: Publication(100), wanted: None }
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_events_and_bytes() {
+        let encoded = Encoded::default();
+        let count = || encoded.events.lock().unwrap().len();
+        for from in 0..3_000 {
+            encoded.slot(name(from));
+            assert!(count() <= ENCODED_MAX);
+        }
+        encoded.clear();
+        for from in 0..40 {
+            let text = Bytes::from(vec![b'x'; 1 << 20]);
+            encoded.slot(name(from)).set(text).unwrap();
+            assert!(count() <= ENCODED_BYTES_MAX >> 20);
+        }
+        assert!(count() < 40);
+    }
+
+    #[test]
+    fn an_event_for_which_there_is_no_memory_is_not_made_and_nothing_is_lost() {
+        let (site, running) = site();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let latest = Head::of(&Default::default(), &Definition::default(), None);
+            let latest = Arc::new(Head { publication: Publication(1), ..latest });
+            let from = Some(Publication(0));
+            // Others make answers, and do not end.
+            let mut makers = Vec::new();
+            for _ in 0..budget::MAKERS {
+                let until = Instant::now() + budget::WAIT;
+                makers.push(site.budget.begin(until, || ()).await.unwrap());
+            }
+            assert_eq!(event(&site, from, &latest, None).await, Err(Unmade::Busy));
+            drop(makers);
+            let made = event(&site, from, &latest, None).await.unwrap();
+            assert!(made.starts_with(b"id: 1\nevent: "), "{made:?}");
+        });
+        running.end();
+    }
 }

@@ -10,18 +10,22 @@ use super::rates::Rates;
 use super::ring::{Entry, Ring};
 use super::snapshots::Snapshots;
 use crate::engine::Observer;
+use crate::panics::survive;
 use crate::query::Role;
 use crate::stores::description::Description;
 use crate::stores::{Changeset, Progress};
 use crate::time::{Epoch, Publication, clock_ms, rfc3339};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// The most changed rows that wait in the queue.
 const QUEUE_ROWS_MAX: usize = 1 << 20;
 /// The most publications that wait in the queue.
 const QUEUE_LENGTH_MAX: usize = 4_096;
+/// The pause before the feed begins anew after a panic.
+const RESTART_PAUSE: Duration = Duration::from_millis(500);
 
 /// The publications of a job, for those who ask and those who follow.
 pub struct Feed {
@@ -146,8 +150,15 @@ impl Feed {
         }
     }
 
-    /// Takes publications out of the queue until the job ends. The loop of a thread.
+    /// Takes publications out of the queue until the job ends. The loop of a thread. A bug must not
+    /// end the job: after a panic it begins anew, and reads the store again.
     pub fn run(&self) {
+        while survive("the feed of the HTTP server", || self.follow_commits()).is_none() {
+            std::thread::sleep(RESTART_PAUSE);
+        }
+    }
+
+    fn follow_commits(&self) {
         let mut at = None;
         let mut latest = None;
         while let Some(batch) = self.take(at) {
@@ -203,6 +214,18 @@ impl Observer for Feed {
     }
 
     fn committed(&self, changes: Changeset) {
+        if survive("the queue of the HTTP server", || self.put(changes)).is_none() {
+            self.queue().is_lossy = true;
+        }
+    }
+
+    fn closing(&self) {
+        self.snapshots.close();
+    }
+}
+
+impl Feed {
+    fn put(&self, changes: Changeset) {
         let mut queue = self.queue();
         if let Some(progress) = &mut queue.progress {
             progress.apply(&changes);
@@ -218,9 +241,5 @@ impl Observer for Feed {
         }
         drop(queue);
         self.filled.notify_all();
-    }
-
-    fn closing(&self) {
-        self.snapshots.close();
     }
 }

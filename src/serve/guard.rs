@@ -2,6 +2,10 @@
 
 use super::error::ApiError;
 use super::token::Token;
+use std::collections::BTreeSet;
+
+/// The names of every machine for itself.
+const OWN_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// What is checked of a request before anything else.
 #[derive(Clone, Copy, Debug)]
@@ -22,23 +26,32 @@ fn is_open(path: &str) -> bool {
     ["/", "/healthz", "/readyz", "/metrics"].contains(&path) || path.starts_with("/assets/")
 }
 
-/// Refuses names of other machines, if the server is reached from this one only. A page of another
+/// Refuses names of other machines, if the server is reached from this one only: all but those of
+/// every machine for itself, and `names`, by which it was told to listen. A page of another
 /// site could otherwise give its name the address of this machine, and read what is served here
 /// ("DNS rebinding").
 ///
 /// # Errors
 /// When the header `Host` is missing or names another machine.
-pub fn check_host(caller: &Caller<'_>, is_loopback: bool) -> Result<(), ApiError> {
+pub fn check_host(
+    caller: &Caller<'_>,
+    is_loopback: bool,
+    names: &[String],
+) -> Result<(), ApiError> {
     let host = caller.host.ok_or_else(|| ApiError::bad("the header `Host` is missing"))?;
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
-    let is_local =
-        ["localhost", "127.0.0.1", "[::1]"].iter().any(|one| name.eq_ignore_ascii_case(one));
-    if is_loopback && !is_local {
-        let text = "the header `Host` names another machine: this server answers to localhost, \
-                    127.0.0.1 and [::1] only; for others, give --http-address another address";
+    let known = OWN_NAMES.into_iter().chain(names.iter().map(String::as_str));
+    let is_known = known.clone().any(|one| name.eq_ignore_ascii_case(one));
+    if is_loopback && !is_known {
+        let known: BTreeSet<&str> = known.collect();
+        let known = known.into_iter().collect::<Vec<_>>().join(", ");
+        let text = format!(
+            "the header `Host` names another machine: this server answers to {known} only; for \
+             others, give --http-address another address"
+        );
         return Err(ApiError::new(403, text));
     }
     Ok(())
@@ -88,10 +101,27 @@ mod tests {
             (Some(":8080"), Some(403)),
             (None, Some(400)),
         ] {
-            let checked = check_host(&caller("/", host), true).err().map(|error| error.status);
-            assert_eq!(checked, status, "{host:?}");
+            let checked = check_host(&caller("/", host), true, &[]);
+            assert_eq!(checked.err().map(|error| error.status), status, "{host:?}");
         }
-        assert!(check_host(&caller("/", Some("trends.example")), false).is_ok());
+        assert!(check_host(&caller("/", Some("trends.example")), false, &[]).is_ok());
+    }
+
+    #[test]
+    fn a_server_answers_to_the_names_by_which_it_was_told_to_listen() {
+        let names = ["127.0.1.1".to_owned(), "my-host".to_owned()];
+        for (host, is_answered) in [
+            ("127.0.1.1:8080", true),
+            ("My-Host:8080", true),
+            ("localhost:8080", true),
+            ("127.0.1.2:8080", false),
+            ("my-host.evil.example", false),
+        ] {
+            let checked = check_host(&caller("/", Some(host)), true, &names);
+            assert_eq!(checked.is_ok(), is_answered, "{host}");
+            let said = checked.err().map(|error| error.text);
+            assert!(said.is_none_or(|said| said.contains("127.0.1.1, [::1], localhost, my-host")));
+        }
     }
 
     #[test]

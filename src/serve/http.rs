@@ -2,9 +2,11 @@
 //!
 //! One thread does it all, except for what reads a store: that is done on a few other threads.
 
-use super::answering::{Content, answer};
+use super::answering::{Content, answer, failed};
 use super::body::Body;
-use super::patience::Patient;
+use super::patience::{Patience, Patient};
+use super::seldom::Seldom;
+use crate::panics::survive_async;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -12,7 +14,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -24,8 +26,8 @@ const HEAD_MAX: Duration = Duration::from_secs(30);
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// The most headers of a request.
 const HEADERS_MAX: usize = 64;
-/// How long a client may take no byte of an answer.
-const WRITE_MAX: Duration = Duration::from_secs(30);
+/// How long a client may take for an answer, by its size.
+const PATIENCE: Patience = Patience { least: Duration::from_secs(30), bytes_per_second: 32 << 10 };
 /// The pause after the system could not accept a connection, for example for too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long the end of the server waits for answers that are being sent.
@@ -42,6 +44,7 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: applicat
 pub async fn serve(listener: TcpListener, content: Arc<Content>, mut stop: watch::Receiver<bool>) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let ticking = tokio::spawn(tick(Arc::clone(&content)));
+    let mut refused = Seldom::default();
     loop {
         // Whichever is first: the pause lets it see the end soon.
         let accepted = tokio::time::timeout(ACCEPT_PAUSE, listener.accept()).await;
@@ -57,7 +60,12 @@ pub async fn serve(listener: TcpListener, content: Arc<Content>, mut stop: watch
                 Err(_) => drop(stream.try_write(FULL)),
             },
             Ok(Err(error)) => {
-                tracing::debug!("HTTP: cannot accept a connection: {error}");
+                if let Some(count) = refused.note(Instant::now()) {
+                    tracing::warn!(
+                        "HTTP: cannot accept a connection: {error} ({count} times since this was \
+                         last said)"
+                    );
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
             Err(_) => {}
@@ -71,7 +79,7 @@ pub async fn serve(listener: TcpListener, content: Arc<Content>, mut stop: watch
 
 async fn tick(content: Arc<Content>) {
     loop {
-        content.tick();
+        survive_async("the clock of the HTTP server", async { content.tick() }).await;
         tokio::time::sleep(TICK).await;
     }
 }
@@ -86,9 +94,12 @@ async fn connection(
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request: Request<Incoming>| {
         let content = Arc::clone(&content);
-        async move { Ok::<Response<Body>, Infallible>(answer(content, request).await) }
+        async move {
+            let answered = survive_async("an answer over HTTP", answer(content, request)).await;
+            Ok::<Response<Body>, Infallible>(answered.unwrap_or_else(failed))
+        }
     });
-    let io = TokioIo::new(Patient::new(stream, WRITE_MAX));
+    let io = TokioIo::new(Patient::new(stream, PATIENCE));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_MAX)
@@ -99,15 +110,14 @@ async fn connection(
     let mut stopped = std::pin::pin!(stop.wait_for(|stop| *stop));
     let mut is_stopped = false;
     // An error is that of the client, or of its network.
-    let _ = std::future::poll_fn(|context| {
-        use std::future::Future;
+    let served = std::future::poll_fn(|context| {
         if !is_stopped && stopped.as_mut().poll(context).is_ready() {
             is_stopped = true;
             connection.as_mut().graceful_shutdown();
         }
         connection.as_mut().poll(context)
-    })
-    .await;
+    });
+    let _ = survive_async("a connection over HTTP", served).await;
 }
 
 #[cfg(test)]

@@ -12,23 +12,23 @@
 //! answered or sent is made once for all who ask for the same.
 //!
 //! - [`address`], [`token`]: the settings.
-//! - `http`, `patience`, `body`: connections, and their limits.
+//! - `http`, `patience`, `body`, `seldom`: connections, and their limits.
 //! - `guard`, `answering`: which requests are answered, and with what.
 //! - [`routes`], [`parameters`], [`fields`]: the paths, declared once; [`openapi`] describes them.
-//! - [`api`]: what each path answers; `extras`: what stores do not have yet.
+//! - [`api`]: what each path answers.
 //! - [`snapshots`], [`feed`], `ring`, `head`, `rates`: what is known of the job.
 //! - [`health`], `measured`: whether the job lives, and its metrics, in every process.
-//! - `events`, `cache`: what is sent to several clients.
+//! - `events`, `cache`: what is sent to several clients; [`budget`]: the memory of all of it.
 //! - `page`: HTML.
 
 pub mod address;
 mod answering;
 pub mod api;
 mod body;
+pub mod budget;
 pub mod cache;
 pub mod error;
 pub mod events;
-mod extras;
 pub mod feed;
 pub mod fields;
 mod guard;
@@ -44,23 +44,25 @@ pub mod rates;
 mod reply;
 mod ring;
 pub mod routes;
+mod seldom;
 pub mod site;
 pub mod snapshots;
 pub mod table;
 pub mod token;
 mod uri;
 
-pub use address::{HttpAddress, ListenError};
+pub use address::{HttpAddress, ListenError, Listener};
 pub use site::JobFacts;
 pub use snapshots::{ReaderOpener, Snapshots};
 pub use token::Token;
 
 use crate::engine::{Counters, Observer};
+use crate::panics::survive_async;
 use crate::stores::description::Description;
 use answering::{Content, ContentSource};
 use feed::Feed;
 use site::Site;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
@@ -68,7 +70,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// The threads that read the store for answers.
-const READERS: usize = 4;
+const READERS: usize = budget::MAKERS;
 /// How long the end of the server waits for them.
 const READERS_WAIT: Duration = Duration::from_millis(200);
 
@@ -86,7 +88,7 @@ impl Server {
     /// # Errors
     /// When the system gives it no thread or no socket.
     pub fn of_job(
-        listener: TcpListener,
+        listener: Listener,
         job: JobFacts,
         snapshots: Snapshots,
         counters: Arc<Counters>,
@@ -101,6 +103,8 @@ impl Server {
             feed: Arc::clone(&feed),
             counters: Arc::clone(&counters),
             bytes: Default::default(),
+            budget: Default::default(),
+            number: getrandom::u64()?,
             cache: Default::default(),
             encoded: Default::default(),
             committed: Default::default(),
@@ -121,7 +125,7 @@ impl Server {
     /// # Errors
     /// When the system gives it no thread or no socket.
     pub fn elsewhere(
-        listener: TcpListener,
+        listener: Listener,
         text: String,
         job: JobFacts,
         counters: Arc<Counters>,
@@ -130,7 +134,7 @@ impl Server {
     }
 
     fn start(
-        listener: TcpListener,
+        listener: Listener,
         source: ContentSource,
         job: Arc<JobFacts>,
         counters: Arc<Counters>,
@@ -139,7 +143,8 @@ impl Server {
         counters.meter().serve();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(READERS)
+            // One more, so that metrics need not wait for answers.
+            .max_blocking_threads(READERS + 1)
             .thread_name("http-reader")
             .build()?;
         let (stop, stopped) = watch::channel(false);
@@ -148,11 +153,14 @@ impl Server {
             job,
             counters,
             is_loopback: address.ip().is_loopback(),
+            names: listener.names()?,
             streams: AtomicUsize::new(0),
         });
-        let listener = runtime.block_on(async { tokio::net::TcpListener::from_std(listener) })?;
+        let socket = listener.socket;
+        let listener = runtime.block_on(async { tokio::net::TcpListener::from_std(socket) })?;
         let serve = move || {
-            runtime.block_on(http::serve(listener, content, stopped));
+            let serving = http::serve(listener, content, stopped);
+            runtime.block_on(survive_async("the HTTP server", serving));
             runtime.shutdown_timeout(READERS_WAIT);
         };
         let thread = std::thread::Builder::new().name("http".into()).spawn(serve)?;

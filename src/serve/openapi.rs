@@ -3,7 +3,16 @@
 use super::fields;
 use super::parameters::Parameter;
 use super::routes::{Action, ROUTES, Route, Rows};
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
+use std::sync::OnceLock;
+
+/// Returns the description as it is sent. It is made once.
+pub fn text(has_token: bool) -> Bytes {
+    static TEXTS: [OnceLock<Bytes>; 2] = [const { OnceLock::new() }; 2];
+    let text = &TEXTS[usize::from(has_token)];
+    text.get_or_init(|| format!("{}\n", description(has_token)).into()).clone()
+}
 
 /// Returns the description; with a token if clients need one.
 pub fn description(has_token: bool) -> Value {
@@ -38,7 +47,7 @@ fn error_schema() -> Value {
 fn positions_schema() -> Value {
     let offsets = json!({"type": "object", "additionalProperties": {"type": "integer"}});
     json!({"type": "object", "additionalProperties": offsets,
-           "description": "the next offset of each partition of each log"})
+           "description": "the next offset of each partition, of the logs and of topics of titles"})
 }
 
 fn operation(route: &Route) -> Value {

@@ -1,6 +1,7 @@
 //! The parameters of requests: declared once, from which they are read, checked and described.
 
 use super::error::ApiError;
+use super::token::Token;
 use crate::event::{REQUEST_ID_BYTES_MAX, RequestId, VideoId};
 use crate::time::{Definition, Epoch, Publication, parse_rfc3339_ms};
 use serde_json::{Value, json};
@@ -43,6 +44,8 @@ pub enum Form {
     Order,
     /// Any text.
     Text,
+    /// A token, of any length that tokens may have.
+    Token,
 }
 
 /// An epoch, as given.
@@ -93,8 +96,9 @@ impl Parameter {
             }
             Form::Time => parse_rfc3339_ms(text).ok().map(Parsed::Time),
             Form::Choice(texts) => texts.contains(&text).then(|| Parsed::Text(text.to_owned())),
-            Form::Order | Form::Text => {
-                let is_some = (1..=TEXT_MAX).contains(&text.chars().count());
+            Form::Order | Form::Text | Form::Token => {
+                let most = if self.form == Form::Token { Token::BYTES_MAX } else { TEXT_MAX };
+                let is_some = (1..=most).contains(&text.chars().count());
                 is_some.then(|| Parsed::Text(text.to_owned()))
             }
         };
@@ -121,6 +125,7 @@ impl Parameter {
             Form::Choice(texts) => format!("one of {}", texts.join(", ")),
             Form::Order => "the name of a column, with `-` in front for the largest first".into(),
             Form::Text => format!("a text of 1 to {TEXT_MAX} characters"),
+            Form::Token => format!("a token of 1 to {} characters", Token::BYTES_MAX),
         }
     }
 
@@ -141,7 +146,7 @@ impl Parameter {
                 {"const": "latest"},
             ]}),
             Form::Video => {
-                let pattern = "^(0|[1-9][0-9]{0,18})$";
+                let pattern = "^(0|[1-9][0-9]{0,19})$";
                 json!({"type": "string", "pattern": pattern, "examples": ["51474863"]})
             }
             Form::Request => {
@@ -152,6 +157,9 @@ impl Parameter {
             Form::Order => json!({"type": "string", "pattern": "^-?[a-z_]+$"}),
             Form::Text => {
                 json!({"type": "string", "minLength": 1, "maxLength": TEXT_MAX})
+            }
+            Form::Token => {
+                json!({"type": "string", "minLength": 1, "maxLength": Token::BYTES_MAX})
             }
         }
     }
@@ -341,6 +349,7 @@ mod tests {
         Parameter::new("direction", Form::Choice(&["rising", "falling"]), ""),
         Parameter::new("order", Form::Order, ""),
         Parameter::new("genre", Form::Text, ""),
+        Parameter::new("token", Form::Token, ""),
     ];
 
     fn read(query: &str) -> Result<Given, String> {
@@ -382,6 +391,23 @@ mod tests {
             let error = read(query).unwrap_err();
             assert!(error.starts_with(said) || error.contains(said), "{query}: {error}");
         }
+    }
+
+    #[test]
+    fn what_a_server_accepts_as_a_token_is_one_as_a_parameter() {
+        let longest = "x".repeat(Token::BYTES_MAX);
+        assert!(Token::new(&longest).is_ok());
+        let given = read(&format!("video_id=1&token={longest}")).unwrap();
+        assert_eq!(given.text("token"), Some(&*longest));
+        assert!(read(&format!("video_id=1&token={longest}x")).is_err());
+    }
+
+    #[test]
+    fn the_schema_of_a_video_id_has_room_for_the_largest() {
+        let schema = Parameter::new("video_id", Form::Video, "").schema();
+        let pattern = schema["pattern"].as_str().unwrap();
+        let digits = u64::MAX.to_string().len();
+        assert_eq!(pattern, format!("^(0|[1-9][0-9]{{0,{}}})$", digits - 1));
     }
 
     proptest! {

@@ -1,6 +1,8 @@
-//! A connection that ends if its client takes no byte for too long.
+//! A connection that ends if its client takes too long to take what is sent.
+//!
+//! The time follows from the size: a client that takes a byte now and then would hold a large
+//! answer in memory for ever.
 
-use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,35 +11,54 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-/// A connection with a limit on how long a write may wait.
+/// How long a client may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For anything.
+    pub least: Duration,
+    /// And for its bytes: as many each second.
+    pub bytes_per_second: u64,
+}
+
+impl Patience {
+    /// How long it may take until it has taken more than these bytes.
+    fn time(&self, bytes: u64) -> Duration {
+        self.least + Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64)
+    }
+}
+
+/// A connection with a limit on how long its client may take.
 pub struct Patient {
     stream: TcpStream,
-    write_max: Duration,
-    /// When a write that waits is given up.
+    patience: Patience,
+    /// Since when the client has not taken all that there is, and the bytes it has taken since.
+    waits: Option<(Instant, u64)>,
+    /// When it is given up.
     until: Pin<Box<Sleep>>,
-    is_waiting: bool,
 }
 
 impl Patient {
     /// Limits the writes of a connection.
-    pub fn new(stream: TcpStream, write_max: Duration) -> Patient {
-        let until = Box::pin(tokio::time::sleep(write_max));
-        Patient { stream, write_max, until, is_waiting: false }
+    pub fn new(stream: TcpStream, patience: Patience) -> Patient {
+        let until = Box::pin(tokio::time::sleep(patience.least));
+        Patient { stream, patience, waits: None, until }
     }
 
     /// Takes note of the outcome of a write.
-    fn judge<T>(
+    fn judge(
         &mut self,
         context: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.is_waiting = false;
-            return written;
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(written) = written {
+            if let (Some((_, taken)), Ok(bytes)) = (&mut self.waits, &written) {
+                *taken += *bytes as u64;
+            }
+            return Poll::Ready(written);
         }
-        if !self.is_waiting {
-            self.is_waiting = true;
-            let until = Instant::now() + self.write_max;
+        let (since, taken) = *self.waits.get_or_insert((Instant::now(), 0));
+        let until = since + self.patience.time(taken);
+        if self.until.deadline() != until {
             self.until.as_mut().reset(until);
         }
         ready!(self.until.as_mut().poll(context));
@@ -78,7 +99,9 @@ impl AsyncWrite for Patient {
         self.stream.is_write_vectored()
     }
 
+    /// The library of HTTP flushes when all that there is has been written.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.waits = None;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
@@ -90,26 +113,61 @@ impl AsyncWrite for Patient {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::poll_fn;
+    use std::io::Read;
+    use std::thread;
     use tokio::net::TcpListener;
+
+    /// Sends 16 MiB to a client that takes so many bytes every 5 ms.
+    async fn send(patience: Patience, taken: usize) -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let mut client = std::net::TcpStream::connect(listener.local_addr()?)?;
+        // It stays connected.
+        let _held = client.try_clone()?;
+        let mut stream = Patient::new(listener.accept().await?.0, patience);
+        thread::spawn(move || {
+            let mut bytes = vec![0; taken];
+            while taken > 0 && client.read(&mut bytes).is_ok_and(|read| read > 0) {
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let (bytes, mut sent) = (vec![0; 16 << 20], 0);
+        let sending = async {
+            while sent < bytes.len() {
+                let rest = &bytes[sent..];
+                sent += poll_fn(|context| Pin::new(&mut stream).poll_write(context, rest)).await?;
+            }
+            poll_fn(|context| Pin::new(&mut stream).poll_flush(context)).await
+        };
+        let sent = tokio::time::timeout(Duration::from_secs(20), sending).await;
+        sent.map_err(|_| io::Error::other("it is neither sent nor given up"))?
+    }
+
+    fn sent(least_ms: u64, bytes_per_second: u64, taken: usize) -> Result<(), ErrorKind> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let patience = Patience { least: Duration::from_millis(least_ms), bytes_per_second };
+        runtime.block_on(send(patience, taken)).map_err(|error| error.kind())
+    }
 
     #[test]
     fn a_client_that_takes_nothing_is_given_up() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let error = runtime.block_on(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap();
-            let (client, accepted) = (TcpStream::connect(address).await, listener.accept().await);
-            let _client = client.unwrap();
-            let mut stream = Patient::new(accepted.unwrap().0, Duration::from_millis(50));
-            let bytes = vec![0; 1 << 20];
-            loop {
-                let write =
-                    |context: &mut Context<'_>| Pin::new(&mut stream).poll_write(context, &bytes);
-                if let Err(error) = std::future::poll_fn(write).await {
-                    return error;
-                }
-            }
-        });
-        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert_eq!(sent(50, 1 << 20, 0), Err(ErrorKind::TimedOut));
+    }
+
+    #[test]
+    fn a_client_that_takes_a_little_all_the_time_is_given_up_too() {
+        assert_eq!(sent(300, 1 << 30, 32 << 10), Err(ErrorKind::TimedOut));
+    }
+
+    #[test]
+    fn a_client_that_takes_enough_is_sent_all_of_it() {
+        assert_eq!(sent(3_000, 64 << 10, 1 << 20), Ok(()));
+    }
+
+    #[test]
+    fn the_time_follows_from_the_size() {
+        let patience = Patience { least: Duration::from_secs(30), bytes_per_second: 1 << 15 };
+        assert_eq!(patience.time(0), Duration::from_secs(30));
+        assert_eq!(patience.time(8 << 20), Duration::from_secs(30 + 256));
     }
 }

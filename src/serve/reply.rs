@@ -4,7 +4,7 @@ use super::api::Answer;
 use super::error::ApiError;
 use super::head::{Head, positions};
 use super::table::quoted;
-use crate::stores::Progress;
+use crate::stores::Snapshot;
 use bytes::Bytes;
 
 /// An answer.
@@ -43,14 +43,32 @@ impl Reply {
     }
 
     /// The rows of a handler, as JSON or CSV.
-    pub fn of_rows(answer: &Answer, progress: &Progress, head: &Head, is_csv: bool) -> Reply {
+    ///
+    /// # Errors
+    /// When they are too large, or the store cannot be read.
+    pub fn of_rows(
+        answer: &Answer,
+        snapshot: &dyn Snapshot,
+        head: &Head,
+        is_csv: bool,
+    ) -> Result<Reply, ApiError> {
         let mut reply = if is_csv {
-            Reply::text(200, CSV, answer.table.to_csv())
+            Reply::text(200, CSV, answer.table.to_csv()?)
         } else {
-            Reply::text(200, JSON, envelope(answer, progress, head))
+            Reply::text(200, JSON, envelope(answer, snapshot, head)?)
         };
         reply.headers = headers(head);
-        reply
+        Ok(reply)
+    }
+
+    /// What a client is told that has the answer already: its tag is one of these.
+    pub fn unless_known(mut self, none_match: Option<&str>) -> Reply {
+        let tag = self.headers.iter().find(|(name, _)| *name == "etag");
+        let is_known = none_match.zip(tag).is_some_and(|(tags, (_, tag))| has_tag(tags, tag));
+        if is_known {
+            (self.status, self.body) = (304, Bytes::new());
+        }
+        self
     }
 }
 
@@ -64,13 +82,40 @@ pub fn headers(head: &Head) -> Vec<(&'static str, String)> {
     headers
 }
 
-fn envelope(answer: &Answer, progress: &Progress, head: &Head) -> String {
-    let mut out = format!("{{{},\n\"positions\":{}", head.members(), positions(progress));
+/// Whether a header `If-None-Match` has a tag.
+fn has_tag(tags: &str, tag: &str) -> bool {
+    let each = tags.split(',').map(|one| one.trim().trim_start_matches("W/"));
+    tags.trim() == "*" || each.into_iter().any(|one| one == tag)
+}
+
+fn envelope(answer: &Answer, snapshot: &dyn Snapshot, head: &Head) -> Result<String, ApiError> {
+    let positions = positions(snapshot.progress(), &snapshot.title_sources()?);
+    let mut out = format!("{{{},\n\"positions\":{positions}", head.members());
     for (name, value) in &answer.more {
         out += &format!(",\n{}:{value}", quoted(name));
     }
     out += ",\n\"rows\":";
-    answer.table.write_json(&mut out);
+    answer.table.write_json(&mut out)?;
     out += &format!(",\n\"total\":{}}}\n", answer.total);
-    out
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_one_of_those_that_a_client_has() {
+        for (tags, expected) in [
+            ("\"1-7-json\"", true),
+            ("W/\"1-7-json\"", true),
+            ("\"x\", \"1-7-json\"", true),
+            ("*", true),
+            ("\"1-6-json\"", false),
+            ("1-7-json", false),
+            ("", false),
+        ] {
+            assert_eq!(has_tag(tags, "\"1-7-json\""), expected, "{tags}");
+        }
+    }
 }

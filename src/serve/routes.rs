@@ -60,7 +60,7 @@ static OF_EVENTS: &[Parameter] = &[
     Parameter::new("query", Form::Text, "also send the changed rows of this query"),
     Parameter::new("limit", Form::Count(0, api::LIMIT_MAX, Some(500)), "the most rows of an event"),
     Parameter::new("since", Form::Publication, "begin with what has changed after it"),
-    Parameter::new("token", Form::Text, "the token, for clients that cannot send headers"),
+    Parameter::new("token", Form::Token, "the token, for clients that cannot send headers"),
 ];
 
 /// All paths of the API.

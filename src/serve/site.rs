@@ -1,5 +1,6 @@
 //! What all requests share: the job, where its publications are read, and what was answered lately.
 
+use super::budget::Budget;
 use super::cache::Cache;
 use super::events::Encoded;
 use super::feed::Feed;
@@ -51,6 +52,10 @@ pub struct Site {
     pub counters: Arc<Counters>,
     /// The bytes that were read lately.
     pub bytes: Mutex<Rates>,
+    /// The memory that answers and events may take.
+    pub budget: Budget,
+    /// A random number, which tells this server from those of other jobs.
+    pub number: u64,
     /// What was answered lately.
     pub cache: Cache,
     /// The events that were sent lately.
@@ -59,4 +64,12 @@ pub struct Site {
     pub committed: Committed,
     /// What clients must know, if anything.
     pub token: Option<Token>,
+}
+
+impl Site {
+    /// Drops the answers and events that are kept, as there is no memory for others.
+    pub fn give_way(&self) {
+        self.cache.clear();
+        self.encoded.clear();
+    }
 }

@@ -60,10 +60,10 @@ impl Snapshots {
         match self {
             Snapshots::Sqlite(pool) => pool.read(read),
             Snapshots::Copied(copy) => {
-                let mirror = copy.mirror.read().unwrap_or_else(PoisonError::into_inner);
-                match &*mirror {
-                    Some(mirror) => read(mirror),
-                    None => Err(ApiError::unavailable(
+                // After a panic it is filled anew.
+                match copy.mirror.read().as_deref() {
+                    Ok(Some(mirror)) => read(mirror),
+                    _ => Err(ApiError::unavailable(
                         "the server is reading the store for the first time: try again soon",
                     )),
                 }
@@ -81,6 +81,7 @@ impl Snapshots {
             match filled {
                 Ok(mirror) if mirror.progress().publication >= publication => {
                     *copy.mirror.write().unwrap_or_else(PoisonError::into_inner) = Some(mirror);
+                    copy.mirror.clear_poison();
                     return;
                 }
                 // What was committed last is not visible yet.

@@ -5,6 +5,17 @@ use crate::query::Value;
 use crate::time::{Epoch, rfc3339};
 use std::fmt::Write;
 
+/// The most bytes of the rows of an answer in memory, about.
+pub const TABLE_BYTES_MAX: usize = 32 << 20;
+/// The most bytes of the rows of an answer as text.
+pub const TEXT_BYTES_MAX: usize = 8 << 20;
+/// The bytes of an object in memory without its members, about.
+const OBJECT_BYTES: usize = 640;
+
+/// The rows of an answer take too much memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge;
+
 /// A value of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
@@ -51,6 +62,16 @@ impl Cell {
         count.map_or(Cell::Null, Cell::Count)
     }
 
+    /// The bytes that it takes in memory, about.
+    fn bytes(&self) -> usize {
+        let further = match self {
+            Cell::Text(text) => text.len(),
+            Cell::Nested(value) => nested_bytes(value),
+            _ => 0,
+        };
+        size_of::<Cell>() + further
+    }
+
     /// Appends it as JSON.
     pub fn write_json(&self, out: &mut String) {
         let written = match self {
@@ -76,6 +97,20 @@ impl Cell {
     }
 }
 
+fn nested_bytes(value: &serde_json::Value) -> usize {
+    use serde_json::Value::{Array, Object, String};
+    let further = match value {
+        Object(members) => {
+            let members = members.iter().map(|(name, value)| name.len() + nested_bytes(value));
+            OBJECT_BYTES + members.sum::<usize>()
+        }
+        Array(values) => values.iter().map(nested_bytes).sum(),
+        String(text) => text.len(),
+        _ => 0,
+    };
+    size_of::<serde_json::Value>() + further
+}
+
 /// A text in JSON.
 pub fn quoted(text: &str) -> String {
     serde_json::Value::String(text.to_owned()).to_string()
@@ -95,21 +130,31 @@ pub struct Heading {
 pub struct Table {
     headings: Vec<Heading>,
     rows: Vec<Vec<Cell>>,
+    /// The bytes of the rows, about.
+    bytes: usize,
 }
 
 impl Table {
     /// An empty table.
     pub fn new(headings: Vec<Heading>) -> Table {
-        Table { headings, rows: Vec::new() }
+        Table { headings, ..Table::default() }
     }
 
-    /// Adds a row.
+    /// Adds a row, unless they are too large together: then there is no answer.
     ///
     /// # Panics
     /// When it does not have a cell for every column.
     pub fn push(&mut self, row: Vec<Cell>) {
         assert_eq!(row.len(), self.headings.len(), "a row has a cell for every column");
-        self.rows.push(row);
+        self.bytes += size_of::<Vec<Cell>>() + row.iter().map(Cell::bytes).sum::<usize>();
+        if self.bytes <= TABLE_BYTES_MAX {
+            self.rows.push(row);
+        }
+    }
+
+    fn check(&self, text_bytes: usize) -> Result<(), TooLarge> {
+        let fits = self.bytes <= TABLE_BYTES_MAX && text_bytes <= TEXT_BYTES_MAX;
+        fits.then_some(()).ok_or(TooLarge)
     }
 
     /// The columns.
@@ -123,7 +168,12 @@ impl Table {
     }
 
     /// Appends the rows as a list of objects.
-    pub fn write_json(&self, out: &mut String) {
+    ///
+    /// # Errors
+    /// When they are too large.
+    pub fn write_json(&self, out: &mut String) -> Result<(), TooLarge> {
+        let start = out.len();
+        self.check(0)?;
         let names: Vec<String> = self.headings.iter().map(|one| quoted(&one.name)).collect();
         out.push('[');
         for (number, row) in self.rows.iter().enumerate() {
@@ -135,25 +185,31 @@ impl Table {
                 cell.write_json(out);
             }
             out.push('}');
+            self.check(out.len() - start)?;
         }
         out.push(']');
+        Ok(())
     }
 
     /// Returns the rows as CSV with a header, as RFC 4180 has it. Nested values are left out.
-    pub fn to_csv(&self) -> String {
+    ///
+    /// # Errors
+    /// When they are too large.
+    pub fn to_csv(&self) -> Result<String, TooLarge> {
         let mut out = String::new();
         let mut line = |texts: Vec<String>| {
             let fields: Vec<String> = texts.iter().map(|text| field(text)).collect();
             out.push_str(&fields.join(","));
             out.push('\n');
+            self.check(out.len())
         };
         let is_kept = |position: usize| !self.headings[position].is_nested;
         let kept: Vec<usize> = (0..self.headings.len()).filter(|at| is_kept(*at)).collect();
-        line(kept.iter().map(|at| self.headings[*at].name.clone()).collect());
+        line(kept.iter().map(|at| self.headings[*at].name.clone()).collect())?;
         for row in &self.rows {
-            line(kept.iter().map(|at| row[*at].plain()).collect());
+            line(kept.iter().map(|at| row[*at].plain()).collect())?;
         }
-        out
+        Ok(out)
     }
 }
 
@@ -194,6 +250,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn rows_that_are_too_large_are_no_answer() {
+        let heading = |name: &str| Heading { name: name.into(), is_nested: false };
+        let with_texts = |text: &str, rows: usize| {
+            let mut table = Table::new(vec![heading("a")]);
+            (0..rows).for_each(|_| table.push(vec![Cell::Text(text.to_owned())]));
+            let mut json = String::new();
+            let (json, csv) = (table.write_json(&mut json), table.to_csv());
+            (table.rows.len(), json.is_ok(), csv.is_ok())
+        };
+        let long = "x".repeat(1_000);
+        assert_eq!(with_texts(&long, 8_000), (8_000, true, true));
+        assert_eq!(with_texts(&long, 8_500), (8_500, false, false));
+        // Each letter is six in JSON.
+        assert_eq!(with_texts(&"\u{1}".repeat(1_000), 1_500), (1_500, false, true));
+        // No more rows are kept than fit.
+        let (rows, ..) = with_texts(&long, 50_000);
+        assert!((30_000..34_000).contains(&rows), "{rows}");
+        let points = serde_json::json!([{"epoch": 7, "plays": 2}, {"epoch": 8, "plays": 3}]);
+        assert!(Cell::Nested(points).bytes() > 2 * OBJECT_BYTES);
+    }
+
     proptest! {
         #[test]
         fn both_forms_can_be_read_back(texts in proptest::collection::vec(any::<String>(), 1..9)) {
@@ -203,10 +281,10 @@ mod tests {
                 table.push(vec![Cell::Text(text.clone()), Cell::Nested(serde_json::json!([text]))]);
             }
             let mut json = String::new();
-            table.write_json(&mut json);
+            table.write_json(&mut json).unwrap();
             let rows: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
             prop_assert!(rows.iter().map(|row| &row["a\""]).eq(&texts));
-            let csv = table.to_csv();
+            let csv = table.to_csv().unwrap();
             let mut reader = csv::ReaderBuilder::new().from_reader(csv.as_bytes());
             let fields: Vec<String> =
                 reader.records().map(|record| record.unwrap()[0].to_owned()).collect();

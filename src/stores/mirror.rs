@@ -7,20 +7,23 @@
 //! as the logs.
 
 use super::description::{Description, StoredQuery};
-use super::snapshot::{EpochState, EpochSums, Page, RowFilter, Snapshot, Sort, SortBy};
+use super::snapshot::{
+    EpochState, EpochSums, GENRES_MAX, Page, RowFilter, Snapshot, Sort, SortBy, TitleFilter,
+    TitleVisitor,
+};
 use super::{
     Changeset, Progress, RowChange, RowOrder, RowVisitor, Selection, StoreError, StoreReader,
     StoredRow,
 };
 use crate::acceptance::{Distinct, Ledger, LedgerKey, LedgerRow, LedgerTotals};
 use crate::completeness::Completeness;
-use crate::event::Kind;
+use crate::event::{Kind, VideoId};
 use crate::query::{KeyCells, Role, Row, Value, ValueCells};
 use crate::time::{Epoch, EpochRange, Publication, Through};
-use crate::titles::TitleTable;
+use crate::titles::{Title, TitleSource, TitleTable};
 use smallvec::SmallVec;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 /// The number of final epochs of which rows are kept at most.
@@ -331,8 +334,36 @@ impl Snapshot for Mirror {
         Ok(sums)
     }
 
-    fn titles(&self) -> Result<TitleTable, StoreError> {
-        Ok(self.titles.clone())
+    fn title(&self, video: VideoId) -> Result<Option<Title>, StoreError> {
+        Ok(self.titles.titles.get(&video).cloned())
+    }
+
+    fn titles(
+        &self,
+        filter: &TitleFilter<'_>,
+        page: Page,
+        visitor: &mut TitleVisitor<'_>,
+    ) -> Result<u64, StoreError> {
+        let videos = filter.video.map_or(VideoId(0)..=VideoId(u64::MAX), |video| video..=video);
+        let titles = self.titles.titles.range(videos);
+        let mut total = 0;
+        for (video, title) in titles.filter(|(video, title)| filter.selects(**video, title)) {
+            if total >= page.offset && total - page.offset < page.limit {
+                visitor(*video, title);
+            }
+            total += 1;
+        }
+        Ok(total)
+    }
+
+    fn genres(&self) -> Result<Vec<String>, StoreError> {
+        let genres = self.titles.titles.values().filter_map(|title| title.genre.as_deref());
+        let genres: BTreeSet<&str> = genres.collect();
+        Ok(genres.into_iter().take(GENRES_MAX).map(str::to_owned).collect())
+    }
+
+    fn title_sources(&self) -> Result<Vec<TitleSource>, StoreError> {
+        Ok(self.titles.sources.clone())
     }
 
     fn completeness(&self) -> Result<Vec<Completeness>, StoreError> {

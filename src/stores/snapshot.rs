@@ -11,7 +11,7 @@ use crate::completeness::Completeness;
 use crate::event::VideoId;
 use crate::query::Value;
 use crate::time::{Epoch, EpochRange, Publication};
-use crate::titles::TitleTable;
+use crate::titles::{Title, TitleSource};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -69,6 +69,37 @@ impl Page {
     /// All rows.
     pub const ALL: Page = Page { offset: 0, limit: u64::MAX };
 }
+
+/// The most genres that are told.
+pub const GENRES_MAX: usize = 1_000;
+
+/// Which titles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TitleFilter<'a> {
+    /// Only that of this video.
+    pub video: Option<VideoId>,
+    /// Only those of this genre.
+    pub genre: Option<&'a str>,
+    /// Only names that have this text in lower case.
+    pub search: Option<&'a str>,
+}
+
+impl TitleFilter<'_> {
+    /// Whether it selects a title.
+    pub fn selects(&self, video: VideoId, title: &Title) -> bool {
+        self.video.is_none_or(|wanted| video == wanted)
+            && self.genre.is_none_or(|genre| title.genre.as_deref() == Some(genre))
+            && self.selects_name(&title.title)
+    }
+
+    /// Whether a name has the text.
+    pub fn selects_name(&self, name: &str) -> bool {
+        self.search.is_none_or(|search| name.to_lowercase().contains(search))
+    }
+}
+
+/// Is called with titles.
+pub type TitleVisitor<'a> = dyn FnMut(VideoId, &Title) + 'a;
 
 /// An epoch that has rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,11 +182,35 @@ pub trait Snapshot {
     /// When the store cannot be read.
     fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError>;
 
-    /// Returns the titles of videos.
+    /// Returns the title of a video, if it has one.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn titles(&self) -> Result<TitleTable, StoreError>;
+    fn title(&self, video: VideoId) -> Result<Option<Title>, StoreError>;
+
+    /// Visits a page of titles, by video. Returns the number of titles before it was cut into
+    /// pages.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn titles(
+        &self,
+        filter: &TitleFilter<'_>,
+        page: Page,
+        visitor: &mut TitleVisitor<'_>,
+    ) -> Result<u64, StoreError>;
+
+    /// Returns the genres of all titles, sorted, and at most [`GENRES_MAX`].
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn genres(&self) -> Result<Vec<String>, StoreError>;
+
+    /// Returns what was read of each place that has titles.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn title_sources(&self) -> Result<Vec<TitleSource>, StoreError>;
 
     /// Returns how much of each epoch has arrived, by epoch and kind.
     ///

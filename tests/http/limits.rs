@@ -7,8 +7,8 @@ use super::common::workspace::{Workspace, lines, names, stop};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::io::Write;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 fn small(arguments: &[&str]) -> Served {
@@ -126,6 +126,74 @@ fn only_local_names_and_clients_with_the_token_are_answered() {
     assert!(job(&evil).error(403).contains("names another machine"));
     let said = stop(served.job);
     assert!(!said.contains("s3cret"), "{said}");
+}
+
+#[test]
+fn a_long_token_is_one_in_the_url_of_events_too() {
+    let place = Workspace::new();
+    place.write("i.jsonl", lines(0..50));
+    let token = "t0ken".repeat(200);
+    place.write("token", format!("{token}\n"));
+    let arguments = ["--impressions", "i.jsonl", "--http-token-file", "token"];
+    let served = Served::start(place, &arguments);
+    let path = format!("/api/v1/events?token={token}&since=0");
+    assert!(served.client.events(&path, None).next().is_some());
+    let said = stop(served.job);
+    assert!(!said.contains("t0ken"), "{said}");
+}
+
+#[test]
+fn a_job_answers_at_any_loopback_address() {
+    let place = Workspace::new();
+    place.write("i.jsonl", lines(0..50));
+    let arguments = ["--impressions", "i.jsonl", "--http-address", "127.0.0.2:0"];
+    let job = place.follow(&arguments);
+    let client = Client::of(&job);
+    assert_eq!(client.address.ip().to_string(), "127.0.0.2");
+    client.wait("the job has begun", |client| client.get("/api/v1/epochs").status == 200);
+    client.ask("GET", "/api/v1/epochs", &[("Host", "127.0.0.3")]).error(403);
+    stop(job);
+}
+
+/// Asks for a large answer, and reads its status only.
+fn ask_and_wait(client: &Client, path: &str) -> (String, TcpStream) {
+    let mut stream = client.connect();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    (String::from_utf8_lossy(&status).into_owned(), stream)
+}
+
+#[test]
+fn large_answers_that_nobody_takes_are_bounded_and_then_others_are_answered() {
+    let place = Workspace::new();
+    place.write("i.jsonl", lines(0..50));
+    let name = "x".repeat(1_000);
+    let titles: String = (0..8_000).map(|video| format!("{video},{name}\n")).collect();
+    place.write("t.csv", format!("video_id,title\n{titles}"));
+    let mut served = Served::start(place, &["--impressions", "i.jsonl", "--titles", "t.csv"]);
+    served.settle();
+    let client = served.client;
+    // More than an answer may have.
+    let said = client.get("/api/v1/titles?limit=8000").error(400);
+    assert!(said.contains("more than 8 MiB: ask for fewer with `limit`"), "{said}");
+    // About 7 MiB each.
+    let path = |offset: usize| format!("/api/v1/titles?limit=7000&offset={offset}");
+    let mut held = Vec::new();
+    let refused = loop {
+        let (status, stream) = ask_and_wait(&client, &path(held.len()));
+        if status != "HTTP/1.1 200" {
+            break status;
+        }
+        held.push(stream);
+        assert!(held.len() < 60, "nothing is refused");
+    };
+    assert_eq!(refused, "HTTP/1.1 503");
+    assert!(held.len() > 15, "{}", held.len());
+    drop(held);
+    client.wait("others are answered", |client| client.get(&path(900)).status == 200);
+    stop(served.job);
 }
 
 #[test]

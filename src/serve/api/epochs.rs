@@ -1,13 +1,15 @@
 //! `/api/v1/epochs`: the epochs that have rows.
 
 use super::{Answer, Asked, LIMIT, OFFSET, cut, main_table};
+use crate::completeness::Completeness;
+use crate::event::Kind;
 use crate::serve::error::ApiError;
-use crate::serve::extras::Arrived;
 use crate::serve::fields::{self, Field, Holds};
 use crate::serve::parameters::{Form, Parameter};
 use crate::serve::table::Cell;
 use crate::stores::description::StoredQuery;
 use crate::stores::snapshot::EpochSums;
+use crate::time::Epoch;
 use serde_json::{Value, json};
 
 /// The parameters.
@@ -27,10 +29,14 @@ pub static FIELDS: &[Field] = &[
     Field::new("impressions", Holds::Whole, "the sum over its rows of the main table"),
     Field::new("plays", Holds::Whole, "the sum over its rows of the main table"),
     Field::new("videos", Holds::Whole, "the number of its rows of the main table"),
-    Field::optional("completeness", Holds::Nested(completeness), "how much of its input is read"),
+    Field::optional(
+        "completeness",
+        Holds::Nested(completeness_schema),
+        "how much of its input is read",
+    ),
 ];
 
-fn completeness() -> Value {
+fn completeness_schema() -> Value {
     let whole = json!({"type": ["integer", "null"], "minimum": 0});
     let share = json!({"type": ["number", "null"], "minimum": 0, "maximum": 1});
     let of_kind = json!({
@@ -50,6 +56,28 @@ fn completeness() -> Value {
         "required": ["impressions", "plays"],
         "properties": {"impressions": of_kind, "plays": of_kind},
     })
+}
+
+/// The object `completeness` of an epoch, or nothing.
+fn arrived(all: &[Completeness], epoch: Epoch) -> Cell {
+    let of = |kind: Kind| {
+        let row = all.iter().find(|row| row.epoch == epoch && row.kind == kind);
+        row.map_or(Value::Null, |row| {
+            json!({
+                "seen": row.seen,
+                "unread": row.unread,
+                "share": row.share,
+                "share_low": row.share_low,
+                "share_high": row.share_high,
+                "unknown": row.unknown,
+            })
+        })
+    };
+    let (impressions, plays) = (of(Kind::Impression), of(Kind::Play));
+    match impressions.is_null() && plays.is_null() {
+        true => Cell::Null,
+        false => Cell::Nested(json!({ "impressions": impressions, "plays": plays })),
+    }
 }
 
 /// The sum of a column.
@@ -72,7 +100,7 @@ pub fn answer(asked: &Asked<'_>) -> Result<Answer, ApiError> {
         epochs.reverse();
     }
     let total = epochs.len() as u64;
-    let arrived = Arrived::of(*snapshot)?;
+    let completeness = snapshot.completeness()?;
     for state in cut(given, epochs) {
         let sums = snapshot.sums(query, state.epoch)?;
         table.push(vec![
@@ -84,7 +112,7 @@ pub fn answer(asked: &Asked<'_>) -> Result<Answer, ApiError> {
             sum(query, &sums, "impressions"),
             sum(query, &sums, "plays"),
             Cell::Count(sums.rows),
-            arrived.of_epoch(state.epoch),
+            arrived(&completeness, state.epoch),
         ]);
     }
     Ok(Answer { total, ..Answer::all(table) })

@@ -21,7 +21,7 @@ pub fn schema() -> Value {
         "queries": {"type": "array", "items": {"type": "string"}},
         "workers": whole, "processes": whole, "events": whole, "events_per_second": real,
         "bytes_per_second": real, "lag_records": maybe, "lag_bytes": maybe,
-        "state": {"enum": ["replaying", "running", "ended"]},
+        "state": {"enum": ["replaying", "running"]},
     });
     let names: Vec<String> =
         properties.as_object().into_iter().flat_map(|all| all.keys().cloned()).collect();

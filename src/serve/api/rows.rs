@@ -4,13 +4,12 @@ use super::titles;
 use super::{Answer, Asked, LIMIT, OFFSET, epoch, order, page};
 use crate::query::{Role, Value};
 use crate::serve::error::ApiError;
-use crate::serve::extras::Titles;
 use crate::serve::parameters::{Form, Parameter};
 use crate::serve::table::{Cell, Heading, Table};
 use crate::stores::description::{Description, StoredQuery};
 use crate::stores::snapshot::RowFilter;
 use crate::stores::sqlite::schema::{TITLE_COLUMNS, view_columns};
-use crate::stores::{Snapshot, StoredRow};
+use crate::stores::{Snapshot, StoreError, StoredRow};
 use crate::time::{Definition, EpochRange};
 use std::ops::ControlFlow;
 
@@ -50,10 +49,17 @@ fn table_with(query: &StoredQuery, further: &[&str]) -> Table {
     Table::new(names.map(heading).collect())
 }
 
-/// The titles of the videos that the rows of a query are of. Its rows end with them here, as in its
+/// The cells of the title of the video that a row is of. Such rows end with them here, as in their
 /// view.
-fn titles_of(snapshot: &dyn Snapshot, query: &StoredQuery) -> Result<Option<Titles>, ApiError> {
-    Ok(query.is_of_video().then(|| Titles::of(snapshot)).transpose()?)
+fn title_cells(
+    snapshot: &dyn Snapshot,
+    query: &StoredQuery,
+    stored: &StoredRow,
+) -> Result<Vec<Cell>, StoreError> {
+    match query.values_of(&stored.row).next().filter(|_| query.is_of_video()) {
+        Some(Value::Video(video)) => Ok(titles::cells(snapshot.title(video)?.as_ref()).into()),
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// The cells of a row of a query.
@@ -96,8 +102,8 @@ pub fn answer(asked: &Asked<'_>) -> Result<Answer, ApiError> {
     let Asked { snapshot, given, .. } = asked;
     let query = find(snapshot.description(), given.text("name").unwrap_or_default())?;
     require(*snapshot, query)?;
-    let titles = titles_of(*snapshot, query)?;
-    let mut table = table_with(query, if titles.is_some() { &TITLE_COLUMNS } else { &[] });
+    let further: &[&str] = if query.is_of_video() { &TITLE_COLUMNS } else { &[] };
+    let mut table = table_with(query, further);
     let sort = order(given, query)?;
     let epochs = match epoch(asked, query)? {
         None => EpochRange::ALL,
@@ -111,15 +117,22 @@ pub fn answer(asked: &Asked<'_>) -> Result<Answer, ApiError> {
     }
     let filter = RowFilter { epochs, video, since: given.publication("since") };
     let definition = &snapshot.description().definition;
-    let total = snapshot.page(query, &filter, sort, page(given), &mut |stored| {
-        let mut cells = cells(definition, query, stored);
-        if let Some(titles) = &titles
-            && let Some(Value::Video(video)) = query.values_of(&stored.row).next()
-        {
-            cells.extend(titles::cells(titles.find(video)));
-        }
-        table.push(cells);
-        ControlFlow::Continue(())
-    })?;
-    Ok(Answer { total, ..Answer::all(table) })
+    let mut failed = None;
+    let total =
+        snapshot.page(query, &filter, sort, page(given), &mut |stored| match title_cells(
+            *snapshot, query, stored,
+        ) {
+            Ok(title) => {
+                table.push([cells(definition, query, stored), title].concat());
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        })?;
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(Answer { total, ..Answer::all(table) }),
+    }
 }

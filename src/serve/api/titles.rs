@@ -1,12 +1,12 @@
 //! `/api/v1/titles`: the names of videos.
 
-use super::{Answer, Asked, LIMIT, OFFSET, cut};
+use super::{Answer, Asked, LIMIT, OFFSET, page};
 use crate::event::VideoId;
 use crate::serve::error::ApiError;
-use crate::serve::extras::Titles;
 use crate::serve::fields::{self, Field, Holds};
 use crate::serve::parameters::{Form, Parameter};
 use crate::serve::table::Cell;
+use crate::stores::snapshot::{GENRES_MAX, TitleFilter};
 use crate::time::rfc3339;
 use crate::titles::Title;
 use serde_json::{Value, json};
@@ -54,7 +54,7 @@ pub fn schema_of_one() -> Value {
 
 /// The schema of the list of genres.
 pub fn schema_of_genres() -> Value {
-    json!({"type": "array", "items": {"type": "string"}})
+    json!({"type": "array", "items": {"type": "string"}, "maxItems": GENRES_MAX})
 }
 
 /// Answers.
@@ -63,21 +63,18 @@ pub fn schema_of_genres() -> Value {
 /// When the store cannot be read.
 pub fn answer(asked: &Asked<'_>) -> Result<Answer, ApiError> {
     let Asked { snapshot, given, .. } = asked;
-    let titles = Titles::of(*snapshot)?;
     let search = given.text("search").map(str::to_lowercase);
-    let is_found = |(video, title): &(VideoId, &Title)| {
-        given.video("video_id").is_none_or(|wanted| *video == wanted)
-            && given.text("genre").is_none_or(|genre| title.genre.as_deref() == Some(genre))
-            && search.as_ref().is_none_or(|search| title.title.to_lowercase().contains(search))
+    let filter = TitleFilter {
+        video: given.video("video_id"),
+        genre: given.text("genre"),
+        search: search.as_deref(),
     };
-    let found: Vec<(VideoId, &Title)> = titles.all().filter(is_found).collect();
     let mut table = fields::table(FIELDS);
-    let total = found.len() as u64;
-    for (video, title) in cut(given, found) {
+    let total = snapshot.titles(&filter, page(given), &mut |video, title| {
         let mut row = vec![Cell::Text(video.0.to_string())];
         row.extend(cells(Some(title)));
         table.push(row);
-    }
-    let more = vec![("genres", titles.genres().into())];
+    })?;
+    let more = vec![("genres", snapshot.genres()?.into())];
     Ok(Answer { total, more, ..Answer::all(table) })
 }

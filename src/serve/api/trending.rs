@@ -5,7 +5,6 @@ use super::{Answer, Asked, cell, epoch, main_table, value};
 use crate::event::VideoId;
 use crate::query::Value;
 use crate::serve::error::ApiError;
-use crate::serve::extras::Titles;
 use crate::serve::fields::{self, Field, Holds};
 use crate::serve::parameters::{Form, Given, Parameter};
 use crate::serve::table::Cell;
@@ -78,7 +77,6 @@ struct Joined<'a> {
     trending: &'a StoredQuery,
     main: Option<&'a StoredQuery>,
     take_rate: Option<&'a StoredQuery>,
-    titles: Titles,
 }
 
 /// The row of a video, if the job has the query.
@@ -117,7 +115,6 @@ pub fn answer(asked: &Asked<'_>) -> Result<Answer, ApiError> {
         trending,
         main: main_table(*snapshot),
         take_rate: description.table("take_rate"),
-        titles: Titles::of(*snapshot)?,
     };
     let mut table = fields::table(FIELDS);
     let epoch = match epoch(asked, trending)? {
@@ -175,14 +172,16 @@ impl Joined<'_> {
 
     fn matches(&self, given: &Given, stored: &StoredRow) -> Result<bool, StoreError> {
         let video = self.video(stored);
-        let title = self.titles.find(video);
         let genre = given.text("genre");
         let since_ms = given.time_ms("launched_since");
-        let launched_ms = title.and_then(|title| title.launched_at_ms);
-        if genre.is_some() && title.and_then(|title| title.genre.as_deref()) != genre
-            || since_ms.is_some_and(|since_ms| launched_ms.is_none_or(|at_ms| at_ms < since_ms))
-        {
-            return Ok(false);
+        if genre.is_some() || since_ms.is_some() {
+            let Some(title) = self.snapshot.title(video)? else { return Ok(false) };
+            let launched_ms = title.launched_at_ms;
+            if genre.is_some() && title.genre.as_deref() != genre
+                || since_ms.is_some_and(|since_ms| launched_ms.is_none_or(|at_ms| at_ms < since_ms))
+            {
+                return Ok(false);
+            }
         }
         let Some(least) = given.count_if_given("min_impressions") else { return Ok(true) };
         let main = row_of(self.snapshot, self.main, stored.row.epoch, video)?;
@@ -193,7 +192,7 @@ impl Joined<'_> {
     fn cells(&self, rank: u64, stored: &StoredRow) -> Result<Vec<Cell>, ApiError> {
         let definition = &self.snapshot.description().definition;
         let (video, epoch) = (self.video(stored), stored.row.epoch);
-        let [title, genre, launched_at] = titles::cells(self.titles.find(video));
+        let [title, genre, launched_at] = titles::cells(self.snapshot.title(video)?.as_ref());
         let main = row_of(self.snapshot, self.main, epoch, video)?;
         let rate = row_of(self.snapshot, self.take_rate, epoch, video)?;
         let own = |column| cell(Some((self.trending, stored)), column);

@@ -4,7 +4,6 @@ use super::trending::{row_of, seen};
 use super::{Answer, Asked, cell, main_table, titles};
 use crate::event::VideoId;
 use crate::serve::error::ApiError;
-use crate::serve::extras::Titles;
 use crate::serve::fields::{self, Field, Holds};
 use crate::serve::parameters::{Form, Parameter};
 use crate::serve::table::Cell;
@@ -59,7 +58,7 @@ pub fn answer(asked: &Asked<'_>) -> Result<Answer, ApiError> {
             }
         }
     }
-    let title = Titles::of(*snapshot)?.find(video).map(|title| titles::object(video, title));
+    let title = snapshot.title(video)?.map(|title| titles::object(video, &title));
     Ok(Answer { more: vec![("title", title.into())], ..Answer::all(table) })
 }
 

@@ -12,6 +12,7 @@ use crate::stores::sqlite::fixtures::{
 use crate::stores::sqlite::{SqliteReader, SqliteStore};
 use crate::stores::{Claim, Store};
 use crate::time::Definition;
+use crate::titles::{TitleChange, TitleUpdate};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -47,11 +48,55 @@ fn changes(publication: u64, choices: &Choices, last: i64, next_last: i64) -> Ch
     }
     Changeset {
         publication: Publication(publication),
+        titles: (!choices.is_empty()).then(|| titles(choices)),
         rows: rows.into_values().collect(),
         ledger: counts,
         final_through: if next_last < 0 { Through::Nothing } else { through(next_last) },
         ..Changeset::default()
     }
+}
+
+/// Titles of the chosen videos, which change, go and come again.
+fn titles(choices: &Choices) -> TitleUpdate {
+    let title = |number: u64| Title {
+        title: format!("{} {number}", ["Übung", "night"][number as usize % 2]),
+        genre: (!number.is_multiple_of(3)).then(|| format!("Genre {}", number % 5)),
+        launched_at_ms: (!number.is_multiple_of(4)).then_some(number.cast_signed()),
+    };
+    let changes = choices.iter().map(|(_, _, video, number)| {
+        let title = (!number.is_multiple_of(7)).then(|| title(*number));
+        (*video, TitleChange { video: VideoId(VIDEOS[*video]), title })
+    });
+    let changes: BTreeMap<usize, TitleChange> = changes.collect();
+    let place = format!("kafka:titles/{}", choices.len());
+    let next_offset = Some(choices.len() as u64);
+    let sources = vec![TitleSource { place, next_offset, ..TitleSource::default() }];
+    TitleUpdate { changes: changes.into_values().collect(), sources }
+}
+
+/// Everything about titles: each, pages of them, genres and where they are from.
+fn all_titles(snapshot: &dyn Snapshot) -> String {
+    let each = VIDEOS.map(|video| snapshot.title(VideoId(video)).unwrap());
+    let [genres, sources] = [
+        snapshot.genres().map(|all| format!("{all:?}")),
+        snapshot.title_sources().map(|all| format!("{all:?}")),
+    ]
+    .map(Result::unwrap);
+    let mut text = format!("{each:?} {genres} {sources}");
+    for number in 0..216 {
+        let filter = TitleFilter {
+            video: [None, None, Some(VideoId(7)), Some(VideoId(u64::MAX))][number % 4],
+            genre: [None, None, Some("Genre 1")][number % 3],
+            search: [None, None, Some("übung"), Some("night 4")][number / 4 % 4],
+        };
+        let page = Page { offset: [0, 1, 3][number / 8 % 3], limit: [9, 2, 0][number / 24 % 3] };
+        let mut found = Vec::new();
+        let total = snapshot.titles(&filter, page, &mut |video, title| {
+            found.push(format!("{video:?} {title:?}"));
+        });
+        text += &format!("{filter:?} {page:?} {found:?} of {}\n", total.unwrap());
+    }
+    text
 }
 
 /// What a page says.
@@ -152,6 +197,7 @@ proptest! {
             let Some(mirror) = &mut mirror else { continue };
             mirror.apply(&changes);
             let snapshot = reader.snapshot(&finals).unwrap();
+            prop_assert_eq!(all_titles(mirror), all_titles(&snapshot));
             if filled_at == 0 {
                 prop_assert_eq!(all(mirror), all(&snapshot));
             }

@@ -1,17 +1,19 @@
 //! One publication of a store: a read transaction of a reader's connection.
 
 use super::read::{SqliteReader, View, number};
-use super::{cells, open, progress, schema};
+use super::{cells, open, progress, schema, titles};
 use crate::acceptance::LedgerRow;
 use crate::completeness::Completeness;
+use crate::event::VideoId;
 use crate::query::{ColumnType, Row, Value};
 use crate::stores::description::{Description, StoredColumn, StoredQuery};
 use crate::stores::snapshot::{
-    EpochState, EpochSums, FinalSums, Page, RowFilter, Snapshot, Sort, SortBy,
+    EpochState, EpochSums, FinalSums, Page, RowFilter, Snapshot, Sort, SortBy, TitleFilter,
+    TitleVisitor,
 };
 use crate::stores::{Progress, RowVisitor, StoreError, StoreReader, StoredRow};
 use crate::time::{Epoch, EpochRange, Publication};
-use crate::titles::TitleTable;
+use crate::titles::{Title, TitleSource};
 use rusqlite::types::Value as Parameter;
 use rusqlite::{InterruptHandle, Transaction, params_from_iter};
 use smallvec::SmallVec;
@@ -347,8 +349,25 @@ impl Snapshot for SqliteSnapshot<'_> {
         self.view().ledger()
     }
 
-    fn titles(&self) -> Result<TitleTable, StoreError> {
-        self.view().titles()
+    fn title(&self, video: VideoId) -> Result<Option<Title>, StoreError> {
+        titles::find(&self.transaction, video).map_err(self.failed())
+    }
+
+    fn titles(
+        &self,
+        filter: &TitleFilter<'_>,
+        page: Page,
+        visitor: &mut TitleVisitor<'_>,
+    ) -> Result<u64, StoreError> {
+        titles::visit(&self.transaction, filter, page, visitor).map_err(self.failed())
+    }
+
+    fn genres(&self) -> Result<Vec<String>, StoreError> {
+        titles::genres(&self.transaction).map_err(self.failed())
+    }
+
+    fn title_sources(&self) -> Result<Vec<TitleSource>, StoreError> {
+        titles::sources(&self.transaction).map_err(self.failed())
     }
 
     fn completeness(&self) -> Result<Vec<Completeness>, StoreError> {

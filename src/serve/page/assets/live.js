@@ -55,7 +55,6 @@ export class Live {
   /** One word for how fresh the numbers are. */
   get state() {
     if (this.paused) return 'paused';
-    if (this.job?.state === 'ended') return 'ended';
     if (this.connection !== 'lost') return this.connection;
     // A job that has read everything ends, and its server with it.
     if (this.finished) return 'ended';
