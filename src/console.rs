@@ -5,17 +5,22 @@
 //! without overwriting each other.
 
 use indicatif::{MultiProgress, ProgressBar};
+use serde_json::json;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 /// The progress bars on standard error.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 /// The picture at the bottom of the terminal, which the next picture replaces; empty if there is
 /// none.
 static PICTURE: Mutex<String> = Mutex::new(String::new());
+/// Whether all lines of standard error are JSON objects.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// The size of a terminal, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,8 +99,31 @@ fn erasing(picture: &str) -> String {
     }
 }
 
+/// Whether all lines of standard error are JSON objects.
+pub fn is_json() -> bool {
+    IS_JSON.load(Ordering::Relaxed)
+}
+
 /// Writes a line to standard error, above the progress bars.
 pub fn message(line: impl Display) {
+    write_message("INFO", "", &line);
+}
+
+/// Writes the message of an error to standard error.
+pub fn error(error: impl Display) {
+    write_message("ERROR", "error: ", &error);
+}
+
+fn write_message(level: &str, prefix: &str, message: &dyn Display) {
+    let line = if is_json() {
+        let mut timestamp = String::new();
+        // It fails only if the text cannot grow.
+        let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
+        let message = message.to_string();
+        json!({ "timestamp": timestamp, "level": level, "message": message }).to_string()
+    } else {
+        format!("{prefix}{message}")
+    };
     let _ = Log.write_all(format!("{line}\n").as_bytes());
 }
 
@@ -113,31 +141,36 @@ pub fn fail_with(exit_code: i32, error: impl Display) -> ! {
             std::thread::park();
         }
     }
-    message(format_args!("error: {error}"));
+    self::error(error);
     std::process::exit(exit_code);
 }
 
-/// Shows a progress bar on standard error, if that is a terminal.
+/// Shows a progress bar on standard error, if that is a terminal and people read it.
 pub fn add_bar(bar: impl FnOnce() -> ProgressBar) -> Option<ProgressBar> {
-    io::stderr().is_terminal().then(|| BARS.add(bar()))
+    let is_shown = io::stderr().is_terminal() && !is_json();
+    is_shown.then(|| BARS.add(bar()))
 }
 
-/// Logs to standard error, above the progress bars. `RUST_LOG` sets the filter; the default is
-/// warnings and errors.
-pub fn start_log() {
+/// Logs to standard error, above the progress bars, and with `as_json` one JSON object a line.
+/// `RUST_LOG` sets the filter; the default is warnings and errors.
+pub fn start_log(as_json: bool) {
+    IS_JSON.store(as_json, Ordering::Relaxed);
     let wanted = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
     let (filter, refused) = match EnvFilter::try_new(&wanted) {
         _ if wanted.is_empty() => (EnvFilter::new("warn"), None),
         Ok(filter) => (filter, None),
         Err(error) => (EnvFilter::new("warn"), Some(error)),
     };
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(io::stderr().is_terminal() && !as_json)
         .with_writer(|| Log)
-        .log_internal_errors(false)
-        .init();
+        .log_internal_errors(false);
+    match as_json {
+        true => log.json().flatten_event(true).with_current_span(false).init(),
+        false => log.init(),
+    }
     if let Some(error) = refused {
         tracing::warn!("RUST_LOG is `{wanted}`, which is no filter ({error}): `warn` is used");
     }

@@ -1,7 +1,8 @@
 //! The `trendmark` program: parses the arguments, runs a command, and sets the exit code.
 //!
-//! Exit codes: 0 success, 1 failure, 2 usage error, 5 another job has the store, 6 input that
-//! cannot be used, 7 a launch that has given up, 8 a worker that does not get on.
+//! Exit codes: 0 success, 1 failure, 2 usage error, 3 and 4 a job that is stale or of which nothing
+//! is known (`status`), 5 another job has the store, 6 input that cannot be used, 7 a launch that
+//! has given up, 8 a worker that does not get on.
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -27,12 +28,12 @@ fn block_file_size_signal() {
 fn main() -> ExitCode {
     block_file_size_signal();
     let arguments = Arguments::parse();
-    console::start_log();
+    console::start_log(arguments.command.logs_json());
     panics::exit_on_panic();
     match commands::execute(arguments.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(exit_code) => ExitCode::from(exit_code),
         Err(error) => {
-            console::message(format_args!("error: {error}"));
+            console::error(&error);
             ExitCode::from(error.exit_code())
         }
     }

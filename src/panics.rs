@@ -34,7 +34,10 @@ pub fn exit_on_panic() {
                  all processes of the job; the message of process {process} says why"
             ));
         }
-        report(panic);
+        match console::is_json() {
+            true => console::error(panic),
+            false => report(panic),
+        }
         console::fail("a worker of this process has failed, which ends the job: this is a bug");
     }));
 }

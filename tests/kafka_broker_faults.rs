@@ -5,7 +5,8 @@
 
 mod common;
 
-use common::topics::{Cluster, TIMEOUT, real_broker};
+use common::program::{Running, run, trendmark};
+use common::topics::{Cluster, TIMEOUT, real_broker, unique};
 use std::time::{Duration, Instant};
 use trendmark::decode::LogFields;
 use trendmark::event::Kind;
@@ -102,6 +103,52 @@ fn a_source_waits_for_a_broker_that_is_killed_and_restarted() {
     writer.write_events(&topic, 0, 20_100..20_200);
     read_to_end(reader.as_mut(), &mut batch, 20_200);
     check(&batch, 20_200);
+}
+
+/// librdkafka tells of every attempt of every client: 165 errors in such an outage.
+#[test]
+fn a_job_tells_once_that_it_has_lost_its_broker_and_once_that_it_is_back() {
+    if real_broker("the lines of a job whose broker is killed and restarted").is_none() {
+        return;
+    }
+    let cluster = Cluster::own(&[]);
+    let topic = cluster.create_topic("outage", 2);
+    let writer = cluster.writer();
+    writer.write_events(&topic, 0, 0..100);
+    let (source, store) = (format!("kafka:{topic}"), format!("kafka:{}", unique("outage")));
+    let place = ["--store", &store, "--bootstrap-servers", cluster.servers()];
+    let mut job = trendmark();
+    job.args(["run", "--impressions", &source, "--workers", "2"]).args(place);
+    let mut job = Running::start(&mut job);
+    let events = || {
+        let status = run(["status", "--format", "json"].iter().chain(&place)).stdout;
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap_or_default();
+        status["events"]["read"].as_u64()
+    };
+    job.wait_until("all is committed", || events() == Some(100));
+    cluster.order("kill");
+    std::thread::sleep(Duration::from_secs(37));
+    let count = |job: &Running, said: &str| job.stderr().matches(said).count();
+    let (lost, back) = (" lost the broker ", " again, after ");
+    assert_eq!(count(&job, back), 0, "{}", job.stderr());
+    cluster.order("restart");
+    writer.write_events(&topic, 0, 100..200);
+    job.wait_until("it goes on", || events() == Some(200));
+    let started = Instant::now();
+    while count(&job, back) < count(&job, lost) {
+        assert!(started.elapsed() < TIMEOUT, "{}", job.stderr());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    job.interrupt();
+    let said = job.finish().succeeded().stderr;
+    let lines: Vec<&str> = said.lines().filter(|line| !line.starts_with("run: ")).collect();
+    let of = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    // The client of each worker, that of the first look at the topics, and those of the store.
+    assert!((2..=4).contains(&of(lost)), "{lines:#?}");
+    assert_eq!(of(lost), of(back), "{lines:#?}");
+    assert_eq!(of("Kafka, store: lost the broker"), 1, "{lines:#?}");
+    assert!(of("no connection to the broker") <= of(lost), "{lines:#?}");
+    assert!(of(" ERROR ") == 0 && lines.len() <= 20, "{lines:#?}");
 }
 
 #[test]

@@ -3,12 +3,12 @@
 
 mod common;
 
-use common::program::{Finished, Running, start_processes, trendmark};
+use common::program::{Finished, Running, start_processes, trendmark, wait_until};
 use common::workspace::{Workspace, lines};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The longest that a job may need to take a store that nobody has, on a busy machine.
 const START_MAX: Duration = Duration::from_secs(8);
@@ -58,9 +58,22 @@ impl Place {
 
     /// The status, `null` while there is no store.
     fn status(&self) -> Value {
+        self.status_and_code(&[]).1
+    }
+
+    fn status_and_code(&self, arguments: &[&str]) -> (Option<i32>, Value) {
         let mut command = self.trendmark("status");
-        let finished = Running::start(command.args(["--format", "json"])).finish();
-        serde_json::from_str(&finished.stdout).unwrap_or_default()
+        let finished = Running::start(command.args(["--format", "json"]).args(arguments)).finish();
+        (finished.code, serde_json::from_str(&finished.stdout).unwrap_or_default())
+    }
+
+    /// Checks the exit code of the status, its state, and what it says of the job.
+    #[track_caller]
+    fn check_status(&self, arguments: &[&str], code: i32, state: &str, said: &str) -> Value {
+        let (found, status) = self.status_and_code(arguments);
+        assert_eq!((found, status["state"].as_str()), (Some(code), Some(state)), "{status}");
+        assert!(status["reason"].as_str().unwrap().contains(said), "{status}");
+        status
     }
 
     /// The path of the store, if it is a file.
@@ -102,7 +115,7 @@ impl Place {
 fn check_two_starts_at_once(place: &Place) {
     let mut jobs = [place.start(&[]), place.start(&[])];
     let mut ended = None;
-    common::program::wait_until("one of the jobs gives up", || {
+    wait_until("one of the jobs gives up", || {
         ended = jobs.iter_mut().position(Running::has_ended);
         ended.is_some()
     });
@@ -178,8 +191,12 @@ fn check_wait_is_interrupted(place: &Place) {
     // `--take-over` does not wait.
     let started = Instant::now();
     let mut successor = place.start(&["--take-over"]);
-    owner.finish().failed(5, &["another job has taken over", "generation 1"]);
+    let fenced = owner.finish().failed(5, &["another job has taken over", "generation 1"]);
     assert!(started.elapsed() < START_MAX, "{:?}", started.elapsed());
+    // The take-over was asked for, so it is not told as if anything had failed.
+    let said = fenced.stderr.lines();
+    let said: Vec<&str> = said.filter(|line| !line.starts_with("run: ")).collect();
+    assert!(said.len() == 1 && said[0].starts_with("error: another job has taken"), "{said:#?}");
     place.folder.append("i.jsonl", lines(100..150));
     place.wait_for(&mut successor, 150);
     assert_eq!(place.status()["generation"], 2);
@@ -240,6 +257,109 @@ fn check_a_job_whose_second_process_is_late(place: &Place) {
     place.folder.append("i.jsonl", lines(100..150));
     place.wait_for(&mut owner, 150);
     assert_eq!(place.status()["generation"], 1);
+}
+
+/// The status tells whether the job runs as it should, by its exit code too.
+fn check_whether_it_runs(place: &Place) {
+    let mut job = place.start(&[]);
+    place.wait_for(&mut job, 100);
+    let status = place.check_status(&[], 0, "running", "running: process");
+    assert_eq!((&status["running"], &status["behind"]), (&true.into(), &0.into()), "{status}");
+    assert_eq!((&status["pid"], &status["job"]["pid"]), (&job.id().into(), &job.id().into()));
+    assert!(status["host"].is_string() && status["rate"].is_u64(), "{status}");
+    // In Kafka, the next renewal of the lease tells of the commit.
+    let age_ms = || place.status()["last_commit_age_ms"].as_u64();
+    wait_until("the commit is told", || age_ms().is_some_and(|age_ms| age_ms < 30_000));
+
+    place.suspend(&mut job);
+    wait_until("its lease has expired", || place.status_and_code(&[]).0 == Some(3));
+    let status = place.check_status(&[], 3, "stale", "no sign of life for 1");
+    assert_eq!((&status["running"], &status["job"]["state"]), (&false.into(), &"running".into()));
+    job.resume();
+    wait_until("it has renewed its lease", || place.status_and_code(&[]).0 == Some(0));
+
+    job.kill();
+    job.finish();
+    place.check_status(&[], 3, "stale", "died, last sign of life");
+    let table = Running::start(&mut place.trendmark("status")).finish();
+    assert_eq!(table.code, Some(3), "{table:#?}");
+    assert!(table.stdout.contains(" stale: died, last sign of life"), "{table:#?}");
+
+    place.folder.append("i.jsonl", lines(100..150));
+    let mut job = place.start(&[]);
+    place.wait_for(&mut job, 150);
+    job.interrupt();
+    job.finish().succeeded();
+    place.check_status(&[], 0, "stopped", "stopped, ");
+    let mut last = place.trendmark("run");
+    Running::start(last.args(["--impressions", "i.jsonl"])).finish().succeeded();
+    let status = place.check_status(&[], 0, "finished", "finished, ");
+    assert_eq!(status["running"], false, "{status}");
+}
+
+/// What a job of another host has left is judged by whether it changes, as the clocks differ.
+fn check_status_of_another_host(place: &Place) {
+    let mut job = place.start(&[]);
+    place.wait_for(&mut job, 100);
+    job.interrupt();
+    job.finish().succeeded();
+    let database = rusqlite::Connection::open(place.database()).unwrap();
+    let since_1970 = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let renew = |database: &rusqlite::Connection, ahead_s: i64, committed_s: i64| {
+        let now_ms = i64::try_from(since_1970().as_millis()).unwrap() + ahead_s * 1_000;
+        let sql = "UPDATE job SET lease = json_set(lease, '$.machine', 'another', '$.host', \
+                   'beta', '$.state', 'running', '$.renewed_ms', ?1, '$.since_ms', ?2, \
+                   '$.committed_ms', ?2)";
+        let moments = [now_ms, now_ms - committed_s * 1_000];
+        assert_eq!(database.execute(sql, moments).unwrap(), 1);
+    };
+    renew(&database, -5, 600);
+    let started = Instant::now();
+    place.check_status(&[], 0, "running", " on beta");
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    // It was killed, and its clock is an hour wrong.
+    for ahead_s in [-3_600, 3_600] {
+        renew(&database, ahead_s, 600);
+        place.check_status(&[], 3, "stale", "no sign of life for ");
+    }
+    std::thread::scope(|scope| {
+        let renewing = scope.spawn(|| {
+            let database = rusqlite::Connection::open(place.database()).unwrap();
+            for _ in 0..40 {
+                renew(&database, -3_600, 600);
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        place.check_status(&[], 0, "running", " on beta");
+        renewing.join().unwrap();
+    });
+    // It lives, but commits nothing.
+    place.folder.append("i.jsonl", lines(100..150));
+    renew(&database, 0, 61);
+    place.check_status(&[], 3, "stale", "it is behind and has committed nothing for 61 s");
+    place.check_status(&["--stale-after", "2m"], 0, "running", " on beta");
+    assert_eq!(place.status()["behind"], 50);
+    database.execute("UPDATE job SET lease = ''", []).unwrap();
+    let status = place.check_status(&[], 4, "unknown", "none has left a lease");
+    assert_eq!((&status["host"], &status["pid"]), (&Value::Null, &Value::Null), "{status}");
+}
+
+#[test]
+fn the_status_of_a_job_of_another_host_does_not_depend_on_its_clock() {
+    check_status_of_another_host(&Place::sqlite());
+}
+
+#[test]
+fn the_status_of_a_job_tells_whether_it_runs() {
+    check_whether_it_runs(&Place::sqlite());
+}
+
+#[test]
+#[cfg(feature = "kafka")]
+fn the_status_of_a_job_on_kafka_tells_whether_it_runs() {
+    let Some(place) = Place::kafka("the status of a job on Kafka") else { return };
+    check_whether_it_runs(&place);
 }
 
 #[test]

@@ -186,6 +186,53 @@ fn a_closed_output_is_not_an_error_and_ends_no_job() {
 }
 
 #[test]
+fn a_status_is_printed_again_until_nobody_reads_it() {
+    let place = Workspace::new();
+    place.write("i.jsonl", lines(0..3));
+    let mut job = place.follow(&["--impressions", "i.jsonl"]);
+    job.wait_until("the lines are committed", || place.events_committed() == 3);
+    let watch = "set -o pipefail; $0 status --store s.db --watch --format json | head -3";
+    let mut shell = std::process::Command::new("bash");
+    shell.current_dir(place.0.path()).args(["-c", watch, env!("CARGO_BIN_EXE_trendmark")]);
+    let watched = Running::start(&mut shell).finish().succeeded();
+    assert_eq!(watched.stdout.lines().count(), 3, "{watched:#?}");
+    for line in watched.stdout.lines() {
+        assert_eq!(serde_json::from_str::<Value>(line).unwrap()["pid"], job.id());
+    }
+}
+
+#[test]
+fn standard_error_is_json_lines_if_asked_for() {
+    let place = Workspace::new();
+    place.write("i.jsonl", format!("x\n{}", lines(0..3)));
+    place.write("job.toml", "log-format = \"json\"\n");
+    let job = ["run", "--impressions", "i.jsonl", "--store", "s.db"];
+    let cases: [(&[&str], i32, &str); 3] = [
+        (&["--log-format", "json"], 0, "malformed: "),
+        (&["--config", "job.toml"], 0, "publication"),
+        (&["--log-format", "json", "--join-window", "7"], 1, "was written with"),
+    ];
+    for (arguments, code, said) in cases {
+        let mut command = trendmark();
+        command.current_dir(place.0.path()).env("RUST_LOG", "info").args(job).args(arguments);
+        let finished = Running::start(&mut command).finish().failed(code, &[said]);
+        let mut has_error = false;
+        for line in finished.stderr.lines() {
+            let line: Value = serde_json::from_str(line).expect(line);
+            assert!(line["timestamp"].as_str().unwrap().ends_with('Z'), "{line}");
+            assert!(line["message"].is_string() && line["level"].is_string(), "{line}");
+            has_error |= line["level"] == "ERROR";
+        }
+        assert_eq!(has_error, code == 1, "{finished:#?}");
+    }
+    run([&job[..], &["--log-format", "xml"]].concat()).failed(2, &["xml"]);
+    place.write("job.toml", "log-format = \"xml\"\n");
+    place
+        .run(&["--impressions", "i.jsonl", "--config", "job.toml"])
+        .failed(2, &["unknown variant `xml`"]);
+}
+
+#[test]
 fn completions_name_the_commands_and_flags() {
     for shell in ["bash", "zsh", "fish"] {
         let script = run(["completions", shell]).succeeded().stdout;

@@ -1,7 +1,7 @@
 //! The configuration file: TOML with the flags of `run` as keys.
 
 use super::ArgumentError;
-use super::flags::{RunArguments, StoreArguments};
+use super::flags::{LogFormat, RunArguments, StoreArguments};
 use super::formats;
 use super::parameters::QueryParameters;
 use super::plan::refuse_url;
@@ -103,7 +103,7 @@ impl RunArguments {
     /// Returns the settings that must be the same in all processes of a job: names and values.
     pub(super) fn shared_settings(&self) -> Vec<(String, String)> {
         /// Where a process is, how it reaches others, and what only process 0 uses.
-        const OF_ONE_PROCESS: [&str; 19] = [
+        const OF_ONE_PROCESS: [&str; 20] = [
             "bootstrap-servers",
             "cluster-secret",
             "dead-letter",
@@ -113,6 +113,7 @@ impl RunArguments {
             "http-token-file",
             "kafka",
             "launch-timeout",
+            "log-format",
             "process",
             "processes",
             "ready-within",
@@ -177,6 +178,7 @@ impl RunArguments {
             workers: self.workers.or(Some(if processes == 1 { cores } else { 1 })),
             processes: Some(processes),
             process: self.process.or(Some(0)),
+            log_format: self.log_format.or(Some(LogFormat::Text)),
             launch_timeout: self.launch_timeout.or(Some(Span::of(Cluster::LAUNCH_TIMEOUT))),
             publish_interval: self.publish_interval.or(Some(Span::of(defaults.publish_interval))),
             idle_timeout: self.idle_timeout.or(Some(Span::of(defaults.idle_timeout))),

@@ -114,6 +114,14 @@ pub struct StatusArguments {
     /// Output format: a table for people, or one JSON object
     #[arg(long, value_enum, default_value_t = StatusFormat::Table)]
     pub format: StatusFormat,
+
+    /// How long a running job may commit nothing while it is behind, until its status is stale
+    #[arg(long, value_name = "DURATION", default_value = "1m")]
+    pub stale_after: Span,
+
+    /// Print the status again every second, until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
 }
 
 /// The output format of a status.
@@ -122,6 +130,16 @@ pub enum StatusFormat {
     /// A table for people
     Table,
     /// One JSON object for programs
+    Json,
+}
+
+/// The format of standard error.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people
+    Text,
+    /// JSON Lines: one object per line, with timestamp, level and message
     Json,
 }
 
@@ -148,8 +166,8 @@ pub struct RunArguments {
     pub denied: Vec<String>,
 
     /// Titles of videos: files with video_id, title, genre and launched_at, .jsonl or .ndjson (also
-    /// .gz, .zst), .csv and .parquet, or patterns; of a video in several files, the last one counts;
-    /// or compacted topics, kafka:TOPIC, with the video as key
+    /// .gz, .zst), .csv and .parquet, or patterns; of a video in several files, the last one
+    /// counts; or compacted topics, kafka:TOPIC, with the video as key
     #[arg(long, value_name = "PLACE", num_args = 1.., help_heading = "Sources and store")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub titles: Vec<String>,
@@ -317,6 +335,17 @@ pub struct RunArguments {
     /// something to commit [default: the longer of 1m and three publish intervals]
     #[arg(long, value_name = "DURATION", help_heading = "HTTP")]
     pub ready_within: Option<Span>,
+
+    /// Format of standard error: text, or json, one object per line with timestamp, level and
+    /// message [default: text]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        help_heading = "Log",
+        hide_possible_values = true
+    )]
+    pub log_format: Option<LogFormat>,
 
     /// Interval between publications [default: 1s]
     #[arg(long, value_name = "DURATION", help_heading = "Pace and limits")]

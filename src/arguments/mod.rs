@@ -23,8 +23,8 @@ pub mod plan;
 pub mod share;
 
 pub use flags::{
-    DemoArguments, RowsFormat, RunArguments, ShowArguments, StatusArguments, StatusFormat,
-    StoreArguments,
+    DemoArguments, LogFormat, RowsFormat, RunArguments, ShowArguments, StatusArguments,
+    StatusFormat, StoreArguments,
 };
 pub use formats::{FormatError, GivenFormat};
 pub use http::HttpSettings;
@@ -66,6 +66,15 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+impl Command {
+    /// Whether the log is to be JSON lines. What is wrong with the configuration is said later.
+    pub fn logs_json(&self) -> bool {
+        let Command::Run(arguments) = self else { return false };
+        let configured = || arguments.with_config().ok()?.log_format;
+        arguments.log_format.or_else(configured) == Some(LogFormat::Json)
+    }
 }
 
 /// An error in the arguments or the configuration.

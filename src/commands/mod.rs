@@ -85,11 +85,12 @@ fn completions(shell: Shell) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// Executes a command to its end. Output that nobody reads any more is not an error.
+/// Executes a command to its end, and returns the exit code: 0, except for `status`. Output that
+/// nobody reads any more is not an error.
 ///
 /// # Errors
 /// If the command fails.
-pub fn execute(command: Command) -> Result<(), CommandError> {
+pub fn execute(command: Command) -> Result<u8, CommandError> {
     match command {
         Command::Run(arguments) => {
             console::print(run::run(&arguments, stop::stop_on_interrupt())?)?;
@@ -97,9 +98,9 @@ pub fn execute(command: Command) -> Result<(), CommandError> {
         Command::Launch(arguments) => console::print(launch::launch(&arguments)?)?,
         Command::Demo(arguments) => demo::demo(&arguments, stop::stop_on_interrupt())?,
         Command::Show(arguments) => show::show(&arguments, &mut std::io::stdout().lock())?,
-        Command::Status(arguments) => console::print_line(status::status(&arguments)?)?,
+        Command::Status(arguments) => return status::status(&arguments),
         Command::Generate(arguments) => console::print_line(generate::generate(&arguments)?)?,
         Command::Completions { shell } => console::print(completions(shell))?,
     }
-    Ok(())
+    Ok(0)
 }

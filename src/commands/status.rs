@@ -1,28 +1,44 @@
-//! `trendmark status`: the job and the progress of a store, its lag behind the logs, and how many
-//! records a restart would replay. It only reads: it takes nothing over and locks nothing.
+//! `trendmark status`: whether the job of a store runs as it should, its progress, its lag behind
+//! the logs, and how many records a restart would replay. It only reads: it takes nothing over and
+//! locks nothing.
 
+mod verdict;
+
+use super::CommandError;
 use super::kafka::EndOffsets;
 use super::run::RunError;
 use super::store::{self, OpenStore};
 use super::totals::{Totals, Unused};
 use super::watch::age_text;
 use crate::arguments::{StatusArguments, StatusFormat};
+use crate::console;
 use crate::decode::LogFields;
 use crate::kafka::parse_partition;
 use crate::log::PartitionProgress;
 use crate::sources::files::FileSource;
 use crate::sources::{Batch, Discovered, Polled, Source, SourceError};
-use crate::stores::Progress;
 use crate::stores::description::Description;
 use crate::stores::lease::{EXPIRY, Lease};
-use crate::time::{Through, rfc3339};
+use crate::stores::{Progress, StoreError, StoreReader};
+use crate::time::{Through, clock_ms, rfc3339};
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
+use indicatif::HumanCount;
 use serde_json::{Value, json};
+use std::io::ErrorKind;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+use verdict::{Facts, Sign, Verdict};
+
+/// The interval of `--watch`.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// The pause between two looks at a lease that is watched.
+const LOOK_PAUSE: Duration = Duration::from_millis(250);
 
 /// The status of a job.
 struct Status {
     store: String,
+    verdict: Verdict,
     description: Description,
     progress: Progress,
     lease: Option<Lease>,
@@ -32,22 +48,105 @@ struct Status {
     lag: Vec<Option<u64>>,
 }
 
-/// Returns the status of a job as text.
+/// Prints the status of a job; again and again with `--watch`, until nobody reads it any more.
+/// Returns the exit code, which tells whether the job runs as it should.
 ///
 /// # Errors
-/// When the store does not exist or cannot be read. The lag of an unreadable log is unknown.
-pub fn status(arguments: &StatusArguments) -> Result<String, RunError> {
+/// When the store does not exist or cannot be read, or the output cannot be written. The lag of an
+/// unreadable log is unknown.
+pub fn status(arguments: &StatusArguments) -> Result<u8, CommandError> {
     let OpenStore { location, reader, kafka } = store::open(&arguments.store)?;
-    let (description, progress) = (reader.description().clone(), reader.progress()?);
-    let mut ends = kafka.as_ref().map(EndOffsets::new);
-    let lag = progress.partitions.values().map(|at| lag(at, ends.as_mut())).collect();
-    let (store, totals) = (location.to_string(), Totals::of(reader.as_ref(), &progress)?);
-    let lease = reader.lease()?;
-    let status = Status { store, description, progress, lease, totals, lag };
-    Ok(match arguments.format {
-        StatusFormat::Table => status.table(),
-        StatusFormat::Json => status.json().to_string(),
-    })
+    let mut looks = Looks {
+        store: location.to_string(),
+        reader,
+        ends: kafka.as_ref().map(EndOffsets::new),
+        stale_after: arguments.stale_after.duration(),
+        silent: None,
+    };
+    loop {
+        let status = looks.status().map_err(RunError::from)?;
+        let text = match arguments.format {
+            StatusFormat::Table => format!("{}\n", status.table()),
+            StatusFormat::Json => format!("{}\n", status.json()),
+        };
+        let exit_code = status.verdict.exit_code();
+        if !arguments.watch {
+            console::print(text)?;
+            return Ok(exit_code);
+        }
+        match console::repaint(&text) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(exit_code),
+            painted => painted?,
+        }
+        thread::sleep(WATCH_INTERVAL);
+    }
+}
+
+/// Looks at a store, one after another.
+struct Looks {
+    store: String,
+    reader: Box<dyn StoreReader + Send>,
+    ends: Option<EndOffsets>,
+    stale_after: Duration,
+    /// The sign of a lease that was watched and did not change.
+    silent: Option<(u64, i64)>,
+}
+
+impl Looks {
+    fn status(&mut self) -> Result<Status, StoreError> {
+        let (lease, sign) = self.lease()?;
+        let progress = self.reader.progress()?;
+        let ends = &mut self.ends;
+        let lag: Vec<_> = progress.partitions.values().map(|at| lag(at, ends.as_mut())).collect();
+        let verdict = Verdict::of(&Facts {
+            is_finished: progress.final_through == Through::Everything,
+            lease: sign,
+            behind: waiting(&progress, &lag),
+            stale_after: self.stale_after,
+        });
+        let totals = Totals::of(self.reader.as_ref(), &progress)?;
+        let (store, description) = (self.store.clone(), self.reader.description().clone());
+        Ok(Status { store, verdict, description, progress, lease, totals, lag })
+    }
+
+    /// Reads the lease, and watches it where its times alone do not tell whether its job lives.
+    fn lease(&mut self) -> Result<(Option<Lease>, Option<Sign>), StoreError> {
+        let Some(mut lease) = self.reader.lease()? else { return Ok((None, None)) };
+        let mut has_changed = None;
+        if sign(&lease, None).is_doubtful() {
+            let (first, started) = (lease.sign(), Instant::now());
+            while lease.sign() == first && self.silent != Some(first) && started.elapsed() < EXPIRY
+            {
+                thread::sleep(LOOK_PAUSE);
+                lease = self.reader.lease()?.unwrap_or(lease);
+            }
+            has_changed = Some(lease.sign() != first);
+            self.silent = (lease.sign() == first).then_some(first);
+        }
+        let sign = sign(&lease, has_changed);
+        Ok((Some(lease), Some(sign)))
+    }
+}
+
+/// Returns how many records surely wait for the job. The last line of a file may be unfinished,
+/// which a job that follows it does not read yet.
+fn waiting(progress: &Progress, lag: &[Option<u64>]) -> u64 {
+    let of_one = |(at, lag): (&PartitionProgress, &Option<u64>)| match at.file {
+        Some(_) => lag.unwrap_or(0).saturating_sub(1),
+        None => lag.unwrap_or(0),
+    };
+    progress.partitions.values().zip(lag).map(of_one).sum()
+}
+
+fn sign(lease: &Lease, has_changed: Option<bool>) -> Sign {
+    Sign {
+        state: lease.state,
+        is_here: lease.process.is_here(),
+        is_gone: lease.process.is_gone(),
+        age_ms: clock_ms().saturating_sub(lease.renewed_ms),
+        has_changed,
+        without_commit: lease.without_commit(),
+    }
 }
 
 /// The lag of a partition, in records. A file is read from the store's position to its end for
@@ -86,34 +185,57 @@ fn end_of_file(at: &PartitionProgress) -> Result<u64, SourceError> {
     Ok(batch.next_offset)
 }
 
-/// Describes the job that has the store, or the last one that had it.
-fn job(lease: &Lease) -> String {
-    let ago = |age| format!("{} ago", age_text(age));
-    match lease.state {
-        ended if ended.is_over() => format!("{}, {}: {lease}", ended.name(), ago(lease.age())),
-        _ if lease.process.is_gone() => {
-            format!("died, last sign of life {}: {lease}", ago(lease.age()))
-        }
-        _ if lease.age() > EXPIRY => format!("no sign of life since {}: {lease}", ago(lease.age())),
-        state => format!("{}: {lease}", state.name()),
-    }
-}
-
-fn job_json(lease: &Lease) -> Value {
-    json!({
-        "state": lease.state.name(),
-        // Not on a clock alone: a process of this machine that has died is seen at once.
-        "alive": !lease.is_over() && lease.age() <= EXPIRY,
-        "host": lease.process.host,
-        "pid": lease.process.pid,
-        "generation": lease.generation,
-        "since": rfc3339(lease.since_ms),
-        "renewed": rfc3339(lease.renewed_ms),
-        "held_by": lease.holder,
-    })
-}
-
 impl Status {
+    /// What the job does, or what became of it; empty if none has left a lease.
+    fn state(&self) -> String {
+        let Some(lease) = &self.lease else { return String::new() };
+        let (age, name) = (age_text(lease.age()), lease.state.name());
+        match self.verdict {
+            Verdict::Lives => name.to_owned(),
+            Verdict::Finished => format!("finished, {age} ago"),
+            Verdict::Stopped | Verdict::Failed => format!("{name}, {age} ago"),
+            Verdict::Died => format!("died, last sign of life {age} ago"),
+            // The clock of its host may be ahead.
+            Verdict::Silent => {
+                format!("no sign of life for {}", age_text(lease.age().max(EXPIRY)))
+            }
+            Verdict::Stuck => {
+                let quiet = age_text(lease.without_commit());
+                format!("{name}, but it is behind and has committed nothing for {quiet}")
+            }
+            Verdict::Unknown => String::new(),
+        }
+    }
+
+    /// Describes the job that has the store, or the last one that had it.
+    fn job(&self) -> String {
+        let Some(lease) = &self.lease else {
+            return "unknown: none has left a lease in the store".to_owned();
+        };
+        let stale = if self.verdict.exit_code() == 3 { "stale: " } else { "" };
+        format!("{stale}{}: {lease}", self.state())
+    }
+
+    fn job_json(&self) -> Option<Value> {
+        let lease = self.lease.as_ref()?;
+        Some(json!({
+            "state": lease.state.name(),
+            "alive": self.verdict.is_running(),
+            "host": lease.process.host,
+            "pid": lease.process.pid,
+            "generation": lease.generation,
+            "since": rfc3339(lease.since_ms),
+            "renewed": rfc3339(lease.renewed_ms),
+            "held_by": lease.holder,
+        }))
+    }
+
+    /// The number of records that the job commits per second; none if it does not run.
+    fn rate(&self) -> u64 {
+        let lease = self.lease.as_ref().filter(|_| self.verdict.is_running());
+        lease.map_or(0, |lease| lease.rate().round() as u64)
+    }
+
     /// The number of records that a restart would read again.
     fn replay(&self) -> u64 {
         let each = self.progress.partitions.values();
@@ -183,7 +305,7 @@ impl Status {
         let lines = [
             ("Store", self.store.clone()),
             ("Definition", self.definition()),
-            ("Job", self.lease.as_ref().map_or("none yet".into(), job)),
+            ("Job", self.job()),
             ("Held by", self.held_by()),
             ("Generation", format!("{}", progress.generation)),
             ("Publications", progress.publication.to_string()),
@@ -193,6 +315,7 @@ impl Status {
             ("Watermark", self.watermark()),
             ("Events", self.totals.to_string()),
             ("Incomplete", self.missing()),
+            ("Rate", format!("{} records/s", HumanCount(self.rate()))),
             ("Lag", self.lag_text()),
             ("Replay", format!("{} records would be read again by a restart", self.replay())),
         ];
@@ -248,8 +371,15 @@ impl Status {
                 "lost": at.lost.as_ref().map(ToString::to_string),
             })
         });
+        let process = self.lease.as_ref().map(|lease| &lease.process);
+        let commit_age = self.lease.as_ref().and_then(Lease::commit_age);
         json!({
             "store": self.store,
+            "state": self.verdict.name(),
+            "reason": self.job(),
+            "running": self.verdict.is_running(),
+            "host": process.map(|process| &process.host),
+            "pid": process.map(|process| process.pid),
             "definition": self.definition(),
             "generation": progress.generation,
             "publications": progress.publication,
@@ -266,9 +396,12 @@ impl Status {
                 "denied": self.totals.denied,
             },
             "malformed": self.totals.malformed(),
+            "rate": self.rate(),
+            "behind": self.lag(),
             "lag": self.lag(),
+            "last_commit_age_ms": commit_age.map(|age| age.as_millis()),
             "last_commit": self.lease.as_ref().and_then(|lease| lease.committed_ms).map(rfc3339),
-            "job": self.lease.as_ref().map(job_json),
+            "job": self.job_json(),
             "replay": self.replay(),
             "partitions": partitions.collect::<Vec<_>>(),
         })

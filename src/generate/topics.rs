@@ -6,6 +6,7 @@ use super::json;
 use super::settings::Model;
 use super::titles::Title;
 use crate::kafka::client::{self, create_topic, partitions, reason, retry_transient, set_defaults};
+use crate::kafka::notices::{Callbacks, Notices};
 use crate::kafka::{KafkaSettings, KafkaSettingsError};
 use rdkafka::admin::{AdminClient, NewTopic, TopicReplication};
 use rdkafka::client::ClientContext;
@@ -13,7 +14,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How far timestamps may be in the future.
@@ -94,12 +95,16 @@ impl TopicWriter {
         let kinds = model.world.kinds().iter();
         let topics: Vec<_> = kinds.map(|kind| format!("{name}-{}", kind.topic())).collect();
         let failed = |error| TopicError::kafka(&topics[0], &error);
-        let producer = config.create_with_context(Deliveries::default()).map_err(failed)?;
+        let notices = Arc::new(Notices::of("topics"));
+        let callbacks = Callbacks(Arc::clone(&notices));
+        let deliveries = Deliveries { failure: OnceLock::new(), notices };
+        let producer = config.create_with_context(deliveries).map_err(failed)?;
         let titles = format!("{name}-titles");
         let line = Vec::with_capacity(256);
         let writer = TopicWriter { producer, topics, titles, line, bytes: 0 };
-        let admin: AdminClient<_> =
-            config.create().map_err(|error| TopicError::kafka(name, &error))?;
+        let admin: AdminClient<_> = config
+            .create_with_context(callbacks)
+            .map_err(|error| TopicError::kafka(name, &error))?;
         let partitions = i32::try_from(model.partitions).unwrap_or(i32::MAX);
         for topic in &writer.topics {
             writer.prepare(&admin, &new_topic(topic, partitions), force)?;
@@ -210,14 +215,18 @@ impl TopicWriter {
 }
 
 /// The first record that was not accepted: its topic, and why.
-#[derive(Default)]
 struct Deliveries {
     failure: OnceLock<(String, String)>,
+    notices: Arc<Notices>,
 }
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         client::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.notices.error(&error, reason);
     }
 }
 

@@ -93,9 +93,19 @@ pub fn set_defaults<const NAMES: usize>(
     }
 }
 
+/// What librdkafka logs of errors that it reports by other ways too: as errors of the client, of
+/// transactions and of requests. `CONFWARN` is only about settings of other clients.
+const TOLD_ELSEWHERE: [&str; 7] =
+    ["ADDPARTS", "CONFWARN", "ERROR", "FAIL", "FATAL", "REQTMOUT", "TXNERR"];
+
 /// Passes a line of librdkafka's log to `tracing`.
 pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     let message = hide_users(message);
+    let level = match level {
+        RDKafkaLogLevel::Debug => level,
+        _ if TOLD_ELSEWHERE.contains(&facility) => RDKafkaLogLevel::Info,
+        _ => level,
+    };
     match level {
         RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", "{facility}: {message}"),
         RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {

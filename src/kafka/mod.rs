@@ -4,8 +4,12 @@
 
 #[cfg(feature = "kafka")]
 pub mod client;
+#[cfg(feature = "kafka")]
+mod connections;
 mod given;
 mod names;
+#[cfg(feature = "kafka")]
+pub mod notices;
 mod registry;
 mod settings;
 

@@ -42,6 +42,16 @@ impl Progress {
         self.digests.retain(|epoch, _| !self.final_through.contains(*epoch));
     }
 
+    /// Returns the number of records between earlier progress and this. Of a partition that is new,
+    /// only those count that were read.
+    pub fn records_since(&self, before: &Progress) -> u64 {
+        let read = self.partitions.iter().map(|(name, at)| {
+            let from = before.partitions.get(name).map_or(at.replay_offset, |at| at.next_offset);
+            at.next_offset.saturating_sub(from)
+        });
+        read.sum()
+    }
+
     /// Returns the least watermark of the partitions that hold epochs open, in milliseconds, or the
     /// greatest of all partitions if none does.
     pub fn watermark_ms(&self) -> Option<i64> {

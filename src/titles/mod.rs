@@ -1,8 +1,8 @@
 //! Titles: what people call a video, its genre and when it was launched.
 //!
-//! `--titles` names files, or compacted topics, that hold a table of them. The table is kept in the store, in the
-//! transactions of the publications, and is joined by those who read: so a title is always the
-//! present one, for old rows too, and can change no count.
+//! `--titles` names files, or compacted topics, that hold a table of them. The table is kept in the
+//! store, in the transactions of the publications, and is joined by those who read: so a title is
+//! always the present one, for old rows too, and can change no count.
 //!
 //! - [`records`]: what a record of a title is.
 //! - [`file`](mod@file): a file: JSON Lines, CSV or Parquet. [`files`]: those of patterns.

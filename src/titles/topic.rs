@@ -44,7 +44,8 @@ pub enum TopicError {
     Missing,
     /// The brokers do not answer, or refuse.
     #[error(
-        "{0}; check --bootstrap-servers, that the brokers run, and that this user may read the topic"
+        "{0}; check --bootstrap-servers, that the brokers run, and that this user may read the \
+         topic"
     )]
     Brokers(String),
 }

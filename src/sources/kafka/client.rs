@@ -5,9 +5,10 @@
 //! is assigned: then librdkafka (2.12) never forwards it to the common queue, and no message can be
 //! misrouted. Assignment is incremental, so it does not disturb partitions that are being read.
 
-use super::errors::{KafkaSourceError, Severity, invalidates_end, severity};
+use super::errors::{KafkaSourceError, Severity, severity};
 use super::queue::Queue;
 use crate::kafka::client::{self, set_defaults};
+use crate::kafka::notices::{Notices, is_connection};
 use crate::kafka::{KafkaSettings, hide_users};
 use crate::sources::SAMPLE_BYTES_MAX;
 use rdkafka::client::ClientContext;
@@ -30,8 +31,6 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long TLS handshakes may fail: waiting does not fix a certificate.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
-/// The minimum interval between two log lines about the same error.
-const LOG_INTERVAL: Duration = Duration::from_secs(30);
 /// The maximum number of events of the common queue that are handled at a time.
 const EVENTS_MAX: usize = 1_024;
 
@@ -47,7 +46,7 @@ impl Client {
     /// Creates a client, which connects in the background.
     pub(super) fn new(settings: &KafkaSettings) -> Result<Client, KafkaSourceError> {
         let config = consumer_config(settings)?;
-        let made = config.create_with_context(Context::default());
+        let made = config.create_with_context(Context::new());
         let consumer = made.map_err(|error: KafkaError| match error {
             KafkaError::ClientCreation(reason) => KafkaSourceError::Client(reason),
             error => KafkaSourceError::Client(error.to_string()),
@@ -339,14 +338,15 @@ fn list<'a>(
     Ok(list)
 }
 
-/// The callbacks of librdkafka: counts, stores and, at a limited rate, logs its errors, and stores
-/// the end offsets in its statistics.
-#[derive(Default)]
+/// The callbacks of librdkafka: counts, stores and tells its errors, and stores the end offsets in
+/// its statistics.
 pub(super) struct Context {
+    notices: Notices,
     callbacks: AtomicU64,
     connection_losses: AtomicU64,
     topic_errors: AtomicU64,
-    last_messages: Mutex<BTreeMap<i32, LastMessage>>,
+    /// The last message about each error code.
+    last_messages: Mutex<BTreeMap<i32, String>>,
     last_loss: Mutex<Option<(RDKafkaErrorCode, String)>>,
     /// What the statistics tell of each partition, for each topic.
     known: Mutex<BTreeMap<String, BTreeMap<i32, Known>>>,
@@ -364,48 +364,41 @@ struct Known {
     answered_at: Option<Instant>,
 }
 
-/// The last message about one error code.
-struct LastMessage {
-    reason: String,
-    logged: Instant,
-    /// The number of messages since then that were not logged.
-    unlogged: u64,
-}
-
 impl Context {
+    fn new() -> Context {
+        Context {
+            notices: Notices::of("source"),
+            callbacks: AtomicU64::default(),
+            connection_losses: AtomicU64::default(),
+            topic_errors: AtomicU64::default(),
+            last_messages: Mutex::default(),
+            last_loss: Mutex::default(),
+            known: Mutex::default(),
+            remade: Mutex::default(),
+            remade_topics: AtomicU64::default(),
+        }
+    }
+
     fn reason(&self, code: RDKafkaErrorCode) -> String {
         let last_messages = lock(&self.last_messages);
-        last_messages
-            .get(&(code as i32))
-            .map_or_else(|| code.to_string(), |last| last.reason.clone())
+        last_messages.get(&(code as i32)).cloned().unwrap_or_else(|| code.to_string())
     }
 
     fn last_loss(&self) -> Option<(RDKafkaErrorCode, String)> {
         lock(&self.last_loss).clone()
     }
 
-    /// Stores a message, and logs it unless one about the same error was logged recently.
-    fn record(&self, code: RDKafkaErrorCode, reason: &str) {
-        let mut last_messages = lock(&self.last_messages);
-        let now = Instant::now();
+    /// Stores a message, and tells it.
+    fn record(&self, error: &KafkaError, code: RDKafkaErrorCode, reason: &str) {
         let reason: String = reason.chars().take(4 * SAMPLE_BYTES_MAX).collect();
-        let unlogged = match last_messages.get(&(code as i32)) {
-            Some(before) if now.duration_since(before.logged) < LOG_INTERVAL => {
-                let (logged, unlogged) = (before.logged, before.unlogged + 1);
-                last_messages.insert(code as i32, LastMessage { reason, logged, unlogged });
-                return;
-            }
-            Some(before) => before.unlogged,
-            None => 0,
-        };
-        tracing::warn!(unlogged, "Kafka: {reason}");
-        last_messages.insert(code as i32, LastMessage { reason, logged: now, unlogged: 0 });
+        self.notices.error(error, &reason);
+        lock(&self.last_messages).insert(code as i32, reason);
     }
 
     fn note_commit_failure(&self, error: &KafkaError) {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
         let what = "cannot commit offsets to the consumer group (only dashboards use them)";
-        self.record(code, &format!("{what}: {error}"));
+        self.record(error, code, &format!("{what}: {error}"));
     }
 }
 
@@ -421,18 +414,12 @@ impl ClientContext for Context {
         if facility == "ERROR" {
             self.topic_errors.fetch_add(1, Ordering::Relaxed);
         }
-        // `error` reports the first two as well; CONFWARN is only about settings of producers.
-        let known = matches!(facility, "FAIL" | "ERROR" | "CONFWARN");
-        let level = match level {
-            RDKafkaLogLevel::Debug => level,
-            _ if known => RDKafkaLogLevel::Info,
-            _ => level,
-        };
         client::log(level, facility, message);
     }
 
     fn stats(&self, statistics: Statistics) {
         self.callbacks.fetch_add(1, Ordering::Relaxed);
+        self.notices.statistics(&statistics);
         let answered = answers_of_brokers(&statistics);
         let mut known = lock(&self.known);
         for (name, topic) in statistics.topics {
@@ -451,14 +438,15 @@ impl ClientContext for Context {
         if code == RDKafkaErrorCode::PartitionEOF {
             return;
         }
-        if invalidates_end(code) {
+        // What is known of the ends of partitions may be outdated then.
+        if is_connection(code) {
             self.connection_losses.fetch_add(1, Ordering::Relaxed);
             // `AllBrokersDown` follows the error that is its cause.
             if code != RDKafkaErrorCode::AllBrokersDown {
                 *lock(&self.last_loss) = Some((code, reason.to_string()));
             }
         }
-        self.record(code, reason);
+        self.record(&error, code, reason);
     }
 }
 

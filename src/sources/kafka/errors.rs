@@ -143,18 +143,3 @@ pub(super) fn severity(code: RDKafkaErrorCode) -> Severity {
         _ => Severity::Fatal,
     }
 }
-
-/// Whether an error means that the known ends of partitions may be outdated.
-pub(super) fn invalidates_end(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode::*;
-    matches!(
-        code,
-        AllBrokersDown
-            | Authentication
-            | BrokerTransportFailure
-            | NetworkException
-            | OperationTimedOut
-            | Resolve
-            | SSL
-    )
-}

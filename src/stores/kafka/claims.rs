@@ -16,6 +16,7 @@
 //! hide later claims for a minute, and a renewal that was not committed is a sign of life too.
 
 use super::client::{Client, cannot};
+use crate::kafka::notices::Callbacks;
 use crate::stores::lease::{Found, RENEWAL_INTERVAL};
 use crate::stores::{Claim, Lease, LeaseState, StoreError};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -71,7 +72,9 @@ pub(super) fn claim(
     let failed = |error| client.cannot("write to", error);
     let mut config = client.config.clone();
     config.set("enable.idempotence", "true");
-    let records = Records { producer: config.create().map_err(failed)?, topic: topic.to_owned() };
+    let callbacks = Callbacks(Arc::clone(&client.notices));
+    let producer = config.create_with_context(callbacks).map_err(failed)?;
+    let records = Records { producer, topic: topic.to_owned() };
     loop {
         let mut before = None;
         claim.wait(&client.store, || {
@@ -96,7 +99,7 @@ pub(super) fn claim(
 
 /// Writes leases outside of any transaction.
 struct Records {
-    producer: BaseProducer,
+    producer: BaseProducer<Callbacks>,
     topic: String,
 }
 
@@ -181,7 +184,7 @@ fn keep(records: &Records, lease: Lease, may_stop: impl Fn() -> bool, is_finishe
         }
         if let Some(next) = after_renewal(due, Instant::now()) {
             due = next;
-            lease = lease.renewed(false);
+            lease = lease.renewed();
             // Renewals that cannot be written are no error: the start fails by itself then.
             let _ = records.send(&lease);
         }
@@ -193,7 +196,7 @@ fn keep(records: &Records, lease: Lease, may_stop: impl Fn() -> bool, is_finishe
         }
     };
     // Otherwise the next job may have to wait for the lease to expire.
-    let _ = records.send(&Lease { state: ended, ..lease.renewed(false) });
+    let _ = records.send(&Lease { state: ended, ..lease.renewed() });
     let _ = records.producer.flush(LAST_WORD_TIMEOUT);
 }
 

@@ -2,15 +2,16 @@
 
 use crate::kafka::KafkaSettings;
 use crate::kafka::client::{error_code, is_transient, partitions, reason, retry_transient};
+use crate::kafka::notices::{Callbacks, Notices};
 use crate::stores::StoreError;
 use crate::time::Publication;
-use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,8 @@ pub(super) struct Client {
     pub store: String,
     /// A consumer without an assignment, for requests about topics.
     questions: Reader,
+    /// What is told of the connections of all clients of this store.
+    pub notices: Arc<Notices>,
 }
 
 /// A record of a topic: its key, its value if it is not a tombstone, and the publication in its
@@ -56,14 +59,23 @@ pub(super) const PUBLICATION_HEADER: &str = "publication";
 
 impl Client {
     pub fn new(settings: &KafkaSettings, topic: &str) -> Result<Client, StoreError> {
-        Client::connect(settings.client_config()?, format!("{PREFIX}{topic}"))
+        let notices = Arc::new(Notices::of("store"));
+        Client::connect(settings.client_config()?, format!("{PREFIX}{topic}"), notices)
     }
 
-    /// Connects to a store with the settings of an earlier client.
-    pub fn connect(config: ClientConfig, store: String) -> Result<Client, StoreError> {
-        let questions = consumer(&config, &store, Isolation::Committed);
+    /// Connects to a store with the settings and the notices of an earlier client.
+    pub fn connect(
+        config: ClientConfig,
+        store: String,
+        notices: Arc<Notices>,
+    ) -> Result<Client, StoreError> {
+        let questions = consumer(&config, &store, &notices, Isolation::Committed);
         let questions = questions.map_err(|error| cannot("reach", &store, &error))?;
-        Ok(Client { config, store, questions })
+        Ok(Client { config, store, questions, notices })
+    }
+
+    fn consumer(&self, isolation: Isolation) -> KafkaResult<Reader> {
+        consumer(&self.config, &self.store, &self.notices, isolation)
     }
 
     /// Returns the topic that the store is named after.
@@ -121,8 +133,7 @@ impl Client {
         mut each: impl FnMut(&[u8]),
     ) -> Result<(), StoreError> {
         let failed = |error| self.cannot("read", error);
-        let uncommitted =
-            consumer(&self.config, &self.store, Isolation::Uncommitted).map_err(failed)?;
+        let uncommitted = self.consumer(Isolation::Uncommitted).map_err(failed)?;
         let (first, end) = retry_transient(ANSWER_LIMIT, || {
             uncommitted.fetch_watermarks(topic, 0, ANSWER_TIMEOUT)
         })
@@ -151,8 +162,7 @@ impl Client {
         partitions: i32,
     ) -> Result<(), StoreError> {
         let failed = |error| self.cannot("read", error);
-        let uncommitted =
-            consumer(&self.config, &self.store, Isolation::Uncommitted).map_err(failed)?;
+        let uncommitted = self.consumer(Isolation::Uncommitted).map_err(failed)?;
         for partition in 0..partitions {
             let (_, written) = retry_transient(ANSWER_LIMIT, || {
                 uncommitted.fetch_watermarks(topic, partition, ANSWER_TIMEOUT)
@@ -190,7 +200,7 @@ impl Client {
     ) -> Result<(), StoreError> {
         let failed = |error| self.cannot("read", error);
         // A new consumer, so that no message of an earlier read can appear in this one.
-        let consumer = consumer(&self.config, &self.store, isolation).map_err(failed)?;
+        let consumer = self.consumer(isolation).map_err(failed)?;
         let mut assignment = TopicPartitionList::new();
         for (partition, offset) in (0..).zip(from) {
             let offset = Offset::Offset(*offset);
@@ -240,7 +250,12 @@ enum Isolation {
 }
 
 /// Creates a consumer that reports the ends of partitions.
-fn consumer(config: &ClientConfig, store: &str, isolation: Isolation) -> KafkaResult<Reader> {
+fn consumer(
+    config: &ClientConfig,
+    store: &str,
+    notices: &Arc<Notices>,
+    isolation: Isolation,
+) -> KafkaResult<Reader> {
     let isolation = match isolation {
         Isolation::Committed => "read_committed",
         Isolation::Uncommitted => "read_uncommitted",
@@ -254,23 +269,10 @@ fn consumer(config: &ClientConfig, store: &str, isolation: Isolation) -> KafkaRe
         // Compaction may remove the record at the start offset, but never one that is needed.
         .set("auto.offset.reset", "earliest")
         .set("fetch.wait.max.ms", "10");
-    config.create_with_context(Quiet)
+    config.create_with_context(Callbacks(Arc::clone(notices)))
 }
 
-type Reader = BaseConsumer<Quiet>;
-
-/// Logs the errors of a reader, except for the end of a partition.
-struct Quiet;
-
-impl ClientContext for Quiet {
-    fn error(&self, error: KafkaError, reason: &str) {
-        if !matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PartitionEOF)) {
-            tracing::warn!("librdkafka: {error}: {reason}");
-        }
-    }
-}
-
-impl ConsumerContext for Quiet {}
+type Reader = BaseConsumer<Callbacks>;
 
 /// Returns the error of an action that failed, with advice.
 pub(super) fn cannot(action: &'static str, store: &str, error: &KafkaError) -> StoreError {

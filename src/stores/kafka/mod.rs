@@ -40,6 +40,7 @@ pub use read::KafkaReader;
 use crate::acceptance::LedgerRow;
 use crate::completeness::{Completeness, StoredCurve};
 use crate::kafka::KafkaSettings;
+use crate::kafka::notices::Notices;
 use crate::query::{QueryInstance, Row};
 use crate::stores::description::{Description, StoredQuery};
 use crate::stores::lease::RENEWAL_INTERVAL;
@@ -56,6 +57,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaResult;
 use read::read_progress;
 use state::{PROGRESS_KEY, Staged, State, StoredProgress};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use topics::{Topic, Topics};
 use transactions::{CommitError, Transaction, Transactions};
@@ -72,6 +74,7 @@ pub struct KafkaStore {
     config: ClientConfig,
     /// The name of the store in messages: `kafka:TOPIC`.
     name: String,
+    notices: Arc<Notices>,
     transactions: Transactions,
     topics: Topics,
     encoders: Vec<RowEncoder>,
@@ -121,12 +124,13 @@ impl KafkaStore {
         let Owned { transactions, stored, ledger } = owned;
         keeper.finish();
         let encoders = stored.description.queries.iter().map(RowEncoder::of).collect();
-        let Client { config, store: name, .. } = client;
+        let Client { config, store: name, notices, .. } = client;
         let state = State::new(stored, &ledger);
         let (renewed_at, has_failed) = (Instant::now(), false);
         Ok(KafkaStore {
             config,
             name,
+            notices,
             transactions,
             topics,
             encoders,
@@ -149,7 +153,10 @@ impl KafkaStore {
             match committed {
                 Ok(()) => break,
                 Err(CommitError::ProducerUnusable(error)) if attempt < PRODUCERS_MAX => {
-                    tracing::warn!(%error, "continuing with a new producer");
+                    // A job that was fenced on purpose ends, and says so then.
+                    if !error.is_fenced() {
+                        tracing::warn!(%error, "continuing with a new producer");
+                    }
                     let last = self.renew_producer();
                     if publication == Some(last.inspect_err(|_| self.has_failed = true)?) {
                         break;
@@ -164,10 +171,15 @@ impl KafkaStore {
         Ok(())
     }
 
+    /// Connects once more.
+    fn client(&self) -> Result<Client, StoreError> {
+        Client::connect(self.config.clone(), self.name.clone(), Arc::clone(&self.notices))
+    }
+
     /// Continues with a new producer, if this job still owns the store. Returns the last
     /// publication that was committed.
     fn renew_producer(&mut self) -> Result<Publication, StoreError> {
-        let client = Client::connect(self.config.clone(), self.name.clone())?;
+        let client = self.client()?;
         let generation = self.lease.generation;
         // Before the new producer, which would fence the job that owns the store: that job would
         // have to fence this one in turn.
@@ -286,7 +298,7 @@ impl Buffers {
 impl KafkaStore {
     /// Connects a reader of the store. Rarely needed, as each read scans a whole topic.
     fn own_reader(&self) -> Result<KafkaReader, StoreError> {
-        let client = Client::connect(self.config.clone(), self.name.clone())?;
+        let client = self.client()?;
         KafkaReader::of_owner(client, &self.state.stored)
     }
 }
@@ -355,7 +367,8 @@ impl Store for KafkaStore {
     fn commit(&mut self, changes: &Changeset) -> Result<(), StoreError> {
         let staged = self.state.stage(changes);
         let mut buffers = Buffers::default();
-        let lease = self.lease.renewed(true);
+        let before = &self.state.stored.progress;
+        let lease = self.lease.committed(staged.stored.progress.records_since(before));
         let renewal = self.is_renewal_due().then(|| lease.to_json());
         self.commit_with(Some(changes.publication), |store, transaction| {
             store.write(transaction, changes, &staged, &mut buffers)?;
@@ -364,7 +377,8 @@ impl Store for KafkaStore {
         self.state.apply(staged, changes);
         match renewal {
             Some(_) => self.note_renewal(lease),
-            None => self.lease.committed_ms = lease.committed_ms,
+            // The next renewal tells it.
+            None => self.lease = Lease { renewed_ms: self.lease.renewed_ms, ..lease },
         }
         Ok(())
     }
@@ -372,13 +386,13 @@ impl Store for KafkaStore {
     fn renew(&mut self, holder: Option<String>) -> Result<(), StoreError> {
         self.lease.holder = holder;
         match self.is_renewal_due() {
-            true => self.write_lease(self.lease.renewed(false)),
+            true => self.write_lease(self.lease.renewed()),
             false => Ok(()),
         }
     }
 
     fn release(&mut self, ended: LeaseState) -> Result<(), StoreError> {
-        let lease = Lease { state: ended, holder: None, ..self.lease.renewed(false) };
+        let lease = Lease { state: ended, holder: None, ..self.lease.renewed() };
         let json = lease.to_json();
         let released = self
             .transactions

@@ -12,6 +12,7 @@ use crate::acceptance::LedgerRow;
 use crate::stores::description::Description;
 use crate::stores::{Claim, Lease, StoreError, StoreReader};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// What a job that owns the store writes with, and continues from.
@@ -42,14 +43,15 @@ pub(super) fn fence(
         let description = new.description.clone();
         let mut stored = StoredProgress { description, ..stored.unwrap_or_else(|| new.clone()) };
         // Before this job owns the store, as only until then another thread renews the lease.
-        let reader = Client::connect(client.config.clone(), client.store.clone())?;
+        let notices = Arc::clone(&client.notices);
+        let reader = Client::connect(client.config.clone(), client.store.clone(), notices)?;
         let ledger = KafkaReader::of_owner(reader, &stored)?.ledger()?;
         ensure_no_successor(client, topics, lease.generation)?;
         if claim.stop.load(Ordering::Relaxed) || !keeper.take() {
             return Err(StoreError::Stopped { store: client.store.clone() });
         }
         stored.progress.generation = lease.generation;
-        let (record, json) = (stored.to_record(), lease.renewed(false).to_json());
+        let (record, json) = (stored.to_record(), lease.renewed().to_json());
         let committed = transactions.commit(|transaction| {
             transaction.send(&topics.progress.name, PROGRESS_KEY, Some(&record), None)?;
             transaction.send(&topics.lease.name, claims::LEASE_KEY, Some(json.as_bytes()), None)

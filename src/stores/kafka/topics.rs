@@ -3,15 +3,16 @@
 
 use super::client::Client;
 use crate::kafka::client::{block_on, create_topic, retry_transient};
+use crate::kafka::notices::Callbacks;
 use crate::query::Role;
 use crate::stores::StoreError;
 use crate::stores::description::StoredQuery;
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
 };
-use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The maximum length of a topic name, in bytes; Kafka's own limit.
@@ -178,13 +179,15 @@ pub(super) fn check_name(topic: &str, name: &str) -> Result<(), StoreError> {
 /// Creates and checks topics.
 pub(super) struct Administrator<'a> {
     client: &'a Client,
-    admin: AdminClient<DefaultClientContext>,
+    admin: AdminClient<Callbacks>,
     options: AdminOptions,
 }
 
 impl<'a> Administrator<'a> {
     pub fn new(client: &'a Client) -> Result<Administrator<'a>, StoreError> {
-        let admin = client.config.create().map_err(|error| client.cannot("reach", error))?;
+        let callbacks = Callbacks(Arc::clone(&client.notices));
+        let admin = client.config.create_with_context(callbacks);
+        let admin = admin.map_err(|error| client.cannot("reach", error))?;
         let timeout = Some(ADMIN_TIMEOUT);
         let options = AdminOptions::new().request_timeout(timeout).operation_timeout(timeout);
         Ok(Administrator { client, admin, options })

@@ -4,15 +4,18 @@
 //! previous job. No transaction is open between publications.
 
 use super::client::{self, Client, PUBLICATION_HEADER};
-use crate::kafka::client::set_defaults;
+use crate::kafka::client::{log, set_defaults};
+use crate::kafka::notices::Notices;
 use crate::stores::StoreError;
 use crate::time::Publication;
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer, ProducerContext};
-use std::sync::{Mutex, PoisonError};
+use rdkafka::statistics::Statistics;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -51,9 +54,9 @@ pub(super) struct Transaction<'a> {
 }
 
 /// Keeps the first delivery error of an attempt, which the error of the transaction leaves out.
-#[derive(Default)]
 struct Deliveries {
     failed: Mutex<Option<KafkaError>>,
+    notices: Arc<Notices>,
 }
 
 /// Why committing a publication failed.
@@ -78,7 +81,19 @@ enum ErrorAction {
     RenewProducer,
 }
 
-impl ClientContext for Deliveries {}
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.notices.error(&error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.notices.statistics(&statistics);
+    }
+}
 
 impl ProducerContext<NoCustomPartitioner> for Deliveries {
     type DeliveryOpaque = ();
@@ -105,7 +120,10 @@ impl Transactions {
     /// `generation` is the generation of this job, for [`StoreError::Fenced`].
     pub fn fence(client: &Client, generation: u64) -> Result<Transactions, StoreError> {
         let producer = producer_config(&client.config, client.topic())
-            .create_with_context(Deliveries::default())
+            .create_with_context(Deliveries {
+                failed: Mutex::default(),
+                notices: Arc::clone(&client.notices),
+            })
             .map_err(|error| client.cannot("write to", error))?;
         let transactions = Transactions { producer, store: client.store.clone(), generation };
         let deadline = Instant::now() + FENCE_LIMIT;
@@ -329,6 +347,8 @@ fn producer_config(base: &ClientConfig, topic: &str) -> ClientConfig {
         .set("enable.idempotence", "true")
         // The partitioner of Kafka's own clients: a key is in the same partition for every writer.
         .set("partitioner", "murmur2_random")
+        // They tell which brokers answer again.
+        .set("statistics.interval.ms", "1000")
         // The commit reports success.
         .set("delivery.report.only.error", "true");
     config

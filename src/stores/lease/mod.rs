@@ -32,6 +32,8 @@ pub const RENEWAL_INTERVAL: Duration = Duration::from_secs(2);
 pub const EXPIRY: Duration = Duration::from_secs(10);
 /// The pause between two looks at the lease of another job.
 const WATCH_PAUSE: Duration = Duration::from_millis(500);
+/// The time over which the rate of a job is averaged.
+const RATE_TIME: Duration = Duration::from_secs(10);
 
 /// What the job that has a store does, or how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +54,7 @@ pub enum LeaseState {
 }
 
 /// The lease of a store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lease {
     /// The process that has the store.
     #[serde(flatten)]
@@ -72,6 +74,10 @@ pub struct Lease {
     pub state: LeaseState,
     /// What holds the job: which partition, why and since when, as text; `None` if nothing does.
     pub holder: Option<String>,
+    /// How many records per second its last commits have added, as an average that halves in about
+    /// seven seconds. Leases of earlier versions have none.
+    #[serde(default)]
+    pub rate: f64,
 }
 
 impl LeaseState {
@@ -106,14 +112,42 @@ impl Lease {
             committed_ms: before.and_then(|before| before.committed_ms),
             state: LeaseState::Claimed,
             holder: None,
+            rate: 0.0,
         }
     }
 
-    /// Returns the lease renewed now; `committed` if this is part of a commit.
-    pub(super) fn renewed(&self, committed: bool) -> Lease {
-        let renewed_ms = clock_ms();
-        let committed_ms = if committed { Some(renewed_ms) } else { self.committed_ms };
-        Lease { renewed_ms, committed_ms, ..self.clone() }
+    /// Returns the lease renewed now.
+    pub(super) fn renewed(&self) -> Lease {
+        Lease { renewed_ms: clock_ms(), ..self.clone() }
+    }
+
+    /// Returns the lease renewed now, as part of a commit of so many records.
+    pub(super) fn committed(&self, records: u64) -> Lease {
+        let now_ms = clock_ms();
+        let elapsed = Duration::from_millis(difference(now_ms, self.committed_or_since_ms()));
+        let rate = averaged(self.rate, records, elapsed);
+        Lease { renewed_ms: now_ms, committed_ms: Some(now_ms), rate, ..self.clone() }
+    }
+
+    /// The time of the last commit of its own job, or of its start if there was none.
+    fn committed_or_since_ms(&self) -> i64 {
+        self.committed_ms.unwrap_or(self.since_ms).max(self.since_ms)
+    }
+
+    /// How long the job had committed nothing when it last renewed the lease. The clocks of other
+    /// hosts do not matter.
+    pub fn without_commit(&self) -> Duration {
+        Duration::from_millis(difference(self.renewed_ms, self.committed_or_since_ms()))
+    }
+
+    /// How many records per second the job commits, as of the last renewal.
+    pub fn rate(&self) -> f64 {
+        averaged(self.rate, 0, self.without_commit())
+    }
+
+    /// What changes with every renewal.
+    pub fn sign(&self) -> (u64, i64) {
+        (self.claim, self.renewed_ms)
     }
 
     /// Whether its job has surely ended: it said so, or its process is gone from this machine.
@@ -140,7 +174,21 @@ impl Lease {
 }
 
 fn age(then_ms: i64) -> Duration {
-    Duration::from_millis(clock_ms().saturating_sub(then_ms).max(0).unsigned_abs())
+    Duration::from_millis(difference(clock_ms(), then_ms))
+}
+
+/// The time from one moment to a later one, in milliseconds: none if it is earlier.
+fn difference(later_ms: i64, earlier_ms: i64) -> u64 {
+    later_ms.saturating_sub(earlier_ms).max(0).unsigned_abs()
+}
+
+/// Returns the rate after so many more records in the time since the last ones, per second. What
+/// lies back counts the less, the longer ago it is.
+fn averaged(rate: f64, records: u64, elapsed: Duration) -> f64 {
+    // Two commits may be in the same millisecond.
+    let elapsed_s = elapsed.as_secs_f64().max(1e-3);
+    let kept = (-elapsed_s / RATE_TIME.as_secs_f64()).exp();
+    rate * kept + records as f64 / elapsed_s * (1.0 - kept)
 }
 
 impl fmt::Display for Lease {
@@ -200,5 +248,33 @@ impl Claim {
             }
             thread::sleep(WATCH_PAUSE);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_follows_the_records_and_fades_without_any() {
+        let mut rate = 0.0;
+        // 20 commits a second, each of 500 records.
+        for _ in 0..2_000 {
+            rate = averaged(rate, 500, Duration::from_millis(50));
+        }
+        assert!((9_990.0..=10_000.1).contains(&rate), "{rate}");
+        // A burst of commits within a millisecond has a share, not more.
+        assert!(averaged(rate, 500, Duration::ZERO) < rate + 60.0);
+        assert!((3_600.0..3_700.0).contains(&averaged(rate, 0, RATE_TIME)));
+        assert!(averaged(rate, 0, Duration::from_secs(120)) < 0.1);
+    }
+
+    #[test]
+    fn the_time_without_a_commit_is_by_the_clock_of_the_job_alone() {
+        let lease = Lease { since_ms: 50_000, renewed_ms: 62_000, ..Lease::new(1, None) };
+        let after = |committed_ms| Lease { committed_ms, ..lease.clone() }.without_commit();
+        assert_eq!(after(None), Duration::from_secs(12));
+        assert_eq!(after(Some(61_500)), Duration::from_millis(500));
+        assert_eq!(after(Some(7)), Duration::from_secs(12), "another job has committed that");
     }
 }

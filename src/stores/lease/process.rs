@@ -35,12 +35,15 @@ impl Process {
         THIS.clone()
     }
 
+    /// Whether it is a process of this machine, and of the namespace of processes of this one, so
+    /// that its end can be seen, and its clock is the same.
+    pub fn is_here(&self) -> bool {
+        !self.machine.is_empty() && self.machine == THIS.machine
+    }
+
     /// Whether the process has ended. False if that cannot be known, as on another machine.
     pub fn is_gone(&self) -> bool {
-        let this = &*THIS;
-        !self.machine.is_empty()
-            && self.machine == this.machine
-            && started(self.pid) != Some(self.started)
+        self.is_here() && started(self.pid) != Some(self.started)
     }
 }
 

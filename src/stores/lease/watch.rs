@@ -25,7 +25,7 @@ pub enum Found {
 impl Found {
     /// A job with this lease has the store.
     pub fn held(lease: &Lease) -> Found {
-        Found::Held { sign: (lease.claim, lease.renewed_ms), holder: lease.to_string() }
+        Found::Held { sign: lease.sign(), holder: lease.to_string() }
     }
 }
 

@@ -341,7 +341,7 @@ impl Store for SqliteStore {
         let mut next = self.progress.clone();
         next.apply(changes);
         let transaction = self.begin()?;
-        let lease = self.lease.renewed(true);
+        let lease = self.lease.committed(next.records_since(&self.progress));
         // A transaction that is dropped is rolled back.
         let written = self
             .write(&transaction, changes, &next, &lease)
@@ -364,7 +364,7 @@ impl Store for SqliteStore {
         if self.renewed_at.elapsed() < RENEWAL_INTERVAL / 2 {
             return Ok(());
         }
-        match self.write_lease(self.lease.renewed(false)) {
+        match self.write_lease(self.lease.renewed()) {
             // Whoever holds the write lock does not see the lease either.
             Err(StoreError::Locked { .. }) => Ok(()),
             renewed => renewed,
@@ -372,7 +372,7 @@ impl Store for SqliteStore {
     }
 
     fn release(&mut self, ended: LeaseState) -> Result<(), StoreError> {
-        self.write_lease(Lease { state: ended, holder: None, ..self.lease.renewed(false) })
+        self.write_lease(Lease { state: ended, holder: None, ..self.lease.renewed() })
     }
 }
 

@@ -28,8 +28,8 @@ pub(super) fn write(transaction: &Transaction<'_>, update: &TitleUpdate) -> Resu
     }
     transaction.execute("DELETE FROM title_sources", [])?;
     let mut insert = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO title_sources (place, titles, malformed, first_malformed, next_offset) \
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR REPLACE INTO title_sources \
+         (place, titles, malformed, first_malformed, next_offset) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
     for source in &update.sources {
         let TitleSource { place, titles, malformed, first_malformed, next_offset } = source;
