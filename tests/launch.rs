@@ -153,7 +153,7 @@ fn a_process_that_is_killed_brings_a_new_generation_and_the_store_is_as_if_undis
         signal(ids[killed], "KILL");
         world.grow();
         launch.0.wait_until_said(&format!("launch: process {killed} was killed by signal 9"));
-        launch.0.wait_until_said("launch: all processes start again in 1 s\n");
+        launch.0.wait_until_said("launch: all processes start again in 1 s");
         let again = launch.processes(2);
         assert!(ids.iter().all(|id| !again.contains(id) && !is_alive(*id)), "{ids:?} {again:?}");
         launch.0.wait_until("more is committed", || world.committed() > before);
