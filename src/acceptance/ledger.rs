@@ -149,6 +149,26 @@ pub struct LedgerRow {
     pub denied_events: u64,
 }
 
+impl LedgerRow {
+    /// Returns the counts by outcome: those that every event has one of, then parts of these.
+    pub fn outcomes(&self) -> [(&'static str, i64); 5] {
+        [
+            ("distinct", self.distinct_events.cast_signed()),
+            ("duplicate", self.duplicate_events),
+            ("late", self.late_events.cast_signed()),
+            ("future", self.future_events.cast_signed()),
+            ("denied", self.denied_events.cast_signed()),
+        ]
+    }
+
+    /// Whether every event that was read has one outcome. Otherwise the ledger is wrong.
+    pub fn is_conserved(&self) -> bool {
+        let outcomes = self.outcomes();
+        let all: i64 = outcomes[..4].iter().map(|(_, events)| events).sum();
+        u64::try_from(all) == Ok(self.events) && outcomes.iter().all(|(_, events)| *events >= 0)
+    }
+}
+
 impl LedgerTotals {
     /// Returns the row with this key.
     pub fn row(&self, key: LedgerKey) -> LedgerRow {

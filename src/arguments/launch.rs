@@ -1,6 +1,6 @@
 //! The flags of `launch`: those of `run`, and how long a process may be silent.
 
-use super::limits::{checked_span, invalid_value};
+use super::limits::{WEEK_MS, checked_span, invalid_value};
 use super::{ArgumentError, RunArguments};
 use crate::time::Span;
 use clap::Args;
@@ -49,7 +49,7 @@ impl LaunchArguments {
                         --take-over on the command line of `launch`, which heeds it once";
             return Err(ArgumentError::Conflict(what.into()));
         }
-        checked_span("frozen-after", Some(self.frozen_after), 1_000, 7 * 86_400_000)?;
+        checked_span("frozen-after", Some(self.frozen_after), 1_000, WEEK_MS)?;
         let frozen_after = self.frozen_after.duration();
         let poll_interval = plan.settings.poll_interval;
         if poll_interval > frozen_after {

@@ -163,6 +163,12 @@ impl Meter {
 }
 
 impl WorkerMeter {
+    /// How often it has begun something. `None` if it waits: the job starts, or has ended.
+    pub fn begun(&self) -> Option<u64> {
+        let (activity, begun) = self.doing.now();
+        (!activity.is_waiting()).then_some(begun)
+    }
+
     /// Adds time to a part.
     #[inline]
     pub(super) fn add(&self, part: Part, time: Duration) {

@@ -3,7 +3,6 @@
 use super::holding::Holder;
 use super::meter::Meter;
 use super::partition_state::{self, PartitionState};
-use super::steps::Steps;
 use crate::acceptance::Fate;
 use crate::event::Event;
 use crate::log::PartitionName;
@@ -29,7 +28,6 @@ pub struct Counters {
     launched: AtomicBool,
     replaying: AtomicBool,
     gauges: Mutex<Gauges>,
-    pub(super) steps: Steps,
     /// The first late and the first future event, as text.
     first_late: OnceLock<String>,
     first_future: OnceLock<String>,
@@ -241,12 +239,6 @@ impl Counters {
     pub fn holder(&self) -> Option<String> {
         let (Holder { partition, reason }, lasted) = self.gauges().holder.clone()?;
         (lasted >= HELD_AFTER).then(|| format!("{partition} for {} s: {reason}", lasted.as_secs()))
-    }
-
-    /// When the worker of this process that has been longest in its step began it; half a second of
-    /// doubt. `None` if no worker is at work: the job starts, or has ended.
-    pub fn slowest_step(&self) -> Option<Instant> {
-        self.steps.slowest()
     }
 
     /// Which partition keeps epochs from closing, and for how long.

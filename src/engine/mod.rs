@@ -44,7 +44,6 @@ mod routes;
 mod rows;
 mod sets;
 mod settings;
-mod steps;
 mod table;
 mod titling;
 mod usable;

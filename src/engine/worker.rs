@@ -60,7 +60,6 @@ pub fn run(worker: &mut Worker, job: &Job, memory: Arc<Memory>) -> Result<Summar
         meter.add(Part::Loop, ended - began);
         began = ended;
     }
-    job.counters.steps.note_end(state.index);
     meter.doing.begin(Activity::ClosingStore);
     state.summary.live_epochs_max = state.epochs.live_max();
     if let Some(leader) = leader {
@@ -452,7 +451,6 @@ impl<'a> State<'a> {
         if maintained_at.is_none_or(|at| at.elapsed() >= MAINTENANCE_INTERVAL) {
             let now = Instant::now();
             self.maintained_at = Some(now);
-            self.job.counters.steps.note(self.index, now);
             self.meter.doing.begin(Activity::Maintaining);
             let (counters, is_full) = (&self.job.counters, !self.may_read());
             counters.set_lag(self.index, self.ingest.lag());

@@ -6,8 +6,11 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::metadata::Metadata;
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -15,6 +18,8 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 use tracing::Level;
 
+/// The timeout of one poll for messages.
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 /// The pause before a request is retried.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -213,6 +218,41 @@ pub fn retry_transient<T>(
             answer => return answer,
         }
     }
+}
+
+/// Passes on the messages of the assigned partitions of a consumer that reports their ends, until
+/// each has ended. `limit` is how long the brokers may say nothing.
+///
+/// # Errors
+/// When they say nothing for longer, or with an error that is not transient.
+pub fn read_to_ends<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    partitions: impl IntoIterator<Item = i32>,
+    limit: Duration,
+    mut each: impl FnMut(&BorrowedMessage<'_>),
+) -> KafkaResult<()> {
+    let mut open: BTreeSet<i32> = partitions.into_iter().collect();
+    let mut heard = Instant::now();
+    let mut trouble = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
+    while !open.is_empty() {
+        match consumer.poll(POLL_TIMEOUT) {
+            Some(Ok(message)) => {
+                heard = Instant::now();
+                each(&message);
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                heard = Instant::now();
+                open.remove(&partition);
+            }
+            Some(Err(error)) if is_transient(&error) => trouble = error,
+            Some(Err(error)) => return Err(error),
+            None => {}
+        }
+        if heard.elapsed() >= limit {
+            return Err(trouble);
+        }
+    }
+    Ok(())
 }
 
 /// Blocks on a future that another thread completes.

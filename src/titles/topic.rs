@@ -7,7 +7,7 @@
 
 use super::records::{Reading, Record, not_json, of_json, video_of_text};
 use crate::event::VideoId;
-use crate::kafka::client::{self, is_transient, reason, retry_transient};
+use crate::kafka::client::{self, is_transient, read_to_ends, reason, retry_transient};
 use crate::kafka::{KafkaSettings, KafkaSettingsError};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -26,8 +26,6 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 const AGAIN_LIMIT: Duration = Duration::from_secs(2);
 /// The timeout of one request to the brokers.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// The timeout of one poll for messages while a topic is read to its end.
-const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 /// How often new partitions are looked for.
 const PARTITIONS_INTERVAL: Duration = Duration::from_secs(10);
 /// The most messages that are taken between two updates.
@@ -107,7 +105,9 @@ impl TitleTopic {
         };
         let count = retry_transient(limit, || read.count(ANSWER_TIMEOUT.min(limit)))?;
         read.assign(count.ok_or(TopicError::Missing)?)?;
-        read.read_to_end(limit)?;
+        let TitleTopic { consumer, partitions, .. } = &mut read;
+        let numbers: Vec<i32> = partitions.keys().copied().collect();
+        read_to_ends(consumer, numbers, limit, |message| apply(partitions, message))?;
         Ok(read)
     }
 
@@ -167,31 +167,6 @@ impl TitleTopic {
             assignment.add_partition_offset(&self.topic, number, from)?;
         }
         self.consumer.assign(&assignment)
-    }
-
-    fn read_to_end(&mut self, limit: Duration) -> Result<(), TopicError> {
-        let mut open: Vec<i32> = self.partitions.keys().copied().collect();
-        let mut heard = Instant::now();
-        let mut trouble = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
-        while !open.is_empty() {
-            match self.consumer.poll(POLL_TIMEOUT) {
-                Some(Ok(message)) => {
-                    heard = Instant::now();
-                    apply(&mut self.partitions, &message);
-                }
-                Some(Err(KafkaError::PartitionEOF(number))) => {
-                    heard = Instant::now();
-                    open.retain(|partition| *partition != number);
-                }
-                Some(Err(error)) if is_transient(&error) => trouble = error,
-                Some(Err(error)) => return Err(error.into()),
-                None => {}
-            }
-            if heard.elapsed() >= limit {
-                return Err(trouble.into());
-            }
-        }
-        Ok(())
     }
 
     fn new_messages(&mut self) -> KafkaResult<()> {

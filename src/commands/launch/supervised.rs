@@ -7,13 +7,14 @@ use crate::console;
 use crate::engine::Counters;
 use crate::supervise::{Order, Sign};
 use crate::time::Publication;
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The variable that tells a process that its standard input is the connection to the launch.
 pub const VARIABLE: &str = "TRENDMARK_SUPERVISED";
@@ -60,7 +61,9 @@ fn follow(mut connection: UnixStream, counters: &Counters, stop: &AtomicBool) {
     let mut orders = [0; 16];
     loop {
         let committed = counters.committed().map(|(publication, _)| publication);
-        let signs = known.signs(counters.slowest_step(), committed);
+        let workers = counters.meter().workers();
+        let begun = workers.iter().filter_map(|worker| Some((worker.index, worker.begun()?)));
+        let signs = known.signs(begun.collect(), committed);
         let bytes: Vec<u8> = signs.into_iter().map(Sign::to_byte).collect();
         // If the launch does not read, it is frozen itself; if it is gone, reading tells.
         let _ = connection.write(&bytes);
@@ -82,16 +85,17 @@ fn follow(mut connection: UnixStream, counters: &Counters, stop: &AtomicBool) {
 /// What the launch was told.
 #[derive(Debug, Default)]
 struct Known {
-    slowest_step: Option<Instant>,
+    /// How often each worker that is at work had begun something.
+    begun: BTreeMap<usize, u64>,
     committed: Option<Publication>,
 }
 
 impl Known {
     /// Returns what the launch is to be told now.
-    fn signs(&mut self, slowest: Option<Instant>, committed: Option<Publication>) -> Vec<Sign> {
-        let is_stuck = slowest.is_some() && slowest == self.slowest_step;
+    fn signs(&mut self, begun: BTreeMap<usize, u64>, committed: Option<Publication>) -> Vec<Sign> {
+        let is_stuck = begun.iter().any(|(worker, begun)| self.begun.get(worker) == Some(begun));
         let has_committed = committed != self.committed;
-        (self.slowest_step, self.committed) = (slowest, committed);
+        (self.begun, self.committed) = (begun, committed);
         let progress = if is_stuck { Sign::NoProgress } else { Sign::Progress };
         has_committed.then_some(Sign::Commit).into_iter().chain([progress]).collect()
     }
@@ -103,23 +107,26 @@ mod tests {
 
     #[test]
     fn workers_that_make_no_step_are_no_progress_unless_none_is_at_work() {
-        let began = Instant::now();
-        let later = began + INTERVAL;
+        // How often worker 3, and worker 4, have begun something.
         let looks = [
-            (None, None, "Progress"),
-            (None, None, "Progress"),
-            (Some(began), None, "Progress"),
-            (Some(began), None, "NoProgress"),
-            (Some(began), Some(1), "Commit NoProgress"),
-            (Some(later), Some(1), "Progress"),
-            (Some(later), Some(2), "Commit NoProgress"),
-            (None, Some(2), "Progress"),
+            ([None, None], None, "Progress"),
+            ([None, None], None, "Progress"),
+            ([Some(1), None], None, "Progress"),
+            ([Some(1), None], None, "NoProgress"),
+            ([Some(1), None], Some(1), "Commit NoProgress"),
+            ([Some(2), None], Some(1), "Progress"),
+            ([Some(2), None], Some(2), "Commit NoProgress"),
+            ([None, None], Some(2), "Progress"),
+            ([Some(5), Some(5)], Some(2), "Progress"),
+            ([Some(6), Some(5)], Some(2), "NoProgress"),
+            ([Some(7), Some(6)], Some(2), "Progress"),
         ];
         let mut known = Known::default();
-        for (slowest, committed, expected) in looks {
-            let signs = known.signs(slowest, committed.map(Publication));
+        for (begun, committed, expected) in looks {
+            let workers = (3..).zip(begun).filter_map(|(worker, begun)| Some((worker, begun?)));
+            let signs = known.signs(workers.collect(), committed.map(Publication));
             let words: Vec<String> = signs.iter().map(|sign| format!("{sign:?}")).collect();
-            assert_eq!(words.join(" "), expected, "{slowest:?} {committed:?}");
+            assert_eq!(words.join(" "), expected, "{begun:?} {committed:?}");
         }
     }
 

@@ -8,20 +8,12 @@ use crate::metrics::Samples;
 use crate::metrics::list::{job, partitions};
 use crate::stores::Progress;
 use crate::time::{Definition, Epoch, Span, Through};
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Outcomes that are certain only when their epoch is final: before, they may fall again.
-const CERTAIN_WHEN_FINAL: [&str; 2] = ["matched", "unmatched"];
-/// The outcomes that every event has one of.
-const DISJOINT: [&str; 4] = ["distinct", "duplicate", "late", "future"];
-/// What the names of the counts of a row end in.
-const SUFFIX: &str = "_events";
 
 /// Sums that never fall, also when rows of the ledger are removed that are too old to be kept.
 #[derive(Debug, Default)]
 pub struct Steady {
-    sums: BTreeMap<(&'static str, String), Sum>,
+    sums: BTreeMap<(&'static str, &'static str), Sum>,
 }
 
 #[derive(Debug, Default)]
@@ -31,8 +23,8 @@ struct Sum {
 }
 
 impl Steady {
-    fn of(&mut self, topic: &'static str, outcome: &str, sum: i64) -> f64 {
-        let known = self.sums.entry((topic, outcome.to_owned())).or_default();
+    fn of(&mut self, topic: &'static str, outcome: &'static str, sum: i64) -> f64 {
+        let known = self.sums.entry((topic, outcome)).or_default();
         known.removed += (known.last - sum).max(0);
         known.last = sum;
         (sum + known.removed) as f64
@@ -55,52 +47,29 @@ pub fn samples(
     if let Through::Epoch(last) = progress.final_through {
         samples.set(&job::FINAL_THROUGH, &[], seconds(definition.end_ms(last)));
     }
-    of_events(&mut samples, progress.final_through, ledger, steady);
+    of_events(&mut samples, ledger, steady);
     of_epochs(&mut samples, progress.final_through, ledger, completeness, definition);
     of_partitions(&mut samples, progress);
     samples
 }
 
-/// The counts of a row, by the names of its fields without their ending.
-fn counts(row: &LedgerRow) -> BTreeMap<String, i64> {
-    let Ok(Value::Object(fields)) = serde_json::to_value(row) else { return BTreeMap::new() };
-    let counts = fields.into_iter().filter_map(|(name, value)| {
-        let outcome = name.strip_suffix(SUFFIX)?;
-        Some((outcome.to_owned(), value.as_i64()?))
-    });
-    counts.collect()
-}
-
-fn of_events(
-    samples: &mut Samples,
-    final_through: Through,
-    ledger: &[LedgerRow],
-    steady: &mut Steady,
-) {
-    let mut sums: BTreeMap<(&'static str, String), i64> = BTreeMap::new();
-    let mut wrong = 0;
+fn of_events(samples: &mut Samples, ledger: &[LedgerRow], steady: &mut Steady) {
+    let mut sums: BTreeMap<(&'static str, &'static str), i64> = BTreeMap::new();
     for row in ledger {
-        let (topic, counts) = (row.key.kind.topic(), counts(row));
-        let is_final = row.key.epoch.is_none_or(|epoch| final_through.contains(epoch));
-        let is_certain = |outcome: &str| is_final || !CERTAIN_WHEN_FINAL.contains(&outcome);
-        let parts = DISJOINT.iter().filter_map(|outcome| counts.get(*outcome));
-        let adds_up = u64::try_from(parts.sum::<i64>()) == Ok(row.events);
-        if !adds_up || counts.values().any(|count| *count < 0) {
-            wrong += 1;
-        }
-        *sums.entry((topic, String::new())).or_default() += row.events.cast_signed();
-        for (outcome, count) in counts.into_iter().filter(|(outcome, _)| is_certain(outcome)) {
+        let topic = row.key.kind.topic();
+        for (outcome, count) in [("", row.events.cast_signed())].into_iter().chain(row.outcomes()) {
             *sums.entry((topic, outcome)).or_default() += count;
         }
     }
     for ((topic, outcome), sum) in sums {
-        let sum = steady.of(topic, &outcome, sum);
-        match outcome.as_str() {
+        let sum = steady.of(topic, outcome, sum);
+        match outcome {
             "" => samples.set(&job::EVENTS, &[topic], sum),
             outcome => samples.set(&job::EVENTS_BY_OUTCOME, &[topic, outcome], sum),
         }
     }
-    samples.set(&job::CONSERVATION, &[], f64::from(wrong));
+    let wrong = ledger.iter().filter(|row| !row.is_conserved()).count();
+    samples.set(&job::CONSERVATION, &[], wrong as f64);
 }
 
 fn of_epochs(

@@ -1,7 +1,7 @@
 //! The client that reads topics, and helpers shared by the Kafka clients of a store.
 
 use crate::kafka::KafkaSettings;
-use crate::kafka::client::{error_code, is_transient, partitions, reason, retry_transient};
+use crate::kafka::client::{error_code, partitions, read_to_ends, reason, retry_transient};
 use crate::kafka::notices::{Callbacks, Notices};
 use crate::stores::StoreError;
 use crate::time::Publication;
@@ -10,7 +10,6 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,8 +27,6 @@ const READ_LIMIT: Duration = Duration::from_secs(60);
 const SETTLE_LIMIT: Duration = Duration::from_secs(90);
 /// The pause between two checks of an open transaction.
 const SETTLE_PAUSE: Duration = Duration::from_millis(20);
-/// The timeout of one poll for messages.
-const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 /// How many offsets before the end of a partition the search for its last record begins. The
 /// control records of transactions and the records of aborted transactions take up offsets too.
 const TAIL_OFFSETS: i64 = 16;
@@ -207,32 +204,15 @@ impl Client {
             assignment.add_partition_offset(topic, partition, offset).map_err(failed)?;
         }
         consumer.assign(&assignment).map_err(failed)?;
-        let mut heard = Instant::now();
-        let mut trouble = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
-        let mut ended = BTreeSet::new();
-        while ended.len() < from.len() {
-            match consumer.poll(POLL_TIMEOUT) {
-                Some(Ok(message)) => {
-                    heard = Instant::now();
-                    each(Record {
-                        key: message.key().unwrap_or_default(),
-                        value: message.payload(),
-                        publication: publication_of(&message),
-                    });
-                }
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    heard = Instant::now();
-                    ended.insert(partition);
-                }
-                Some(Err(error)) if is_transient(&error) => trouble = error,
-                Some(Err(error)) => return Err(failed(error)),
-                None => {}
-            }
-            if heard.elapsed() >= READ_LIMIT {
-                return Err(failed(trouble));
-            }
-        }
-        Ok(())
+        let partitions = (0..).take(from.len());
+        let read = read_to_ends(&consumer, partitions, READ_LIMIT, |message| {
+            each(Record {
+                key: message.key().unwrap_or_default(),
+                value: message.payload(),
+                publication: publication_of(message),
+            });
+        });
+        read.map_err(failed)
     }
 }
 
